@@ -1,0 +1,75 @@
+"""Which library holds the arrays: NumPy on a CPU, CuPy on an NVIDIA GPU. The only file that names cupy."""
+
+import importlib
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any
+"""A NumPy or a CuPy array; the functions that take one ask `namespace` which."""
+
+SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
+
+
+def namespace(*arrays: Array) -> ModuleType:
+    """The module whose arrays these are, `numpy` or `cupy`; None and Python numbers are passed over.
+
+    Raises TypeError where arrays of two libraries meet, or where no argument is an array.
+    """
+    if all(type(a) is np.ndarray for a in arrays):  # this is asked some hundred times a step
+        return np
+    found = {a.__array_namespace__() for a in arrays if hasattr(a, "__array_namespace__")}
+    if len(found) != 1:
+        kinds = ", ".join(type(a).__module__ + "." + type(a).__name__ for a in arrays)
+        raise TypeError(f"arguments must be arrays of one library, NumPy or CuPy, got {kinds}")
+    module: ModuleType = found.pop()
+    return module
+
+
+def special(*arrays: Array) -> ModuleType:
+    """The special functions (ndtr, log_ndtr, erfcx, ...) for these arrays' library."""
+    return importlib.import_module(SPECIAL_FUNCTIONS[namespace(*arrays).__name__])
+
+
+def to_device(x: Array, device: str) -> Array:
+    """`x` in the memory of `device`: "cpu", "cuda" or "cuda:1"."""
+    if device == "cpu":
+        return x.get() if hasattr(x, "get") else x
+    cupy = _cupy(device)
+    with cupy.cuda.Device(int(device.partition(":")[2] or 0)):
+        return cupy.asarray(x)
+
+
+def to_host(x: Array) -> Array:
+    """`x` as a NumPy array."""
+    return to_device(x, "cpu")
+
+
+def check_device(device: str) -> str:
+    """`device` itself, once it is known to be there.
+
+    Raises ValueError for a name that is not cpu, cuda or cuda:N, and for a GPU that cannot be used.
+    """
+    name, _, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (index and (name == "cpu" or not index.isdecimal())):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
+    if name == "cuda":
+        _cupy(device)
+    return device
+
+
+def _cupy(device: str) -> ModuleType:
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise ValueError(
+            f"device {device!r} needs CuPy, which is not installed: pip install 'npsnn[cuda12]' (or cuda13)"
+        ) from error
+    # CuPy imports without a GPU and fails only at the first allocation.
+    if not cupy.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but CuPy finds no usable NVIDIA GPU")
+    count = cupy.cuda.runtime.getDeviceCount()
+    if int(device.partition(":")[2] or 0) >= count:
+        raise ValueError(f"device {device!r} was asked for, but there are {count} GPUs, counted from 0")
+    return cupy

@@ -1,0 +1,52 @@
+"""What flows through a network, and how its noise is treated on the way."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from npsnn.backend import Array
+from npsnn.ops.gaussian import EXACT, Rule
+from npsnn.streams import Stream
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Mean and variance of independent Gaussian activations, or the cotangent of such a pair.
+
+    mean: (..., N), batch last. var: the same shape; None for a deterministic activation, and for a zero cotangent.
+    At the output of a `Linear(..., joint=True)` var is the covariance matrix of the logits, (classes, classes, N).
+    """
+
+    mean: Array
+    var: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The noise is off: the network that the noise paper calls the expectation model (audit N41)."""
+
+    def at(self, name: str) -> "Expectation":
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """One draw of the noise is added to the mean; `stream` is keyed by sample."""
+
+    stream: Stream
+
+    def at(self, name: str) -> "Sampled":
+        return Sampled(self.stream.at(name))
+
+
+@dataclass(frozen=True, slots=True)
+class Propagated:
+    """The variance of the noise is carried through the network in closed form by `rule`."""
+
+    rule: Rule = EXACT
+
+    def at(self, name: str) -> "Propagated":
+        return self
+
+
+Noise: TypeAlias = Expectation | Sampled | Propagated
+EXPECTATION = Expectation()

@@ -1,0 +1,104 @@
+"""Two-dimensional cross-correlation (the "convolution" of both papers, audit N2), batch last.
+
+Activations are (H, C, W, N) and weights (O, kh, kw, C). Only the kernel's columns are expanded: one strided copy
+to (Hp, kw, C, OW, N), whose kh consecutive rows are, as overlapping views, the matrices of a batched product.
+"""
+
+from npsnn.backend import Array, namespace
+
+
+def pad_image(x: Array, padding: int) -> Array:
+    """Zeros around the image: (H, C, W, N) -> (H + 2p, C, W + 2p, N)."""
+    if not padding:
+        return x
+    xp = namespace(x)
+    h, c, w, n = x.shape
+    padded = xp.zeros((h + 2 * padding, c, w + 2 * padding, n), x.dtype)
+    padded[padding : padding + h, :, padding : padding + w] = x
+    return padded
+
+
+def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Array:
+    """The matrices that a kernel meets: (H, C, W, N) -> (OH, kh*kw*C, OW*N), overlapping in kh, copied in kw."""
+    xp = namespace(x)
+    kh, kw = kernel
+    x = pad_image(x, padding)
+    hp, c, wp, n = x.shape
+    oh, ow = (hp - kh) // stride + 1, (wp - kw) // stride + 1
+    sh, sc, sw, sn = x.strides
+    view = xp.lib.stride_tricks.as_strided(x, (hp, kw, c, ow, n), (sh, sw, sc, stride * sw, sn))
+    copied = xp.ascontiguousarray(view)
+    row = copied.strides[0]
+    width = ow * n * x.itemsize
+    return xp.lib.stride_tricks.as_strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
+
+
+def conv2d(cols: Array, w: Array, batch: int) -> Array:
+    """Cross-correlation from the input's `columns`: (OH, K, OW*N), (O, kh, kw, C) -> (OH, O, OW, N)."""
+    y = _product(w.reshape(len(w), -1), cols)
+    return y.reshape(len(y), len(w), -1, batch)
+
+
+def _product(w: Array, matrices: Array) -> Array:
+    """w times each matrix: (M, K), (B, K, N) -> (B, M, N)."""
+    xp = namespace(w, matrices)
+    (m, k), (b, _, n) = w.shape, matrices.shape
+    # OpenBLAS has a faster path for m n k <= 10^6, which pays where w has few rows: then take N in two halves.
+    if m > 32 or n % 2 or not 1_000_000 < m * n * k <= 2_000_000:
+        return w @ matrices
+    y = xp.empty((b, m, n), w.dtype)
+    halves = [_halves(z) for z in (matrices, y)]
+    xp.matmul(w, halves[0], out=halves[1])
+    return y
+
+
+def _halves(z: Array) -> Array:
+    """A view of the columns in two halves: (B, K, N) -> (B, 2, K, N / 2)."""
+    (b, k, n), (sb, sk, sn) = z.shape, z.strides
+    return namespace(z).lib.stride_tricks.as_strided(z, (b, 2, k, n // 2), (sb, n // 2 * sn, sk, sn))
+
+
+def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Array:
+    """Cotangent of the weights: (OH, O, OW, N), (OH, K, OW*N) -> `shape` (O, kh, kw, C)."""
+    dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
+    # K by O, not O by K: the larger dimension first is the faster product.
+    return (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T.reshape(shape)
+
+
+def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
+    """Cotangent of the input: (OH, O, OW, N), (O, kh, kw, C) -> `shape` (H, C, W, N)."""
+    xp = namespace(dy, w)
+    h, c, width, n = shape
+    ow = dy.shape[2]
+    rows = _spread_rows if len(dy) < w.shape[1] else _gather_rows
+    g = rows(dy, w, stride, h + 2 * padding)[padding : padding + h]
+    dx = xp.zeros((h, c, width + 2 * padding, n), dy.dtype)
+    for j in range(w.shape[2]):
+        dx[:, :, j : j + stride * (ow - 1) + 1 : stride] += g[:, j]
+    return dx[:, :, padding : padding + width]
+
+
+def _gather_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
+    """The kernel's rows undone, its columns not yet: (OH, O, OW, N) -> (height, kw, C, OW, N).
+
+    The rows of dy, spread by the stride and padded by kh - 1, are taken kh at a time without a copy.
+    """
+    xp = namespace(dy, w)
+    (oh, o, ow, n), (_, kh, kw, c) = dy.shape, w.shape
+    spread = xp.zeros((height + kh - 1, o, ow, n), dy.dtype)
+    spread[kh - 1 : kh - 1 + stride * (oh - 1) + 1 : stride] = dy
+    row, width = spread.strides[0], ow * n * dy.itemsize
+    windows = xp.lib.stride_tricks.as_strided(spread, (height, kh * o, ow * n), (row, width, dy.itemsize))
+    flipped = xp.ascontiguousarray(w[:, ::-1].transpose(2, 3, 1, 0)).reshape(kw * c, kh * o)
+    return _product(flipped, windows).reshape(height, kw, c, ow, n)
+
+
+def _spread_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
+    """The same where there are fewer output rows than kernel rows: most windows of `_gather_rows` would be zeros."""
+    xp = namespace(dy, w)
+    (oh, o, ow, n), (_, kh, kw, c) = dy.shape, w.shape
+    g = (xp.ascontiguousarray(w.reshape(o, -1).T) @ dy.reshape(oh, o, -1)).reshape(oh, kh, kw, c, ow, n)
+    rows = xp.zeros((height, kw, c, ow, n), dy.dtype)
+    for i in range(oh):
+        rows[i * stride : i * stride + kh] += g[i]
+    return rows

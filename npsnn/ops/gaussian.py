@@ -1,0 +1,299 @@
+"""What max(X, 0) and max(X1, X2) do to Gaussians: the rules by which ReLU and max-pooling carry a mean and a variance.
+
+Everything is elementwise over arrays of one shape and one dtype, float32 or float64; variances are >= 0 and may be
+broadcast views. Means and variances are in the activation's unit and its square. A cotangent that is None is zero.
+No argument is written to, except `out` of the two backward functions of a maximum.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from npsnn.backend import Array, namespace, special
+
+Saved: TypeAlias = Any
+Rectified: TypeAlias = tuple[Array, Array, Saved]
+Cotangents: TypeAlias = tuple[Array, Array]
+Out: TypeAlias = tuple[Array, Array, Array, Array]
+
+INV_SQRT_2PI = 0.3989422804014327
+SQRT_HALF = 0.7071067811865476
+SQRT_HALF_PI = 1.2533141373155003
+
+# float64 changes from erfcx, which has lost 4 digits by then, to the asymptotic series, which has reached 1e-15.
+SERIES_FROM, SERIES_TERMS = 10.0, 16
+
+# Minimax fit of e(tau)/phi(tau) on [0, 16], relative error 1.8e-7, highest power first; the denominator is monic.
+FIT_ABOVE = (1.99962594, 16.82057626, 68.47416515, 142.82017187)
+FIT_BELOW = (8.40009911, 40.46936249, 118.8944721, 219.86948508, 236.47737759, 113.95403043)
+
+
+def _second_tail_single(tau: Array) -> Array:
+    """(1 + tau^2) R - tau for tau >= 0 in float32, R the Mills ratio: a rational fit, a third of the time of erfcx."""
+    above = tau * FIT_ABOVE[0]
+    for c in FIT_ABOVE[1:-1]:
+        above += c
+        above *= tau
+    above += FIT_ABOVE[-1]
+    below = tau + FIT_BELOW[0]
+    for c in FIT_BELOW[1:]:
+        below *= tau
+        below += c
+    return above / below
+
+
+def _second_tail_double(tau: Array) -> Array:
+    """(1 + tau^2) R - tau for tau >= 0 in float64, by erfcx up to 10 and the asymptotic series of 2.4 beyond."""
+    flat = tau.reshape(-1)
+    mills = SQRT_HALF_PI * special(flat).erfcx(SQRT_HALF * flat)
+    e = mills - flat * (1.0 - flat * mills)
+    far = flat > SERIES_FROM
+    if far.any():
+        x = flat[far]
+        y = 1.0 / (x * x)
+        total = namespace(y).ones_like(y)
+        for j in range(SERIES_TERMS - 1, 0, -1):
+            # y times the number is the ratio of the neighbouring terms 2j (2j - 1)!! tau^-2j
+            total *= y * (-(j + 1) * (2 * j + 1) / j)
+            total += 1.0
+        e[far] = 2.0 * y / x * total
+    return e.reshape(tau.shape)
+
+
+def _tail(distance: Array, var: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
+    """s, tau, phi, q, g, r of a Gaussian tail that starts tau = |distance|/s standard deviations out, s = sqrt(var).
+
+    phi = phi(tau), q = Phi(-tau), g = phi - tau q, r = e - g^2 with e = (1 + tau^2) q - tau phi: density, mass, and
+    mean and variance of the excess max(Z - tau, 0) of a standard normal Z. All come without cancellation from
+    E = e/phi: g/phi = (1 - tau E)/(1 + tau^2), q/phi = E + tau g/phi.
+    tau stops at 64, where phi, q, g, r are 0: no overflow, no 0/0 at var = 0, and the result there is the limit. phi is
+    cut to 0 from 12.3 (float32) or 37.5 on, where products with it would be subnormal: slow on some processors.
+    Source: EQUATIONS 2.4.
+    """
+    xp = namespace(distance, var)
+    reach = xp.abs(distance)
+    # so that distance = var = 0 is the far tail too; too small to change any other result
+    reach += float(xp.finfo(reach.dtype).tiny) * 2.0**12
+    s = xp.maximum(xp.sqrt(var), reach * (1 / 64))
+    tau = reach / s
+    single = tau.dtype.itemsize <= 4
+    e = _second_tail_single(tau) if single else _second_tail_double(tau)
+    square = tau * tau
+    g_by_phi = 1.0 - tau * e
+    g_by_phi /= square + 1.0
+    phi = xp.exp(-0.5 * square)
+    phi *= INV_SQRT_2PI
+    phi *= tau < (12.3 if single else 37.5)
+    q = tau * g_by_phi
+    q += e
+    q *= phi
+    g = phi * g_by_phi
+    r = e - g * g_by_phi
+    r *= phi
+    return s, tau, phi, q, g, r
+
+
+def rectified_moments(mean: Array, var: Array) -> Rectified:
+    """Mean and variance of max(X, 0) for X ~ N(mean, var), and their four partial derivatives.
+
+    With t = mean/s, s = sqrt(var), tau = |t| and g, q, r of `_tail`: m = max(mean, 0) + s g and
+    v = var (1[mean > 0] (1 - 2q) + r), which is E1's two-branch form in one (no term is negative, nothing cancels).
+    partials = (dm/dmean, dm/dvar, dv/dmean, dv/dvar) = (Phi(t), phi/(2s), 2 m Phi(-t), Phi(t) - (m/s) phi).
+    mean, var: (...), var >= 0; var == 0 gives (max(mean, 0), 0) and (1[mean > 0], 0, 0, 1[mean > 0]).
+    Relative error for |t| <= 37 and t up to 1e6 below 1e-11 in float64; for |t| <= 12 below 1e-4 in float32.
+    Source: extension E1 (EQUATIONS 2.4); replaces noise paper Eq. 6 (audit N14) and the truncated law of Eq. 4 (N5).
+    """
+    s, tau, phi, q, g, r = _tail(mean, var)
+    on = (mean > 0).astype(mean.dtype)
+    inner = 1.0 - 2.0 * q
+    upper = inner * on
+    m = s * g
+    m += mean * on
+    v = r + upper
+    v *= var
+    dv_dmean = inner - upper
+    dv_dmean += q
+    dv_dmean *= m
+    dv_dmean *= 2.0
+    dm_dvar = phi / s
+    dm_dvar *= 0.5
+    upper += q
+    tau *= on
+    tau += g
+    tau *= phi
+    return m, v, (upper, dm_dvar, dv_dmean, upper - tau)
+
+
+def rectified_moments_backward(dm: Array, dv: Array, partials: Saved) -> Cotangents:
+    """Cotangents of mean and var: dm dm/dmean + dv dv/dmean and dm dm/dvar + dv dv/dvar; None where both are None.
+
+    Source: EQUATIONS 2.8, "ReLU, exact".
+    """
+    return _weighted(dm, partials[0], dv, partials[2]), _weighted(dm, partials[1], dv, partials[3])
+
+
+def _weighted(dm: Array, a: Array, dv: Array, b: Array) -> Array:
+    """dm a + dv b."""
+    if dm is None:
+        return None if dv is None else dv * b
+    return dm * a if dv is None else dm * a + dv * b
+
+
+def rectified_laplace(mean: Array, var: Array) -> Rectified:
+    """The noise paper's own rule for max(X, 0): the mean is rectified, the variance is kept or dropped whole.
+
+    m = max(mean, 0), v = var 1[mean >= -3 sqrt(var)], the boundary included.
+    mean, var: (...), var >= 0.
+    Source: noise paper Eq. 6; audit N13, N14 ("close to zero" is read as 0, sigma as the unit's own sqrt(var)).
+    """
+    on = mean > 0
+    kept = mean >= -3.0 * namespace(mean, var).sqrt(var)
+    return mean * on, var * kept, (on, kept)
+
+
+def rectified_linear(mean: Array, var: Array) -> Rectified:
+    """max(X, 0) linearised at the mean: m = max(mean, 0), v = var 1[mean > 0].
+
+    mean: (...); var: (...) or None, which stays None: then this is ReLU.
+    Source: not in the papers; the first-order rule that EQUATIONS 4 compares against.
+    """
+    on = mean > 0
+    return mean * on, None if var is None else var * on, (on, on)
+
+
+def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
+    """Cotangents under the two rules that only mask: dm 1[mean > 0] and dv 1[variance kept]; None stays None.
+
+    Source: EQUATIONS 2.8, "ReLU, printed"; the masks count as constants, and the derivative at mean = 0 is 0, not 1.
+    """
+    on, kept = masks
+    return None if dm is None else dm * on, None if dv is None else dv * kept
+
+
+def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
+    """Mean and variance of max(X1, X2) for independent X1 ~ N(m1, v1), X2 ~ N(m2, v2), and their partial derivatives.
+
+    With theta^2 = v1 + v2, a = (m1 - m2)/theta, tau = |a|, q, g, r of `_tail` and w the variance of the one with the
+    larger mean: m = max(m1, m2) + theta g, v = w (1 - 2q) + theta^2 r, exact (Clark's form shifted by the larger mean,
+    so that nothing cancels and v >= 0). partials = (P1, P2, kappa/2, D, c) with kappa = phi/theta, P1 = Phi(a),
+    P2 = Phi(-a), D = +-2 (kappa w - (1 - q) theta g), + where m1 >= m2, c = kappa (tau w/theta + theta g):
+    dm/dm_i = P_i, dm/dv_i = kappa/2, dv/dm1 = D, dv/dm2 = -D, dv/dv_i = P_i - c.
+    m1, v1, m2, v2: (...), variances >= 0. theta = 0 is the plain maximum, ties to the first, values and derivatives.
+    Source: extension E2 with c = 0 (EQUATIONS 2.7); replaces the noise paper's "maximum of the mean" (audit N17).
+    """
+    xp = namespace(m1, v1, m2, v2)
+    spread = v1 + v2
+    s, tau, phi, q, g, r = _tail(m1 - m2, spread)
+    first = (m1 >= m2).astype(spread.dtype)
+    other = 1.0 - first
+    won = v1 * first + v2 * other
+    inner = 1.0 - 2.0 * q
+    lift = s * g
+    v = spread * r + won * inner
+    p1 = inner * first + q
+    p2 = inner * other + q
+    kappa = phi / s
+    skew = won * kappa - (1.0 - q) * lift
+    skew *= 2.0 * (first - other)
+    common = won / s
+    common *= tau
+    common += lift
+    common *= kappa
+    kappa *= 0.5
+    return xp.maximum(m1, m2) + lift, v, (p1, p2, kappa, skew, common)
+
+
+def maximum_clark_backward(dm: Array, dv: Array, partials: Saved, out: Out) -> None:
+    """Writes dm dm/dx + dv dv/dx for x = m1, v1, m2, v2 into out, the only thing written.
+
+    dm, dv: (...) or None. out = (dm1, dv1, dm2, dv2): (...), of any strides, none overlapping another or an argument;
+    dv1 and dv2 are both None where no cotangent of the variances is wanted.
+    Source: EQUATIONS 2.7.
+    """
+    p1, p2, half_kappa, skew, common = partials
+    dm1, dv1, dm2, dv2 = out
+    _put_product(dm1, dm, p1)
+    _put_product(dm2, dm, p2)
+    if dv is not None:
+        shift = dv * skew
+        dm1 += shift
+        dm2 -= shift
+    if dv1 is None:
+        return
+    _put_product(dv1, dv, p1)
+    _put_product(dv2, dv, p2)
+    for shared in (None if dm is None else dm * half_kappa, None if dv is None else dv * -common):
+        if shared is not None:
+            dv1 += shared
+            dv2 += shared
+
+
+def _put_product(out: Array, d: Array, factor: Array) -> None:
+    """out = d factor."""
+    if d is None:
+        out[...] = 0
+    else:
+        namespace(d, out).multiply(d, factor, out=out)
+
+
+def maximum_winner(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
+    """The larger mean, with the variance that belongs to it; ties go to the first.
+
+    m = max(m1, m2), v = v1 where m1 >= m2, else v2.
+    m1, m2: (...); v1, v2: (...), or both None, and then v is None.
+    Source: noise paper section 2.1, "maximum of the mean value"; audit N17 (variance and ties are unstated there).
+    """
+    first = m1 >= m2
+    m = namespace(m1, m2).maximum(m1, m2)
+    if v1 is None:
+        return m, None, first
+    v = v1 * first
+    v += v2 * ~first
+    return m, v, first
+
+
+def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> None:
+    """Writes both cotangents to the winner's side of out and 0 to the loser's; `out` as in `maximum_clark_backward`.
+
+    Source: EQUATIONS 2.8, "Pool, printed" (audit N28).
+    """
+    dm1, dv1, dm2, dv2 = out
+    for d, d1, d2 in ((dm, dm1, dm2), (dv, dv1, dv2)):
+        if d1 is None:
+            continue
+        _put_product(d1, d, first)
+        if d is None:
+            d2[...] = 0
+        else:
+            # exactly d or 0, and faster than a second product with a mask
+            namespace(d, d2).subtract(d, d1, out=d2)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How variance passes a rectifier and a pairwise maximum; a backward takes what its forward returned last.
+
+    rectify(mean, var) -> (m, v, saved); rectify_backward(dm, dv, saved) -> (dmean, dvar);
+    maximum(m1, v1, m2, v2) -> (m, v, saved); maximum_backward(dm, dv, saved, out) writes out = (dm1, dv1, dm2, dv2).
+    mean_uses_var: whether the outgoing mean depends on the incoming variance, and so dv on dm.
+    """
+
+    name: str
+    rectify: Callable[[Array, Array], Rectified]
+    rectify_backward: Callable[[Array, Array, Saved], Cotangents]
+    maximum: Callable[[Array, Array, Array, Array], Rectified]
+    maximum_backward: Callable[[Array, Array, Saved, Out], None]
+    mean_uses_var: bool = False
+
+
+_WINNER = (maximum_winner, maximum_winner_backward)
+
+LAPLACE = Rule("laplace", rectified_laplace, rectified_mask_backward, *_WINNER)
+EXACT = Rule(
+    "exact", rectified_moments, rectified_moments_backward, maximum_clark, maximum_clark_backward, mean_uses_var=True
+)
+LINEAR = Rule("linear", rectified_linear, rectified_mask_backward, *_WINNER)
+RULES = {rule.name: rule for rule in (LAPLACE, EXACT, LINEAR)}
+
+DETERMINISTIC = Rule("deterministic", rectified_linear, rectified_mask_backward, *_WINNER)
+"""ReLU and maximum of activations without variance: every var and dv is None."""

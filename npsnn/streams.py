@@ -1,0 +1,62 @@
+"""Keyed random numbers: the same draws for the same seed, purpose and sample, in whatever order they are asked for."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from npsnn.backend import Array, namespace
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source of randomness named by a seed and a path, such as `Stream(0).at("evaluate", draw)`.
+
+    Nothing is consumed: two calls with one key give the same numbers, so results do not depend on the number of
+    threads, on the batch size or on what was drawn before. `first` is the index of the sample in column 0.
+    """
+
+    seed: int
+    path: tuple[str | int, ...] = ()
+    first: int = 0
+
+    def at(self, *path: str | int) -> "Stream":
+        """The stream for a narrower purpose."""
+        return replace(self, path=self.path + path)
+
+    def from_sample(self, first: int) -> "Stream":
+        """The same stream for a batch whose first sample has the index `first`."""
+        return replace(self, first=first)
+
+    def _key(self) -> list[int]:
+        digest = hashlib.blake2b(repr((self.seed, self.path)).encode(), digest_size=16).digest()
+        return [int.from_bytes(digest[:8]), int.from_bytes(digest[8:])]
+
+    def generator(self) -> np.random.Generator:
+        """A NumPy generator for draws that belong to no sample (initial weights, permutations)."""
+        return np.random.Generator(np.random.Philox(key=self._key()))
+
+    def _samples(self, shape: tuple[int, ...], kind: str, dtype: np.dtype) -> Array:
+        # Philox is counter-based: the highest counter word is the sample, so no two samples can overlap.
+        key = self._key()
+        out = np.empty((shape[-1], *shape[:-1]), dtype)
+        for n, row in enumerate(out):
+            bits = np.random.Philox(key=key, counter=[0, 0, 0, self.first + n])
+            getattr(np.random.Generator(bits), kind)(dtype=dtype.type, out=row)
+        return np.ascontiguousarray(np.moveaxis(out, 0, -1))
+
+    def _draw(self, like: Array, kind: str) -> Array:
+        xp = namespace(like)
+        if xp is np:
+            return self._samples(like.shape, kind, like.dtype)
+        # A GPU draws the block at once: one generator a sample would cost more than the network.
+        key = self.at(self.first)._key()[0]
+        return getattr(xp.random.default_rng(key), kind)(size=like.shape, dtype=like.dtype)
+
+    def normal(self, like: Array) -> Array:
+        """Standard normal numbers in the shape (..., N), dtype and library of `like`, keyed by sample."""
+        return self._draw(like, "standard_normal")
+
+    def uniform(self, like: Array) -> Array:
+        """Uniform numbers on [0, 1) in the shape (..., N), dtype and library of `like`, keyed by sample."""
+        return self._draw(like, "random")
