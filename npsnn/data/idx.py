@@ -1,0 +1,154 @@
+"""MNIST and Fashion-MNIST: the IDX format, and the four files of each set in torchvision's layout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from npsnn.data.dataset import Dataset, Split
+from npsnn.data.download import Progress, download
+from npsnn.data.files import check_digest, read_content
+
+UINT8 = 0x08  # the type code in an IDX file's third byte
+SIDE = 28
+CLASSES = 10
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """Where a set of four IDX files lies and comes from; digests: SHA-256 of each file's uncompressed content."""
+
+    name: str
+    subfolder: str
+    url: str
+    digests: Mapping[str, str]
+
+
+SETS = {
+    "mnist": IdxSet(
+        "mnist",
+        "MNIST/raw",
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+    "fashion-mnist": IdxSet(
+        "fashion-mnist",
+        "FashionMNIST/raw",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+    ),
+}
+
+
+def parse_idx(content: bytes, name: str, ndim: int | None = None) -> npt.NDArray[np.uint8]:
+    """The array in an IDX file's uncompressed content; `name` is for the messages.
+
+    ndim: the number of dimensions the file must have; None takes any from 1 to 32.
+    Raises ValueError, naming the file, where it is no IDX file of unsigned bytes, of another ndim or length.
+    """
+    magic = content[:4]
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != UINT8 or not 1 <= magic[3] <= 32:
+        wanted, start = f"00 00 08 {ndim or 3:02x}", magic.hex(" ") or "nothing"
+        raise ValueError(f"{name} is no IDX file of unsigned bytes: expected it to begin with {wanted}, got {start}")
+    if ndim not in (None, magic[3]):
+        raise ValueError(f"{name} must have {ndim} dimensions, got {magic[3]}")
+    header = 4 + 4 * magic[3]
+    if len(content) < header:
+        raise ValueError(f"{name} ends inside its header: expected {header} bytes, got {len(content)}")
+    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
+    if len(content) != header + prod(shape):
+        raise ValueError(f"{name} must have {header + prod(shape)} bytes for shape {shape}, got {len(content)}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def read_idx(path: Path, ndim: int | None = None) -> npt.NDArray[np.uint8]:
+    """The read-only uint8 array in an IDX file, plain or .gz by its name; ndim: the dimensions it must have.
+
+    Raises OSError where it cannot be read, ValueError where its content is not what is expected.
+    """
+    return parse_idx(read_content(path), str(path), ndim)
+
+
+def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
+    """The files of the set that are there, by plain name; the .gz goes first, for that is what a fetch replaces."""
+    raw = folder / spec.subfolder
+    paths = {name: (raw / f"{name}.gz", raw / name) for name in spec.digests}
+    return {
+        name: next(p for p in both if p.is_file()) for name, both in paths.items() if any(p.is_file() for p in both)
+    }
+
+
+def require(spec: IdxSet, folder: Path) -> dict[str, Path]:
+    """All files of the set, by plain name; FileNotFoundError, saying how to get them, where one is missing."""
+    paths = find(spec, folder)
+    if missing := [name for name in spec.digests if name not in paths]:
+        what = f"is not in {folder}" if not paths else f"is incomplete in {folder} (no {', '.join(missing)})"
+        raise FileNotFoundError(
+            f"{spec.name} {what}: run 'npsnn data fetch {spec.name}', "
+            f"or pass --data-dir or set NPSNN_DATA to a folder that holds {spec.subfolder}/"
+        )
+    return paths
+
+
+def _checked(spec: IdxSet, name: str, content: bytes, path: Path) -> str:
+    remedy = f"delete it and run 'npsnn data fetch {spec.name}'"
+    return check_digest(content, spec.digests[name], str(path), remedy)
+
+
+def _is_sound(spec: IdxSet, name: str, path: Path) -> bool:
+    try:
+        _checked(spec, name, read_content(path), path)
+    except ValueError:
+        return False
+    return True
+
+
+def _read_split(spec: IdxSet, paths: Mapping[str, Path], split: str) -> tuple[Split, dict[str, str]]:
+    """One split and the digests of its two files; the shapes go first, since their messages say more."""
+    contents = {name: read_content(paths[name]) for name in FILES[split]}
+    of_images, of_labels = FILES[split]
+    images = parse_idx(contents[of_images], str(paths[of_images]), 3)
+    labels = parse_idx(contents[of_labels], str(paths[of_labels]), 1)
+    if images.shape[1:] != (SIDE, SIDE):
+        raise ValueError(f"{paths[of_images]} must hold images of (28, 28) pixels, got {images.shape[1:]}")
+    if len(images) != len(labels):
+        raise ValueError(f"{paths[of_labels]} must hold {len(images)} labels, one an image, got {len(labels)}")
+    if len(labels) and labels.max() >= CLASSES:
+        raise ValueError(f"{paths[of_labels]} must hold labels 0 to 9, got {labels.max()}")
+    digests = {name: _checked(spec, name, content, paths[name]) for name, content in contents.items()}
+    return Split(images[:, None], labels.astype(np.int64)), digests
+
+
+def load(spec: IdxSet, folder: Path) -> Dataset:
+    """The set in `folder`, all files checked; FileNotFoundError where one is missing, ValueError where one is wrong."""
+    paths = require(spec, folder)
+    train, train_digests = _read_split(spec, paths, "train")
+    test, test_digests = _read_split(spec, paths, "test")
+    return Dataset(spec.name, train, test, CLASSES, train_digests | test_digests)
+
+
+def fetch(spec: IdxSet, folder: Path, progress: Progress | None = None) -> Path:
+    """Download those files of the set that are missing or wrong, and give the folder they are in; as `download`."""
+    raw = folder / spec.subfolder
+    paths = find(spec, folder)
+    for name, digest in spec.digests.items():
+        if name not in paths or not _is_sound(spec, name, paths[name]):
+            download(f"{spec.url}{name}.gz", raw / f"{name}.gz", digest, progress)
+    return raw
