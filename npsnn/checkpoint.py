@@ -1,0 +1,116 @@
+"""Run folders: config.json, metrics.jsonl, last.npz and best.npz, written so that a kill at any moment loses none."""
+
+import json
+import os
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """An .npz of `arrays`, with `about` (JSON) beside them; equal contents give equal bytes."""
+    buffer = BytesIO()
+    text = np.array(json.dumps(about, sort_keys=True))
+    np.savez(buffer, allow_pickle=False, **{"about.json": text}, **arrays)
+    write_atomic(path, buffer.getvalue())
+
+
+def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of `save_arrays` and what is said about them.
+
+    Raises FileNotFoundError, or ValueError for a file that is damaged or no checkpoint. Nothing is unpickled.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}")
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about: dict[str, Any] = json.loads(str(arrays.pop("about.json")))
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint of npsnn: {error}") from error
+    return arrays, about
+
+
+def with_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{prefix}/{name}": value for name, value in arrays.items()}
+
+
+def without_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those arrays whose name begins with `prefix`, without it."""
+    return {n.removeprefix(f"{prefix}/"): a for n, a in arrays.items() if n.startswith(f"{prefix}/")}
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises ValueError where the file is no JSON object."""
+    try:
+        document = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(document).__name__}")
+    return document
+
+
+def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    """A JSON document a line."""
+    write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str] = "runs") -> Path:
+    """The folder of a run: a path, a name under `runs_dir`, or for None the newest there.
+
+    Raises FileNotFoundError that names what was looked for, and what there is.
+    """
+    runs = Path(runs_dir)
+    known = sorted(runs.glob(f"*/{CONFIG}"), key=lambda p: p.stat().st_mtime) if runs.is_dir() else []
+    if run is None:
+        if not known:
+            raise FileNotFoundError(f"there are no runs in {runs}/: train one with 'npsnn train', or name a run")
+        return known[-1].parent
+    for folder in (runs / run, Path(run)):
+        if (folder / CONFIG).is_file():
+            return folder
+    names = ", ".join(p.parent.name for p in known[-5:]) or "none"
+    raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ (there: {names})")
+
+
+def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> Path:
+    """A folder for a new run, not yet made: `name`, or the first free `prefix`-1, -2, ...
+
+    Raises FileExistsError where `name` is taken, ValueError where it is no plain folder name.
+    """
+    runs = Path(runs_dir)
+    if name is None:
+        return next(f for i in range(1, 1_000_000) if not (f := runs / f"{prefix}-{i}").exists())
+    if Path(name).name != name:
+        raise ValueError(f"the name of a run must be a plain folder name, got {name!r}")
+    if (runs / name).exists():
+        raise FileExistsError(f"{runs / name} exists already: choose another name, or go on with it by --resume {name}")
+    return runs / name

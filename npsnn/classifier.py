@@ -1,0 +1,222 @@
+"""A trained network for users: images in the usual form, (N, C, H, W) in [0, 1], and logits (N, classes)."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from npsnn import checkpoint
+from npsnn.backend import Array, namespace, to_device, to_host
+from npsnn.layers import Params, Shape, Want
+from npsnn.models import Model
+from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.network import flatten, unflatten
+from npsnn.objectives import OBJECTIVES, Objective
+from npsnn.ops.gaussian import RULES, Rule
+from npsnn.parallel import Workers, micro_batches
+from npsnn.streams import Stream
+
+Images: TypeAlias = np.ndarray
+
+
+def named(table: dict[str, Any], name: Any, what: str) -> Any:
+    """table[name], or `name` itself where it is one of the values; ValueError names the choices."""
+    if name in table.values():
+        return name
+    if name not in table:
+        raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}")
+    return table[name]
+
+
+def check_images(x: Images, shape: Shape) -> None:
+    """Raise ValueError or TypeError unless x is (N, *shape), floating-point, finite and in [0, 1]."""
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"images must be a NumPy array, got {type(x).__name__}")
+    if x.ndim != 4 or x.shape[1:] != shape:
+        raise ValueError(f"images must have the shape (N, {', '.join(map(str, shape))}), got {x.shape}")
+    if x.dtype.kind != "f":
+        raise TypeError(f"images must be floats in [0, 1], got {x.dtype}; divide 8-bit images by 255")
+    if x.size and not (x.min() >= 0 and x.max() <= 1):
+        raise ValueError(f"images must be finite and in [0, 1], got values from {x.min():g} to {x.max():g}")
+
+
+def check_labels(labels: np.ndarray, examples: int, classes: int) -> None:
+    """Raise ValueError unless labels are `examples` integers in [0, classes)."""
+    labels = np.asarray(labels)
+    if labels.shape != (examples,) or labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be {examples} integers, got {labels.dtype} of the shape {labels.shape}")
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"labels must be in 0 ... {classes - 1}, got {labels.min()} to {labels.max()}")
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with its parameters. Threads: None for all cores."""
+
+    model: Model
+    params: Params
+    threads: int | None = None
+
+    @staticmethod
+    def load(
+        run: str | os.PathLike[str] | None = None, which: str = "last", runs_dir: str | os.PathLike[str] = "runs"
+    ) -> "Classifier":
+        """The network of a run: a folder, or a name under `runs_dir`, the newest where None.
+
+        which: "last" for the final parameters, "best" for those of the highest validation accuracy.
+        Raises FileNotFoundError for an unknown run, ValueError for files that are damaged or do not fit together.
+        """
+        if which not in ("last", "best"):
+            raise ValueError(f"checkpoint must be last or best, got {which!r}")
+        folder = checkpoint.find_run(run, runs_dir)
+        config = checkpoint.read_json(folder / checkpoint.CONFIG)
+        if "spec" not in config:
+            raise ValueError(f"{folder / checkpoint.CONFIG} has no model specification")
+        model = Model.from_spec(config["spec"])
+        path = folder / (checkpoint.LAST if which == "last" else checkpoint.BEST)
+        arrays, _ = checkpoint.load_arrays(path)
+        flat = checkpoint.without_prefix("params", arrays)
+        try:
+            model.check(flat)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return Classifier(model, unflatten(flat))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The network as JSON."""
+        return self.model.spec()
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise on the first pre-activation."""
+        return float(self.params[self.model.noise_layer]["sigma"])
+
+    @property
+    def dtype(self) -> Any:
+        return next(iter(flatten(self.params).values())).dtype
+
+    @property
+    def micro_batch(self) -> int:
+        """The examples computed at a time: the model's on a CPU, all at once (to 4096) on a GPU."""
+        return self.model.micro_batch if namespace(*flatten(self.params).values()) is np else 4096
+
+    def with_sigma(self, sigma: float) -> "Classifier":
+        """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
+        if not 0 <= sigma < float("inf"):
+            raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
+        name = self.model.noise_layer
+        old = self.params[name]["sigma"]
+        return replace(self, params=self.params | {name: {"sigma": namespace(old).asarray(sigma, old.dtype)}})
+
+    def astype(self, dtype: Any) -> "Classifier":
+        """The same network computing in `dtype`, float32 or float64."""
+        return self._map(lambda p: p.astype(dtype))
+
+    def to(self, device: str) -> "Classifier":
+        """The same network with its parameters on `device`."""
+        return self._map(lambda p: to_device(p, device))
+
+    def _map(self, f: Callable[[Array], Array]) -> "Classifier":
+        return replace(self, params=unflatten({k: f(p) for k, p in flatten(self.params).items()}))
+
+    def to_engine(self, x: Images) -> Array:
+        """(N, C, H, W) -> (H, C, W, N) in the dtype and on the device of the parameters; 8-bit images to [0, 1]."""
+        x = np.ascontiguousarray(x.transpose(2, 1, 3, 0), None if x.dtype == np.uint8 else self.dtype)
+        if x.dtype == np.uint8:
+            x = x.astype(self.dtype) / 255
+        xp = namespace(*flatten(self.params).values())
+        return x if xp is np else xp.asarray(x)
+
+    def scores(self, x: Images, noise: Noise) -> Moments:
+        """Moments of the logits of one micro-batch, (classes, N), on the calling thread."""
+        return self.model.network.forward(self.params, Moments(self.to_engine(x)), noise)[0]
+
+    def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Any, Images]:
+        """Each example's objective, (N,), and its gradient with respect to the image, float64, on the calling thread.
+
+        A sure prediction's gradient lies below the range of float32 and would be lost as 0: the objective is computed
+        in float64, and its cotangent goes through the network in units of each example's largest entry.
+        """
+        m, backward = self.model.network.forward(self.params, Moments(self.to_engine(x)), noise)
+        xp = namespace(m.mean)
+        double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
+        value, cotangent = objective(double, xp.asarray(labels))
+        scale = xp.abs(cotangent.mean).max(axis=0)
+        unit = 1 / xp.where(scale > 1e-300, scale, 1)
+        scaled = [None if z is None else (z * unit).astype(self.dtype) for z in (cotangent.mean, cotangent.var)]
+        g, _ = backward(Moments(*scaled), Want.INPUT)
+        assert g is not None
+        return to_host(value), to_host(g.mean * scale).transpose(3, 1, 0, 2)
+
+    def each_batch(self, f: Callable[[slice], Any], examples: int) -> list[Any]:
+        """f(slice) for each micro-batch, on all threads, in order."""
+        batches = micro_batches(examples, self.micro_batch)
+        with Workers(self.threads) as workers:
+            return workers.map(lambda i: f(batches[i]), len(batches))
+
+    def predict(self, x: Images) -> np.ndarray:
+        """Logits of the expectation network (noise off): (N, C, H, W) -> (N, classes)."""
+        check_images(x, self.model.shape)
+        return self._logits(x, lambda s: EXPECTATION)[0]
+
+    def moments(self, x: Images, propagation: str | Rule = "exact") -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the noisy logits in closed form: (N, C, H, W) -> (N, classes) twice.
+
+        propagation: "exact" (extensions E1, E2), "laplace" (the noise paper's Eq. 6) or "linear".
+        """
+        check_images(x, self.model.shape)
+        rule = named(RULES, propagation, "propagation")
+        mean, var = self._logits(x, lambda s: Propagated(rule))
+        return mean, np.zeros_like(mean) if var is None else var
+
+    def sample(self, x: Images, rng: np.random.Generator | Stream | int, draws: int) -> np.ndarray:
+        """Logits under `draws` independent draws of the noise: (N, C, H, W) -> (draws, N, classes)."""
+        check_images(x, self.model.shape)
+        stream = as_stream(rng)
+        if draws < 1:
+            raise ValueError(f"draws must be >= 1, got {draws}")
+        return np.stack(
+            [
+                self._logits(x, lambda s, d=d: Sampled(stream.at(d).from_sample(s.start)))[0]  # type: ignore[misc]
+                for d in range(draws)
+            ]
+        )
+
+    def input_gradient(
+        self, x: Images, labels: np.ndarray, objective: str | Objective = "noise-aware", propagation: str = "exact"
+    ) -> np.ndarray:
+        """Gradient of each example's objective in closed form with respect to its image, of the shape of x.
+
+        Source: noise paper Sec. 4, with the derived terms (audit N34-N37); with sigma = 0 the plain input gradient.
+        """
+        check_images(x, self.model.shape)
+        check_labels(labels, len(x), self.model.classes)
+        noise = Propagated(named(RULES, propagation, "propagation"))
+        f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
+        parts = self.each_batch(lambda s: self.loss_gradient(x[s], labels[s], noise, f)[1], len(x))
+        return np.concatenate(parts) if parts else np.zeros_like(x)
+
+    def _logits(self, x: Images, noise: Callable[[slice], Noise]) -> tuple[np.ndarray, np.ndarray | None]:
+        def host(s: slice) -> tuple[np.ndarray, np.ndarray | None]:
+            m = self.scores(x[s], noise(s))
+            return to_host(m.mean), None if m.var is None else _marginal(to_host(m.var))
+
+        parts = self.each_batch(host, len(x))
+        if not parts:
+            return np.zeros((0, self.model.classes), self.dtype), None
+        var = None if parts[0][1] is None else np.concatenate([v for _, v in parts], axis=1).T
+        return np.concatenate([m for m, _ in parts], axis=1).T, var
+
+
+def as_stream(rng: np.random.Generator | Stream | int) -> Stream:
+    """A stream of keyed draws from whatever names a source of randomness."""
+    if isinstance(rng, Stream):
+        return rng
+    return Stream(int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else rng)
+
+
+def _marginal(var: np.ndarray) -> np.ndarray:
+    return var if var.ndim == 2 else np.diagonal(var).T

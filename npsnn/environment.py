@@ -1,0 +1,38 @@
+"""What a result was computed with."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from threadpoolctl import threadpool_info
+
+import npsnn
+from npsnn.parallel import available_cores
+
+
+def environment() -> dict[str, Any]:
+    """Versions, the BLAS, the cores and the machine, as JSON."""
+    import scipy.linalg  # noqa: F401  (so that its BLAS shows too)
+
+    packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy-cuda12x", "cupy-cuda13x")
+    blas = [
+        f"{p['internal_api']} {p['version']} ({p.get('architecture', 'unknown')})"
+        for p in threadpool_info()
+        if p["user_api"] == "blas"
+    ]
+    return {
+        "npsnn": npsnn.__version__,
+        "python": platform.python_version(),
+        "packages": {name: found for name in packages if (found := _version(name))},
+        "blas": sorted(set(blas)),
+        "cores": available_cores(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

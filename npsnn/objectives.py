@@ -1,0 +1,71 @@
+"""What is minimised in training and ascended in an attack: the moments of the logits in, a value for each example out.
+
+An objective takes `Moments` of the logits, (classes, N), and labels (N,), and returns the values (N,) and their
+cotangent, again `Moments`.
+"""
+
+from collections.abc import Callable
+from math import sqrt
+from typing import TypeAlias
+
+from npsnn.backend import Array
+from npsnn.moments import Moments
+from npsnn.ops import loss
+
+Objective: TypeAlias = Callable[[Moments, Array], tuple[Array, Moments]]
+
+
+def noise_aware(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """Squared error minus the probability of the label winning: Σ(y_i - mean_i)²/n - Σ_{i≠k} P(Y_k > Y_i)/(n-1).
+
+    With the covariance of the logits the pairs are compared exactly; with variances alone, as independent.
+    Source: noise paper Sec. 2.2 (audit N18), with the derived sign (N20) and the difference form (N21); its gradient,
+    Sec. 2.3 and 4, is the derived one (N23, N24, N34-N37).
+    """
+    error, dmean = loss.squared_error(m.mean, labels)
+    won, dwon_mean, dwon_var = loss.win_probability(m.mean, m.var, labels)
+    return error - won, Moments(dmean - dwon_mean, None if dwon_var is None else -dwon_var)
+
+
+def mse(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """Squared error of the mean against one-hot targets (noise paper Sec. 2.2); the variance does not enter."""
+    value, dmean = loss.squared_error(m.mean, labels)
+    return value, Moments(dmean)
+
+
+def cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-ln softmax(mean)_k; the variance does not enter."""
+    value, dmean = loss.cross_entropy(m.mean, labels)
+    return value, Moments(dmean)
+
+
+def win_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-Σ_{i≠k} ln P(Y_k > Y_i), an upper bound of the surprise at the label winning all comparisons (extension E3).
+
+    Raises ValueError for logits without variance, of which it says nothing.
+    """
+    if m.var is None:
+        raise ValueError("the win-probability objective needs noise: sigma must be > 0 and propagated in closed form")
+    value, dmean, dvar = loss.log_win_probability(m.mean, m.var, labels)
+    return -value, Moments(-dmean, None if dvar is None else -dvar)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "noise-aware": noise_aware,
+    "mse": mse,
+    "cross-entropy": cross_entropy,
+    "win-probability": win_probability,
+}
+
+
+def sigma_reward(sigma: float, alpha: float) -> tuple[float, float]:
+    """-alpha sigma², and its derivative: the reward for noise of the noise paper's "Bimodel" (Sec. 7).
+
+    The loss with it is unbounded below as sigma grows (audit N29), so sigma must be capped.
+    """
+    return -alpha * sigma**2, -2 * alpha * sigma
+
+
+def largest_stationary_sigma(alpha: float) -> float:
+    """√(max r φ(r) / (2 alpha)): above it the rewarded loss falls for every margin, under the Laplace rule (N30)."""
+    return sqrt(0.24197072451914337 / (2 * alpha))

@@ -1,0 +1,125 @@
+"""Micro-batches on worker threads: the one mechanism that uses all cores."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from itertools import count
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+
+
+def available_cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers:
+    """Threads that work through a list of jobs, with BLAS held to one thread meanwhile; the caller is one of them.
+
+    Results are combined in the order of the jobs, whichever thread made them and when: sums of floating-point
+    numbers come out bit-identical for any number of threads. At most about one finished result a thread is kept
+    waiting, so memory does not grow with the number of jobs.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        """threads: None for all cores. Raises ValueError for less than one."""
+        self.threads = available_cores() if threads is None else threads
+        if self.threads < 1:
+            raise ValueError(f"threads must be >= 1, got {threads}")
+        self._queues: list[SimpleQueue[_Fold[Any] | None]] = [SimpleQueue() for _ in range(self.threads - 1)]
+        self._limits: Any = None
+
+    def __enter__(self) -> "Workers":
+        # One call for all the work: setting the limits costs more than a step of a small network.
+        self._limits = threadpool_limits(1, "blas")
+        for queue in self._queues:
+            threading.Thread(target=_serve, args=(queue,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for queue in self._queues:
+            queue.put(None)
+        self._limits.restore_original_limits()
+
+    def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
+        """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
+
+        The first exception, in the order of the jobs, is raised here once all threads have stopped.
+        """
+        job = _Fold(f, jobs, combine)
+        for queue in self._queues:
+            queue.put(job)
+        try:
+            job.work()
+        finally:
+            for _ in self._queues:
+                job.finished.get()
+        if job.errors:
+            raise job.errors[min(job.errors)]
+
+    def map(self, f: Callable[[int], T], jobs: int) -> list[T]:
+        """[f(0), ..., f(jobs - 1)]."""
+        results: list[T] = []
+        self.fold(f, jobs, results.append)
+        return results
+
+
+def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:
+    while (job := queue.get()) is not None:
+        job.work()
+        job.finished.put(None)
+
+
+class _Fold(Generic[T]):
+    """One list of jobs, worked through by several threads."""
+
+    def __init__(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
+        self.f, self.jobs, self.combine = f, jobs, combine
+        self.numbers = count()
+        self.turn = 0
+        self.waiting: dict[int, T] = {}
+        self.lock = threading.Lock()
+        self.errors: dict[int, BaseException] = {}
+        self.finished: SimpleQueue[None] = SimpleQueue()
+
+    def work(self) -> None:
+        while not self.errors and (i := next(self.numbers)) < self.jobs:
+            try:
+                self._deliver(i, self.f(i))
+            except BaseException as error:  # raised again by the caller; a lost thread would stop every other
+                self.errors[i] = error
+
+    def _deliver(self, i: int, result: T) -> None:
+        with self.lock:
+            self.waiting[i] = result
+            while self.turn in self.waiting:
+                self.combine(self.waiting.pop(self.turn))
+                self.turn += 1
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed memory for the next array rather than return it to the system page by page.
+
+    Fresh arrays cost page faults otherwise. Does nothing without glibc, or where NPSNN_MALLOC=0 is set.
+    """
+    if os.environ.get("NPSNN_MALLOC") == "0":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
+        mallopt(m_mmap_threshold, 32 << 20)
+        mallopt(m_trim_threshold, 1 << 30)
+        mallopt(m_top_pad, 64 << 20)
+
+
+def micro_batches(examples: int, size: int) -> list[slice]:
+    """Slices of `size` examples, the last of them perhaps shorter."""
+    return [slice(i, min(i + size, examples)) for i in range(0, examples, size)]

@@ -1,0 +1,142 @@
+"""Training: one loop that yields records, prints nothing, and keeps its run folder ready to go on from.
+
+for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digits"), "runs/mine"):
+    print(record)
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsnn import checkpoint, models
+from npsnn.backend import check_device, to_host
+from npsnn.config import Config
+from npsnn.data import Dataset, Split
+from npsnn.environment import environment
+from npsnn.models import Model
+from npsnn.parallel import Workers, keep_freed_memory
+from npsnn.streams import Stream
+from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
+
+__all__ = ["Config", "Epoch", "Step", "TrainingError", "fit", "resume", "split_validation"]
+
+VALIDATION_PART = 1 / 12
+"""The part of the training set that is held out to choose best.npz: 5,000 of MNIST's 60,000."""
+
+
+def split_validation(train: Split, seed: int, limit: int | None) -> tuple[Split, Split]:
+    """The first `limit` training images in two parts drawn by the seed: to train on, and to choose best.npz by."""
+    count = len(train) if limit is None else min(limit, len(train))
+    order = Stream(seed).at("validation").generator().permutation(count)
+    held = max(1, round(count * VALIDATION_PART))
+    parts = np.sort(order[held:]), np.sort(order[:held])
+    first, second = (Split(train.images[rows], train.labels[rows]) for rows in parts)
+    return first, second
+
+
+def fit(
+    config: Config,
+    dataset: Dataset,
+    folder: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+) -> Iterator[Step | Epoch]:
+    """Train a new network on `dataset`, yielding a record for each step and each epoch.
+
+    With a folder (which must not hold a run), config.json is written first, and metrics.jsonl, last.npz and best.npz
+    after every epoch. threads: None for all cores; the result does not depend on it.
+    Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
+    """
+    check_device(device)
+    model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
+    if folder is not None:
+        folder = Path(folder)
+        if (folder / checkpoint.CONFIG).exists():
+            raise FileExistsError(f"{folder} holds a run already: choose another folder, or resume it")
+        about = {
+            "train": asdict(config),
+            "spec": model.spec(),
+            "data": dataset.digests,
+            "environment": environment(),
+        }
+        checkpoint.write_json(folder / checkpoint.CONFIG, about)
+    return _run(config, model, dataset, folder, None, threads, device)
+
+
+def resume(
+    folder: str | os.PathLike[str], dataset: Dataset, threads: int | None = None, device: str = "cpu"
+) -> Iterator[Step | Epoch]:
+    """Go on with the run in `folder`, by its own options, as if it had never stopped.
+
+    Raises FileNotFoundError where there is no run, ValueError where its files or the data are not those it had.
+    """
+    check_device(device)
+    folder = Path(folder)
+    about = checkpoint.read_json(folder / checkpoint.CONFIG)
+    if about.get("data") != dataset.digests:
+        raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
+    config = Config.from_json(about["train"])
+    model = Model.from_spec(about["spec"])
+    state = load_state(folder, model) if (folder / checkpoint.LAST).exists() else None
+    return _run(config, model, dataset, folder, state, threads, device)
+
+
+def _run(
+    config: Config,
+    model: Model,
+    dataset: Dataset,
+    folder: Path | None,
+    state: State | None,
+    threads: int | None,
+    device: str,
+) -> Iterator[Step | Epoch]:
+    keep_freed_memory()
+    train, validation = split_validation(dataset.train, config.seed, config.limit)
+    # A GPU runs its kernels in one queue: more threads would only wait for one another.
+    with Workers(threads if device == "cpu" else 1) as workers:
+        trainer = Trainer(config, model, train, validation, workers, device)
+        if state is None:
+            state = trainer.initial()
+            save_state(folder, state, [])
+        records = checkpoint.read_lines(folder / checkpoint.METRICS)[: state.epoch] if folder else []
+        while state.epoch < config.epochs:
+            best = state.best
+            for record in trainer.epoch(state):
+                if isinstance(record, Step):
+                    yield record
+                else:
+                    state, done = record
+            records.append(asdict(done))
+            save_state(folder, state, records, is_best=state.best > best)
+            yield done
+
+
+def save_state(folder: Path | None, state: State, records: list[dict[str, Any]], is_best: bool = False) -> None:
+    """Write best.npz, metrics.jsonl and last.npz, in this order: what is lost by a kill between is made again."""
+    if folder is None:
+        return
+    params = checkpoint.with_prefix("params", {k: to_host(p) for k, p in state.params.items()})
+    about = {"epoch": state.epoch, "steps": state.steps, "best": state.best}
+    if is_best:
+        checkpoint.save_arrays(folder / checkpoint.BEST, params, about)
+    checkpoint.write_lines(folder / checkpoint.METRICS, records)
+    optimizer = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
+    checkpoint.save_arrays(folder / checkpoint.LAST, params | optimizer, about)
+
+
+def load_state(folder: Path, model: Model) -> State:
+    """The state that `save_state` wrote; raises ValueError where it is damaged or another model's."""
+    path = folder / checkpoint.LAST
+    arrays, about = checkpoint.load_arrays(path)
+    params = checkpoint.without_prefix("params", arrays)
+    model.check(params)
+    try:
+        return State(
+            params, checkpoint.without_prefix("optimizer", arrays), about["epoch"], about["steps"], about["best"]
+        )
+    except KeyError as error:
+        raise ValueError(f"{path} has no {error}: it is no checkpoint to go on from") from error
