@@ -1,0 +1,83 @@
+"""The sets an adversary may move in: an Linf or L2 ball round each image, and the box of pixels [0, 1].
+
+Images are (N, C, H, W); every distance is one image's.
+"""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from npsnn.streams import Stream
+
+Images: TypeAlias = Any
+
+NORMS = ("linf", "l2")
+
+
+@dataclass(frozen=True)
+class Ball:
+    """All images within `eps` of the original, in units of the [0, 1] pixel.
+
+    Source: noise paper Eq. 9, whose "delta < eps" is read as a norm (audit N32).
+    """
+
+    norm: str
+    eps: float
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS:
+            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        if not 0 <= self.eps < float("inf"):
+            raise ValueError(f"eps must be >= 0 and finite, got {self.eps!r}")
+
+    def size(self, delta: Images) -> Images:
+        """The norm of each perturbation: (N, ...) -> (N,)."""
+        flat = np.abs(delta.reshape(len(delta), -1))
+        return flat.max(axis=1) if self.norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
+
+    def steepest(self, gradient: Images) -> Images:
+        """The direction of unit norm that raises the loss most: the sign, or the gradient over its length."""
+        if self.norm == "linf":
+            return np.sign(gradient)
+        # scaled first: the squares of a gradient of 1e-30 would all be 0
+        largest = np.abs(gradient).reshape(len(gradient), -1).max(axis=1)
+        scaled = gradient / _each(np.where(largest > 0, largest, 1))
+        size = self.size(scaled)
+        return scaled / _each(np.where(size > 0, size, 1))
+
+    def project(self, x_adv: Images, x: Images) -> Images:
+        """The nearest point of the ball round x, then of the box; x is in the box, so both hold in the end."""
+        delta = x_adv - x
+        if self.norm == "linf":
+            delta = np.clip(delta, -self.eps, self.eps)
+        else:
+            size = self.size(delta)
+            delta = delta * _each(self.eps / np.maximum(size, self.eps) if self.eps else 0 * size)
+        return np.clip(x + delta.astype(x.dtype), 0, 1)
+
+    def random(self, x: Images, stream: Stream) -> Images:
+        """A point of the ball for each image, uniform by volume, clipped to the box; keyed by sample."""
+        like = np.moveaxis(x, 0, -1)
+        if self.norm == "linf":
+            delta = self.eps * (2 * np.moveaxis(stream.uniform(like), -1, 0) - 1)
+        else:
+            direction = np.moveaxis(stream.at("direction").normal(like), -1, 0)
+            radius = stream.at("radius").uniform(x.reshape(len(x), -1)[:, :1].T)[0]
+            delta = self.steepest(direction) * _each(self.eps * radius ** (1 / x[0].size))
+        return self.project(x + delta.astype(x.dtype), x)
+
+    def check(self, x_adv: Images, x: Images) -> None:
+        """Raise ValueError unless every image is finite, in the box, and within eps but for rounding."""
+        if x_adv.shape != x.shape or not np.isfinite(x_adv).all():
+            raise ValueError(f"adversarial images must be finite and of the shape {x.shape}, got {x_adv.shape}")
+        if x_adv.size and (x_adv.min() < 0 or x_adv.max() > 1):
+            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min():g} to {x_adv.max():g}")
+        size = self.size(x_adv.astype(np.float64) - x)
+        if size.size and size.max() > self.eps + 1e-6 * max(1.0, self.eps):
+            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:g}, got {size.max():g}")
+
+
+def _each(values: Images) -> Images:
+    """(N,) -> (N, 1, 1, 1)."""
+    return values.reshape(-1, 1, 1, 1)
