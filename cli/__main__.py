@@ -1,0 +1,5 @@
+"""`python -m npsnn.cli`."""
+
+from npsnn.cli.main import main
+
+main()

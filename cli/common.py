@@ -1,0 +1,156 @@
+"""What the commands share: options, the --config file, tables and JSON, and the reading of a run."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    text = path.read_text()
+    try:
+        document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is neither TOML nor JSON: {error}", ctx, param) from error
+    command = ctx.command.name or ""
+    values = document.get(command, {}) if isinstance(document, dict) else None
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path} must hold a table [{command}] of options", ctx, param)
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    unknown = values.keys() - {p.name for p in ctx.command.params}
+    if unknown:
+        raise click.BadParameter(f"{path}: unknown option {', '.join(sorted(unknown))} for {command}", ctx, param)
+    ctx.default_map = values
+
+
+_OPTIONS = {
+    "config": click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=_read_config,
+        is_eager=True,
+        expose_value=False,
+        help="TOML or JSON file with a table of options for each command, such as [train] sigma = 0.8. The command "
+        "line goes before NPSNN_TRAIN_SIGMA and its like, these before the file.",
+    ),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output."),
+    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Names all randomness."),
+    "threads": click.option(
+        "--threads", type=click.IntRange(1), help="Worker threads, all cores by default; results do not depend on it."
+    ),
+    "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+    "data-dir": click.option(
+        "--data-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="NPSNN_DATA",
+        help="Where the data sets are (also NPSNN_DATA); by default the user's cache folder.",
+    ),
+    "runs-dir": click.option(
+        "--runs-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("runs"),
+        show_default=True,
+        help="Where the run folders are.",
+    ),
+    "checkpoint": click.option(
+        "--checkpoint",
+        type=click.Choice(["last", "best"]),
+        default="last",
+        show_default=True,
+        help="The final network, or that of the highest validation accuracy.",
+    ),
+    "inference-sigma": click.option(
+        "--inference-sigma",
+        type=click.FloatRange(0),
+        help="Noise of the defended network: the run's own sigma by default, 0 for the expectation network.",
+    ),
+    "limit": click.option("--limit", type=click.IntRange(1), help="Only the first N test images."),
+}
+
+
+def options(*names: str) -> Callable[[F], F]:
+    """The named options that several commands have, in this order in the help text."""
+
+    def decorate(f: F) -> F:
+        for name in reversed(names):
+            f = _OPTIONS[name](f)
+        return f
+
+    return decorate
+
+
+class Epsilon(click.ParamType[float]):
+    """A radius such as 0.1 or 8/255."""
+
+    name = "eps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            eps = float(Fraction(str(value).replace(" ", "")))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is not a number such as 0.1 or 8/255", param, ctx)
+        if eps < 0:
+            self.fail(f"{value!r} must be >= 0", param, ctx)
+        return eps
+
+
+def load_run(
+    run: str | None, runs_dir: Path, checkpoint: str, threads: int | None, device: str
+) -> tuple[Path, Any, Any]:
+    """A run's folder, its classifier on the device, and what its config.json says."""
+    from dataclasses import replace
+
+    from npsnn import checkpoint as files
+    from npsnn.backend import check_device
+    from npsnn.classifier import Classifier
+
+    check_device(device)
+    folder = files.find_run(run, runs_dir)
+    classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
+    return folder, classifier, files.read_json(folder / files.CONFIG)
+
+
+def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int | None) -> tuple[Any, Any]:
+    """Images (8-bit) and labels of the run's test set; says on stderr where the data are not those of the run."""
+    from npsnn import data
+
+    dataset = data.load(config["train"]["dataset"], data_dir)
+    if config.get("data") != dataset.digests:
+        click.echo(f"warning: this {dataset.name} is not the one the run was trained on: its digests differ", err=True)
+    return dataset.test.images[:limit], dataset.test.labels[:limit]
+
+
+def print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document))
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def interval(ci95: tuple[float, float]) -> str:
+    return f"{100 * ci95[0]:.1f} to {100 * ci95[1]:.1f} %"
+
+
+class Table:
+    """Rows under a header, printed one at a time as they come; numbers to the right."""
+
+    def __init__(self, columns: dict[str, int], err: bool = False) -> None:
+        """columns: header -> width, negative for text, which stands to the left."""
+        self.err, self.columns = err, columns
+        self.row(*columns)
+
+    def row(self, *cells: object) -> None:
+        padded = (
+            f"{cell!s:<{-width}}" if width < 0 else f"{cell!s:>{width}}"
+            for cell, width in zip(cells, self.columns.values(), strict=True)
+        )
+        click.echo("  ".join(padded).rstrip(), err=self.err)

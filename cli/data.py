@@ -1,0 +1,55 @@
+"""`npsnn data`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from npsnn import data
+from npsnn.cli.common import Table, options
+
+
+@click.group("data")
+def command() -> None:
+    """List, fetch and verify the data sets.
+
+    They are looked for in --data-dir, else in NPSNN_DATA, else in the user's cache folder, in the layout of
+    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not.
+    """
+
+
+@command.command("list")
+@options("data-dir")
+def list_sets(data_dir: Path | None) -> None:
+    """Name, state and description of each data set."""
+    click.echo(f"in {data.data_folder(data_dir)}", err=True)
+    table = Table({"name": -14, "state": -10, "description": -1})
+    for name in data.NAMES:
+        table.row(name, data.status(name, data_dir), data.describe(name))
+
+
+@command.command("fetch")
+@click.argument("name", type=click.Choice(data.NAMES))
+@options("data-dir")
+def fetch(name: str, data_dir: Path | None) -> None:
+    """Download NAME into the data folder, verified by SHA-256."""
+    terminal = sys.stderr.isatty()
+
+    def progress(done: int, total: int | None) -> None:
+        if terminal:
+            click.echo(f"\r{done / 1e6:8.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""), nl=False, err=True)
+
+    folder = data.fetch(name, data_dir, progress)
+    if terminal:
+        click.echo(err=True)
+    click.echo(f"{name} is in {folder}")
+
+
+@command.command("verify")
+@click.argument("names", type=click.Choice(data.NAMES), nargs=-1)
+@options("data-dir")
+def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
+    """Check the SHA-256 of each file's content; without NAMES, of all sets that are there."""
+    for name in names or [n for n in data.NAMES if data.status(n, data_dir) != "missing"]:
+        for file, digest in data.verify(name, data_dir).items():
+            click.echo(f"{digest}  {name}/{file}")

@@ -1,0 +1,58 @@
+"""`npsnn evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from npsnn.cli.common import interval, load_run, load_test_images, options, percent, print_json
+
+
+@click.command("evaluate")
+@click.argument("run", required=False)
+@options("inference-sigma")
+@click.option(
+    "--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of the noise for each image."
+)
+@options("limit", "checkpoint", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+def command(
+    run: str | None,
+    inference_sigma: float | None,
+    draws: int,
+    limit: int | None,
+    checkpoint: str,
+    seed: int,
+    threads: int | None,
+    device: str,
+    data_dir: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+) -> None:
+    """Accuracy of RUN on its test images: with the noise off, and under fresh draws of it.
+
+    RUN is a run folder or a name in the runs folder; without one, the newest. The interval is a 95 % interval over
+    test images and noise.
+    """
+    from npsnn.attacks import accuracy
+
+    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device)
+    x, labels = load_test_images(config, data_dir, limit)
+    sigma = classifier.sigma if inference_sigma is None else inference_sigma
+    clean = accuracy(classifier.with_sigma(0), x, labels)
+    noisy = accuracy(classifier.with_sigma(sigma), x, labels, draws, seed)
+    if as_json:
+        print_json(
+            {
+                "run": str(folder),
+                "clean_accuracy": clean.mean,
+                "noisy_accuracy": noisy.mean,
+                "noisy_accuracy_ci95": list(noisy.ci95),
+                "inference_sigma": sigma,
+                "draws": draws,
+            }
+        )
+        return
+    click.echo(f"{folder}: {len(labels):,} test images")
+    click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
+    click.echo(
+        f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}   95 % interval {interval(noisy.ci95)}"
+    )

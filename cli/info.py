@@ -1,0 +1,25 @@
+"""`npsnn info`."""
+
+from pathlib import Path
+
+import click
+
+from npsnn.cli.common import options, print_json
+
+
+@click.command("info")
+@options("device", "data-dir", "json")
+def command(device: str, data_dir: Path | None, as_json: bool) -> None:
+    """Versions, BLAS, cores, device and data folder: what to send along with a question."""
+    from npsnn import data
+    from npsnn.backend import check_device
+    from npsnn.environment import environment
+
+    about = environment() | {"device": check_device(device), "data": str(data.data_folder(data_dir))}
+    if as_json:
+        print_json(about)
+        return
+    for name, value in about.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        click.echo(f"{name:<10} {', '.join(value) if isinstance(value, list) else value}")

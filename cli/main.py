@@ -1,0 +1,67 @@
+"""The command `npsnn`."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "train": "Train a network that carries Gaussian noise.",
+    "evaluate": "Accuracy of a trained network, with its noise off and on.",
+    "attack": "Attack a trained network and print its robust accuracy.",
+    "data": "List, fetch and verify the data sets.",
+    "info": "Versions, BLAS, cores and folders.",
+}
+
+
+class LazyGroup(click.Group):
+    """Reads a command's module only when the command is asked for: the help text needs no NumPy."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={
+        "auto_envvar_prefix": "NPSNN",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+@click.version_option(package_name="npsnn")
+def cli() -> None:
+    """Train neural networks that carry Gaussian noise, attack them, and believe the numbers.
+
+    The noise of the first layer is carried through the network in closed form (mean and variance), so that a loss
+    that knows the noise is trained without sampling, and attacked without sampling.
+
+    \b
+    A first session, on digits that are drawn here and need no download:
+      npsnn train --model lenet5 --sigma 0.6
+      npsnn evaluate
+      npsnn attack --fgsm --adaptive-fgsm --eps 0.1 --eps 0.2
+    """
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line. Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage."""
+    try:
+        return cli.main(args, prog_name="npsnn")
+    except (ValueError, OSError) as error:
+        if os.environ.get("NPSNN_DEBUG"):
+            raise
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)

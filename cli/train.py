@@ -1,0 +1,191 @@
+"""`npsnn train`."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from npsnn.cli.common import F, Table, options, percent, print_json
+from npsnn.config import LOSSES, NORMS, Config
+from npsnn.models import MODELS
+from npsnn.ops.gaussian import RULES
+from npsnn.optim import OPTIMIZERS, SCHEDULES
+
+_DEFAULT = Config()
+
+
+def _choice(flag: str, values: Iterable[str], text: str) -> Callable[[F], F]:
+    name = flag.removeprefix("--").replace("-", "_")
+    return click.option(
+        flag, type=click.Choice(list(values)), default=getattr(_DEFAULT, name), show_default=True, help=text
+    )
+
+
+def _number(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
+    name = flag.removeprefix("--").replace("-", "_")
+    return click.option(flag, type=kind, default=getattr(_DEFAULT, name), show_default=True, help=text)
+
+
+@click.command("train")
+@_choice("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
+@click.option("--dataset", default=_DEFAULT.dataset, show_default=True, help="digits, mnist or fashion-mnist.")
+@_number("--sigma", click.FloatRange(0), "Standard deviation of the first layer's noise; pixels are in [0, 1].")
+@click.option("--learn-sigma", is_flag=True, help="Train sigma as well, as exp(rho) (noise paper Eq. 8).")
+@_number(
+    "--sigma-reward",
+    click.FloatRange(0),
+    "alpha of the reward -alpha sigma² (noise paper Sec. 7).",
+)
+@_number("--sigma-max", click.FloatRange(0, min_open=True), "Cap of a learned sigma.")
+@_choice(
+    "--propagation",
+    RULES,
+    "How ReLU and pooling treat the variance: laplace is Eq. 6, exact the true moments.",
+)
+@_choice("--loss", LOSSES, "noise-aware: squared error minus the label's mean probability to win.")
+@_choice("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
+@_number("--epochs", click.IntRange(1), "Passes over the training images.")
+@_number("--batch-size", click.IntRange(1), "Images for one update.")
+@_choice("--optimizer", OPTIMIZERS, "Update rule.")
+@_number("--lr", click.FloatRange(0), "Learning rate.")
+@_choice("--schedule", SCHEDULES, "Of the learning rate; step: a tenth at 1/2 and again at 3/4.")
+@_number("--momentum", click.FloatRange(0, 1, max_open=True), "Of sgd.")
+@_number("--weight-decay", click.FloatRange(0), "Of weights alone; for adam decoupled from the gradient.")
+@click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
+@click.option("--name", help="Name of the run's folder; made from model and data set by default.")
+@click.option("--resume", metavar="RUN", help="Go on with a stopped run, by its own options.")
+@options("seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    name: str | None,
+    resume: str | None,
+    threads: int | None,
+    device: str,
+    data_dir: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Train a network that carries Gaussian noise, by the noise paper's closed form.
+
+    The noise N(0, sigma²) is added to the first layer's pre-activation. Its variance is carried to the logits in
+    closed form, and the loss rewards the probability that the label's logit wins. The run folder that comes out
+    holds config.json, metrics.jsonl, last.npz and best.npz.
+
+    \b
+    Example: the network of the noise paper, on MNIST
+      npsnn train --model lenet5 --sigma 0.6 --dataset mnist --epochs 5
+    """
+    from npsnn import checkpoint, data, train
+
+    if resume is not None:
+        _refuse_options(ctx)
+        folder = checkpoint.find_run(resume, runs_dir)
+        config = Config.from_json(checkpoint.read_json(folder / checkpoint.CONFIG).get("train", {}))
+        dataset = data.load(config.dataset, data_dir)
+        records = train.resume(folder, dataset, threads, device)
+    else:
+        config = Config(**chosen)
+        dataset = data.load(config.dataset, data_dir)
+        folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
+        records = train.fit(config, dataset, folder, threads, device)
+    _say_start(config, folder)
+    try:
+        done = _show(records, config)
+    except KeyboardInterrupt:
+        click.echo(f"\nStopped. {folder} holds the last whole epoch. Go on: npsnn train --resume {folder}", err=True)
+        sys.exit(130)
+    _report(folder, config, dataset, threads, device, done, as_json)
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """--resume goes on with the run's own options: to accept others in silence would be a lie."""
+    for field in [f.name for f in fields(Config)] + ["name"]:
+        if ctx.get_parameter_source(field) == ParameterSource.COMMANDLINE:
+            flag = "--" + field.replace("_", "-")
+            raise click.UsageError(f"--resume goes on with the run's own options: {flag} cannot be set with it")
+
+
+def _say_start(config: Config, folder: Path) -> None:
+    from npsnn.objectives import largest_stationary_sigma
+
+    noise = "learned from " if config.learn_sigma else ""
+    click.echo(f"{config.model} on {config.dataset}, sigma {noise}{config.sigma:g}, into {folder}", err=True)
+    if config.sigma_reward:
+        bound = largest_stationary_sigma(config.sigma_reward)
+        click.echo(
+            f"warning: with --sigma-reward {config.sigma_reward:g} the loss is unbounded below (audit N29): above "
+            f"sigma {bound:.4f} nothing holds it (N30), it is capped at {config.sigma_max:g} by --sigma-max",
+            err=True,
+        )
+
+
+def _show(records: Any, config: Config) -> list[Any]:
+    """Print a line for each epoch, under a bar for its steps where stderr is a terminal; returns the epochs."""
+    from npsnn.trainer import Epoch
+
+    columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "sigma": 6, "dLoss/dsigma": 12}
+    table = Table(columns | {"|mu1|/sigma": 11, "images/s": 8}, err=True)
+    epochs: list[Epoch] = []
+    bar, steps = None, 0
+    for record in records:
+        if isinstance(record, Epoch):
+            if bar:
+                bar.render_finish()
+                bar = None
+            ratio = "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3f}"
+            table.row(
+                record.epoch,
+                f"{record.loss:.4f}",
+                percent(record.training_accuracy),
+                percent(record.validation_accuracy),
+                f"{record.sigma:.3f}",
+                f"{record.sigma_gradient:.2e}",
+                ratio,
+                f"{record.examples_per_second:.0f}",
+            )
+            if config.learn_sigma and record.sigma >= config.sigma_max:
+                click.echo(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
+            epochs.append(record)
+        elif sys.stderr.isatty():
+            if bar is None:
+                bar, steps = click.progressbar(length=record.steps, label=f"epoch {record.epoch}", file=sys.stderr), 0
+            bar.update(record.step - steps)
+            steps = record.step
+    return epochs
+
+
+def _report(
+    folder: Path, config: Config, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
+) -> None:
+    from npsnn.attacks import accuracy
+    from npsnn.cli.common import load_run
+
+    _, classifier, _ = load_run(str(folder), folder.parent, "last", threads, device)
+    clean = accuracy(classifier.with_sigma(0), dataset.test.images, dataset.test.labels).mean
+    seconds = sum(e.seconds for e in done)
+    if as_json:
+        print_json(
+            {
+                "run": str(folder),
+                "model": config.model,
+                "dataset": config.dataset,
+                "sigma": classifier.sigma,
+                "epochs": config.epochs,
+                "seconds": seconds,
+                "examples_per_second": sum(e.seconds * e.examples_per_second for e in done) / seconds if done else None,
+                "clean_accuracy": clean,
+                "validation_accuracy": done[-1].validation_accuracy if done else None,
+            }
+        )
+        return
+    click.echo(f"{folder}: {percent(clean)} of {len(dataset.test):,} test images with the noise off")
+    if not done:
+        click.echo(f"{folder} had all its {config.epochs} epochs already", err=True)
+    click.echo(f"Next: npsnn attack {folder}", err=True)

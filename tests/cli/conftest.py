@@ -1,0 +1,58 @@
+"""A small trained run, and a way to call the command line."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from calling import Npsnn, Outcome
+
+from npsnn.cli.main import main
+
+
+@pytest.fixture
+def npsnn(capsys: pytest.CaptureFixture[str]) -> Npsnn:
+    """Calls the command line in this process."""
+
+    def call(*args: object) -> Outcome:
+        capsys.readouterr()
+        code: object = 0
+        try:
+            main([str(a) for a in args])
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Outcome(int(str(code or 0)), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The tests see neither the user's data nor the user's options."""
+    monkeypatch.delenv("NPSNN_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder where the digits are drawn once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
+    """A runs folder with a LeNet-5 "small" and a CNN5 "other"; not to be changed."""
+    runs = tmp_path_factory.mktemp("runs")
+    common = ["--runs-dir", str(runs), "--data-dir", str(data_dir), "--epochs", "1", "--threads", "2"]
+    for model, name, limit in (("lenet5", "small", "600"), ("cnn5", "other", "64")):
+        with pytest.raises(SystemExit) as end:
+            main(["train", "--model", model, "--name", name, "--limit", limit, *common])
+        assert not end.value.code
+    return runs
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the trained runs, to be changed at will."""
+    shutil.copytree(trained, tmp_path / "runs")
+    return tmp_path / "runs"

@@ -1,0 +1,194 @@
+"""What the commands print, to people and as JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calling import Npsnn
+
+from npsnn import Classifier, data
+from npsnn.cli.main import COMMANDS
+
+TRAIN = {
+    "run",
+    "model",
+    "dataset",
+    "sigma",
+    "epochs",
+    "seconds",
+    "examples_per_second",
+    "clean_accuracy",
+    "validation_accuracy",
+}
+ATTACK = {"attack", "norm", "eps", "robust_accuracy", "ci95", "gradient", "gradient_passes", "seconds"}
+
+
+def test_train_json(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
+    options = ("--sigma", 0.3, "--limit", 300, "--epochs", 2, "--data-dir", data_dir, "--runs-dir", tmp_path)
+    outcome = npsnn("train", *options, "--json")
+    assert outcome.code == 0
+    document = json.loads(outcome.out)
+    assert document.keys() == TRAIN
+    assert document["sigma"] == pytest.approx(0.3)
+    assert document["epochs"] == 2
+    folder = Path(document["run"])
+    assert folder == tmp_path / "lenet5-digits-sigma0.3-1"
+    assert {p.name for p in folder.iterdir()} == {"config.json", "metrics.jsonl", "last.npz", "best.npz"}
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert metrics[-1]["validation_accuracy"] == document["validation_accuracy"]
+    assert len(outcome.err.splitlines()) == 4  # what is trained, a header, two epochs
+
+
+def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: Path, data_dir: Path) -> None:
+    outcome = npsnn("evaluate", "small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 300, "--json")
+    document = json.loads(outcome.out)
+    assert document.keys() == {
+        "run",
+        "clean_accuracy",
+        "noisy_accuracy",
+        "noisy_accuracy_ci95",
+        "inference_sigma",
+        "draws",
+    }
+    test = data.load("digits", data_dir).test
+    predicted = Classifier.load(trained / "small").predict(data.as_float(test.images[:300])).argmax(axis=1)
+    assert document["clean_accuracy"] == pytest.approx(np.mean(predicted == test.labels[:300]))
+    low, high = document["noisy_accuracy_ci95"]
+    assert 0 <= low <= document["noisy_accuracy"] <= high <= 1
+
+
+def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -> None:
+    options = ("--fgsm", "--adaptive-fgsm", "--eps", "8/255", "--eps", 0.3, "--eot", 3, "--draws", 4, "--limit", 70)
+    save = tmp_path / "images.npz"
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir)
+    outcome = npsnn("attack", *where, *options, "--save", save, "--json")
+    assert outcome.code == 0
+    document = json.loads(outcome.out)
+    assert document.keys() == {
+        "run",
+        "inference_sigma",
+        "draws",
+        "examples",
+        "clean_accuracy",
+        "results",
+        "worst_case",
+    }
+    assert document["examples"] == 70
+    assert [(r["attack"], r["eps"], r["gradient"], r["gradient_passes"]) for r in document["results"]] == [
+        ("fgsm", 8 / 255, "sampled", 3),
+        ("adaptive-fgsm", 8 / 255, "closed-form", 1),
+        ("fgsm", 0.3, "sampled", 3),
+        ("adaptive-fgsm", 0.3, "closed-form", 1),
+    ]
+    assert all(r.keys() == ATTACK for r in document["results"])
+    test = data.load("digits", data_dir).test
+    with np.load(save) as saved:
+        assert (saved["labels"] == test.labels[:70]).all()
+        for name, eps in (("fgsm-linf-0.3", 0.3), ("adaptive-fgsm-linf-0.0313725", 8 / 255)):
+            moved = np.abs(saved[name] - data.as_float(test.images[:70])).max()
+            assert eps / 2 < moved <= eps + 1e-6
+    logged = json.loads((runs / "small" / "attacks.jsonl").read_text())
+    assert logged["results"] == document["results"]
+
+
+def test_attack_table(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 30)
+    outcome = npsnn("attack", *where, "--pgd", "--bim", "--steps", 2, "--eot", 1, "--eps", 0.1)
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert " ".join(lines[3].split()) == "attack norm eps accuracy 95 % interval gradient passes seconds"
+    assert [line.split()[0] for line in lines[4:]] == ["bim", "pgd", "worst"]
+
+
+def test_attack_is_repeatable_whatever_the_threads(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 150, "--json", "--pgd", "--adaptive-fgsm")
+    options = ("--steps", 2, "--eot", 2, "--eps", 0.1)
+    found = [json.loads(npsnn("attack", *where, *options, "--threads", n).out)["results"] for n in (1, 2, 3)]
+    for results in found:
+        for row in results:
+            del row["seconds"]
+    assert found[0] == found[1] == found[2]
+
+
+def test_expectation_network(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 30, "--json", "--fgsm", "--eps", 0.1)
+    gradients = {}
+    for options in (("--inference-sigma", 0), ("--eot", 0), ()):
+        (row,) = json.loads(npsnn("attack", *where, *options).out)["results"]
+        gradients[options] = row["gradient"]
+    assert list(gradients.values()) == ["expectation", "expectation", "sampled"]
+
+
+def test_precedence(npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text("[train]\nsigma = 0.1\nlimit = 64\nepochs = 1\n")
+    where = ("--config", file, "--runs-dir", tmp_path, "--data-dir", data_dir, "--json")
+
+    def sigma(*options: object) -> float:
+        value = json.loads(npsnn("train", *where, *options).out)["sigma"]
+        assert isinstance(value, float)
+        return value
+
+    assert sigma() == pytest.approx(0.1)
+    monkeypatch.setenv("NPSNN_TRAIN_SIGMA", "0.2")
+    assert sigma() == pytest.approx(0.2)
+    assert sigma("--sigma", 0.3) == pytest.approx(0.3)
+
+
+def test_resume_of_a_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    before = (runs / "small" / "last.npz").read_bytes()
+    outcome = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
+    assert outcome.code == 0
+    assert "all its 1 epochs already" in outcome.err
+    assert (runs / "small" / "last.npz").read_bytes() == before
+
+
+def test_sigma_reward_is_warned_of(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir, "--limit", 64, "--epochs", 1)
+    outcome = npsnn("train", *where, "--learn-sigma", "--sigma-reward", 0.25, "--sigma", 1.9)
+    assert outcome.code == 0
+    assert "unbounded below (audit N29)" in outcome.err
+    assert "0.6957" in outcome.err
+
+
+@pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS), ("data", "fetch"), ("data", "verify")])
+def test_help(npsnn: Npsnn, command: tuple[str, ...]) -> None:
+    for flag in ("--help", "-h"):
+        outcome = npsnn(*command, flag)
+        assert outcome.code == 0
+        assert outcome.out.startswith("Usage: npsnn")
+
+
+def test_data_list_verify_info(npsnn: Npsnn, data_dir: Path) -> None:
+    listed = npsnn("data", "list", "--data-dir", data_dir).out
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(data.NAMES)
+    verified = npsnn("data", "verify", "digits", "--data-dir", data_dir).out.splitlines()
+    assert len(verified) == 4
+    assert all(len(line.split()[0]) == 64 for line in verified)
+    info = json.loads(npsnn("info", "--json").out)
+    assert info["packages"]["numpy"] == np.__version__
+    assert "openblas" in npsnn("info").out or info["blas"]
+
+
+def test_installed_command_and_module_from_another_folder(tmp_path: Path, trained: Path) -> None:
+    program = Path(sys.executable).with_name("npsnn")
+    for command in ([str(program)], [sys.executable, "-m", "npsnn.cli"]):
+        done = subprocess.run([*command, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert "npsnn" in done.stdout
+    code = f"import npsnn; c = npsnn.Classifier.load({str(trained / 'small')!r}); print(c.spec['name'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "lenet5\n"
+
+
+def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
+    where = ["evaluate", "small", "--runs-dir", str(trained), "--data-dir", str(data_dir), "--limit", "10"]
+    read, write = os.pipe()
+    os.close(read)
+    program = [sys.executable, "-m", "npsnn.cli", *where]
+    done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,192 @@
+"""Each careless call gets one line that names what is wrong, exit code 1 or 2, and overwrites nothing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from calling import Npsnn
+
+USAGE = {
+    ("--sigma", "-1"): "--sigma",
+    ("--model", "resnet18"): "--model",
+    ("--loss", "hinge"): "--loss",
+    ("--epochs", "0"): "--epochs",
+    ("--epochs", "ten"): "--epochs",
+    ("--batch-size", "0"): "--batch-size",
+    ("--limit", "1"): "--limit",
+    ("--threads", "0"): "--threads",
+    ("--momentum", "1"): "--momentum",
+    ("--first-layer-norm", "l3"): "--first-layer-norm",
+    ("--config", "nowhere.toml"): "nowhere.toml",
+    ("--no-such-option",): "--no-such-option",
+    ("--resume", "small", "--epochs", "7"): "--epochs cannot be set",
+    ("--resume", "small", "--name", "new"): "--name cannot be set",
+}
+
+FAILURES = {
+    ("--sigma", "nan"): "sigma must be >= 0 and finite",
+    ("--sigma", "inf"): "sigma must be >= 0 and finite",
+    ("--lr", "nan"): "lr must be >= 0 and finite",
+    ("--dataset", "imagenet"): "'imagenet'",
+    ("--name", "a/b"): "plain folder name",
+    ("--name", "small"): "exists already",
+    ("--resume", "nobody"): "unknown run 'nobody'",
+    ("--learn-sigma", "--sigma", "0"): "learn_sigma needs 0 < sigma",
+    ("--sigma-reward", "0.25"): "sigma_reward",
+    ("--device", "tpu"): "device must be cpu, cuda or cuda:N",
+    ("--device", "cuda:x"): "device must be cpu, cuda or cuda:N",
+    ("--dataset", "mnist"): "npsnn data fetch mnist",
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("options", USAGE, ids=" ".join)
+def test_wrong_usage_of_train(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) -> None:
+    before = contents(trained)
+    line = npsnn("train", "--runs-dir", trained, *options).error_line(2)
+    assert USAGE[options] in line
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize("options", FAILURES, ids=" ".join)
+def test_failing_train(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) -> None:
+    before = contents(trained)
+    line = npsnn("train", "--runs-dir", trained, *options).error_line(1)
+    assert FAILURES[options] in line
+    assert contents(trained) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[train\n", "neither TOML nor JSON"),
+        ("[train]\nsigmaa = 1\n", "unknown option sigmaa"),
+        ("train = 3\n", "must hold a table [train]"),
+        ("[train]\nsigma = -1\n", "sigma"),
+    ],
+)
+def test_bad_config_file(npsnn: Npsnn, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text(text)
+    assert said in npsnn("train", "--config", file).error_line(2)
+
+
+ATTACK_USAGE = {
+    ("--eps", "abc"): "0.1 or 8/255",
+    ("--eps", "1/0"): "0.1 or 8/255",
+    ("--eps", "-0.1"): "must be >= 0",
+    ("--norm", "l3"): "--norm",
+    ("--steps", "0"): "--steps",
+    ("--objective", "hinge"): "--objective",
+    ("--inference-sigma", "-1"): "--inference-sigma",
+    ("--draws", "0"): "--draws",
+}
+
+
+@pytest.mark.parametrize("options", ATTACK_USAGE, ids=" ".join)
+def test_wrong_usage_of_attack(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) -> None:
+    assert ATTACK_USAGE[options] in npsnn("attack", "--runs-dir", trained, *options).error_line(2)
+
+
+def _truncate(runs: Path) -> None:
+    path = runs / "small" / "last.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _exchange(runs: Path) -> None:
+    shutil.copy(runs / "other" / "last.npz", runs / "small" / "last.npz")
+
+
+def _remove(runs: Path) -> None:
+    (runs / "small" / "last.npz").unlink()
+
+
+def _spoil_config(runs: Path) -> None:
+    (runs / "small" / "config.json").write_text("{")
+
+
+def _unknown_layer(runs: Path) -> None:
+    path = runs / "small" / "config.json"
+    config = json.loads(path.read_text())
+    config["spec"]["layers"][0]["type"] = "Conv3d"
+    path.write_text(json.dumps(config))
+
+
+def _reshape(runs: Path) -> None:
+    path = runs / "small" / "last.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["params/fc1.w"] = arrays["params/fc1.w"][:, :7]
+    np.savez(path, **arrays)
+
+
+def _poison(runs: Path) -> None:
+    path = runs / "small" / "last.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["params/fc1.w"][0, 0] = np.nan
+    np.savez(path, **arrays)
+
+
+DAMAGE: dict[Callable[[Path], None], str] = {
+    _truncate: "last.npz is damaged or no checkpoint",
+    _exchange: "the parameters are another model's",
+    _remove: "no checkpoint",
+    _spoil_config: "is not JSON",
+    _unknown_layer: "unknown layer 'Conv3d'",
+    _reshape: "fc1.w must be float (200, 120)",
+    _poison: "fc1.w holds a NaN",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("command", ["attack", "evaluate"])
+def test_damaged_run(npsnn: Npsnn, runs: Path, data_dir: Path, command: str, damage: Callable[[Path], None]) -> None:
+    damage(runs)
+    line = npsnn(command, "small", "--runs-dir", runs, "--data-dir", data_dir).error_line(1)
+    assert DAMAGE[damage] in line
+
+
+@pytest.mark.parametrize("damage", [_truncate, _exchange, _spoil_config], ids=lambda f: f.__name__)
+def test_resume_of_a_damaged_run_keeps_it_as_it_is(
+    npsnn: Npsnn, runs: Path, data_dir: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(runs)
+    before = contents(runs)
+    outcome = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
+    assert outcome.code == 1
+    assert DAMAGE[damage] in outcome.err.splitlines()[-1]
+    assert contents(runs) == before
+
+
+def test_unknown_runs(npsnn: Npsnn, trained: Path, tmp_path: Path) -> None:
+    line = npsnn("attack", "nobody", "--runs-dir", trained).error_line(1)
+    assert "unknown run 'nobody'" in line
+    assert "small" in line
+    assert "train one" in npsnn("attack", "--runs-dir", tmp_path).error_line(1)
+
+
+def test_objective_that_needs_noise(npsnn: Npsnn, trained: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 10)
+    outcome = npsnn("attack", *where, "--adaptive-fgsm", "--objective", "win-probability", "--inference-sigma", 0)
+    assert outcome.code == 1
+    assert "needs noise" in outcome.err
+
+
+def test_saved_images_overwrite_nothing(npsnn: Npsnn, trained: Path, tmp_path: Path) -> None:
+    file = tmp_path / "images.npz"
+    file.write_text("mine")
+    assert "must name a new file" in npsnn("attack", "--runs-dir", trained, "--save", file).error_line(1)
+    assert file.read_text() == "mine"
+    missing = tmp_path / "nowhere" / "images.npz"
+    assert "folder that exists" in npsnn("attack", "--runs-dir", trained, "--save", missing).error_line(1)
+
+
+def test_unknown_command(npsnn: Npsnn) -> None:
+    assert "No such command" in npsnn("trian").error_line(2)
