@@ -1,0 +1,70 @@
+"""Robust accuracy over eps, and what the adversarial images look like: the picture of the README."""
+
+from pathlib import Path
+
+import click
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from npsnn import attacks, data
+from npsnn.attacks.evaluate import Result
+from npsnn.classifier import Classifier
+from npsnn.cli.common import load_run
+
+matplotlib.use("Agg")
+EPS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3)
+SHOWN = 0.2
+IMAGES = 8
+
+
+def curves(network: Classifier, x: np.ndarray, labels: np.ndarray) -> dict[str, list[Result]]:
+    """The same one-step attack by three gradients, and without the defence."""
+    noisy = {
+        "closed form, 1 pass": attacks.Plan(("adaptive-fgsm",), EPS, objective="cross-entropy"),
+        "EoT, 50 passes": attacks.Plan(("fgsm",), EPS, eot=50),
+        "noise ignored by the attack, 1 pass": attacks.Plan(("fgsm",), EPS, eot=0),
+    }
+    found = {f"noise on; {name}": list(attacks.evaluate(network, x, labels, plan)) for name, plan in noisy.items()}
+    found["noise off; its own gradient"] = list(
+        attacks.evaluate(network, x, labels, attacks.Plan(("fgsm",), EPS, sigma=0))
+    )
+    return found
+
+
+def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, title: str) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
+    clean = {"noise on": attacks.accuracy(network, x, labels).mean}
+    clean["noise off"] = attacks.accuracy(network.with_sigma(0), x, labels).mean
+    found = curves(network, x, labels)
+    for (name, results), marker in zip(found.items(), "osv^", strict=True):
+        accuracy = [clean[name.partition(";")[0]], *(r.accuracy.mean for r in results)]
+        left.plot([0, *EPS], accuracy, marker=marker, label=name)
+    left.set(xlabel="eps (Linf, pixels in [0, 1])", ylabel="accuracy", ylim=(0, 1), title=title)
+    left.legend(frameon=False)
+    left.grid(alpha=0.3)
+    closed_form = next(r for r in next(iter(found.values())) if r.eps == SHOWN)
+    pairs = [np.concatenate(list(images[:IMAGES, 0]), axis=1) for images in (x / 255, closed_form.x_adv)]
+    right.imshow(np.concatenate(pairs), cmap="gray", vmin=0, vmax=1)
+    right.set(title=f"images, and the closed-form attack at {SHOWN}", xticks=[], yticks=[])
+    figure.savefig(target, dpi=110)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option("--data-dir", type=click.Path(path_type=Path), envvar="NPSNN_DATA")
+@click.option("--limit", type=int, default=2000, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/robustness.png"), show_default=True)
+def main(run: str | None, runs_dir: Path, data_dir: Path | None, limit: int, out: Path) -> None:
+    """Attack RUN in four ways and draw the accuracy that is left."""
+    folder, network, config = load_run(run, runs_dir, "last", None, "cpu")
+    options = config["train"]
+    test = data.load(options["dataset"], data_dir).test
+    title = f"{options['model']}, sigma {network.sigma:g}, {options['dataset']}, one-step attacks"
+    draw(network, test.images[:limit], test.labels[:limit], out, title)
+    click.echo(f"{folder} -> {out}")
+
+
+if __name__ == "__main__":
+    main()
