@@ -1,4 +1,4 @@
-"""Let pytest run from a bare checkout: the folders cli/ and reference/ are the packages npsnn.cli and npsnn.reference."""
+"""Let pytest run from a bare checkout, where cli/ and reference/ are not yet npsnn.cli and npsnn.reference."""
 
 import importlib.util
 from pathlib import Path

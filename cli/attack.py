@@ -12,7 +12,7 @@ import click
 import numpy as np
 
 from npsnn.attacks.balls import NORMS
-from npsnn.attacks.evaluate import ATTACKS, Accuracy, Plan, Result, evaluate
+from npsnn.attacks.evaluation import ATTACKS, Accuracy, Plan, Result, evaluate
 from npsnn.cli.common import Epsilon, F, Table, interval, load_run, load_test_images, options, percent, print_json
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
@@ -49,9 +49,7 @@ def _attack_flags(f: F) -> F:
 @_option("eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
 @_option("draws", click.IntRange(1), "Fresh draws on which success is judged.")
 @options("inference-sigma")
-@_option(
-    "objective", click.Choice(list(OBJECTIVES)), "What adaptive attacks ascend; noise-aware is the paper's loss."
-)
+@_option("objective", click.Choice(list(OBJECTIVES)), "What adaptive attacks ascend; noise-aware is the paper's loss.")
 @_option("propagation", click.Choice(list(RULES)), "How they carry the variance; laplace is noise paper Eq. 6.")
 @options("limit")
 @click.option(

@@ -109,10 +109,8 @@ def load_run(
     from dataclasses import replace
 
     from npsnn import checkpoint as files
-    from npsnn.backend import check_device
     from npsnn.classifier import Classifier
 
-    check_device(device)
     folder = files.find_run(run, runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     return folder, classifier, files.read_json(folder / files.CONFIG)

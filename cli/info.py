@@ -12,10 +12,11 @@ from npsnn.cli.common import options, print_json
 def command(device: str, data_dir: Path | None, as_json: bool) -> None:
     """Versions, BLAS, cores, device and data folder: what to send along with a question."""
     from npsnn import data
-    from npsnn.backend import check_device
+    from npsnn.backend import use_device
     from npsnn.environment import environment
 
-    about = environment() | {"device": check_device(device), "data": str(data.data_folder(data_dir))}
+    use_device(device)
+    about = environment() | {"device": device, "data": str(data.data_folder(data_dir))}
     if as_json:
         print_json(about)
         return

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -59,7 +60,10 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> Any:
     """Run the command line. Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage."""
     try:
-        return cli.main(args, prog_name="npsnn")
+        with warnings.catch_warnings():
+            # A loss or a gradient that overflows is reported with what to do about it: NumPy's word adds nothing.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return cli.main(args, prog_name="npsnn")
     except (ValueError, OSError) as error:
         if os.environ.get("NPSNN_DEBUG"):
             raise

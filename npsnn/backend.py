@@ -17,14 +17,14 @@ def namespace(*arrays: Array) -> ModuleType:
 
     Raises TypeError where arrays of two libraries meet, or where no argument is an array.
     """
-    if all(type(a) is np.ndarray for a in arrays):  # this is asked some hundred times a step
+    if arrays and all(type(a) is np.ndarray for a in arrays):  # this is asked some hundred times a step
         return np
-    found = {a.__array_namespace__() for a in arrays if hasattr(a, "__array_namespace__")}
-    if len(found) != 1:
-        kinds = ", ".join(type(a).__module__ + "." + type(a).__name__ for a in arrays)
+    # By the name of the type's module: CuPy's arrays (14.2) have no __array_namespace__.
+    found = {type(a).__module__.partition(".")[0] for a in arrays} - {"builtins"}
+    if len(found) != 1 or not found <= SPECIAL_FUNCTIONS.keys():
+        kinds = ", ".join(f"{type(a).__module__}.{type(a).__name__}" for a in arrays) or "nothing"
         raise TypeError(f"arguments must be arrays of one library, NumPy or CuPy, got {kinds}")
-    module: ModuleType = found.pop()
-    return module
+    return importlib.import_module(found.pop())
 
 
 def special(*arrays: Array) -> ModuleType:
@@ -33,33 +33,27 @@ def special(*arrays: Array) -> ModuleType:
 
 
 def to_device(x: Array, device: str) -> Array:
-    """`x` in the memory of `device`: "cpu", "cuda" or "cuda:1"."""
+    """`x` in the memory of `device`, "cpu", "cuda" or "cuda:1", which `use_device` has made current."""
     if device == "cpu":
-        return x.get() if hasattr(x, "get") else x
-    cupy = _cupy(device)
-    with cupy.cuda.Device(int(device.partition(":")[2] or 0)):
-        return cupy.asarray(x)
+        return to_host(x)
+    return importlib.import_module("cupy").asarray(x)
 
 
 def to_host(x: Array) -> Array:
     """`x` as a NumPy array."""
-    return to_device(x, "cpu")
+    return x.get() if hasattr(x, "get") else x
 
 
-def check_device(device: str) -> str:
-    """`device` itself, once it is known to be there.
+def use_device(device: str) -> None:
+    """Make `device` the one on which this thread computes; GPUs are computed on by the calling thread alone.
 
     Raises ValueError for a name that is not cpu, cuda or cuda:N, and for a GPU that cannot be used.
     """
     name, _, index = device.partition(":")
-    if name not in ("cpu", "cuda") or (index and (name == "cpu" or not index.isdecimal())):
+    if name not in ("cpu", "cuda") or (":" in device and (name == "cpu" or not index.isdecimal())):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
-    if name == "cuda":
-        _cupy(device)
-    return device
-
-
-def _cupy(device: str) -> ModuleType:
+    if name == "cpu":
+        return
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
@@ -70,6 +64,6 @@ def _cupy(device: str) -> ModuleType:
     if not cupy.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but CuPy finds no usable NVIDIA GPU")
     count = cupy.cuda.runtime.getDeviceCount()
-    if int(device.partition(":")[2] or 0) >= count:
+    if int(index or 0) >= count:
         raise ValueError(f"device {device!r} was asked for, but there are {count} GPUs, counted from 0")
-    return cupy
+    cupy.cuda.Device(int(index or 0)).use()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import zipfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,9 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about: dict[str, Any] = json.loads(str(arrays.pop("about.json")))
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        if not isinstance(about, dict):
+            raise ValueError("about.json holds no object")
+    except Exception as error:  # a damaged archive can raise nearly anything
         raise ValueError(f"{path} is damaged or no checkpoint of npsnn: {error}") from error
     return arrays, about
 
@@ -109,7 +110,7 @@ def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> 
     runs = Path(runs_dir)
     if name is None:
         return next(f for i in range(1, 1_000_000) if not (f := runs / f"{prefix}-{i}").exists())
-    if Path(name).name != name:
+    if Path(name).name != name or name in ("", ".."):
         raise ValueError(f"the name of a run must be a plain folder name, got {name!r}")
     if (runs / name).exists():
         raise FileExistsError(f"{runs / name} exists already: choose another name, or go on with it by --resume {name}")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsnn import checkpoint
-from npsnn.backend import Array, namespace, to_device, to_host
+from npsnn.backend import Array, namespace, to_device, to_host, use_device
 from npsnn.layers import Params, Shape, Want
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
@@ -103,6 +103,10 @@ class Classifier:
         """The examples computed at a time: the model's on a CPU, all at once (to 4096) on a GPU."""
         return self.model.micro_batch if namespace(*flatten(self.params).values()) is np else 4096
 
+    def workers(self) -> Workers:
+        """Threads for its micro-batches; on a GPU the calling thread alone, whose device is the right one."""
+        return Workers(self.threads if namespace(*flatten(self.params).values()) is np else 1)
+
     def with_sigma(self, sigma: float) -> "Classifier":
         """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
         if not 0 <= sigma < float("inf"):
@@ -116,7 +120,8 @@ class Classifier:
         return self._map(lambda p: p.astype(dtype))
 
     def to(self, device: str) -> "Classifier":
-        """The same network with its parameters on `device`."""
+        """The same network with its parameters on `device`, which becomes the calling thread's; as `use_device`."""
+        use_device(device)
         return self._map(lambda p: to_device(p, device))
 
     def _map(self, f: Callable[[Array], Array]) -> "Classifier":
@@ -144,17 +149,19 @@ class Classifier:
         xp = namespace(m.mean)
         double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
         value, cotangent = objective(double, xp.asarray(labels))
-        scale = xp.abs(cotangent.mean).max(axis=0)
-        unit = 1 / xp.where(scale > 1e-300, scale, 1)
-        scaled = [None if z is None else (z * unit).astype(self.dtype) for z in (cotangent.mean, cotangent.var)]
+        channels = (cotangent.mean, cotangent.var)
+        largest = [xp.abs(z).reshape(-1, z.shape[-1]).max(axis=0) for z in channels if z is not None]
+        unit = xp.stack(largest).max(axis=0)
+        unit = xp.where(unit > 1e-300, unit, 1)
+        scaled = [None if z is None else (z / unit).astype(self.dtype) for z in channels]
         g, _ = backward(Moments(*scaled), Want.INPUT)
         assert g is not None
-        return to_host(value), to_host(g.mean * scale).transpose(3, 1, 0, 2)
+        return to_host(value), to_host(g.mean * unit).transpose(3, 1, 0, 2)
 
     def each_batch(self, f: Callable[[slice], Any], examples: int) -> list[Any]:
         """f(slice) for each micro-batch, on all threads, in order."""
         batches = micro_batches(examples, self.micro_batch)
-        with Workers(self.threads) as workers:
+        with self.workers() as workers:
             return workers.map(lambda i: f(batches[i]), len(batches))
 
     def predict(self, x: Images) -> np.ndarray:
@@ -188,7 +195,7 @@ class Classifier:
     def input_gradient(
         self, x: Images, labels: np.ndarray, objective: str | Objective = "noise-aware", propagation: str = "exact"
     ) -> np.ndarray:
-        """Gradient of each example's objective in closed form with respect to its image, of the shape of x.
+        """Gradient of each example's objective in closed form with respect to its image: float64, of the shape of x.
 
         Source: noise paper Sec. 4, with the derived terms (audit N34-N37); with sigma = 0 the plain input gradient.
         """
@@ -197,7 +204,7 @@ class Classifier:
         noise = Propagated(named(RULES, propagation, "propagation"))
         f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
         parts = self.each_batch(lambda s: self.loss_gradient(x[s], labels[s], noise, f)[1], len(x))
-        return np.concatenate(parts) if parts else np.zeros_like(x)
+        return np.concatenate(parts) if parts else np.zeros(x.shape)
 
     def _logits(self, x: Images, noise: Callable[[slice], Noise]) -> tuple[np.ndarray, np.ndarray | None]:
         def host(s: slice) -> tuple[np.ndarray, np.ndarray | None]:

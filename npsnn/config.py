@@ -53,7 +53,9 @@ class Config:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         for name, low in {"epochs": 1, "batch_size": 1, "limit": 2}.items():
             value = getattr(self, name)
-            if value is not None and value < low:
+            if value is None and name == "limit":
+                continue
+            if value is None or value < low:
                 raise ValueError(f"{name} must be >= {low}, got {value}")
         for name in ("sigma", "sigma_reward", "sigma_max", "lr", "momentum", "weight_decay"):
             value = getattr(self, name)

@@ -1,22 +1,22 @@
-"""Layers: each maps the moments of its input to those of its output, and cotangents of moments back.
+"""What a layer is, and the layers without weights.
 
-A layer is a frozen dataclass of hyper-parameters. Its parameters stand beside it in a dictionary, gradients come back
-in one of the same form, and what the backward pass needs lives in the closure that `forward` returns: threads share
-layers freely, and two forward passes may precede one backward pass.
+Each layer maps the moments of its input to those of its output, and cotangents of moments back. It is a frozen
+dataclass of hyper-parameters. Its parameters stand beside it in a dictionary, gradients come back in one of the same
+form, and what the backward pass needs lives in the closure that `forward` returns: threads share layers freely, and two
+forward passes may precede one backward pass.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Flag, auto
-from math import prod, sqrt
+from math import prod
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array
 from npsnn.moments import Moments, Noise, Propagated
-from npsnn.ops import conv, linear, pool
+from npsnn.ops import pool
 from npsnn.ops.gaussian import DETERMINISTIC, Rule
 
 Params: TypeAlias = dict[str, Any]
@@ -32,7 +32,7 @@ class Want(Flag):
 
 
 Backward: TypeAlias = Callable[[Moments, Want], tuple[Moments | None, Params]]
-"""Cotangent of the output -> (cotangent of the input, None where it is not wanted; parameter gradients)."""
+"""Cotangent of the output -> (cotangent of the input; parameter gradients). What is not wanted may be None and {}."""
 
 
 class Layer(Protocol):
@@ -45,201 +45,19 @@ class Layer(Protocol):
         """Moments of the output, and the backward pass."""
 
 
-class Affine(ABC):
-    """y = A(w) x + b, hence mean' = A(w) mean + b, var' = A(w∘w) var, dw = dw_mean + 2 w∘dw_var.
-
-    A subclass says what A is, and the same code serves both channels.
-    Source: noise paper Eq. 2-3, Sec. 2.3; the quadratic variance is audit N16 and N25, its backward pass N26.
-    """
-
-    @abstractmethod
-    def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
-        """A(w) x, and what `weight_backward` needs."""
-
-    @abstractmethod
-    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        """A(w)ᵀ dy, of the input's shape."""
-
-    def weight(self, params: Params, like: Array) -> Array:
-        return params["w"]
-
-    def shift(self, params: Params, y: Array) -> None:
-        """Add b to `y`, which is this layer's own."""
-        y += params["b"].reshape(-1, *(1,) * (y.ndim - _CHANNEL_AXIS[y.ndim] - 1))
-
-    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
-        dw = self.weight_backward(w, g.mean, saved)
-        if g.var is not None:
-            dw += 2 * w * self.weight_backward(w, g.var, saved_var)
-        axes = tuple(a for a in range(g.mean.ndim) if a != _CHANNEL_AXIS[g.mean.ndim])
-        return {"w": dw, "b": g.mean.sum(axis=axes)}
-
-    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array:
-        raise TypeError(f"{type(self).__name__} has no weights")
-
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        w = self.weight(params, m.mean)
-        shape = m.mean.shape
-        mean, saved = self.apply(w, m.mean)
-        self.shift(params, mean)
-        var, saved_var, squared = None, None, None
-        if m.var is not None:
-            squared = w * w
-            var, saved_var = self.apply(squared, m.var)
-
-        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            grads = self.gradients(w, g, saved, saved_var) if Want.PARAMS in want else {}
-            if Want.INPUT not in want:
-                return None, grads
-            dvar = None if g.var is None else self.adjoint(squared, g.var, shape)
-            return Moments(self.adjoint(w, g.mean, shape), dvar), grads
-
-        return Moments(mean, var), backward
+def image_shape(layer: object, shape: Shape) -> Shape:
+    """`shape` itself, once it is known to be an image's."""
+    if len(shape) != 3:
+        raise ValueError(f"{layer} needs an image (C, H, W), got the shape {shape}")
+    return shape
 
 
-_CHANNEL_AXIS = {4: 1, 2: 0}  # of (H, C, W, N) and (features, N)
-
-
-def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
-    w = rng.standard_normal(shape) * sqrt(2 / prod(shape[1:]))
-    return {"w": w.astype(np.float32), "b": np.zeros(shape[0], np.float32)}
-
-
-@dataclass(frozen=True)
-class Conv2d(Affine):
-    """Cross-correlation with `channels` filters of `kernel` by `kernel`, one bias a channel. w: (O, kh, kw, C)."""
-
-    channels: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-
-    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        c, h, w = _image(self, shape)
-        out = [(size + 2 * self.padding - self.kernel) // self.stride + 1 for size in (h, w)]
-        if min(out) < 1:
-            raise ValueError(
-                f"{self} needs an image of at least {self.kernel - 2 * self.padding} pixels, got {h} x {w}"
-            )
-        return _he_normal(rng, (self.channels, self.kernel, self.kernel, c)), (self.channels, *out)
-
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
-        cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
-        return conv.conv2d(cols, w, x.shape[-1]), cols
-
-    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        return conv.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
-
-    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
-        return conv.conv2d_weight_backward(dy, saved, w.shape)
-
-
-@dataclass(frozen=True)
-class Linear(Affine):
-    """A matrix and a bias. w: (features, inputs).
-
-    With `joint` the output's variance is the full covariance W diag(var) Wᵀ, (features, features, N): what the
-    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so.
-    """
-
-    features: int
-    joint: bool = False
-
-    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        if len(shape) != 1:
-            raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
-        return _he_normal(rng, (self.features, shape[0])), (self.features,)
-
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
-        return linear.linear(x, w), x
-
-    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        return w.T @ dy
-
-    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
-        return dy @ saved.T
-
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        y, marginal_backward = super().forward(params, Moments(m.mean, None if self.joint else m.var), noise)
-        if not self.joint or m.var is None:
-            return y, marginal_backward
-        w, v = params["w"], m.var
-
-        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            dx, grads = marginal_backward(Moments(g.mean), want)
-            if g.var is None:
-                return dx, grads
-            dv, dw = linear.joint_covariance_backward(g.var, v, w)
-            if grads:
-                grads["w"] += dw
-            return None if dx is None else Moments(dx.mean, dv), grads
-
-        return Moments(y.mean, linear.joint_covariance(v, w)), backward
-
-
-class Constant(Affine):
-    """An affine map without parameters."""
-
-    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        return {}, self.output_shape(shape)
-
-    @abstractmethod
-    def output_shape(self, shape: Shape) -> Shape: ...
-
-    def shift(self, params: Params, y: Array) -> None:
-        return
-
-    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
-        return {}
-
-
-@dataclass(frozen=True)
-class MeanPool(Constant):
-    """Mean of each `size` by `size` window: the affine map with the constant weight 1 / size²."""
-
-    size: int
-
-    def output_shape(self, shape: Shape) -> Shape:
-        return _pooled(self, shape, self.size)
-
-    def weight(self, params: Params, like: Array) -> Array:
-        return namespace(like).asarray(1 / self.size**2, like.dtype)
-
-    def apply(self, w: Array, x: Array) -> tuple[Array, None]:
-        return w * pool.sum_pool(x, self.size), None
-
-    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        return pool.sum_pool_backward(w * dy, self.size, shape)
-
-
-@dataclass(frozen=True)
-class Normalise(Constant):
-    """(x - mean) / std, a value for each channel, in units of the [0, 1] pixel."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def output_shape(self, shape: Shape) -> Shape:
-        channels = _image(self, shape)[0]
-        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
-            raise ValueError(f"Normalise needs {channels} means and {channels} positive stds, got {self}")
-        return shape
-
-    def weight(self, params: Params, like: Array) -> Array:
-        return 1 / self._channels(self.std, like)
-
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
-        return w * x, w
-
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        return super().forward(params, Moments(m.mean - self._channels(self.mean, m.mean), m.var), noise)
-
-    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        return w * dy
-
-    @staticmethod
-    def _channels(values: tuple[float, ...], like: Array) -> Array:
-        return namespace(like).asarray(values, like.dtype)[:, None, None]
+def pooled_shape(layer: object, shape: Shape, size: int) -> Shape:
+    """The shape of an image after pooling over windows of `size`; ValueError where none fits."""
+    c, h, w = image_shape(layer, shape)
+    if size < 1 or min(h, w) < size:
+        raise ValueError(f"{layer} needs an image of at least {size} pixels and a size >= 1, got {h} x {w}")
+    return c, h // size, w // size
 
 
 def rule_of(m: Moments, noise: Noise) -> Rule:
@@ -278,7 +96,7 @@ class MaxPool:
     size: int
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        return {}, _pooled(self, shape, self.size)
+        return {}, pooled_shape(self, shape, self.size)
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule = rule_of(m, noise)
@@ -295,7 +113,7 @@ class Flatten:
     """(H, C, W, N) -> (C*H*W, N), channels first as in PyTorch."""
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        return {}, (prod(shape),)
+        return {}, (prod(image_shape(self, shape)),)
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         h, c, w, n = m.mean.shape
@@ -311,16 +129,3 @@ class Flatten:
 
 def _both(f: Callable[[Array], Array], m: Moments) -> Moments:
     return Moments(f(m.mean), None if m.var is None else f(m.var))
-
-
-def _image(layer: object, shape: Shape) -> Shape:
-    if len(shape) != 3:
-        raise ValueError(f"{layer} needs an image (C, H, W), got the shape {shape}")
-    return shape
-
-
-def _pooled(layer: object, shape: Shape, size: int) -> Shape:
-    c, h, w = _image(layer, shape)
-    if size < 1 or min(h, w) < size:
-        raise ValueError(f"{layer} needs an image of at least {size} pixels and a size >= 1, got {h} x {w}")
-    return c, h // size, w // size

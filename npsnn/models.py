@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.layers import Conv2d, Flatten, Layer, Linear, MaxPool, MeanPool, Normalise, Params, ReLU, Shape
+from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
+from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU, Shape
 from npsnn.network import Sequential, flatten
 from npsnn.noise import PreactivationNoise
 
@@ -29,6 +30,10 @@ class Model:
     classes: int
     micro_batch: int = 64
 
+    def __post_init__(self) -> None:
+        if self.micro_batch < 1 or self.classes < 2:
+            raise ValueError(f"{self.name}: micro_batch must be >= 1 and classes >= 2, got {self}")
+
     def init(self, rng: np.random.Generator) -> Params:
         """Initial parameters, He-normal in float32; raises ValueError where a layer does not fit the images."""
         params, out = self.network.init(rng, self.shape)
@@ -47,8 +52,10 @@ class Model:
     @property
     def noisy_weights(self) -> str:
         """The flat name of the weights whose output the noise is added to."""
-        layers = [name for name, layer in self.network.layers]
-        return layers[layers.index(self.noise_layer) - 1] + ".w"
+        name, layer = self.before_noise.layers[-1] if self.before_noise.layers else ("", None)
+        if not isinstance(layer, Conv2d | Linear):
+            raise ValueError(f"{self.name}: the layer before the noise must have weights, got {layer}")
+        return f"{name}.w"
 
     @property
     def before_noise(self) -> Sequential:
@@ -113,7 +120,7 @@ def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) ->
     disagree (audit N39), this reading takes both "three convolutions" and "two of size 200".
     """
     layers: list[tuple[str, Layer]] = [
-        ("conv1", Conv2d(6, 5, padding=max(0, (32 - shape[-1]) // 2))),
+        ("conv1", Conv2d(6, 5, padding=max(0, (33 - shape[-1]) // 2))),
         ("noise", PreactivationNoise(sigma)),
         ("pool1", MaxPool(2)),
         ("relu1", ReLU()),
@@ -140,7 +147,7 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
     """
     layers: list[tuple[str, Layer]] = []
     for i, channels in enumerate((32, 64, 128, 128, 128), start=1):
-        padding = 1 + max(0, (32 - shape[-1] + 1) // 2) if i == 1 else 1
+        padding = 1 + max(0, (33 - shape[-1]) // 2) if i == 1 else 1
         layers.append((f"conv{i}", Conv2d(channels, 3, padding=padding)))
         if i == 1:
             layers.append(("noise", PreactivationNoise(sigma)))

@@ -16,6 +16,11 @@ class Sequential:
 
     layers: tuple[tuple[str, Layer], ...]
 
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.layers]
+        if len(set(names)) < len(names) or any(not name or "." in name for name in names):
+            raise ValueError(f"layers must have different names, without a dot, got {', '.join(names)}")
+
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         params: Params = {}
         for name, layer in self.layers:

@@ -81,7 +81,7 @@ def optimizer(name: str, momentum: float, weight_decay: float) -> Optimizer:
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
-    "step": lambda done: 0.1 ** ((done >= 0.5) + (done >= 0.75)),
+    "step": lambda done: 0.1 ** (int(done >= 0.5) + int(done >= 0.75)),
     "cosine": lambda done: (1 + cos(pi * done)) / 2,
 }
 """The learning rate's factor, from the part of the training that is done, 0 to 1; "step" falls at 1/2 and 3/4."""

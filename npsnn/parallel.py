@@ -48,13 +48,16 @@ class Workers:
         for queue in self._queues:
             queue.put(None)
         self._limits.restore_original_limits()
+        self._limits = None
 
     def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
         """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
 
         The first exception, in the order of the jobs, is raised here once all threads have stopped.
         """
-        job = _Fold(f, jobs, combine)
+        if self._limits is None:
+            raise RuntimeError("Workers work inside a with statement only")
+        job = _Fold(f, jobs, combine, ahead=self.threads)
         for queue in self._queues:
             queue.put(job)
         try:
@@ -81,12 +84,12 @@ def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:
 class _Fold(Generic[T]):
     """One list of jobs, worked through by several threads."""
 
-    def __init__(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
-        self.f, self.jobs, self.combine = f, jobs, combine
+    def __init__(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None], ahead: int) -> None:
+        self.f, self.jobs, self.combine, self.ahead = f, jobs, combine, ahead
         self.numbers = count()
         self.turn = 0
         self.waiting: dict[int, T] = {}
-        self.lock = threading.Lock()
+        self.turned = threading.Condition()
         self.errors: dict[int, BaseException] = {}
         self.finished: SimpleQueue[None] = SimpleQueue()
 
@@ -96,13 +99,17 @@ class _Fold(Generic[T]):
                 self._deliver(i, self.f(i))
             except BaseException as error:  # raised again by the caller; a lost thread would stop every other
                 self.errors[i] = error
+                with self.turned:
+                    self.turned.notify_all()
 
     def _deliver(self, i: int, result: T) -> None:
-        with self.lock:
+        with self.turned:
+            self.turned.wait_for(lambda: i <= self.turn + self.ahead or self.errors)
             self.waiting[i] = result
             while self.turn in self.waiting:
                 self.combine(self.waiting.pop(self.turn))
                 self.turn += 1
+            self.turned.notify_all()
 
 
 def keep_freed_memory() -> None:

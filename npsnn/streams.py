@@ -29,7 +29,9 @@ class Stream:
         return replace(self, first=first)
 
     def _key(self) -> list[int]:
-        digest = hashlib.blake2b(repr((self.seed, self.path)).encode(), digest_size=16).digest()
+        # NumPy's integers are the integers they equal.
+        path = tuple(part if isinstance(part, str) else int(part) for part in self.path)
+        digest = hashlib.blake2b(repr((int(self.seed), path)).encode(), digest_size=16).digest()
         return [int.from_bytes(digest[:8]), int.from_bytes(digest[8:])]
 
     def generator(self) -> np.random.Generator:
@@ -40,9 +42,9 @@ class Stream:
         # Philox is counter-based: the highest counter word is the sample, so no two samples can overlap.
         key = self._key()
         out = np.empty((shape[-1], *shape[:-1]), dtype)
-        for n, row in enumerate(out):
+        for n in range(len(out)):
             bits = np.random.Philox(key=key, counter=[0, 0, 0, self.first + n])
-            getattr(np.random.Generator(bits), kind)(dtype=dtype.type, out=row)
+            getattr(np.random.Generator(bits), kind)(dtype=dtype.type, out=out[n, ...])
         return np.ascontiguousarray(np.moveaxis(out, 0, -1))
 
     def _draw(self, like: Array, kind: str) -> Array:

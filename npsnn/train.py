@@ -6,18 +6,19 @@ for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digi
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npsnn import checkpoint, models
-from npsnn.backend import check_device, to_host
+from npsnn.backend import to_device, to_host, use_device
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
 from npsnn.models import Model
+from npsnn.optim import optimizer
 from npsnn.parallel import Workers, keep_freed_memory
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
@@ -51,7 +52,7 @@ def fit(
     after every epoch. threads: None for all cores; the result does not depend on it.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
     """
-    check_device(device)
+    use_device(device)
     model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
     if folder is not None:
         folder = Path(folder)
@@ -74,14 +75,14 @@ def resume(
 
     Raises FileNotFoundError where there is no run, ValueError where its files or the data are not those it had.
     """
-    check_device(device)
+    use_device(device)
     folder = Path(folder)
     about = checkpoint.read_json(folder / checkpoint.CONFIG)
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
     config = Config.from_json(about["train"])
     model = Model.from_spec(about["spec"])
-    state = load_state(folder, model) if (folder / checkpoint.LAST).exists() else None
+    state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
     return _run(config, model, dataset, folder, state, threads, device)
 
 
@@ -102,6 +103,9 @@ def _run(
         if state is None:
             state = trainer.initial()
             save_state(folder, state, [])
+        else:
+            params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
+            state = replace(state, params=params, optimizer=moments)
         records = checkpoint.read_lines(folder / checkpoint.METRICS)[: state.epoch] if folder else []
         while state.epoch < config.epochs:
             best = state.best
@@ -124,19 +128,22 @@ def save_state(folder: Path | None, state: State, records: list[dict[str, Any]],
     if is_best:
         checkpoint.save_arrays(folder / checkpoint.BEST, params, about)
     checkpoint.write_lines(folder / checkpoint.METRICS, records)
-    optimizer = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
-    checkpoint.save_arrays(folder / checkpoint.LAST, params | optimizer, about)
+    moments = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
+    checkpoint.save_arrays(folder / checkpoint.LAST, params | moments, about)
 
 
-def load_state(folder: Path, model: Model) -> State:
+def load_state(folder: Path, model: Model, config: Config) -> State:
     """The state that `save_state` wrote; raises ValueError where it is damaged or another model's."""
     path = folder / checkpoint.LAST
     arrays, about = checkpoint.load_arrays(path)
-    params = checkpoint.without_prefix("params", arrays)
+    params, moments = (checkpoint.without_prefix(prefix, arrays) for prefix in ("params", "optimizer"))
     model.check(params)
+    expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
+    odd = {k for k in moments.keys() | expected.keys() if np.shape(moments.get(k)) != np.shape(expected.get(k))}
+    if odd or moments.keys() != expected.keys():
+        what = ", ".join(sorted(odd | (moments.keys() ^ expected.keys())))
+        raise ValueError(f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from")
     try:
-        return State(
-            params, checkpoint.without_prefix("optimizer", arrays), about["epoch"], about["steps"], about["best"]
-        )
+        return State(params, moments, about["epoch"], about["steps"], about["best"])
     except KeyError as error:
         raise ValueError(f"{path} has no {error}: it is no checkpoint to go on from") from error

@@ -62,7 +62,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class State:
-    """All that the next epoch depends on; arrays are flat dictionaries, sigma is held as rho = ln sigma if learned."""
+    """All that the next epoch depends on; arrays are flat dictionaries."""
 
     params: Arrays
     optimizer: Arrays
@@ -119,10 +119,10 @@ class Trainer:
         rng = Stream(self.config.seed).at("init").generator()
         network = Classifier(self.model, self.model.init(rng)).to(self.device)
         params = self._projected(flatten(network.params))
-        return State(params, self._optimizer.init(params), epoch=0, steps=0, best=-1.0)
+        return State(params, self.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
     @property
-    def _optimizer(self) -> Optimizer:
+    def optimizer(self) -> Optimizer:
         return optimizer(self.config.optimizer, self.config.momentum, self.config.weight_decay)
 
     def gradient(self, params: Arrays, chosen: np.ndarray) -> Total:
@@ -151,7 +151,7 @@ class Trainer:
             params[sigma] = xp.log(params[sigma])
         else:
             del grads[sigma]
-        params, moments = self._optimizer.update(params, grads, state.optimizer, lr, state.steps + 1)
+        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1)
         if c.learn_sigma:
             params[sigma] = xp.minimum(xp.exp(params[sigma]), xp.asarray(c.sigma_max, params[sigma].dtype))
         return replace(state, params=self._projected(params), optimizer=moments, steps=state.steps + 1)
@@ -171,8 +171,8 @@ class Trainer:
             grads = total.grads or {}
             value, reward_slope = sigma_reward(float(state.params[sigma]), c.sigma_reward)
             value += total.loss
-            if not np.isfinite(value) or not all(bool(namespace(g).isfinite(g).all()) for g in grads.values()):
-                raise TrainingError(_diverged(value, number, step + 1, len(batches), c))
+            if not np.isfinite(value):
+                raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
             lr = c.lr * SCHEDULES[c.schedule]((number - 1 + step / len(batches)) / c.epochs)
             state = self.updated(state, grads, lr)
             loss += value * (batch.stop - batch.start)
@@ -180,6 +180,9 @@ class Trainer:
             slope += (float(grads[sigma]) + reward_slope) / len(batches)
             yield Step(number, step + 1, len(batches), value)
         seconds = perf_counter() - start
+        # Within an epoch the next loss tells; the last update has no next.
+        if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
+            raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), c))
         network = self.network(state.params)
         accuracy = self.accuracy(network, self.validation)
         record = Epoch(
@@ -222,8 +225,7 @@ class Trainer:
         return sum(self.workers.map(mean_size, len(parts))) / network.sigma
 
 
-def _diverged(value: float, epoch: int, step: int, steps: int, config: Config) -> str:
-    what = f"the loss became {value}" if not np.isfinite(value) else "a gradient is not finite"
+def _diverged(what: str, epoch: int, step: int, steps: int, config: Config) -> str:
     return f"{what} in epoch {epoch}, step {step} of {steps}: try a smaller --lr (it was {config.lr:g})" + (
         ", or --optimizer adam" if config.optimizer == "sgd" else ", or a smaller --sigma"
     )

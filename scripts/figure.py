@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from npsnn import attacks, data
-from npsnn.attacks.evaluate import Result
+from npsnn.attacks.evaluation import Result
 from npsnn.classifier import Classifier
 from npsnn.cli.common import load_run
 

@@ -4,6 +4,7 @@ Images are (N, C, H, W); every distance is one image's.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,7 @@ class Ball:
 
     def size(self, delta: Images) -> Images:
         """The norm of each perturbation: (N, ...) -> (N,)."""
-        flat = np.abs(delta.reshape(len(delta), -1))
+        flat = np.abs(_flat(delta))
         return flat.max(axis=1) if self.norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
 
     def steepest(self, gradient: Images) -> Images:
@@ -41,7 +42,7 @@ class Ball:
         if self.norm == "linf":
             return np.sign(gradient)
         # scaled first: the squares of a gradient of 1e-30 would all be 0
-        largest = np.abs(gradient).reshape(len(gradient), -1).max(axis=1)
+        largest = np.abs(_flat(gradient)).max(axis=1)
         scaled = gradient / _each(np.where(largest > 0, largest, 1))
         size = self.size(scaled)
         return scaled / _each(np.where(size > 0, size, 1))
@@ -52,7 +53,7 @@ class Ball:
         if self.norm == "linf":
             delta = np.clip(delta, -self.eps, self.eps)
         else:
-            size = self.size(delta)
+            size = self.size(delta).astype(np.float64)
             delta = delta * _each(self.eps / np.maximum(size, self.eps) if self.eps else 0 * size)
         return np.clip(x + delta.astype(x.dtype), 0, 1)
 
@@ -63,8 +64,8 @@ class Ball:
             delta = self.eps * (2 * np.moveaxis(stream.uniform(like), -1, 0) - 1)
         else:
             direction = np.moveaxis(stream.at("direction").normal(like), -1, 0)
-            radius = stream.at("radius").uniform(x.reshape(len(x), -1)[:, :1].T)[0]
-            delta = self.steepest(direction) * _each(self.eps * radius ** (1 / x[0].size))
+            radius = stream.at("radius").uniform(_flat(x)[:, 0])
+            delta = self.steepest(direction) * _each(self.eps * radius ** (1 / prod(x.shape[1:])))
         return self.project(x + delta.astype(x.dtype), x)
 
     def check(self, x_adv: Images, x: Images) -> None:
@@ -76,6 +77,11 @@ class Ball:
         size = self.size(x_adv.astype(np.float64) - x)
         if size.size and size.max() > self.eps + 1e-6 * max(1.0, self.eps):
             raise ValueError(f"adversarial images must be within {self.norm} {self.eps:g}, got {size.max():g}")
+
+
+def _flat(x: Images) -> Images:
+    """(N, ...) -> (N, -1), for N = 0 as well."""
+    return x.reshape(len(x), prod(x.shape[1:]))
 
 
 def _each(values: Images) -> Images:

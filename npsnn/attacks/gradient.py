@@ -39,10 +39,10 @@ class GradientAttack:
         if self.restarts == 1:
             return best
         fresh = stream.at("choice")
-        best_loss, _ = target(best, labels, fresh)
+        best_loss = _rank(target, best, labels, fresh)
         for restart in range(1, self.restarts):
             x_adv = self._climb(target, x, labels, stream.at("restart", restart))
-            loss, _ = target(x_adv, labels, fresh)
+            loss = _rank(target, x_adv, labels, fresh)
             better = loss > best_loss
             best = np.where(better[:, None, None, None], x_adv, best)
             best_loss = np.maximum(loss, best_loss)
@@ -54,6 +54,12 @@ class GradientAttack:
             _, gradient = target(x_adv, labels, stream.at("step", step))
             x_adv = self.ball.project(x_adv + self.step_size * self.ball.steepest(gradient), x)
         return x_adv
+
+
+def _rank(target: Target, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    """The loss, by which restarts are compared; a NaN, which compares with nothing, is the least."""
+    loss, _ = target(x, labels, stream)
+    return np.where(np.isnan(loss), -np.inf, loss)
 
 
 def fgsm(eps: float, norm: str = "linf") -> GradientAttack:

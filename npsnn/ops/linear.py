@@ -8,9 +8,14 @@ def linear(x: Array, w: Array) -> Array:
     return w @ x
 
 
-def linear_backward(dy: Array, x: Array, w: Array) -> tuple[Array, Array]:
-    """Cotangents of the input and the weights: (O, N), (I, N), (O, I) -> (I, N), (O, I)."""
-    return w.T @ dy, dy @ x.T
+def linear_input_backward(dy: Array, w: Array) -> Array:
+    """Cotangent of the input: (O, N), (O, I) -> (I, N)."""
+    return w.T @ dy
+
+
+def linear_weight_backward(dy: Array, x: Array) -> Array:
+    """Cotangent of the weights: (O, N), (I, N) -> (O, I)."""
+    return dy @ x.T
 
 
 def joint_covariance(v: Array, w: Array) -> Array:

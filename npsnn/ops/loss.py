@@ -9,6 +9,9 @@ from math import log, pi, sqrt
 
 from npsnn.backend import Array, namespace, special
 
+FAR = 40.0
+"""exp(-FAR² / 2) is 0 in every dtype: what is farther may be taken for it, before its square overflows."""
+
 Loss = tuple[Array, Array, Array | None]
 
 
@@ -35,29 +38,32 @@ def cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
     return namespace(mean).log(total) - (shifted * hot).sum(axis=0), others - hot * others.sum(axis=0)
 
 
-def margins(mean: Array, var: Array, labels: Array) -> tuple[Array, Array, Array]:
-    """d_i, S_i and the mask of i ≠ k, each (classes, N); entries at k are 0 (d) and meaningless (S)."""
-    xp = namespace(mean, var)
-    hot = one_hot(mean, labels)
+def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
+    """d_i and S_i, each (classes, N), from the one-hot labels; d_k = 0, and S_k is of no use."""
     d = (mean * hot).sum(axis=0) - mean
     if var.ndim == mean.ndim:
-        return d, var + (var * hot).sum(axis=0), hot == 0
-    diagonal = var[xp.arange(len(mean)), xp.arange(len(mean))]
-    with_k = var[:, labels, xp.arange(len(labels))]
-    return d, diagonal + (diagonal * hot).sum(axis=0) - 2 * with_k, hot == 0
+        return d, var + (var * hot).sum(axis=0)
+    diagonal = namespace(var).diagonal(var).T
+    return d, diagonal + (diagonal * hot).sum(axis=0) - 2 * (var * hot).sum(axis=1)
 
 
-def margins_backward(dd: Array, ds: Array, var: Array, labels: Array) -> tuple[Array, Array]:
-    """Cotangents of mean and var from those of d and S, which must be 0 at i = k."""
-    xp = namespace(dd, ds)
-    hot = one_hot(dd, labels)
+def spread(s: Array, hot: Array) -> tuple[Array, Array]:
+    """Which pairs i ≠ k have a variance to speak of, and √S_i there, 1 elsewhere."""
+    xp = namespace(s, hot)
+    uncertain = s * (1 - hot) > float(xp.finfo(s.dtype).tiny)
+    return uncertain, xp.sqrt(xp.where(uncertain, s, 1))
+
+
+def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Array, Array]:
+    """Cotangents of mean and var, a covariance if `joint`, from those of d and S, which must be 0 at i = k."""
+    xp = namespace(dd, ds, hot)
     dmean = hot * dd.sum(axis=0) - dd
     ddiagonal = ds + hot * ds.sum(axis=0)
-    if var.ndim == dd.ndim:
+    if not joint:
         return dmean, ddiagonal
-    dvar = xp.zeros(var.shape, var.dtype)
-    dvar[xp.arange(len(dd)), xp.arange(len(dd))] = ddiagonal
-    dvar[:, labels, xp.arange(len(labels))] -= 2 * ds
+    dvar = -2 * ds[:, None] * hot
+    i = xp.arange(len(ds))
+    dvar[i, i] += ddiagonal
     return dmean, dvar
 
 
@@ -68,18 +74,19 @@ def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
     Source: noise paper Sec. 2.2-2.3 as derived: signs audit N20, exponent and constants N24, joint covariance N21.
     """
     xp = namespace(mean)
+    hot = one_hot(mean, labels)
+    pairs = len(mean) - 1
+    d, s = margins(mean, mean * 0 if var is None else var, hot)
+    decided = (xp.sign(d) + 1) / 2
     if var is None:
-        d, _, other = margins(mean, mean, labels)
-        return (other * (xp.sign(d) + 1)).sum(axis=0) / (2 * (len(mean) - 1)), mean * 0, None
-    d, s, other = margins(mean, var, labels)
-    uncertain = other & (s > 0)
-    s = xp.where(uncertain, s, 1)
-    root = xp.sqrt(s)
+        return ((1 - hot) * decided).sum(axis=0) / pairs, mean * 0, None
+    uncertain, root = spread(s, hot)
     u = d / root
-    p = xp.where(uncertain, special(u).ndtr(u), (xp.sign(d) + 1) / 2) * other
-    density = xp.exp(-u * u / 2) * uncertain / ((len(mean) - 1) * sqrt(2 * pi))
-    dmean, dvar = margins_backward(density / root, -u * density / (2 * s), var, labels)
-    return p.sum(axis=0) / (len(mean) - 1), dmean, dvar
+    p = xp.where(uncertain, special(u).ndtr(u), decided) * (1 - hot)
+    density = xp.exp(xp.clip(u, -FAR, FAR) ** 2 * -0.5) / (pairs * sqrt(2 * pi))
+    slope = density * uncertain / root
+    dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
+    return p.sum(axis=0) / pairs, dmean, dvar
 
 
 def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
@@ -90,13 +97,13 @@ def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
     Source: extension E3.
     """
     xp = namespace(mean, var)
-    d, s, other = margins(mean, var, labels)
-    uncertain = other & (s > 0)
-    s = xp.where(uncertain, s, 1)
-    root = xp.sqrt(s)
+    hot = one_hot(mean, labels)
+    d, s = margins(mean, var, hot)
+    uncertain, root = spread(s, hot)
     u = d / root
-    decided = xp.where(d < 0, -xp.inf, xp.where(d > 0, 0, log(0.5)))
-    value = xp.where(other, xp.where(uncertain, special(u).log_ndtr(u), decided), 0).sum(axis=0)
-    slope = sqrt(2 / pi) / special(u).erfcx(-u / sqrt(2)) * uncertain
-    dmean, dvar = margins_backward(slope / root, -u * slope / (2 * s), var, labels)
+    sign = xp.sign(d)
+    decided = xp.where(sign < 0, -xp.inf, (1 - sign) * log(0.5))
+    value = xp.where(hot > 0, 0, xp.where(uncertain, special(u).log_ndtr(u), decided)).sum(axis=0)
+    slope = sqrt(2 / pi) / special(u).erfcx(u * -sqrt(0.5)) * uncertain / root
+    dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
     return value, dmean, dvar

@@ -12,10 +12,12 @@ from npsnn.attacks.balls import Ball
 from npsnn.attacks.gradient import GradientAttack
 from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sampled
 from npsnn.backend import to_host
-from npsnn.classifier import Classifier, as_stream, check_images, check_labels
+from npsnn.classifier import Classifier, as_stream, check_images, check_labels, named
 from npsnn.data import as_float
 from npsnn.moments import EXPECTATION, Sampled
-from npsnn.parallel import Workers, keep_freed_memory, micro_batches
+from npsnn.objectives import OBJECTIVES
+from npsnn.ops.gaussian import RULES
+from npsnn.parallel import keep_freed_memory, micro_batches
 from npsnn.streams import Stream
 
 ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
@@ -88,7 +90,7 @@ def accuracy(
         if progress:
             progress(len(part))
 
-    with Workers(classifier.threads) as workers:
+    with classifier.workers() as workers:
         workers.fold(one, len(parts), collect)
     return Accuracy(np.concatenate(found))
 
@@ -133,6 +135,10 @@ class Plan:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
         for eps in self.eps:
             Ball(self.norm, eps)
+        named(OBJECTIVES, self.objective, "objective")
+        named(RULES, self.propagation, "propagation")
+        if self.sigma is not None and not 0 <= self.sigma < float("inf"):
+            raise ValueError(f"sigma must be >= 0 and finite, got {self.sigma!r}")
 
     def attack(self, name: str, eps: float) -> GradientAttack:
         """The named attack at `eps`."""
@@ -216,7 +222,7 @@ def run(
         if progress:
             progress(len(part[0]))
 
-    with Workers(network.threads) as workers:
+    with network.workers() as workers:
         workers.fold(one, len(parts), collect)
     x_adv, each, watches = zip(*found, strict=True)
     return Result(
@@ -246,7 +252,7 @@ def evaluate(
     defended = classifier if plan.sigma is None else classifier.with_sigma(plan.sigma)
     for eps in plan.eps:
         for name in plan.attacks:
-            stream = Stream(plan.seed).at(name, plan.norm, repr(eps))
+            stream = Stream(plan.seed).at(name, plan.norm, repr(float(eps)))
             yield run(
                 name, plan.attack(name, eps), plan.target(name, defended), x, labels, plan.draws, stream, progress
             )
@@ -262,5 +268,5 @@ def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result]
     strongest = sorted(results, key=lambda r: r.accuracy.mean)
     choice = np.argmin([r.accuracy.each for r in strongest], axis=0)
     x_adv = np.stack([r.x_adv for r in strongest])[choice, np.arange(len(choice))]
-    stream = Stream(plan.seed).at("worst case", repr(results[0].eps))
+    stream = Stream(plan.seed).at("worst case", repr(float(results[0].eps)))
     return accuracy(defended, x_adv, labels, plan.draws, stream)

@@ -1,0 +1,218 @@
+"""Affine layers: one map serves the mean, and with squared weights the variance."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from npsnn.backend import Array, namespace
+from npsnn.layers import Backward, Params, Shape, Want, image_shape, pooled_shape
+from npsnn.moments import Moments, Noise
+from npsnn.ops import conv, linear, pool
+
+
+class Affine(ABC):
+    """y = A(w) x + b, hence mean' = A(w) mean + b, var' = A(w∘w) var, dw = dw_mean + 2 w∘dw_var.
+
+    A subclass says what A is, and the same code serves both channels.
+    Source: noise paper Eq. 2-3, Sec. 2.3; the quadratic variance is audit N16 and N25, its backward pass N26.
+    """
+
+    @abstractmethod
+    def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
+        """A(w) x, and what `weight_backward` needs."""
+
+    @abstractmethod
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        """A(w)ᵀ dy, of the input's shape."""
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return params["w"]
+
+    def shift(self, params: Params, y: Array) -> None:
+        """Add b to `y`, which is this layer's own."""
+        y += params["b"].reshape(-1, *(1,) * (y.ndim - _CHANNEL_AXIS[y.ndim] - 1))
+
+    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
+        dw = self.weight_backward(w, g.mean, saved)
+        if g.var is not None:
+            dw += 2 * w * self.weight_backward(w, g.var, saved_var)
+        axes = tuple(a for a in range(g.mean.ndim) if a != _CHANNEL_AXIS[g.mean.ndim])
+        return {"w": dw, "b": g.mean.sum(axis=axes)}
+
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array:
+        raise TypeError(f"{type(self).__name__} has no weights")
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        w = self.weight(params, m.mean)
+        shape = m.mean.shape
+        mean, saved = self.apply(w, m.mean)
+        self.shift(params, mean)
+        var, saved_var, squared = None, None, None
+        if m.var is not None:
+            squared = w * w
+            var, saved_var = self.apply(squared, m.var)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads = self.gradients(w, g, saved, saved_var) if Want.PARAMS in want else {}
+            if Want.INPUT not in want:
+                return None, grads
+            dvar = None if g.var is None else self.adjoint(squared, g.var, shape)
+            return Moments(self.adjoint(w, g.mean, shape), dvar), grads
+
+        return Moments(mean, var), backward
+
+
+_CHANNEL_AXIS = {4: 1, 2: 0}  # of (H, C, W, N) and (features, N)
+
+
+def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
+    w = rng.standard_normal(shape) * sqrt(2 / prod(shape[1:]))
+    return {"w": w.astype(np.float32), "b": np.zeros(shape[0], np.float32)}
+
+
+@dataclass(frozen=True)
+class Conv2d(Affine):
+    """Cross-correlation with `channels` filters of `kernel` by `kernel`, one bias a channel. w: (O, kh, kw, C)."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.kernel, self.stride) < 1 or self.padding < 0:
+            raise ValueError(f"channels, kernel and stride must be >= 1 and padding >= 0, got {self}")
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        c, h, w = image_shape(self, shape)
+        out = [(size + 2 * self.padding - self.kernel) // self.stride + 1 for size in (h, w)]
+        if min(out) < 1:
+            raise ValueError(
+                f"{self} needs an image of at least {self.kernel - 2 * self.padding} pixels, got {h} x {w}"
+            )
+        return _he_normal(rng, (self.channels, self.kernel, self.kernel, c)), (self.channels, *out)
+
+    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
+        cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
+        return conv.conv2d(cols, w, x.shape[-1]), cols
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return conv.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
+
+    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
+        return conv.conv2d_weight_backward(dy, saved, w.shape)
+
+
+@dataclass(frozen=True)
+class Linear(Affine):
+    """A matrix and a bias. w: (features, inputs).
+
+    With `joint` the output's variance is the full covariance W diag(var) Wᵀ, (features, features, N): what the
+    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so.
+    """
+
+    features: int
+    joint: bool = False
+
+    def __post_init__(self) -> None:
+        if self.features < 1:
+            raise ValueError(f"features must be >= 1, got {self.features}")
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        if len(shape) != 1:
+            raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
+        return _he_normal(rng, (self.features, shape[0])), (self.features,)
+
+    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
+        return linear.linear(x, w), x
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return linear.linear_input_backward(dy, w)
+
+    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
+        return linear.linear_weight_backward(dy, saved)
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        y, marginal_backward = super().forward(params, Moments(m.mean, None if self.joint else m.var), noise)
+        if not self.joint or m.var is None:
+            return y, marginal_backward
+        w, v = params["w"], m.var
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            dx, grads = marginal_backward(Moments(g.mean), want)
+            if g.var is None:
+                return dx, grads
+            dv, dw = linear.joint_covariance_backward(g.var, v, w)
+            if grads:
+                grads["w"] += dw
+            return None if dx is None else Moments(dx.mean, dv), grads
+
+        return Moments(y.mean, linear.joint_covariance(v, w)), backward
+
+
+class Constant(Affine):
+    """An affine map without parameters."""
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {}, self.output_shape(shape)
+
+    @abstractmethod
+    def output_shape(self, shape: Shape) -> Shape: ...
+
+    def shift(self, params: Params, y: Array) -> None:
+        return
+
+    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
+        return {}
+
+
+@dataclass(frozen=True)
+class MeanPool(Constant):
+    """Mean of each `size` by `size` window: the affine map with the constant weight 1 / size²."""
+
+    size: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return pooled_shape(self, shape, self.size)
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return namespace(like).asarray(1 / self.size**2, like.dtype)
+
+    def apply(self, w: Array, x: Array) -> tuple[Array, None]:
+        return w * pool.sum_pool(x, self.size), None
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return pool.sum_pool_backward(w * dy, self.size, shape)
+
+
+@dataclass(frozen=True)
+class Normalise(Constant):
+    """(x - mean) / std, a value for each channel, in units of the [0, 1] pixel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels = image_shape(self, shape)[0]
+        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
+            raise ValueError(f"Normalise needs {channels} means and {channels} positive stds, got {self}")
+        return shape
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return 1 / self._channels(self.std, like)
+
+    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
+        return w * x, w
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        return super().forward(params, Moments(m.mean - self._channels(self.mean, m.mean), m.var), noise)
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return w * dy
+
+    @staticmethod
+    def _channels(values: tuple[float, ...], like: Array) -> Array:
+        return namespace(like).asarray(values, like.dtype)[:, None, None]

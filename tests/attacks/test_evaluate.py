@@ -1,0 +1,298 @@
+"""Robust accuracy: intervals that cover, attacks that are checked, and the worst case for each image."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from npsnn.attacks.balls import Ball
+from npsnn.attacks.evaluation import (
+    ATTACKS,
+    Accuracy,
+    Plan,
+    Result,
+    accuracy,
+    correct_fraction,
+    evaluate,
+    run,
+    wilson_interval,
+    worst_case,
+)
+from npsnn.attacks.gradient import GradientAttack, fgsm
+from npsnn.attacks.target import NetworkTarget, expectation
+from npsnn.classifier import Classifier
+from npsnn.config import Config
+from npsnn.data import Dataset, Split, digits
+from npsnn.moments import Sampled
+from npsnn.streams import Stream
+from npsnn.train import fit
+
+
+def split(count: int, seed: int) -> Split:
+    labels = np.arange(count) % 10
+    return Split(digits.draw(labels, np.random.default_rng(seed)), labels)
+
+
+TEST = split(140, 1)
+X, LABELS = (TEST.images / np.float32(255)).astype(np.float32), TEST.labels
+SMALL = Plan(attacks=("fgsm", "pgd", "adaptive-fgsm"), eps=(0.05, 0.1), steps=2, restarts=2, eot=2, draws=3)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """LeNet-5, right about most of these images under its noise, and not about all."""
+    folder = tmp_path_factory.mktemp("network")
+    config = Config(epochs=4, batch_size=32, lr=2e-3, sigma=0.4)
+    assert list(fit(config, Dataset("few digits", split(600, 0), TEST, 10, {}), folder))
+    return replace(Classifier.load(folder), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [
+        (0, 10, 0, 0.2775),
+        (5, 10, 0.2366, 0.7634),
+        (10, 10, 0.7225, 1),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_intervals_known_from_the_literature(right: int, of: int, low: float, high: float) -> None:
+    """The last three are Newcombe's (Statistics in Medicine 17, 1998, Table I, method 3)."""
+    assert wilson_interval(right / of, of) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize("draws", [1, 4])
+@pytest.mark.parametrize("shape", [(0.5, 0.2), (8, 2), (30, 1)])
+def test_intervals_cover_the_accuracy_over_all_images_and_noise(draws: int, shape: tuple[float, float]) -> None:
+    """Images are right with probabilities from a Beta distribution, and are each averaged over draws."""
+    rng, examples, trials = np.random.default_rng(0), 100, 2000
+    right = rng.binomial(draws, rng.beta(*shape, (trials, examples))) / draws
+    intervals = np.array([Accuracy(each).ci95 for each in right])
+    truth = shape[0] / sum(shape)
+    covered = ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean()
+    assert covered >= 0.93
+    assert draws > 1 or covered < 0.98
+
+
+def test_without_noise_the_accuracy_is_the_expectation_networks(network: Classifier) -> None:
+    quiet = network.with_sigma(0.0)
+    found = accuracy(quiet, X, LABELS, draws=3)
+    assert set(found.each) <= {0.0, 1.0}
+    np.testing.assert_array_equal(found.each, network.predict(X).argmax(axis=1) == LABELS)
+    np.testing.assert_array_equal(accuracy(quiet, X, LABELS, draws=1, rng=5).each, found.each)
+
+
+def test_the_accuracy_is_the_mean_over_draws(network: Classifier) -> None:
+    found = accuracy(network, X, LABELS, draws=4, rng=3)
+    logits = [
+        np.concatenate(
+            [
+                network.scores(X[s : s + 64], Sampled(Stream(3).at(d).from_sample(s))).mean.argmax(axis=0)
+                for s in range(0, 140, 64)
+            ]
+        )
+        for d in range(4)
+    ]
+    np.testing.assert_array_equal(found.each, np.mean([p == LABELS for p in logits], axis=0))
+    assert found.mean == found.each.mean() and found.ci95 == wilson_interval(found.mean, 140)
+    assert 0.5 < found.mean < 1 and set(found.each) - {0.0, 1.0}
+    assert (accuracy(network, X, LABELS, draws=4, rng=4).each != found.each).any()
+
+
+def test_8_bit_images_and_progress(network: Classifier) -> None:
+    done: list[int] = []
+    found = accuracy(network, TEST.images, LABELS, draws=2, progress=done.append)
+    np.testing.assert_array_equal(found.each, accuracy(network, X, LABELS, draws=2).each)
+    assert done == [64, 64, 12]
+
+
+def same(a: Result, b: Result) -> bool:
+    return a.x_adv.tobytes() == b.x_adv.tobytes() and a.accuracy.each.tobytes() == b.accuracy.each.tobytes()
+
+
+def test_results_are_bit_identical_for_any_threads(network: Classifier) -> None:
+    plan = replace(SMALL, eps=(0.1,))
+    runs = [list(evaluate(replace(network, threads=t), X, LABELS, plan)) for t in (1, 2, 3)]
+    for other in runs[1:]:
+        assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
+    worst = [worst_case(replace(network, threads=t), LABELS, runs[0], plan).each for t in (1, 3)]
+    np.testing.assert_array_equal(*worst)
+
+
+def test_results_do_not_depend_on_the_micro_batches(network: Classifier) -> None:
+    """Draws are keyed by sample; what differs is the rounding of sums."""
+    plan = replace(SMALL, norm="l2", eps=(0.5,))
+    small = replace(network, model=replace(network.model, micro_batch=9)).astype(np.float64)
+    for a, b in zip(*(evaluate(c, X, LABELS, plan) for c in (small, network.astype(np.float64))), strict=True):
+        np.testing.assert_allclose(a.x_adv, b.x_adv, atol=1e-6)
+        np.testing.assert_array_equal(a.accuracy.each, b.accuracy.each)
+
+
+def test_a_plan_is_worked_through(network: Classifier) -> None:
+    done: list[int] = []
+    results = list(evaluate(network, X, LABELS, SMALL, done.append))
+    assert [(r.attack, r.eps) for r in results] == [(a, e) for e in SMALL.eps for a in SMALL.attacks]
+    assert [r.gradient for r in results[:3]] == ["sampled", "sampled", "closed-form"]
+    assert [r.gradient_passes for r in results[:3]] == [2, 2 * (2 * 2 + 2), 1]
+    assert sum(done) == 140 * len(results)
+    for r in results:
+        Ball(r.norm, r.eps).check(r.x_adv, X)
+        assert r.bad_gradients == 0 and r.zero_gradients == 0 and r.seconds > 0
+    clean = accuracy(network, X, LABELS).mean
+    assert all(r.accuracy.mean < clean for r in results)
+    assert results[4].accuracy.mean < results[1].accuracy.mean, "a larger ball is worse for the defence"
+
+
+def test_no_room_no_effect(network: Classifier) -> None:
+    plan = replace(SMALL, eps=(0.0,), sigma=0.0)
+    clean = accuracy(network.with_sigma(0.0), X, LABELS).each
+    for result in evaluate(network, X, LABELS, plan):
+        np.testing.assert_array_equal(result.accuracy.each, clean)
+        assert result.gradient == ("closed-form" if result.attack == "adaptive-fgsm" else "expectation")
+
+
+def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, set[Stream]] = {"attack": set(), "judge": set()}
+    gradient, scores = Classifier.loss_gradient, Classifier.scores
+
+    def watched(original: Any, kind: str, position: int) -> Any:
+        def call(*args: Any) -> Any:
+            if isinstance(args[position], Sampled):
+                seen[kind].add(args[position].stream)
+            return original(*args)
+
+        return call
+
+    monkeypatch.setattr(Classifier, "loss_gradient", watched(gradient, "attack", 3))
+    monkeypatch.setattr(Classifier, "scores", watched(scores, "judge", 2))
+    results = list(evaluate(network, X, LABELS, SMALL))
+    before = len(seen["judge"])
+    worst_case(network, LABELS, results[:3], SMALL)
+    assert before == 3 * 3 * len(results) and len(seen["judge"]) == before + 3 * 3, "fresh draws for each judgement"
+    assert seen["attack"] and not seen["attack"] & seen["judge"]
+
+
+class Cheat(GradientAttack):
+    """Goes `by` farther than it may."""
+
+    by = 0.0
+
+    def __call__(self, target: Any, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        return x + np.float32(self.by) if len(x) == 12 else x
+
+
+@pytest.mark.parametrize(("by", "message"), [(0.2, "must be"), (-0.2, "must be"), (np.nan, "must be finite")])
+def test_an_attack_that_leaves_its_ball_or_the_box_is_caught(network: Classifier, by: float, message: str) -> None:
+    cheat = type("Cheat", (Cheat,), {"by": by})(Ball("linf", 0.1), 1, 0.1)
+    with pytest.raises(ValueError, match=f"adversarial images {message}"):
+        run("cheat", cheat, expectation(network), X, LABELS, 1, Stream(0))
+    inside = (0.5 * X + 0.25).astype(np.float32)
+    with pytest.raises(ValueError, match=f"adversarial images {message}"):
+        run("cheat", cheat, expectation(network), inside, LABELS, 1, Stream(0))
+
+
+@dataclass(frozen=True)
+class Poor(NetworkTarget):
+    """Hides its gradient at the first step: none for labels 0, NaN for 1, one infinite pixel for 2."""
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+        loss, g = super().__call__(x, labels, stream)
+        if stream.path[-1] == 0:
+            g[labels == 0] = 0
+            g[labels == 1] = np.nan
+            g[np.flatnonzero(labels == 2), 0, 3, 3] = np.inf
+        return loss, g
+
+
+def test_zero_and_non_finite_gradients_are_counted(network: Classifier) -> None:
+    base = expectation(network)
+    poor = Poor(base.classifier, base.kind, base.objective)
+    for steps in (1, 3):
+        attack = GradientAttack(Ball("linf", 0.1), steps, 0.1)
+        result = run("fgsm", attack, poor, X, LABELS, 1, Stream(0))
+        assert result.zero_gradients == 14 and result.bad_gradients == 28, "images, not steps"
+        moved = (result.x_adv != X).any(axis=(1, 2, 3))
+        np.testing.assert_array_equal(moved, (LABELS > 2) | (steps > 1))
+
+
+def test_the_worst_case_is_taken_image_by_image(network: Classifier) -> None:
+    quiet = replace(SMALL, sigma=0.0)
+    results = list(evaluate(network, X, LABELS, quiet))[:3]
+    worst = worst_case(network, LABELS, results, quiet)
+    np.testing.assert_array_equal(worst.each, np.min([r.accuracy.each for r in results], axis=0))
+    halves = [np.where((parity == LABELS % 2)[:, None, None, None], results[1].x_adv, X) for parity in (0, 1)]
+    split_up = [
+        replace(r, x_adv=x, accuracy=accuracy(network.with_sigma(0.0), x, LABELS))
+        for r, x in zip(results, halves, strict=False)
+    ]
+    both = worst_case(network, LABELS, split_up, quiet)
+    np.testing.assert_array_equal(
+        both.each, results[1].accuracy.each * accuracy(network.with_sigma(0.0), X, LABELS).each
+    )
+
+
+def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> None:
+    plan = replace(SMALL, draws=20, eps=(0.05,))
+    results = list(evaluate(network, X, LABELS, plan))
+    worst = worst_case(network, LABELS, results, plan)
+    for r in results:
+        assert worst.mean <= r.accuracy.mean + 5 * np.sqrt(2 * 0.25 / (20 * 140))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attacks": ("fgsm", "cw")}, "attack must be one of fgsm, bim, .*got 'cw'"),
+        ({"steps": 0}, "steps must be >= 1, got 0"),
+        ({"restarts": 0}, "restarts must be >= 1, got 0"),
+        ({"draws": 0}, "draws must be >= 1, got 0"),
+        ({"eot": -1}, "eot must be >= 0, got -1"),
+        ({"eps": (0.1, -0.1)}, "eps must be >= 0 and finite, got -0.1"),
+        ({"norm": "l1"}, "norm must be one of linf, l2, got 'l1'"),
+        ({"objective": "hinge"}, "objective"),
+        ({"propagation": "clark"}, "propagation"),
+        ({"sigma": -0.1}, "sigma must be >= 0 and finite, got -0.1"),
+        ({"sigma": float("nan")}, "sigma must be >= 0 and finite, got nan"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        Plan(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_attacks_and_targets_of_a_plan(network: Classifier) -> None:
+    plan = Plan(norm="l2", steps=5, restarts=3, eot=4)
+    assert plan.attack("adaptive-fgsm", 0.1) == plan.attack("fgsm", 0.1) == fgsm(0.1, "l2")
+    assert [plan.attack(name, 0.1).restarts for name in ATTACKS] == [1, 1, 3, 1, 3]
+    assert [plan.attack(name, 0.1).steps for name in ATTACKS] == [1, 5, 5, 1, 5]
+    assert [plan.target(n, network).kind for n in ATTACKS] == ["sampled"] * 3 + ["closed-form"] * 2
+    assert plan.target("pgd", network).draws == 4
+    assert replace(plan, eot=0).target("pgd", network).kind == "expectation"
+    assert plan.target("pgd", network.with_sigma(0)).kind == "expectation"
+
+
+def test_what_does_not_fit_the_network_is_refused(network: Classifier) -> None:
+    wrong: list[tuple[Any, Any, str]] = [
+        (X[:0], LABELS[:0], "at least one image"),
+        (X[:, :, 1:], LABELS, r"shape \(N, 1, 28, 28\)"),
+        (X * 255, LABELS, r"in \[0, 1\]"),
+        (X, LABELS[:-1], "140 integers"),
+        (X, LABELS + 1, r"0 \.\.\. 9"),
+    ]
+    for x, labels, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            accuracy(network, x, labels)
+        with pytest.raises(ValueError, match=message):
+            next(evaluate(network, x, labels, SMALL))
+    with pytest.raises(ValueError, match="draws must be >= 1, got 0"):
+        accuracy(network, X, LABELS, draws=0)
+
+
+def test_a_part_of_the_draws_is_a_part(network: Classifier) -> None:
+    each = correct_fraction(network, X[:64], LABELS[:64], 4, Stream(0))
+    assert each.shape == (64,) and set(each) <= {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert set(correct_fraction(network.with_sigma(0), X[:64], LABELS[:64], 9, Stream(0))) <= {0.0, 1.0}

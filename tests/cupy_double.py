@@ -1,0 +1,278 @@
+"""A stand-in for CuPy that computes with NumPy: what a GPU would refuse is refused here, and no GPU is needed.
+
+Refused, as by CuPy 14.2.0: implicit conversion to NumPy, NumPy arrays as arguments, names and methods that CuPy lacks,
+lists given to ufuncs, arrays of another device than the current one. Reductions stay arrays, and whatever makes the
+host wait for the device is counted. Like CuPy's, the array has neither `__array_namespace__` nor `__index__`.
+"""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import special as scipy_special
+
+DEVICES = 2
+
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# The functions and constants that cupy 14.2.0 shares with NumPy 2.4, without types, polynomials and files.
+NAMES = words(
+    """
+    abs absolute add all allclose amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh
+    argmax argmin argpartition argsort argwhere around array array_equal array_split asanyarray asarray
+    ascontiguousarray asfortranarray atleast_1d atleast_2d atleast_3d average bincount bitwise_and bitwise_not
+    bitwise_or bitwise_xor broadcast_arrays broadcast_shapes broadcast_to can_cast cbrt ceil choose clip
+    column_stack compress concat concatenate conj conjugate convolve copy copysign copyto corrcoef cos cosh
+    count_nonzero cov cross cumprod cumsum deg2rad degrees delete diag diag_indices diagflat diagonal diff digitize
+    divide divmod dot dsplit dstack einsum empty empty_like equal exp exp2 expand_dims expm1 extract eye fabs
+    fill_diagonal finfo fix flatnonzero flip fliplr flipud float_power floor floor_divide fmax fmin fmod frexp full
+    full_like gradient greater greater_equal heaviside histogram hsplit hstack hypot identity iinfo imag indices
+    inner interp invert isclose isfinite isin isinf isnan isneginf isposinf isreal isscalar issubdtype ix_ kron
+    ldexp less less_equal lexsort linspace log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not
+    logical_or logical_xor logspace matmul matrix_transpose max maximum mean median meshgrid min min_scalar_type
+    minimum mod modf moveaxis multiply nan_to_num nanargmax nanargmin nanmax nanmean nanmedian nanmin nanprod nanstd
+    nansum nanvar ndim negative nextafter nonzero not_equal ones ones_like outer pad partition percentile
+    permute_dims pow power prod promote_types ptp put put_along_axis putmask quantile rad2deg radians ravel real
+    reciprocal remainder repeat reshape resize result_type rint roll rollaxis rot90 round searchsorted select shape
+    sign signbit sin sinc sinh size sort split sqrt square squeeze stack std subtract sum swapaxes take
+    take_along_axis tan tanh tensordot tile trace transpose trapezoid tri tril triu true_divide trunc unique
+    unravel_index vander var vdot vsplit vstack where zeros zeros_like bool bool_ dtype float16 float32 float64
+    floating int8 int16 int32 int64 integer uint8 uint16 uint32 uint64 inf nan pi e newaxis
+    """
+)
+SPECIAL_NAMES = words("erf erfc erfcx erfinv erfcinv ndtr ndtri log_ndtr logsumexp softmax log_softmax xlogy gammaln")
+GENERATOR_NAMES = words("random standard_normal standard_exponential uniform integers")
+METHODS = words(
+    """
+    all any argmax argmin argsort astype clip compress conj copy cumprod cumsum diagonal dot fill flatten max mean
+    min nonzero partition prod ravel repeat reshape round searchsorted sort squeeze std sum swapaxes take trace
+    transpose var
+    """
+)
+VIEWS = words("T mT real imag")
+ATTRIBUTES = words("dtype flags itemsize nbytes ndim shape size strides")
+REFUSED_KEYWORDS = words("initial like subok writeable")
+
+_current = threading.local()
+_waits: Counter[str] = Counter()
+
+
+@contextmanager
+def synchronisations() -> Iterator[Counter[str]]:
+    """Counts what makes the host wait: bool, int, float, get (of whole arrays) and mask (an index of unknown size)."""
+    _waits.clear()
+    yield _waits
+
+
+def device() -> int:
+    return getattr(_current, "device", 0)
+
+
+class Device:
+    """`with Device(1):` makes it this thread's current one."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.number, self.before = number, [0]
+
+    def use(self) -> None:
+        _current.device = self.number
+
+    def __enter__(self) -> "Device":
+        self.before.append(device())
+        self.use()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _current.device = self.before.pop()
+
+
+class ndarray:  # noqa: N801  (CuPy's own name)
+    """What `cupy.ndarray` does, over a NumPy array."""
+
+    __module__ = "cupy"
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.device = array, device()
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ATTRIBUTES:
+            return getattr(self.array, name)
+        if name in VIEWS:
+            return wrap(getattr(unwrap(self), name))
+        if name in METHODS:
+            return function(getattr(unwrap(self), name))
+        raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
+
+    def get(self) -> np.ndarray:
+        _waits["get"] += 1
+        return self.array.copy()
+
+    def item(self) -> Any:
+        _waits["get"] += 1
+        return self.array.item()
+
+    def __bool__(self) -> bool:
+        _waits["bool"] += 1
+        return bool(self.array)
+
+    def __int__(self) -> int:
+        _waits["int"] += 1
+        return int(self.array)
+
+    def __float__(self) -> float:
+        _waits["float"] += 1
+        return float(self.array)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __iter__(self) -> Iterator["ndarray"]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> "ndarray":
+        return ndarray(unwrap(self)[_index(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        unwrap(self)[_index(key)] = unwrap(value)
+
+
+def _index(key: Any) -> tuple[Any, ...]:
+    keys = key if isinstance(key, tuple) else (key,)
+    _waits["mask"] += sum(isinstance(k, ndarray) and k.dtype == bool for k in keys)
+    # with an ellipsis NumPy, too, gives a view of no dimensions rather than a scalar
+    return tuple(unwrap(k) for k in keys) + (() if any(k is Ellipsis for k in keys) else (...,))
+
+
+def unwrap(value: Any) -> Any:
+    """The NumPy array inside; TypeError for a bare one, ValueError for one that lies on another device."""
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, (list, tuple)):
+        return type(value)(unwrap(v) for v in value)
+    if not isinstance(value, ndarray):
+        return value
+    if value.device != device():
+        raise ValueError(f"Array device must be same as the current device: {value.device} and {device()}")
+    return value.array
+
+
+def wrap(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(wrap(v) for v in value)
+    return ndarray(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def function(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f` for arrays of the double; what it writes into `out` is there, and that very array comes back."""
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        if REFUSED_KEYWORDS & keywords.keys():
+            raise TypeError(f"CuPy's {f.__name__} does not have {', '.join(keywords)}")
+        if isinstance(f, np.ufunc) and any(isinstance(a, (list, tuple)) for a in args):
+            raise TypeError(f"Unsupported type {list}")
+        result = f(*map(unwrap, args), **{k: unwrap(v) for k, v in keywords.items()})
+        return keywords["out"] if keywords.get("out") is not None else wrap(result)
+
+    return call
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    def operate(self: ndarray, *other: Any) -> Any:
+        if any(isinstance(o, (list, tuple)) for o in other):
+            raise TypeError(f"Unsupported type {list}")
+        return wrap(getattr(unwrap(self), name)(*map(unwrap, other)))
+
+    return operate
+
+
+def _in_place(name: str) -> Callable[..., Any]:
+    def operate(self: ndarray, other: Any) -> ndarray:
+        getattr(unwrap(self), name)(unwrap(other))
+        return self
+
+    return operate
+
+
+BINARY = words("add sub mul truediv floordiv mod pow and or xor")
+OTHERS = words("matmul rmatmul lt le gt ge eq ne neg pos abs invert")
+for _name in BINARY | {f"r{n}" for n in BINARY} | OTHERS:
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+for _name in BINARY:
+    setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
+
+
+class Generator:
+    """CuPy's generators have few of NumPy's methods; the numbers are other ones than NumPy's of the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = np.random.Generator(np.random.MT19937(seed))
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in GENERATOR_NAMES:
+            raise AttributeError(f"'cupy.random.Generator' object has no attribute {name!r}")
+
+        def draw(*args: Any, size: Any = None, dtype: Any = np.float64) -> ndarray:
+            return wrap(np.asarray(getattr(self._generator, name)(*args, size=size)).astype(dtype))
+
+        return draw
+
+
+def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """Like CuPy's, without `subok` and `writeable`."""
+    return wrap(np.lib.stride_tricks.as_strided(unwrap(x), shape, strides))
+
+
+def asarray(a: Any, dtype: Any = None) -> ndarray:
+    """The one way in: a NumPy array is copied to the current device."""
+    return ndarray(np.array(a, dtype)) if not isinstance(a, ndarray) else wrap(np.asarray(unwrap(a), dtype))
+
+
+class Module(ModuleType):
+    """The module `cupy`: the names of NumPy that CuPy has, and no others."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in NAMES:
+            raise AttributeError(f"module 'cupy' has no attribute {name!r}")
+        found = getattr(np, name)
+        return function(found) if callable(found) and not isinstance(found, type) else found
+
+
+def make() -> Module:
+    """A fresh module; tests put it into sys.modules by `install`."""
+    module = Module("cupy")
+    module.ndarray, module.array, module.asarray = ndarray, asarray, asarray
+    module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
+    module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np
+    module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
+    module.random = SimpleNamespace(default_rng=Generator)
+    runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
+    module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime)
+    return module
+
+
+def install(patch: pytest.MonkeyPatch) -> Module:
+    """Puts the double in the place of CuPy, and its special functions in the place of cupyx's."""
+    module, special = make(), ModuleType("cupyx.scipy.special")
+    for name in SPECIAL_NAMES:
+        setattr(special, name, function(getattr(scipy_special, name)))
+    patch.setitem(sys.modules, "cupy", module)
+    patch.setitem(sys.modules, "cupyx.scipy.special", special)
+    patch.setattr(_current, "device", 0, raising=False)
+    return module

@@ -1,0 +1,215 @@
+"""Which library holds the arrays, which device there is, and whole trainings and attacks on CuPy's double."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import cupy_double
+import numpy as np
+import pytest
+from cupy_double import Module, ndarray, synchronisations
+
+from npsnn import models
+from npsnn.attacks.evaluation import Plan, evaluate
+from npsnn.backend import namespace, special, to_device, to_host, use_device
+from npsnn.classifier import Classifier
+from npsnn.config import Config
+from npsnn.data import Dataset, Split
+from npsnn.parallel import Workers
+from npsnn.streams import Stream
+from npsnn.train import fit, resume
+from npsnn.trainer import Epoch, Step, Trainer
+
+WAITS_OF_A_STEP = 6
+"""A training step may wait for the GPU so often: for its loss, its hits, sigma and what is asked of sigma."""
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Module:
+    return cupy_double.install(monkeypatch)
+
+
+@pytest.fixture
+def same_draws(cupy: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's streams are other ones than NumPy's: here the double is given NumPy's."""
+    draw = Stream._draw
+
+    def drawn(self: Stream, like: Any, kind: str) -> Any:
+        if not isinstance(like, ndarray):
+            return draw(self, like, kind)
+        return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
+
+    monkeypatch.setattr(Stream, "_draw", drawn)
+
+
+def dataset(count: int = 96) -> Dataset:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, count)
+    split = Split(rng.integers(0, 256, (count, 1, 28, 28), dtype=np.uint8), labels)
+    return Dataset("noise", split, split, 10, {"train": "0"})
+
+
+def test_namespace_passes_over_none_and_numbers() -> None:
+    assert namespace(np.ones(2), None, 1, 2.0, True) is np
+    assert special(np.ones(2)).__name__ == "scipy.special"
+
+
+@pytest.mark.parametrize("arguments", [(), (None,), (1, 2.0), ([1.0],)])
+def test_namespace_needs_an_array(arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(TypeError, match="arrays of one library"):
+        namespace(*arguments)
+
+
+def test_two_libraries_do_not_mix(cupy: Module) -> None:
+    with pytest.raises(TypeError, match=r"one library, NumPy or CuPy, got numpy\.ndarray, cupy\.ndarray"):
+        namespace(np.ones(2), cupy.ones(2))
+
+
+def test_numpy_arrays_stay_as_they_are_on_the_cpu() -> None:
+    x = np.ones(3)
+    assert to_device(x, "cpu") is x and to_host(x) is x
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:0", "cuda:x", "cuda:-1", "cuda: 1", "CUDA", "cuda:1.0"])
+def test_an_unknown_device_is_refused(name: str, cupy: Module) -> None:
+    with pytest.raises(ValueError, match="device must be cpu, cuda or cuda:N, got"):
+        use_device(name)
+
+
+def test_cuda_without_cupy_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ValueError, match=r"'cuda:1' needs CuPy, which is not installed: pip install") as caught:
+        use_device("cuda:1")
+    assert "\n" not in str(caught.value)
+    use_device("cpu")
+
+
+def test_cuda_without_a_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = ModuleType("cupy")
+    empty.cuda = SimpleNamespace(is_available=lambda: False)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cupy", empty)
+    with pytest.raises(ValueError, match="no usable NVIDIA GPU") as caught:
+        use_device("cuda")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_must_exist(cupy: Module) -> None:
+    for name, index in (("cuda:1", 1), ("cuda", 0)):
+        use_device(name)
+        assert cupy.cuda.runtime.getDevice() == index
+    with pytest.raises(ValueError, match="there are 2 GPUs, counted from 0"):
+        use_device("cuda:2")
+
+
+def records(run: Iterator[Step | Epoch]) -> tuple[list[Step], list[Epoch]]:
+    everything = list(run)
+    return [r for r in everything if isinstance(r, Step)], [r for r in everything if isinstance(r, Epoch)]
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.01, "loss": "cross-entropy"},
+        {"optimizer": "adam", "weight_decay": 0.01, "first_layer_norm": "l2", "propagation": "exact", "loss": "mse"},
+        {"learn_sigma": True, "sigma_reward": 0.1, "first_layer_norm": "l1", "sigma_max": 0.61},
+        {"sigma": 0.0},
+    ],
+)
+def test_a_training_on_the_gpu_is_the_one_on_the_cpu(options: dict[str, Any]) -> None:
+    config = Config(epochs=1, batch_size=44, **options)
+    (host_steps, host_epochs), (steps, epochs) = (
+        records(fit(config, dataset(), threads=1, device=device)) for device in ("cpu", "cuda")
+    )
+    assert [s.loss for s in steps] == pytest.approx([s.loss for s in host_steps], rel=1e-5)
+    measured = ("loss", "training_accuracy", "validation_accuracy", "sigma", "sigma_gradient", "first_layer_ratio")
+    ours, theirs = ({name: getattr(e[0], name) or 0 for name in measured} for e in (epochs, host_epochs))
+    assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+
+
+def test_a_step_seldom_waits_for_the_gpu(cupy: Module) -> None:
+    steps = fit(Config(epochs=1, batch_size=22), dataset(), device="cuda")
+    next(steps)
+    with synchronisations() as waits:
+        next(steps)
+    assert waits["mask"] == waits["get"] == 0
+    assert 0 < waits.total() <= WAITS_OF_A_STEP
+
+
+def test_a_gradient_waits_no_more_for_a_deeper_network(cupy: Module) -> None:
+    config, data = Config(), dataset()
+    model = models.lenet5()
+    with Workers(1) as workers:
+        trainer = Trainer(config, model, data.train, data.test, workers, "cuda")
+        state = trainer.initial()
+        with synchronisations() as waits:
+            total = trainer.gradient(state.params, np.arange(64))
+    assert all(isinstance(g, ndarray) for g in (total.grads or {}).values())
+    assert waits.total() <= 4
+
+
+def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = fit(Config(epochs=2, batch_size=44), dataset(), tmp_path, device="cuda")
+    assert any(isinstance(record, Epoch) for record in steps)
+    used: set[type] = set()
+    gradient = Trainer.gradient
+
+    def watched(self: Trainer, params: dict[str, Any], chosen: np.ndarray) -> Any:
+        used.update(type(p) for p in params.values())
+        return gradient(self, params, chosen)
+
+    monkeypatch.setattr(Trainer, "gradient", watched)
+    _, epochs = records(resume(tmp_path, dataset(), device="cuda"))
+    assert [e.epoch for e in epochs] == [2]
+    assert used == {ndarray}, "the run was to go on on the GPU"
+
+
+def test_a_training_on_the_second_gpu(cupy: Module) -> None:
+    _, epochs = records(fit(Config(epochs=1, batch_size=88), dataset(), device="cuda:1"))
+    assert len(epochs) == 1
+
+
+@pytest.fixture
+def network() -> Classifier:
+    model = models.lenet5(sigma=0.3)
+    return Classifier(model, model.init(np.random.default_rng(0)), threads=1).astype(np.float64)
+
+
+@pytest.mark.usefixtures("same_draws")
+def test_a_classifier_on_the_gpu(network: Classifier) -> None:
+    x, labels = np.random.default_rng(0).uniform(size=(5, 1, 28, 28)), np.arange(5)
+    device = network.to("cuda")
+    assert device.sigma == network.sigma and device.with_sigma(2.0).sigma == 2.0
+    pairs = [
+        (c.predict(x), *c.moments(x), *c.moments(x, "laplace"), c.sample(x, 1, 2), c.input_gradient(x, labels))
+        for c in (device, network)
+    ]
+    for ours, theirs in zip(*pairs, strict=True):
+        assert isinstance(ours, np.ndarray)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-8, atol=1e-12)
+    back = device.to("cpu")
+    np.testing.assert_array_equal(back.params["fc1"]["w"], network.params["fc1"]["w"])
+
+
+@pytest.mark.usefixtures("same_draws")
+def test_attacks_on_the_gpu(network: Classifier) -> None:
+    x, labels = np.random.default_rng(0).uniform(size=(5, 1, 28, 28)), np.arange(5)
+    plan = Plan(attacks=("fgsm", "pgd", "adaptive-pgd"), eps=(0.1,), norm="l2", steps=2, eot=2, draws=2)
+    for restarts in (1, 2):
+        again = replace(plan, restarts=restarts)
+        results = [list(evaluate(c, x, labels, again)) for c in (network.to("cuda"), network)]
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_allclose(ours.x_adv, theirs.x_adv, atol=1e-8)
+            np.testing.assert_array_equal(ours.accuracy.each, theirs.accuracy.each)
+
+
+def test_draws_of_the_gpu_are_keyed_by_the_first_sample(cupy: Module) -> None:
+    like, stream = cupy.empty((3, 4), np.float32), Stream(0).at("purpose")
+    for kind in ("normal", "uniform"):
+        draws = [getattr(s, kind)(like).array for s in (stream, stream, stream.from_sample(4), stream.at("other"))]
+        assert draws[0].dtype == np.float32 and draws[0].shape == (3, 4)
+        np.testing.assert_array_equal(draws[0], draws[1])
+        assert all((draws[0] != other).all() for other in draws[2:])

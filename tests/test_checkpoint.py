@@ -1,0 +1,237 @@
+"""Files that are whole or not there, damage that is noticed, and runs that are found."""
+
+import json
+import os
+import zipfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npsnn import checkpoint
+from npsnn.checkpoint import find_run, load_arrays, new_run, save_arrays, write_atomic
+
+ARRAYS = {
+    "params/conv1.w": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "params/noise.sigma": np.array(0.5, np.float32),
+    "optimizer/first/fc.b": np.zeros(5),
+}
+ABOUT = {"steps": 7, "epoch": 2, "best": 0.1 + 0.2}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_arrays(tmp_path / "last.npz", ARRAYS, ABOUT)
+    return tmp_path / "last.npz"
+
+
+def test_what_is_saved_comes_back_bit_for_bit(saved: Path) -> None:
+    arrays, about = load_arrays(saved)
+    assert about == ABOUT and arrays.keys() == ARRAYS.keys()
+    for name, a in ARRAYS.items():
+        assert arrays[name].dtype == a.dtype and arrays[name].shape == a.shape
+        assert arrays[name].tobytes() == a.tobytes()
+
+
+def test_equal_contents_give_equal_bytes(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    monkeypatch.setattr("time.localtime", lambda *args: (2040, 1, 1, 0, 0, 0, 0, 1, 0))
+    other = tmp_path / "deeper" / "other.npz"
+    save_arrays(other, {k: a.copy() for k, a in ARRAYS.items()}, dict(reversed(ABOUT.items())))
+    assert other.read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace", "write"])
+def test_a_failing_write_leaves_the_old_file(saved: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def fail(*args: object) -> None:
+        raise OSError("no space left on device")
+
+    if broken == "write":
+        monkeypatch.setattr(Path, "open", fail)
+    else:
+        monkeypatch.setattr(*((os, "fsync", fail) if broken == "fsync" else (Path, "replace", fail)))
+    with pytest.raises(OSError, match="no space"):
+        save_arrays(saved, {"params/x": np.ones(3)}, {})
+    monkeypatch.undo()
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved], "no temporary file may stay behind"
+
+
+def test_the_new_content_is_on_the_disk_before_the_old_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "file", []
+    path.write_bytes(b"old")
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(path.read_bytes()), fsync(fd)))
+    write_atomic(path, b"new")
+    assert seen == [b"old"] and path.read_bytes() == b"new"
+
+
+def one_line(error: pytest.ExceptionInfo[ValueError], path: Path) -> None:
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "last.npz", tmp_path):
+        with pytest.raises(FileNotFoundError, match="no checkpoint"):
+            load_arrays(path)
+
+
+@given(part=st.floats(0, 0.999))
+def test_a_truncated_file_is_noticed(part: float, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("truncated") / "last.npz"
+    save_arrays(path, ARRAYS, ABOUT)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises(ValueError, match="damaged or no checkpoint") as caught:
+        load_arrays(path)
+    one_line(caught, path)
+
+
+def test_no_damaged_byte_goes_unnoticed(saved: Path) -> None:
+    """Every byte that matters is under a checksum; one of the archive's own, if not noticed, changes no array."""
+    whole = saved.read_bytes()
+    for position in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x41
+        saved.write_bytes(damaged)
+        try:
+            arrays, about = load_arrays(saved)
+        except ValueError as error:
+            assert str(saved) in str(error)
+        else:
+            assert about == ABOUT
+            assert all(arrays[n].tobytes() == a.tobytes() for n, a in ARRAYS.items() if n in arrays)
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def zipped(**members: bytes) -> bytes:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_", "."), content)
+    return buffer.getvalue()
+
+
+FOREIGN = {
+    "empty": b"",
+    "text": b"epoch 3 of 5\n",
+    "one array": npy(np.ones(3)),
+    "no about": zipped(w_npy=npy(np.ones(3))),
+    "no arrays": zipped(readme_txt=b"hello"),
+    "about is no JSON": zipped(about_json_npy=npy(np.array("{"))),
+    "about is no object": zipped(about_json_npy=npy(np.array("3"))),
+    "about is a number": zipped(about_json_npy=npy(np.array(3.0))),
+    "pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x07payload\x94.",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.npz"
+    path.write_bytes(FOREIGN[kind])
+    with pytest.raises(ValueError, match="damaged or no checkpoint") as caught:
+        load_arrays(path)
+    one_line(caught, path)
+
+
+class Payload:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return pytest.fail, ("a checkpoint was unpickled",)
+
+
+def test_nothing_is_unpickled_and_nothing_pickled(tmp_path: Path) -> None:
+    path = tmp_path / "last.npz"
+    np.savez(path, **{"about.json": np.array("{}"), "params/w": np.array([Payload()], object)})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_arrays(path)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save_arrays(tmp_path / "other.npz", {"w": np.array([None])}, {})
+
+
+def test_prefixes() -> None:
+    merged = checkpoint.with_prefix("params", {"a.w": np.ones(1)}) | checkpoint.with_prefix(
+        "params2", {"b": np.ones(2)}
+    )
+    assert list(merged) == ["params/a.w", "params2/b"]
+    assert list(checkpoint.without_prefix("params", merged)) == ["a.w"]
+
+
+def test_json_files(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    checkpoint.write_json(path, {"sigma": 0.1, "spec": [1, 2]})
+    assert checkpoint.read_json(path) == {"sigma": 0.1, "spec": [1, 2]}
+    for text, message in (("{", "is not JSON"), ("[1]", "must hold a JSON object, got list"), ("\x00", "is not JSON")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message) as caught:
+            checkpoint.read_json(path)
+        one_line(caught, path)
+    lines = [{"epoch": 1}, {"epoch": 2, "ratio": None}]
+    checkpoint.write_lines(tmp_path / "metrics.jsonl", lines)
+    assert [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == lines
+    assert checkpoint.read_lines(tmp_path / "metrics.jsonl") == lines
+    assert checkpoint.read_lines(tmp_path / "missing.jsonl") == []
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Three runs, of which "b" is the newest, and a folder that is none."""
+    for age, name in enumerate(("b", "c", "a")):
+        checkpoint.write_json(tmp_path / "runs" / name / checkpoint.CONFIG, {})
+        os.utime(tmp_path / "runs" / name / checkpoint.CONFIG, (1e9 - age, 1e9 - age))
+    (tmp_path / "runs" / "z").mkdir()
+    return tmp_path / "runs"
+
+
+def test_runs_are_found(runs: Path) -> None:
+    assert find_run(None, runs) == runs / "b"
+    assert find_run("a", runs) == find_run(runs / "a", "elsewhere") == find_run(str(runs / "a"), runs) == runs / "a"
+
+
+def test_a_name_goes_before_a_folder_here(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs.parent)
+    checkpoint.write_json(Path("a") / checkpoint.CONFIG, {})
+    assert find_run("a") == Path("runs/a")
+    assert find_run("./a") == Path("runs/a") and find_run(Path("a").resolve()) == runs.parent / "a"
+
+
+def test_an_unknown_run_is_refused_with_the_known_ones(runs: Path, tmp_path: Path) -> None:
+    for name in ("x", "z"):
+        with pytest.raises(FileNotFoundError, match=rf"unknown run '{name}'.*\(there: a, c, b\)"):
+            find_run(name, runs)
+    with pytest.raises(FileNotFoundError, match=r"\(there: none\)"):
+        find_run("x", tmp_path / "empty")
+    with pytest.raises(FileNotFoundError, match="there are no runs in"):
+        find_run(None, tmp_path / "empty")
+
+
+def test_new_runs_are_numbered(runs: Path, tmp_path: Path) -> None:
+    assert new_run(runs, None, "lenet5") == runs / "lenet5-1"
+    (runs / "lenet5-1").mkdir()
+    assert new_run(runs, None, "lenet5") == runs / "lenet5-2"
+    assert new_run(tmp_path / "empty", "mine", "lenet5") == tmp_path / "empty" / "mine"
+    assert not (tmp_path / "empty").exists()
+
+
+def test_a_taken_name_is_refused(runs: Path) -> None:
+    for name in ("a", "z"):
+        with pytest.raises(FileExistsError, match="exists already"):
+            new_run(runs, name, "lenet5")
+
+
+@pytest.mark.parametrize("name", ["a/b", "../x", "/etc", "x/", ".", "..", ""])
+def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="plain folder name"):
+        new_run(tmp_path / "empty", name, "lenet5")

@@ -1,0 +1,204 @@
+"""Named networks: whole gradients in random directions, shapes, specifications and their errors."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from gradcheck import Arrays, check_directional
+from strategies import batch_last
+
+from npsnn import models
+from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
+from npsnn.layers import Backward, Flatten, MaxPool, ReLU, Want
+from npsnn.models import Model, cnn5, lenet5
+from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.network import Sequential, flatten, unflatten
+from npsnn.noise import PreactivationNoise
+from npsnn.objectives import OBJECTIVES
+from npsnn.ops.gaussian import RULES
+from npsnn.streams import Stream
+
+PROPAGATED = [(f"{r}-{o}", Propagated(RULES[r]), o) for r in RULES for o in OBJECTIVES]
+PLAIN = [
+    (f"{name}-{o}", noise, o)
+    for name, noise in (("sampled", Sampled(Stream(2))), ("expectation", EXPECTATION))
+    for o in OBJECTIVES
+    if o != "win-probability"
+]
+LABELS = np.array([3, 0, 9])
+rng_0 = np.random.default_rng
+
+
+def double_precision(model: Model, seed: int = 0) -> Arrays:
+    """Parameters as they are initialised but float64, and biases off 0, where dead windows would sit on a kink."""
+    rng = rng_0(seed)
+    flat = flatten(model.init(rng))
+    return {
+        k: p.astype(np.float64) + (0.1 * rng.normal(size=p.shape) if k.endswith("b") else 0) for k, p in flat.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("noise", "objective"), [case[1:] for case in PROPAGATED + PLAIN], ids=[c[0] for c in PROPAGATED + PLAIN]
+)
+def test_gradients_of_lenet5(noise: Noise, objective: str) -> None:
+    model = lenet5()
+    flat = double_precision(model)
+    x = batch_last(rng_0(1).uniform(0.1, 0.9, (3, 1, 28, 28)))
+
+    def run(a: Arrays) -> tuple[float, Moments, Backward]:
+        params = unflatten({k: v for k, v in a.items() if k != "x"})
+        m, back = model.network.forward(params, Moments(a["x"]), noise)
+        value, cotangent = OBJECTIVES[objective](m, LABELS)
+        return value.sum(), cotangent, back
+
+    arrays = {"x": x} | flat
+    _, cotangent, back = run(arrays)
+    g, grads = back(cotangent, Want.BOTH)
+    check_directional(lambda a: run(a)[0], arrays, {"x": g.mean} | flatten(grads), rng_0(2))
+
+
+def test_sigma_has_a_gradient_where_the_objective_sees_the_variance() -> None:
+    model = lenet5()
+    params = model.init(rng_0(0))
+    x = batch_last(rng_0(1).random((3, 1, 28, 28)).astype(np.float32))
+    for rule in RULES.values():
+        m, back = model.network.forward(params, Moments(x), Propagated(rule))
+        assert m.mean.dtype == m.var.dtype == np.float32 and m.var.shape == (10, 10, 3)
+        _, grads = back(OBJECTIVES["noise-aware"](m, LABELS)[1], Want.PARAMS)
+        assert grads["noise"]["sigma"] != 0
+        assert {g.dtype for g in flatten(grads).values()} == {np.dtype(np.float32)}
+
+
+EVERYTHING = Model(
+    "everything",
+    Sequential(
+        (
+            ("normalise", Normalise((0.5,), (0.25,))),
+            ("conv", Conv2d(2, 3, stride=2, padding=1)),
+            ("noise", PreactivationNoise(0.25)),
+            ("pool", MaxPool(2)),
+            ("mean", MeanPool(2)),
+            ("relu", ReLU()),
+            ("flatten", Flatten()),
+            ("fc", Linear(4, joint=True)),
+        )
+    ),
+    (1, 12, 12),
+    4,
+    micro_batch=5,
+)
+
+
+@pytest.mark.parametrize("model", [EVERYTHING, lenet5(), cnn5(sigma=0.8), cnn5((1, 28, 28), 7)], ids=lambda m: m.name)
+def test_specification_survives_json(model: Model) -> None:
+    assert Model.from_spec(json.loads(json.dumps(model.spec()))) == model
+
+
+def test_every_layer_can_be_in_a_specification() -> None:
+    assert {type(layer).__name__ for _, layer in EVERYTHING.network.layers} == set(models.LAYERS)
+
+
+def broken(**changes: Any) -> dict[str, Any]:
+    spec = EVERYTHING.spec() | changes
+    return {k: v for k, v in spec.items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (broken(layers=[{"name": "a", "type": "Dropout"}]), "unknown layer 'Dropout', expected one of Conv2d, Flatten"),
+        (broken(layers=[{"name": "a", "type": "Conv2d", "channels": 3}]), "not a model specification.*kernel"),
+        (broken(layers=[{"name": "a", "type": "ReLU", "slope": 3}]), "not a model specification.*slope"),
+        (broken(layers=[{"type": "ReLU"}]), "not a model specification.*name"),
+        (broken(layers=[{"name": "ReLU"}]), "not a model specification.*type"),
+        (broken(layers=3), "not a model specification"),
+        (broken(classes=None), "not a model specification.*classes"),
+        (broken(layers=[{"name": "n", "type": "PreactivationNoise", "sigma": -1}]), "sigma must be >= 0"),
+        ([], "not a model specification"),
+    ],
+)
+def test_a_specification_that_cannot_be_read(spec: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Model.from_spec(spec)
+
+
+def test_check_accepts_the_models_own_parameters_in_either_precision() -> None:
+    EVERYTHING.check(flatten(EVERYTHING.init(rng_0(1))))
+    EVERYTHING.check(double_precision(EVERYTHING))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: flatten(lenet5().init(rng_0(0))), "another model's, not everything's: they differ in .*conv1.b"),
+        (lambda p: {k: v for k, v in p.items() if k != "fc.b"}, r"they differ in fc\.b"),
+        (lambda p: p | {"fc.c": p["fc.b"]}, r"they differ in fc\.c"),
+        (lambda p: p | {"fc.b": p["fc.b"][:2]}, r"fc\.b must be float \(4,\), got float32 \(2,\)"),
+        (lambda p: p | {"fc.b": p["fc.b"].astype(int)}, r"fc\.b must be float \(4,\), got int64"),
+        (lambda p: p | {"conv.w": p["conv.w"] * np.nan}, r"conv\.w holds a NaN"),
+        (lambda p: p | {"noise.sigma": np.array(np.inf)}, r"noise\.sigma holds a NaN or an inf"),
+    ],
+)
+def test_check_says_what_is_wrong(change: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EVERYTHING.check(change(flatten(EVERYTHING.init(rng_0(0)))))
+
+
+@pytest.mark.parametrize("name", list(models.MODELS))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixels", [28, 32])
+def test_named_models_end_in_logits(name: str, channels: int, pixels: int) -> None:
+    model = models.build(name, (channels, pixels, pixels), 7, 0.5)
+    params, shape = model.network.init(rng_0(0), model.shape)
+    assert shape == (7,)
+    assert params["noise"]["sigma"] == np.float32(0.5)
+    x = np.zeros((pixels, channels, pixels, 2), np.float32)
+    m, _ = model.network.forward(params, Moments(x), Propagated())
+    assert m.mean.shape == (7, 2) and m.var.shape == (7, 7, 2)
+
+
+@pytest.mark.parametrize("pixels", range(26, 33))
+def test_lenet5_takes_images_up_to_32_pixels(pixels: int) -> None:
+    assert lenet5((1, pixels, pixels)).init(rng_0(0))["fc3"]["w"].shape == (10, 200)
+
+
+@pytest.mark.parametrize("pixels", range(24, 33))
+def test_cnn5_takes_images_up_to_32_pixels(pixels: int) -> None:
+    assert cnn5((1, pixels, pixels)).init(rng_0(0))["fc1"]["w"].shape == (256, 128)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("lenet5", (1, 4, 28)), ("cnn5", (3, 1, 32)), ("lenet5", (784,))])
+def test_an_image_that_does_not_fit_is_an_error(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="needs an image"):
+        models.build(name, shape, 10, 0.6).init(rng_0(0))
+
+
+def test_a_network_must_end_in_its_classes() -> None:
+    with pytest.raises(ValueError, match=r"must end in 5 logits, got the output shape \(4,\)"):
+        replace(EVERYTHING, classes=5).init(rng_0(0))
+
+
+def test_an_unknown_model_is_an_error() -> None:
+    with pytest.raises(ValueError, match="unknown model 'vgg', expected one of lenet5, cnn5"):
+        models.build("vgg", (1, 28, 28), 10, 0.6)
+
+
+def test_the_parts_round_the_noise_are_found_by_name() -> None:
+    model = lenet5()
+    assert model.noise_layer == "noise" and model.noisy_weights == "conv1.w"
+    assert [name for name, _ in model.before_noise.layers] == ["conv1"]
+    assert model.parameter_count() == sum(p.size for p in flatten(model.init(rng_0(0))).values())
+    silent = replace(model, network=Sequential(model.network.layers[:1]))
+    with pytest.raises(ValueError, match="lenet5 has no noise layer"):
+        _ = silent.noise_layer
+
+
+def test_lenet5_is_the_network_of_its_docstring() -> None:
+    shapes = {k: p.shape for k, p in flatten(lenet5().init(rng_0(0))).items()}
+    assert shapes["conv1.w"] == (6, 5, 5, 1) and shapes["conv2.w"] == (16, 5, 5, 6)
+    assert shapes["conv3.w"] == (120, 5, 5, 16) and shapes["fc1.w"] == (200, 120)
+    assert shapes["fc2.w"] == (200, 200) and shapes["fc3.w"] == (10, 200)

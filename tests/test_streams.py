@@ -1,0 +1,117 @@
+"""Keyed draws: the same for one key whatever was drawn before, different for different keys, and well distributed."""
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from npsnn.streams import Stream
+
+KINDS = ("normal", "uniform")
+PATHS = [(), ("a",), ("b",), ("a", "b"), ("ab",), ("a", 0), ("a", "0"), (0, "a"), ("a", 1), ("a", 0, 1)]
+
+
+def draw(stream: Stream, kind: str = "normal", shape: tuple[int, ...] = (3, 4), dtype: Any = np.float64) -> np.ndarray:
+    found: np.ndarray = getattr(stream, kind)(np.empty(shape, dtype))
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 5), (5,)])
+def test_a_draw_has_the_form_that_was_asked_for(kind: str, dtype: Any, shape: tuple[int, ...]) -> None:
+    like = np.full(shape, np.nan, dtype)
+    found = getattr(Stream(0), kind)(like)
+    assert found.shape == like.shape and found.dtype == dtype and found.flags.c_contiguous
+    assert np.isnan(like).all(), "the argument only lends its form"
+    assert len(np.unique(found)) == found.size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_consumed(kind: str) -> None:
+    stream = Stream(5).at("noise")
+    first = draw(stream, kind)
+    draw(stream.at("other"), kind, (100, 100))
+    stream.generator().random(10)
+    np.testing.assert_array_equal(draw(stream, kind), first)
+    np.testing.assert_array_equal(draw(Stream(5, ("noise",)), kind), first)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 2**40), st.sampled_from(KINDS))
+def test_a_batch_may_be_split_anywhere(sizes: list[int], first: int, kind: str) -> None:
+    stream = Stream(1).at("split").from_sample(first)
+    starts = np.cumsum([0, *sizes])
+    parts = [draw(stream.from_sample(first + int(s)), kind, (2, 3, n)) for s, n in zip(starts, sizes, strict=False)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=-1), draw(stream, kind, (2, 3, sum(sizes))))
+
+
+def test_a_longer_sample_begins_like_a_shorter_one_but_overlaps_no_other() -> None:
+    short, long = draw(Stream(0), shape=(10, 3)), draw(Stream(0), shape=(5000, 3))
+    np.testing.assert_array_equal(long[:10], short)
+    assert len(np.unique(long)) == long.size
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_different_keys_give_different_numbers(kind: str) -> None:
+    streams = [Stream(seed, path) for seed in (0, 1, -1, 2**70) for path in set(PATHS)]
+    found = [draw(s, kind).tobytes() for s in streams]
+    assert len(set(found)) == len(streams)
+    assert draw(Stream(0), "normal").tobytes() != draw(Stream(0), "uniform").tobytes()
+
+
+def test_a_path_may_be_given_in_steps() -> None:
+    assert Stream(3).at("a", 1) == Stream(3).at("a").at(1)
+    assert Stream(3).from_sample(7).at("a").first == 7
+    assert Stream(3).at("a").from_sample(7) == Stream(3).from_sample(7).at("a")
+
+
+def test_numbers_from_numpy_name_the_same_stream() -> None:
+    plain, numpy = Stream(3).at("draw", 2), Stream(np.int64(3)).at("draw", np.int64(2))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(draw(plain), draw(numpy))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_normal_draws_are_standard_normal(dtype: Any) -> None:
+    x = draw(Stream(11), "normal", (200, 500), dtype).astype(float)
+    n = x.size
+    assert abs(x.mean()) < 5 / np.sqrt(n)
+    assert abs(x.var() - 1) < 5 * np.sqrt(2 / n)
+    assert abs((x**3).mean()) < 5 * np.sqrt(15 / n)
+    assert stats.kstest(x.ravel(), "norm").pvalue > 1e-6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_uniform_draws_fill_the_half_open_interval(dtype: Any) -> None:
+    x = draw(Stream(12), "uniform", (200, 500), dtype)
+    assert x.min() >= 0 and x.max() < 1
+    n = x.size
+    assert abs(x.mean() - 0.5) < 5 / np.sqrt(12 * n)
+    assert abs(x.var() - 1 / 12) < 5 / np.sqrt(180 * n)
+
+
+def test_samples_and_streams_are_uncorrelated() -> None:
+    n = 20_000
+    a = draw(Stream(0).at("draw", 0), shape=(n, 2))
+    b = draw(Stream(0).at("draw", 1), shape=(n, 2))
+    pairs = [(a[:, 0], a[:, 1]), (a[:, 0], b[:, 0]), (a[:-1, 0], a[1:, 0])]
+    for x, y in pairs:
+        assert abs((x * y).mean()) < 5 / np.sqrt(len(x))
+
+
+def test_a_generator_depends_on_seed_and_path_alone() -> None:
+    a, b, other = (Stream(s).at("shuffle", 1).generator().permutation(50) for s in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert (a != other).any()
+
+
+def test_other_processes_draw_the_same() -> None:
+    """The key must not come from Python's salted hash."""
+    shown = "print(Stream(0).at('a', 1).normal(np.empty((1, 2)))[0, 0])"
+    code = f"import numpy as np; from npsnn.streams import Stream; {shown}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(run.stdout.split()[-1]) == Stream(0).at("a", 1).normal(np.empty((1, 2)))[0, 0]
