@@ -38,9 +38,11 @@ class Affine(ABC):
     def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
         dw = self.weight_backward(w, g.mean, saved)
         if g.var is not None:
-            dw += 2 * w * self.weight_backward(w, g.var, saved_var)
-        axes = tuple(a for a in range(g.mean.ndim) if a != _CHANNEL_AXIS[g.mean.ndim])
-        return {"w": dw, "b": g.mean.sum(axis=axes)}
+            dw_var = self.weight_backward(w, g.var, saved_var)
+            dw_var *= w
+            dw_var *= 2
+            dw += dw_var
+        return {"w": dw, "b": _channel_sums(g.mean)}
 
     def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array:
         raise TypeError(f"{type(self).__name__} has no weights")
@@ -66,6 +68,13 @@ class Affine(ABC):
 
 
 _CHANNEL_AXIS = {4: 1, 2: 0}  # of (H, C, W, N) and (features, N)
+
+
+def _channel_sums(y: Array) -> Array:
+    """(H, C, W, N) or (C, N) -> (C,): as a product, which is three times as fast as a sum."""
+    rows = y.reshape(-1, y.shape[-1]) if y.ndim == 2 else y.reshape(y.shape[0] * y.shape[1], -1)
+    sums = rows @ namespace(y).ones(rows.shape[1], y.dtype)
+    return sums if y.ndim == 2 else sums.reshape(y.shape[:2]).sum(axis=0)
 
 
 def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:

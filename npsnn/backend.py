@@ -17,14 +17,27 @@ def namespace(*arrays: Array) -> ModuleType:
 
     Raises TypeError where arrays of two libraries meet, or where no argument is an array.
     """
-    if arrays and all(type(a) is np.ndarray for a in arrays):  # this is asked some hundred times a step
-        return np
+    for a in arrays:  # a plain loop, for this is asked some hundred times a step
+        if type(a) is not np.ndarray:
+            break
+    else:
+        if arrays:
+            return np
     # By the name of the type's module: CuPy's arrays (14.2) have no __array_namespace__.
     found = {type(a).__module__.partition(".")[0] for a in arrays} - {"builtins"}
     if len(found) != 1 or not found <= SPECIAL_FUNCTIONS.keys():
         kinds = ", ".join(f"{type(a).__module__}.{type(a).__name__}" for a in arrays) or "nothing"
         raise TypeError(f"arguments must be arrays of one library, NumPy or CuPy, got {kinds}")
     return importlib.import_module(found.pop())
+
+
+def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """A view of x with that shape and those strides, in bytes, from its first element on."""
+    xp = namespace(x)
+    if xp is np and x.flags.c_contiguous and x.size:
+        # the same as as_strided, which takes ten times as long, and safe: the view may not leave the memory of x
+        return np.ndarray(shape, x.dtype, x, 0, strides)
+    return xp.lib.stride_tricks.as_strided(x, shape, strides)
 
 
 def special(*arrays: Array) -> ModuleType:

@@ -12,7 +12,8 @@ from npsnn.streams import Stream
 class Moments:
     """Mean and variance of independent Gaussian activations, or the cotangent of such a pair.
 
-    mean: (..., N), batch last. var: the same shape; None for a deterministic activation, and for a zero cotangent.
+    mean: (..., N), batch last. var: the same shape; None for a deterministic activation, and for a zero cotangent. A
+    variance that is one number everywhere may be a view of it, all strides 0, and has that number's cotangent.
     At the output of a `Linear(..., joint=True)` var is the covariance matrix of the logits, (classes, classes, N).
     """
 

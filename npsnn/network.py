@@ -37,9 +37,10 @@ class Sequential:
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             grads: Params = {}
             cotangent: Moments | None = g
+            above = want | Want.INPUT
             for i in range(len(steps) - 1, -1 if Want.INPUT in want else first - 1, -1):
                 name, back = steps[i]
-                cotangent, found = back(_known(cotangent), want | Want.INPUT if i > first else want)
+                cotangent, found = back(_known(cotangent), above if i > first else want)
                 if found:
                     grads[name] = found
             return cotangent if Want.INPUT in want else None, grads

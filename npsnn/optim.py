@@ -32,16 +32,16 @@ class SGD:
     weight_decay: float = 0.0
 
     def init(self, params: Arrays) -> Arrays:
-        return {f"velocity/{k}": p * 0 for k, p in params.items()}
+        return {f"velocity/{k}": p * 0 for k, p in params.items()} if self.momentum else {}
 
     def update(self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
         for k, g in grads.items():
             if self.weight_decay and is_weight(k):
                 g = g + self.weight_decay * params[k]
-            velocity = self.momentum * state[f"velocity/{k}"] + g
-            state[f"velocity/{k}"] = velocity
-            params[k] = params[k] - lr * velocity
+            if self.momentum:
+                g = state[f"velocity/{k}"] = self.momentum * state[f"velocity/{k}"] + g
+            params[k] = params[k] - lr * g
         return params, state
 
 

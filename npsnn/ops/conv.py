@@ -4,7 +4,7 @@ Activations are (H, C, W, N) and weights (O, kh, kw, C). Only the kernel's colum
 to (Hp, kw, C, OW, N), whose kh consecutive rows are, as overlapping views, the matrices of a batched product.
 """
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, namespace, strided
 
 
 def pad_image(x: Array, padding: int) -> Array:
@@ -26,11 +26,10 @@ def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arr
     hp, c, wp, n = x.shape
     oh, ow = (hp - kh) // stride + 1, (wp - kw) // stride + 1
     sh, sc, sw, sn = x.strides
-    view = xp.lib.stride_tricks.as_strided(x, (hp, kw, c, ow, n), (sh, sw, sc, stride * sw, sn))
-    copied = xp.ascontiguousarray(view)
+    copied = xp.ascontiguousarray(strided(x, (hp, kw, c, ow, n), (sh, sw, sc, stride * sw, sn)))
     row = copied.strides[0]
     width = ow * n * x.itemsize
-    return xp.lib.stride_tricks.as_strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
+    return strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
 
 
 def conv2d(cols: Array, w: Array, batch: int) -> Array:
@@ -54,13 +53,15 @@ def _product(w: Array, matrices: Array) -> Array:
 
 def _halves(z: Array) -> Array:
     """A view of the columns in two halves: (B, K, N) -> (B, 2, K, N / 2)."""
-    (b, k, n), (sb, sk, sn) = z.shape, z.strides
-    return namespace(z).lib.stride_tricks.as_strided(z, (b, 2, k, n // 2), (sb, n // 2 * sn, sk, sn))
+    b, k, n = z.shape
+    return z.reshape(b, k, 2, n // 2).transpose(0, 2, 1, 3)
 
 
 def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Array:
     """Cotangent of the weights: (OH, O, OW, N), (OH, K, OW*N) -> `shape` (O, kh, kw, C)."""
     dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
+    if len(dy) == 1:
+        return (dy[0] @ cols[0].T).reshape(shape)
     # K by O, not O by K: the larger dimension first is the faster product.
     return (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T.reshape(shape)
 
@@ -69,8 +70,11 @@ def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape:
     """Cotangent of the input: (OH, O, OW, N), (O, kh, kw, C) -> `shape` (H, C, W, N)."""
     xp = namespace(dy, w)
     h, c, width, n = shape
-    ow = dy.shape[2]
-    rows = _spread_rows if len(dy) < w.shape[1] else _gather_rows
+    oh, ow = dy.shape[0], dy.shape[2]
+    if oh == ow == 1 and w.shape[1:3] == (h, width):  # a kernel that covers the image is a matrix
+        g = (w.reshape(len(w), -1).T @ dy.reshape(len(w), n)).reshape(h, width, c, n)
+        return xp.ascontiguousarray(g.transpose(0, 2, 1, 3))
+    rows = _spread_rows if oh < w.shape[1] else _gather_rows
     g = rows(dy, w, stride, h + 2 * padding)[padding : padding + h]
     dx = xp.zeros((h, c, width + 2 * padding, n), dy.dtype)
     for j in range(w.shape[2]):
@@ -88,7 +92,7 @@ def _gather_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
     spread = xp.zeros((height + kh - 1, o, ow, n), dy.dtype)
     spread[kh - 1 : kh - 1 + stride * (oh - 1) + 1 : stride] = dy
     row, width = spread.strides[0], ow * n * dy.itemsize
-    windows = xp.lib.stride_tricks.as_strided(spread, (height, kh * o, ow * n), (row, width, dy.itemsize))
+    windows = strided(spread, (height, kh * o, ow * n), (row, width, dy.itemsize))
     flipped = xp.ascontiguousarray(w[:, ::-1].transpose(2, 3, 1, 0)).reshape(kw * c, kh * o)
     return _product(flipped, windows).reshape(height, kw, c, ow, n)
 

@@ -5,7 +5,7 @@ deterministic logits. labels: (N,) integers in [0, classes). With k the label, d
 S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (audit N18, N19).
 """
 
-from math import log, pi, sqrt
+from math import pi, sqrt
 
 from npsnn.backend import Array, namespace, special
 
@@ -48,10 +48,10 @@ def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
 
 
 def spread(s: Array, hot: Array) -> tuple[Array, Array]:
-    """Which pairs i ≠ k have a variance to speak of, and √S_i there, 1 elsewhere."""
+    """Which pairs i ≠ k have a variance to speak of, and √S_i; a pair without has a root so small that Φ decides it."""
     xp = namespace(s, hot)
-    uncertain = s * (1 - hot) > float(xp.finfo(s.dtype).tiny)
-    return uncertain, xp.sqrt(xp.where(uncertain, s, 1))
+    tiny = float(xp.finfo(s.dtype).tiny)
+    return s * (1 - hot) > tiny, xp.sqrt(xp.clip(s, tiny, None))
 
 
 def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Array, Array]:
@@ -77,16 +77,15 @@ def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
     hot = one_hot(mean, labels)
     pairs = len(mean) - 1
     d, s = margins(mean, mean * 0 if var is None else var, hot)
-    decided = (xp.sign(d) + 1) / 2
-    if var is None:
-        return ((1 - hot) * decided).sum(axis=0) / pairs, mean * 0, None
     uncertain, root = spread(s, hot)
     u = d / root
-    p = xp.where(uncertain, special(u).ndtr(u), decided) * (1 - hot)
+    won = (special(u).ndtr(u) * (1 - hot)).sum(axis=0) / pairs
+    if var is None:
+        return won, mean * 0, None
     density = xp.exp(xp.clip(u, -FAR, FAR) ** 2 * -0.5) / (pairs * sqrt(2 * pi))
     slope = density * uncertain / root
     dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
-    return p.sum(axis=0) / pairs, dmean, dvar
+    return won, dmean, dvar
 
 
 def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
@@ -101,9 +100,8 @@ def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
     d, s = margins(mean, var, hot)
     uncertain, root = spread(s, hot)
     u = d / root
-    sign = xp.sign(d)
-    decided = xp.where(sign < 0, -xp.inf, (1 - sign) * log(0.5))
-    value = xp.where(hot > 0, 0, xp.where(uncertain, special(u).log_ndtr(u), decided)).sum(axis=0)
+    value = xp.where(uncertain | (d >= 0), special(u).log_ndtr(u), -xp.inf)
+    value = xp.where(hot > 0, 0, value).sum(axis=0)
     slope = sqrt(2 / pi) / special(u).erfcx(u * -sqrt(0.5)) * uncertain / root
     dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
     return value, dmean, dvar

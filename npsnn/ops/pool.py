@@ -29,12 +29,18 @@ def max_pool(mean: Array, var: Array | None, k: int, rule: Rule) -> tuple[Array,
     (mean, var), column_steps = _fold(columns, rule)
     if constant is not None:
         var = namespace(mean).broadcast_to(constant, mean.shape)
-    return mean, var, (shape, row_shape, row_steps, column_steps)
+    return mean, var, (shape, row_shape, row_steps, column_steps, constant is not None)
 
 
 def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule: Rule) -> Channels:
-    """Cotangents of the input's moments; dvar None is a zero cotangent, and so is a None that is returned."""
-    shape, row_shape, row_steps, column_steps = saved
+    """Cotangents of the input's moments; dvar None is a zero cotangent, and so is a None that is returned.
+
+    Of a variance that was one number seen everywhere, the cotangent is that number's: the sum, (1, 1, 1, 1).
+    """
+    shape, row_shape, row_steps, column_steps, constant = saved
+    if constant and dvar is not None:
+        dmean_in, _ = max_pool_backward(dmean, None, saved, k, rule)
+        return dmean_in, dvar.sum(keepdims=True)
     xp = namespace(dmean)
     h, w = shape[0] // k * k, shape[2] // k * k
     has_var = dvar is not None or rule.mean_uses_var
