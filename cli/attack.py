@@ -18,7 +18,7 @@ from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 
 _HELP = {
-    "fgsm": "One step along the sign of the gradient.",
+    "fgsm": "One step of length eps.",
     "bim": "--steps steps of eps/steps.",
     "pgd": "--steps steps of 2.5 eps/steps from a random point.",
     "adaptive-fgsm": "One step on the closed form of the randomised network (noise paper Sec. 4).",
@@ -49,8 +49,8 @@ def _attack_flags(f: F) -> F:
 @_option("eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
 @_option("draws", click.IntRange(1), "Fresh draws on which success is judged.")
 @options("inference-sigma")
-@_option("objective", click.Choice(list(OBJECTIVES)), "What adaptive attacks ascend; noise-aware is the paper's loss.")
-@_option("propagation", click.Choice(list(RULES)), "How they carry the variance; laplace is noise paper Eq. 6.")
+@_option("objective", click.Choice(list(OBJECTIVES)), "What the adaptive attacks ascend.")
+@_option("propagation", click.Choice(list(RULES)), "How they carry the variance; laplace: noise paper Eq. 6.")
 @options("limit")
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."
@@ -81,10 +81,13 @@ def command(
     """Attack RUN and print the accuracy that is left.
 
     RUN is a run folder or a name in the runs folder; without one, the newest. Without an attack's flag, all run. The
-    attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws; the
-    adaptive ones take the gradient of a closed form instead, one pass for the whole distribution. Success is judged
-    on fresh noise, with a 95 % interval over test images and noise; the last line for each eps lets every image meet
-    the attack that hurt it most.
+    attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws of the
+    noise (expectation over transformations, EoT); the adaptive ones take the gradient of a closed form instead, one
+    pass for the whole distribution. Success is judged on fresh noise, with a 95 % interval over test images and
+    noise; the last line for each eps lets every image meet the attack that hurt it most.
+
+    The adaptive attacks ascend the cross-entropy of the mean logits, or noise-aware, the loss of the noise paper with
+    the derived signs, or win-probability, -Σ ln P(the label's logit beats another's).
 
     \b
     Example: the paper's adaptive attack against EoT

@@ -49,7 +49,10 @@ def fetch(name: str, data_dir: Path | None) -> None:
 @click.argument("names", type=click.Choice(data.NAMES), nargs=-1)
 @options("data-dir")
 def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Check the SHA-256 of each file's content; without NAMES, of all sets that are there."""
+    """Check the SHA-256 of each file's content.
+
+    Without NAMES, of all sets that are there.
+    """
     for name in names or [n for n in data.NAMES if data.status(n, data_dir) != "missing"]:
         for file, digest in data.verify(name, data_dir).items():
             click.echo(f"{digest}  {name}/{file}")

@@ -1,9 +1,12 @@
 """Time the noise-aware LeNet-5 step (forward, backward, update) of npsnn and of a PyTorch twin.
 
-Each side runs in a process of its own, because allocator settings are the process's; the parent has them take turns,
-a round each, and takes medians. The gradients are compared before anything is timed. The twin does the same work:
-the Laplace rule, pooling before ReLU, the covariance of the logits. PyTorch runs with its defaults, in both memory
-layouts; the faster one counts. Without PyTorch, npsnn alone is timed.
+Each side runs in a process of its own, because allocator settings are the process's; the parent has them take turns
+and takes medians. A process keeps whatever memory layout it happened to get, so the whole comparison is repeated in
+fresh ones, and the median of the ratios counts.
+
+The gradients are compared before anything is timed. The twin does the same work: the Laplace rule, pooling before
+ReLU, the covariance of the logits. PyTorch runs with its defaults, in both memory layouts; the faster one counts.
+Without PyTorch, npsnn alone is timed.
 """
 
 import json
@@ -57,19 +60,12 @@ def measure(sides: dict[str, Side], rounds: int, steps: int) -> dict[str, list[f
     return {name: t[1:] for name, t in times.items()}
 
 
-@click.command()
-@click.option("--threads", type=int, default=2, show_default=True)
-@click.option("--batch-size", type=int, default=128, show_default=True)
-@click.option("--rounds", type=int, default=15, show_default=True)
-@click.option("--steps", type=int, default=20, show_default=True, help="Steps in a round.")
-@click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
-@click.option("--json", "as_json", is_flag=True)
-def main(threads: int, batch_size: int, rounds: int, steps: int, torch_python: str, as_json: bool) -> None:
-    """Interleaved medians of the noise-aware LeNet-5 step, npsnn against PyTorch."""
+def compare(threads: int, batch_size: int, rounds: int, steps: int, torch_python: str) -> dict[str, Any]:
+    """One comparison, each side in a fresh process: versions, medians, and the ratio to the faster layout."""
     with tempfile.TemporaryDirectory() as folder:
         start = Path(folder) / "start.npz"
         sides = {"npsnn": Side(sys.executable, "bench_npsnn.py", str(threads), str(batch_size), str(start))}
-        report: dict[str, Any] = {"npsnn": sides["npsnn"].ask("version"), "machine": platform.machine()}
+        report: dict[str, Any] = {"npsnn": sides["npsnn"].ask("version")}
         ours = sides["npsnn"].ask(f"gradients {folder}/ours.npz")
         for layout in ("nchw", "channels_last"):
             side = Side(torch_python, "bench_torch.py", str(threads), layout, str(start))
@@ -85,23 +81,39 @@ def main(threads: int, batch_size: int, rounds: int, steps: int, torch_python: s
         times = measure(sides, rounds, steps)
         for side in sides.values():
             side.close()
-    report |= {"threads": threads, "batch_size": batch_size}
-    report["milliseconds"] = {n: {"median": median(t), "least": min(t), "most": max(t)} for n, t in times.items()}
-    if len(sides) > 1:
-        best = min((n for n in times if n != "npsnn"), key=lambda n: median(times[n]))
-        report["ratio"] = median(times["npsnn"]) / median(times[best])
-    click.echo(json.dumps(report) if as_json else as_text(report))
+    report["milliseconds"] = {name: median(t) for name, t in times.items()}
+    theirs_best = min((median(t) for name, t in times.items() if name != "npsnn"), default=None)
+    report["ratio"] = None if theirs_best is None else median(times["npsnn"]) / theirs_best
+    return report
 
 
-def as_text(report: dict[str, Any]) -> str:
-    lines = [f"noise-aware LeNet-5 step, batch {report['batch_size']}, float32, {report['threads']} threads"]
-    lines += [f"npsnn {report['npsnn']}, PyTorch {report['torch']}"]
-    for name, t in report["milliseconds"].items():
-        lines.append(f"  {name:<20} {t['median']:7.2f} ms   ({t['least']:.2f} to {t['most']:.2f})")
-    if "ratio" in report:
-        lines.append(f"npsnn / PyTorch (its defaults, better layout) = {report['ratio']:.2f}")
-        lines.append(f"largest relative difference of the gradients {report['gradient_error']:.1e}")
-    return "\n".join(lines)
+@click.command()
+@click.option("--threads", type=int, default=2, show_default=True)
+@click.option("--batch-size", type=int, default=128, show_default=True)
+@click.option("--repeats", type=int, default=5, show_default=True, help="Comparisons, each in fresh processes.")
+@click.option("--rounds", type=int, default=9, show_default=True, help="Turns that each side takes.")
+@click.option("--steps", type=int, default=20, show_default=True, help="Steps in a turn.")
+@click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    threads: int, batch_size: int, repeats: int, rounds: int, steps: int, torch_python: str, as_json: bool
+) -> None:
+    """Interleaved medians of the noise-aware LeNet-5 step, npsnn against PyTorch."""
+    reports = [compare(threads, batch_size, rounds, steps, torch_python) for _ in range(repeats)]
+    if as_json:
+        click.echo(json.dumps({"threads": threads, "batch_size": batch_size, "comparisons": reports}))
+        return
+    first = reports[0]
+    click.echo(f"noise-aware LeNet-5 step, batch {batch_size}, float32, {threads} threads, {platform.machine()}")
+    click.echo(f"npsnn {first['npsnn']}, PyTorch {first['torch']}")
+    for name in first["milliseconds"]:
+        each = [r["milliseconds"][name] for r in reports]
+        click.echo(f"  {name:<20} {median(each):6.2f} ms   medians {min(each):.2f} to {max(each):.2f}")
+    if first["ratio"]:
+        ratios = [r["ratio"] for r in reports]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        click.echo(f"npsnn / PyTorch (its defaults, faster layout) = {median(ratios):.2f}   ({spread})")
+        click.echo(f"largest relative difference of a gradient {max(r['gradient_error'] for r in reports):.1e}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import cupy_double
 import numpy as np
 import pytest
 from cupy_double import Module, ndarray, synchronisations
@@ -25,24 +24,6 @@ from npsnn.trainer import Epoch, Step, Trainer
 
 WAITS_OF_A_STEP = 6
 """A training step may wait for the GPU so often: for its loss, its hits, sigma and what is asked of sigma."""
-
-
-@pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Module:
-    return cupy_double.install(monkeypatch)
-
-
-@pytest.fixture
-def same_draws(cupy: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy's streams are other ones than NumPy's: here the double is given NumPy's."""
-    draw = Stream._draw
-
-    def drawn(self: Stream, like: Any, kind: str) -> Any:
-        if not isinstance(like, ndarray):
-            return draw(self, like, kind)
-        return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
-
-    monkeypatch.setattr(Stream, "_draw", drawn)
 
 
 def dataset(count: int = 96) -> Dataset:

@@ -23,11 +23,6 @@ from npsnn.optim import unit_norm
 from npsnn.streams import Stream
 
 
-@pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Module:
-    return cupy_double.install(monkeypatch)
-
-
 def tree(f: Callable[[Any], Any], value: Any) -> Any:
     """f applied to every array inside tuples, lists, dictionaries and Moments."""
     if isinstance(value, Moments):
@@ -228,19 +223,6 @@ def test_layers(cupy: Module, layer: Layer, shape: tuple[int, ...], noise: Noise
     on_both(cupy, both_ways, params, values(*inner), None)
     if isinstance(noise, Propagated):
         on_both(cupy, both_ways, params, values(*inner), positive(*inner))
-
-
-@pytest.fixture
-def same_draws(cupy: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy's streams are other ones than NumPy's: here the double is given NumPy's."""
-    draw = Stream._draw
-
-    def drawn(self: Stream, like: Any, kind: str) -> Any:
-        if not isinstance(like, ndarray):
-            return draw(self, like, kind)
-        return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
-
-    monkeypatch.setattr(Stream, "_draw", drawn)
 
 
 @pytest.mark.usefixtures("same_draws")
