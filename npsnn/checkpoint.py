@@ -90,7 +90,7 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
     Raises FileNotFoundError that names what was looked for, and what there is.
     """
     runs = Path(runs_dir)
-    known = sorted(runs.glob(f"*/{CONFIG}"), key=lambda p: p.stat().st_mtime) if runs.is_dir() else []
+    known = sorted(runs.glob(f"*/{CONFIG}"), key=_last_written) if runs.is_dir() else []
     if run is None:
         if not known:
             raise FileNotFoundError(f"there are no runs in {runs}/: train one with 'npsnn train', or name a run")
@@ -100,6 +100,11 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
             return folder
     names = ", ".join(p.parent.name for p in known[-5:]) or "none"
     raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ (there: {names})")
+
+
+def _last_written(config: Path) -> float:
+    last = config.with_name(LAST)
+    return (last if last.exists() else config).stat().st_mtime
 
 
 def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> Path:
