@@ -92,7 +92,8 @@ class Classifier:
     @property
     def sigma(self) -> float:
         """Standard deviation of the noise on the first pre-activation."""
-        return float(self.params[self.model.noise_layer]["sigma"])
+        # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
+        return float(str(to_host(self.params[self.model.noise_layer]["sigma"])))
 
     @property
     def dtype(self) -> Any:

@@ -1,4 +1,4 @@
-"""Few and always the same Hypothesis examples, each of which checks many gradient entries; and a GPU's double."""
+"""Settings of Hypothesis (few examples, always the same), the double of a GPU, and the commands."""
 
 from types import ModuleType
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 import cupy_double
 import numpy as np
 import pytest
+from calling import Npsnn, Outcome
 from hypothesis import settings
 
+from npsnn.cli.main import main
 from npsnn.streams import Stream
 
 settings.register_profile("npsnn", deadline=None, max_examples=15, derandomize=True)
@@ -30,3 +32,20 @@ def same_draws(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
         return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
 
     monkeypatch.setattr(Stream, "_draw", drawn)
+
+
+@pytest.fixture
+def npsnn(capsys: pytest.CaptureFixture[str]) -> Npsnn:
+    """Calls the command line in this process."""
+
+    def call(*args: object) -> Outcome:
+        capsys.readouterr()
+        code: object = 0
+        try:
+            main([str(a) for a in args])
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Outcome(int(str(code or 0)), captured.out, captured.err)
+
+    return call

@@ -1,29 +1,11 @@
-"""A small trained run, and a way to call the command line."""
+"""A small trained run."""
 
 import shutil
 from pathlib import Path
 
 import pytest
-from calling import Npsnn, Outcome
 
 from npsnn.cli.main import main
-
-
-@pytest.fixture
-def npsnn(capsys: pytest.CaptureFixture[str]) -> Npsnn:
-    """Calls the command line in this process."""
-
-    def call(*args: object) -> Outcome:
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main([str(a) for a in args])
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        return Outcome(int(str(code or 0)), captured.out, captured.err)
-
-    return call
 
 
 @pytest.fixture(autouse=True)

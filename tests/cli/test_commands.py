@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -192,3 +194,23 @@ def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
     done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
+    where = ["--data-dir", str(data_dir), "--runs-dir", str(tmp_path)]
+    program = [sys.executable, "-m", "npsnn.cli", "train", "--name", "cut", "--limit", "600", "--epochs", "1000"]
+    with subprocess.Popen([*program, *where], stderr=subprocess.PIPE, text=True) as process:
+        metrics = tmp_path / "cut" / "metrics.jsonl"
+        while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert f"Go on: npsnn train --resume {tmp_path / 'cut'}" in err
+    assert npsnn("evaluate", "cut", *where, "--limit", 10).code == 0
+    config = tmp_path / "cut" / "config.json"
+    done = len(metrics.read_text().splitlines())
+    config.write_text(config.read_text().replace('"epochs": 1000', f'"epochs": {done + 1}'))
+    assert npsnn("train", "--resume", "cut", *where).code == 0
+    assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, done + 2))
