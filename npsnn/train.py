@@ -139,9 +139,10 @@ def load_state(folder: Path, model: Model, config: Config) -> State:
     params, moments = (checkpoint.without_prefix(prefix, arrays) for prefix in ("params", "optimizer"))
     model.check(params)
     expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
-    odd = {k for k in moments.keys() | expected.keys() if np.shape(moments.get(k)) != np.shape(expected.get(k))}
-    if odd or moments.keys() != expected.keys():
-        what = ", ".join(sorted(odd | (moments.keys() ^ expected.keys())))
+    odd = moments.keys() ^ expected.keys()
+    odd |= {k for k in moments.keys() & expected.keys() if moments[k].shape != expected[k].shape}
+    if odd:
+        what = ", ".join(sorted(odd))
         raise ValueError(f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from")
     try:
         return State(params, moments, about["epoch"], about["steps"], about["best"])

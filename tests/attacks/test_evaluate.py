@@ -13,8 +13,8 @@ from npsnn.attacks.evaluation import (
     Plan,
     Result,
     accuracy,
-    correct_fraction,
     evaluate,
+    judge,
     run,
     wilson_interval,
     worst_case,
@@ -293,6 +293,6 @@ def test_what_does_not_fit_the_network_is_refused(network: Classifier) -> None:
 
 
 def test_a_part_of_the_draws_is_a_part(network: Classifier) -> None:
-    each = correct_fraction(network, X[:64], LABELS[:64], 4, Stream(0))
+    each = judge(network, X[:64], LABELS[:64], 4, Stream(0))
     assert each.shape == (64,) and set(each) <= {0.0, 0.25, 0.5, 0.75, 1.0}
-    assert set(correct_fraction(network.with_sigma(0), X[:64], LABELS[:64], 9, Stream(0))) <= {0.0, 1.0}
+    assert set(judge(network.with_sigma(0), X[:64], LABELS[:64], 9, Stream(0))) <= {0.0, 1.0}
