@@ -15,7 +15,7 @@ from npsnn.cli.common import load_run
 matplotlib.use("Agg")
 EPS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3)
 SHOWN = 0.2
-IMAGES = 8
+ROWS, COLUMNS = 2, 4
 
 
 def curves(network: Classifier, x: np.ndarray, labels: np.ndarray) -> dict[str, list[Result]]:
@@ -32,6 +32,15 @@ def curves(network: Classifier, x: np.ndarray, labels: np.ndarray) -> dict[str, 
     return found
 
 
+def mosaic(clean: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
+    """Rows of images, each with a row of their adversarial versions below it."""
+    rows = []
+    for row in range(ROWS):
+        chosen = slice(row * COLUMNS, (row + 1) * COLUMNS)
+        rows += [np.concatenate(list(images[chosen, 0]), axis=1) for images in (clean, adversarial)]
+    return np.concatenate(rows)
+
+
 def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, title: str) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
     clean = {"noise on": attacks.accuracy(network, x, labels).mean}
@@ -44,9 +53,8 @@ def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, t
     left.legend(frameon=False)
     left.grid(alpha=0.3)
     closed_form = next(r for r in next(iter(found.values())) if r.eps == SHOWN)
-    pairs = [np.concatenate(list(images[:IMAGES, 0]), axis=1) for images in (x / 255, closed_form.x_adv)]
-    right.imshow(np.concatenate(pairs), cmap="gray", vmin=0, vmax=1)
-    right.set(title=f"images, and the closed-form attack at {SHOWN}", xticks=[], yticks=[])
+    right.imshow(mosaic(x / 255, closed_form.x_adv), cmap="gray", vmin=0, vmax=1)
+    right.set(title=f"images; below, closed form at eps {SHOWN}", xticks=[], yticks=[])
     figure.savefig(target, dpi=110)
 
 
