@@ -56,7 +56,7 @@ def noise_aware_covariance(mu: Floats, S: Floats, k: int) -> float:
 
 
 def surprise(mu: Floats, S: Floats, k: int) -> float:
-    """-Σ_{i≠k} ln P(Y_k > Y_i) (extension E3, EQUATIONS 3.7); S: (n,) variances or (n, n) covariance. Not for tails."""
+    """-Σ_{i≠k} ln P(Y_k > Y_i) (extension E3); S: (n,) variances or (n, n) covariance. Not for tails."""
     total = 0.0
     for i in range(len(mu)):
         if i != k:

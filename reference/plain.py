@@ -97,7 +97,7 @@ def rectified_laplace(mu: float, v: float) -> Moments2:
 
 
 def rectified_linear(mu: float, v: float) -> Moments2:
-    """max(mu, 0), and v where mu > 0: max(X, 0) linearised at the mean (EQUATIONS section 4)."""
+    """max(mu, 0), and v where mu > 0: max(X, 0) linearised at the mean."""
     return max(mu, 0.0), v if mu > 0 else 0.0
 
 
@@ -129,7 +129,7 @@ def maximum_clark(mu1: float, v1: float, mu2: float, v2: float, c: float = 0.0) 
 
 
 def maximum_moments_by_integration(mu: list[float], v: list[float]) -> Moments2:
-    """Mean and variance of the largest of independent Gaussians, from F = Π Φ((y - mu_i)/s_i): EQUATIONS 2.7, end.
+    """Mean and variance of the largest of independent Gaussians, from F = Π Φ((y - mu_i)/s_i).
 
     A variance may be 0. With y counted from the largest mean: E[M] = ∫_{y>0} (1 - F) dy - ∫_{y<0} F dy and
     E[M²] = ∫_{y>0} 2y (1 - F) dy - ∫_{y<0} 2y F dy, over 10 standard deviations.

@@ -68,7 +68,7 @@ def _tail(distance: Array, var: Array) -> tuple[Array, Array, Array, Array, Arra
     E = e/phi: g/phi = (1 - tau E)/(1 + tau^2), q/phi = E + tau g/phi.
     tau stops at 64, where phi, q, g, r are 0: no overflow, no 0/0 at var = 0, and the result there is the limit. phi is
     cut to 0 from 12.3 (float32) or 37.5 on, where products with it would be subnormal: slow on some processors.
-    Source: EQUATIONS 2.4.
+    Source: extension E1.
     """
     xp = namespace(distance, var)
     reach = xp.abs(distance)
@@ -101,7 +101,7 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
     partials = (dm/dmean, dm/dvar, dv/dmean, dv/dvar) = (Phi(t), phi/(2s), 2 m Phi(-t), Phi(t) - (m/s) phi).
     mean, var: (...), var >= 0; var == 0 gives (max(mean, 0), 0) and (1[mean > 0], 0, 0, 1[mean > 0]).
     Relative error for |t| <= 37 and t up to 1e6 below 1e-11 in float64; for |t| <= 12 below 1e-4 in float32.
-    Source: extension E1 (EQUATIONS 2.4); replaces noise paper Eq. 6 (audit N14) and the truncated law of Eq. 4 (N5).
+    Source: extension E1; replaces noise paper Eq. 6 (audit N14) and the truncated law of Eq. 4 (N5).
     """
     s, tau, phi, q, g, r = _tail(mean, var)
     on = (mean > 0).astype(mean.dtype)
@@ -127,7 +127,7 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
 def rectified_moments_backward(dm: Array, dv: Array, partials: Saved) -> Cotangents:
     """Cotangents of mean and var: dm dm/dmean + dv dv/dmean and dm dm/dvar + dv dv/dvar; None where both are None.
 
-    Source: EQUATIONS 2.8, "ReLU, exact".
+    Source: extension E1; the variance channel of the backward pass is audit N26.
     """
     return _weighted(dm, partials[0], dv, partials[2]), _weighted(dm, partials[1], dv, partials[3])
 
@@ -155,7 +155,7 @@ def rectified_linear(mean: Array, var: Array) -> Rectified:
     """max(X, 0) linearised at the mean: m = max(mean, 0), v = var 1[mean > 0].
 
     mean: (...); var: (...) or None, which stays None: then this is ReLU.
-    Source: not in the papers; the first-order rule that EQUATIONS 4 compares against.
+    Source: not in the papers; the first-order rule, to compare with.
     """
     on = mean > 0
     return mean * on, None if var is None else var * on, (on, on)
@@ -164,7 +164,7 @@ def rectified_linear(mean: Array, var: Array) -> Rectified:
 def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
     """Cotangents under the two rules that only mask: dm 1[mean > 0] and dv 1[variance kept]; None stays None.
 
-    Source: EQUATIONS 2.8, "ReLU, printed"; the masks count as constants, and the derivative at mean = 0 is 0, not 1.
+    Source: noise paper Sec. 2.3 (audit N28); the masks count as constants, and the derivative at mean = 0 is 0, not 1.
     """
     on, kept = masks
     return None if dm is None else dm * on, None if dv is None else dv * kept
@@ -179,7 +179,7 @@ def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     P2 = Phi(-a), D = +-2 (kappa w - (1 - q) theta g), + where m1 >= m2, c = kappa (tau w/theta + theta g):
     dm/dm_i = P_i, dm/dv_i = kappa/2, dv/dm1 = D, dv/dm2 = -D, dv/dv_i = P_i - c.
     m1, v1, m2, v2: (...), variances >= 0. theta = 0 is the plain maximum, ties to the first, values and derivatives.
-    Source: extension E2 with c = 0 (EQUATIONS 2.7); replaces the noise paper's "maximum of the mean" (audit N17).
+    Source: extension E2 with c = 0; replaces the noise paper's "maximum of the mean" (audit N17).
     """
     xp = namespace(m1, v1, m2, v2)
     spread = v1 + v2
@@ -208,7 +208,7 @@ def maximum_clark_backward(dm: Array, dv: Array, partials: Saved, out: Out) -> N
 
     dm, dv: (...) or None. out = (dm1, dv1, dm2, dv2): (...), of any strides, none overlapping another or an argument;
     dv1 and dv2 are both None where no cotangent of the variances is wanted.
-    Source: EQUATIONS 2.7.
+    Source: extension E2.
     """
     p1, p2, half_kappa, skew, common = partials
     dm1, dv1, dm2, dv2 = out
@@ -255,7 +255,7 @@ def maximum_winner(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
 def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> None:
     """Writes both cotangents to the winner's side of out and 0 to the loser's; `out` as in `maximum_clark_backward`.
 
-    Source: EQUATIONS 2.8, "Pool, printed" (audit N28).
+    Source: noise paper Sec. 2.3 (audit N28).
     """
     dm1, dv1, dm2, dv2 = out
     for d, d1, d2 in ((dm, dm1, dm2), (dv, dv1, dv2)):

@@ -244,7 +244,7 @@ def test_moments_scale_with_the_unit(dtype, unit):
     [(-3.0001, 0, 0), (-3, 0, 1), (-2, 0, 1), (-1, 0, 1), (0, 0, 1), (1, 1, 1), (2, 2, 1), (3, 3, 1)],
 )
 @pytest.mark.parametrize("sigma", [1.0, 0.7])
-def test_laplace_rule_is_the_table_of_equations_2_2(t, mean, kept, sigma):
+def test_laplace_rule_around_its_thresholds(t, mean, kept, sigma):
     cut = -3.0 * np.sqrt(np.array([sigma**2]))
     x = cut if t == -3 else np.array([t * sigma])
     m, v, saved = gaussian.rectified_laplace(x, np.array([sigma**2]))

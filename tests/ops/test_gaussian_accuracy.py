@@ -11,7 +11,7 @@ def normal_parts(t):  # (Phi(t), Phi(-t), phi(t)), each to full relative precisi
     return mp.erfc(-t / mp.sqrt(2)) / 2, mp.erfc(t / mp.sqrt(2)) / 2, mp.npdf(t)
 
 
-def rectified_reference(mean, var):  # the textbook form that EQUATIONS 2.4 gives in brackets
+def rectified_reference(mean, var):  # the textbook form
     mean, var = mp.mpf(float(mean)), mp.mpf(float(var))
     s = mp.sqrt(var)
     below, above, density = normal_parts(mean / s)
@@ -20,7 +20,7 @@ def rectified_reference(mean, var):  # the textbook form that EQUATIONS 2.4 give
     return m, v, below, density / (2 * s), 2 * m * above, below - m / s * density
 
 
-def clark_reference(m1, v1, m2, v2):  # EQUATIONS 2.7 as written there, shifted by mu2, c = 0
+def clark_reference(m1, v1, m2, v2):  # Clark's formulas, shifted by mu2, c = 0
     m1, v1, m2, v2 = (mp.mpf(float(x)) for x in (m1, v1, m2, v2))
     d, square = m1 - m2, v1 + v2
     theta = mp.sqrt(square)
