@@ -83,3 +83,20 @@ def test_views_of_any_strides_give_the_same_numbers(padding: int) -> None:
     view = np.ascontiguousarray(dy.transpose(1, 0, 3, 2)).transpose(1, 0, 3, 2)
     for got, expected in zip(backward(view, x, w, 2, padding), backward(dy, x, w, 2, padding), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_large_products_in_halves_are_the_same_products() -> None:
+    """LeNet-5's second convolution on 64 images, whose columns are taken in two halves, against 5 and 59 of them."""
+    rng = np.random.default_rng(2)
+    x, w = rng.normal(size=(14, 6, 14, 64)), rng.normal(size=(16, 5, 5, 6))
+    assert 1_000_000 < w.size * 10 * 64 <= 2_000_000, "the case no longer reaches that branch"
+    y = forward(x, w, 1, 0)
+    dx, dw = backward(y, x, w, 1, 0)
+    few, rest = (forward(np.ascontiguousarray(x[..., s]), w, 1, 0) for s in (slice(5), slice(5, None)))
+    np.testing.assert_allclose(y, np.concatenate([few, rest], axis=-1), rtol=1e-12)
+    parts = [
+        backward(np.ascontiguousarray(y[..., s]), np.ascontiguousarray(x[..., s]), w, 1, 0)
+        for s in (slice(5), slice(5, None))
+    ]
+    np.testing.assert_allclose(dx, np.concatenate([p[0] for p in parts], axis=-1), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(dw, parts[0][1] + parts[1][1], rtol=1e-11)
