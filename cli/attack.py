@@ -12,8 +12,20 @@ import click
 import numpy as np
 
 from npsnn.attacks.balls import NORMS
-from npsnn.attacks.evaluation import ATTACKS, Accuracy, Plan, Result, evaluate
-from npsnn.cli.common import Epsilon, F, Table, interval, load_run, load_test_images, options, percent, print_json
+from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate
+from npsnn.attacks.judging import Accuracy
+from npsnn.cli.common import (
+    Epsilon,
+    F,
+    Table,
+    interval,
+    load_run,
+    load_test_images,
+    options,
+    percent,
+    print_json,
+    test_images,
+)
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 
@@ -49,7 +61,7 @@ def _attack_flags(f: F) -> F:
 @_option("eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
 @_option("draws", click.IntRange(1), "Fresh draws on which success is judged.")
 @options("inference-sigma")
-@_option("objective", click.Choice(list(OBJECTIVES)), "What the adaptive attacks ascend.")
+@_option("objective", click.Choice(list(OBJECTIVES)), "What the adaptive attacks ascend; see above.")
 @_option("propagation", click.Choice(list(RULES)), "How they carry the variance; laplace: noise paper Eq. 6.")
 @options("limit")
 @click.option(
@@ -65,7 +77,7 @@ def command(
     eot: int,
     draws: int,
     inference_sigma: float | None,
-    objective: str,
+    objective: str | None,
     propagation: str,
     limit: int | None,
     save: Path | None,
@@ -84,14 +96,17 @@ def command(
     attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws of the
     noise (expectation over transformations, EoT); the adaptive ones take the gradient of a closed form instead, one
     pass for the whole distribution. Success is judged on fresh noise, with a 95 % interval over test images and
-    noise; the last line for each eps lets every image meet the attack that hurt it most.
+    noise; the last line for each eps is the strongest attack, with another in its place on images where that is surely
+    stronger.
 
-    The adaptive attacks ascend the cross-entropy of the mean logits, or noise-aware, the loss of the noise paper with
-    the derived signs, or win-probability, -Σ ln P(the label's logit beats another's).
+    The adaptive attacks ascend the cross-entropy of the exact mean logits, or noise-aware, the loss of the noise paper
+    with the derived signs, or win-probability, -Σ ln P(the label's logit beats another's). With --propagation laplace
+    they carry the variance as the paper does and ascend its loss by default.
 
     \b
-    Example: the paper's adaptive attack against EoT
+    Examples: one pass of the exact closed form against 50 of EoT; the paper's own adaptive attack
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
+      npsnn attack --adaptive-fgsm --propagation laplace
     """
     if save and (save.exists() or not save.parent.is_dir()):
         raise ValueError(f"--save must name a new file in a folder that exists, got {save}")
@@ -111,19 +126,20 @@ def command(
         seed=seed,
     )
     x, labels = load_test_images(config, data_dir, limit)
-    _run(folder, classifier, x, labels, plan, save, as_json)
+    _run(folder, classifier, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
 
 
-def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, as_json: bool) -> None:
+def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
+    """what: the images in words, for people; None for JSON."""
     from npsnn import attacks, checkpoint
 
     assert plan.sigma is not None
     clean = attacks.accuracy(classifier.with_sigma(plan.sigma), x, labels, plan.draws, plan.seed)
-    if not as_json:
+    if what:
         noise = f"noise {plan.sigma:g}, {plan.draws} draws" if plan.sigma else "noise off"
-        click.echo(f"{folder}: {len(labels):,} test images, {noise}")
+        click.echo(f"{folder}: {what}, {noise}")
         click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}\n")
-    show = _Rows(None if as_json else _table())
+    show = _Rows(_table() if what else None)
     saved: dict[str, np.ndarray] = {}
     for results in _by_eps(classifier, x, labels, plan, show):
         if len(results) > 1:
@@ -144,10 +160,9 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
         "results": show.rows,
         "worst_case": show.worst_rows,
     }
-    if as_json:
+    if not what:
         print_json(document)
-    log = folder / "attacks.jsonl"
-    checkpoint.write_lines(log, [*checkpoint.read_lines(log), {"plan": asdict(plan)} | document])
+    checkpoint.append_line(folder / "attacks.jsonl", {"plan": asdict(plan)} | document)
 
 
 def _by_eps(classifier: Any, x: Any, labels: Any, plan: Plan, show: "_Rows") -> Iterator[list[Result]]:

@@ -3,7 +3,6 @@
 import json
 import tomllib
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,20 +14,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    text = path.read_text()
     try:
+        text = path.read_text()
         document = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"{path} is neither TOML nor JSON: {error}", ctx, param) from error
     command = ctx.command.name or ""
-    values = document.get(command, {}) if isinstance(document, dict) else None
-    if not isinstance(values, dict):
+    if not isinstance(document, dict) or not all(isinstance(table, dict) for table in document.values()):
         raise click.BadParameter(f"{path} must hold a table [{command}] of options", ctx, param)
-    values = {name.replace("-", "_"): value for name, value in values.items()}
-    unknown = values.keys() - {p.name for p in ctx.command.params}
-    if unknown:
-        raise click.BadParameter(f"{path}: unknown option {', '.join(sorted(unknown))} for {command}", ctx, param)
-    ctx.default_map = values
+    known = {flag.lstrip("-"): p for p in ctx.command.params for flag in p.opts if flag.startswith("--")}
+    ctx.default_map = {}
+    for name, value in document.get(command, {}).items():
+        option = known.get(name.replace("_", "-"))
+        if option is None or name == "config":
+            raise click.BadParameter(f"{path}: unknown option {name} for {command}", ctx, param)
+        ctx.default_map[option.name or ""] = _from_file(option, value, f"{path}: {name}")
+
+
+def _from_file(option: click.Parameter, value: Any, where: str) -> Any:
+    """As the command line would give it, so that click checks it in the same way."""
+    values = value if isinstance(value, list) and option.multiple else [value]
+    flag = isinstance(option, click.Option) and option.is_flag
+    if any(isinstance(v, bool) != flag or not isinstance(v, str | int | float) for v in values):
+        raise click.BadParameter(f"{where} cannot be {value!r}")
+    return value if flag else [str(v) for v in values] if option.multiple else str(value)
 
 
 _OPTIONS = {
@@ -72,7 +81,9 @@ _OPTIONS = {
         type=click.FloatRange(0),
         help="Noise of the defended network: the run's own sigma by default, 0 for the expectation network.",
     ),
-    "limit": click.option("--limit", type=click.IntRange(1), help="Only the first N test images."),
+    "limit": click.option(
+        "--limit", type=click.IntRange(1), help="Only the first N test images; the interval is then for them."
+    ),
 }
 
 
@@ -93,12 +104,13 @@ class Epsilon(click.ParamType[float]):
     name = "eps"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, *divisors = str(value).split("/")
         try:
-            eps = float(Fraction(str(value).replace(" ", "")))
-        except (ValueError, ZeroDivisionError):
+            eps = float(number) / float(*divisors or (1,))
+        except (ValueError, TypeError, ZeroDivisionError):
             self.fail(f"{value!r} is not a number such as 0.1 or 8/255", param, ctx)
-        if eps < 0:
-            self.fail(f"{value!r} must be >= 0", param, ctx)
+        if not 0 <= eps < float("inf"):
+            self.fail(f"{value!r} must be >= 0 and finite", param, ctx)
         return eps
 
 
@@ -110,10 +122,15 @@ def load_run(
 
     from npsnn import checkpoint as files
     from npsnn.classifier import Classifier
+    from npsnn.config import Config
 
     folder = files.find_run(run, runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
-    return folder, classifier, files.read_json(folder / files.CONFIG)
+    config = files.read_json(folder / files.CONFIG)
+    epochs, done = Config.from_json(config.get("train")).epochs, len(files.read_lines(folder / files.METRICS))
+    if done < epochs:
+        click.echo(f"warning: {folder} has {done} of its {epochs} epochs", err=True)
+    return folder, classifier, config
 
 
 def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int | None) -> tuple[Any, Any]:
@@ -124,6 +141,11 @@ def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int |
     if config.get("data") != dataset.digests:
         click.echo(f"warning: this {dataset.name} is not the one the run was trained on: its digests differ", err=True)
     return dataset.test.images[:limit], dataset.test.labels[:limit]
+
+
+def test_images(count: int, limit: int | None) -> str:
+    """What was attacked or classified, in words."""
+    return f"{'the first ' if limit else ''}{count:,} test images"
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from npsnn.cli.common import interval, load_run, load_test_images, options, percent, print_json
+from npsnn.cli.common import interval, load_run, load_test_images, options, percent, print_json, test_images
 
 
 @click.command("evaluate")
@@ -51,7 +51,7 @@ def command(
             }
         )
         return
-    click.echo(f"{folder}: {len(labels):,} test images")
+    click.echo(f"{folder}: {test_images(len(labels), limit)}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     click.echo(
         f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}   95 % interval {interval(noisy.ci95)}"

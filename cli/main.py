@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -67,5 +67,14 @@ def main(args: list[str] | None = None) -> Any:
     except (ValueError, OSError) as error:
         if os.environ.get("NPSNN_DEBUG"):
             raise
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        fail(str(error))
+    except Exception as error:
+        if os.environ.get("NPSNN_DEBUG"):
+            raise
+        fail(f"unexpected {type(error).__name__}: {error} (NPSNN_DEBUG=1 shows where)")
+
+
+def fail(message: str) -> NoReturn:
+    """End with exit code 1 and one line on stderr."""
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(1)

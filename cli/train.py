@@ -87,7 +87,7 @@ def command(
     if resume is not None:
         _refuse_options(ctx)
         folder = checkpoint.find_run(resume, runs_dir)
-        config = Config.from_json(checkpoint.read_json(folder / checkpoint.CONFIG).get("train", {}))
+        config = Config.from_json(checkpoint.read_json(folder / checkpoint.CONFIG).get("train"))
         dataset = data.load(config.dataset, data_dir)
         records = train.resume(folder, dataset, threads, device)
     else:
@@ -117,11 +117,14 @@ def _say_start(config: Config, folder: Path) -> None:
 
     noise = "learned from " if config.learn_sigma else ""
     click.echo(f"{config.model} on {config.dataset}, sigma {noise}{config.sigma:g}, into {folder}", err=True)
+    if config.sigma > 0 and not config.noise_enters:
+        click.echo(f"note: --loss {config.loss} under {config.propagation} does not depend on the noise", err=True)
     if config.sigma_reward:
         bound = largest_stationary_sigma(config.sigma_reward)
+        held = f" above sigma {bound:.4f} nothing holds it (N30)," if config.propagation == "laplace" else ""
         click.echo(
-            f"warning: with --sigma-reward {config.sigma_reward:g} the loss is unbounded below (audit N29): above "
-            f"sigma {bound:.4f} nothing holds it (N30), it is capped at {config.sigma_max:g} by --sigma-max",
+            f"warning: with --sigma-reward {config.sigma_reward:g} the loss is unbounded below (audit N29):{held} "
+            f"--sigma-max caps it at {config.sigma_max:g}",
             err=True,
         )
 
@@ -130,7 +133,7 @@ def _show(records: Any, config: Config) -> list[Any]:
     """Print a line for each epoch, under a bar for its steps where stderr is a terminal; returns the epochs."""
     from npsnn.trainer import Epoch
 
-    columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "sigma": 6, "dLoss/dsigma": 12}
+    columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "noisy": 7, "sigma": 6, "dLoss/dsigma": 12}
     table = Table(columns | {"|mu1|/sigma": 11, "images/s": 8}, err=True)
     epochs: list[Epoch] = []
     bar, steps = None, 0
@@ -139,13 +142,14 @@ def _show(records: Any, config: Config) -> list[Any]:
             if bar:
                 bar.render_finish()
                 bar = None
-            ratio = "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3f}"
+            ratio = "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3g}"
             table.row(
                 record.epoch,
-                f"{record.loss:.4f}",
+                f"{record.loss:.4g}",
                 percent(record.training_accuracy),
                 percent(record.validation_accuracy),
-                f"{record.sigma:.3f}",
+                percent(record.noisy_validation_accuracy),
+                f"{record.sigma:.3g}",
                 f"{record.sigma_gradient:.2e}",
                 ratio,
                 f"{record.examples_per_second:.0f}",

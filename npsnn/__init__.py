@@ -1,4 +1,4 @@
-"""Neural networks that carry Gaussian noise: trained, attacked and audited with hand-written gradients."""
+"""Neural networks that carry Gaussian noise: trained and attacked with hand-written gradients."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -11,6 +11,7 @@ from npsnn.backend import Array, namespace
 from npsnn.layers import Backward, Params, Shape, Want, image_shape, pooled_shape
 from npsnn.moments import Moments, Noise
 from npsnn.ops import conv, linear, pool
+from npsnn.validate import check_types
 
 
 class Affine(ABC):
@@ -92,6 +93,7 @@ class Conv2d(Affine):
     padding: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if min(self.channels, self.kernel, self.stride) < 1 or self.padding < 0:
             raise ValueError(f"channels, kernel and stride must be >= 1 and padding >= 0, got {self}")
 
@@ -127,6 +129,7 @@ class Linear(Affine):
     joint: bool = False
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.features < 1:
             raise ValueError(f"features must be >= 1, got {self.features}")
 
@@ -184,6 +187,9 @@ class MeanPool(Constant):
 
     size: int
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
     def output_shape(self, shape: Shape) -> Shape:
         return pooled_shape(self, shape, self.size)
 
@@ -203,6 +209,9 @@ class Normalise(Constant):
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def output_shape(self, shape: Shape) -> Shape:
         channels = image_shape(self, shape)[0]

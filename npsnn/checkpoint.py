@@ -3,6 +3,7 @@
 import json
 import os
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Raises ValueError where the file is no JSON object."""
     try:
         document = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(document).__name__}")
@@ -80,8 +81,26 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
     write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """One more document at the end, whatever stands before it."""
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The documents of a file, none where there is no file; ValueError names a line that is no JSON object."""
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}, is no JSON object: mend the file or remove it")
+        records.append(record)
+    return records
 
 
 def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str] = "runs") -> Path:
@@ -108,15 +127,21 @@ def _last_written(config: Path) -> float:
 
 
 def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> Path:
-    """A folder for a new run, not yet made: `name`, or the first free `prefix`-1, -2, ...
+    """A new, empty folder for a run: `name`, or the first free `prefix`-1, -2, ...
 
-    Raises FileExistsError where `name` is taken, ValueError where it is no plain folder name.
+    Making it is what claims it: of two at the same time one gets it. Raises FileExistsError where `name` is taken,
+    ValueError where it is no plain folder name.
     """
     runs = Path(runs_dir)
-    if name is None:
-        return next(f for i in range(1, 1_000_000) if not (f := runs / f"{prefix}-{i}").exists())
-    if Path(name).name != name or name in ("", ".."):
+    if name is not None and (Path(name).name != name or name in ("", "..") or not name.isprintable()):
         raise ValueError(f"the name of a run must be a plain folder name, got {name!r}")
-    if (runs / name).exists():
-        raise FileExistsError(f"{runs / name} exists already: choose another name, or go on with it by --resume {name}")
-    return runs / name
+    runs.mkdir(parents=True, exist_ok=True)
+    for folder in (runs / (name or f"{prefix}-{i}") for i in count(1)):
+        try:
+            folder.mkdir()
+        except FileExistsError as error:
+            if name:
+                raise FileExistsError(f"{folder} exists already: choose another name, or --resume {name}") from error
+        else:
+            return folder
+    raise AssertionError("unreachable")

@@ -17,15 +17,16 @@ from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
+from npsnn.validate import check_sigma
 
 Images: TypeAlias = np.ndarray
 
 
 def named(table: dict[str, Any], name: Any, what: str) -> Any:
     """table[name], or `name` itself where it is one of the values; ValueError names the choices."""
-    if name in table.values():
+    if not isinstance(name, str) and any(name is value for value in table.values()):
         return name
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}")
     return table[name]
 
@@ -110,14 +111,15 @@ class Classifier:
 
     def with_sigma(self, sigma: float) -> "Classifier":
         """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
-        if not 0 <= sigma < float("inf"):
-            raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
+        check_sigma(sigma)
         name = self.model.noise_layer
         old = self.params[name]["sigma"]
         return replace(self, params=self.params | {name: {"sigma": namespace(old).asarray(sigma, old.dtype)}})
 
     def astype(self, dtype: Any) -> "Classifier":
-        """The same network computing in `dtype`, float32 or float64."""
+        """The same network computing in `dtype`, float32 or float64; ValueError for another."""
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
         return self._map(lambda p: p.astype(dtype))
 
     def to(self, device: str) -> "Classifier":
@@ -173,7 +175,8 @@ class Classifier:
     def moments(self, x: Images, propagation: str | Rule = "exact") -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the noisy logits in closed form: (N, C, H, W) -> (N, classes) twice.
 
-        propagation: "exact" (extensions E1, E2), "laplace" (the noise paper's Eq. 6) or "linear".
+        propagation: "exact" (extensions E1, E2), "laplace" (the noise paper's Eq. 6) or "linear". Each is exact or not
+        for a unit; all take the units of a layer as independent (audit N15), which the units of a convolution are not.
         """
         check_images(x, self.model.shape)
         rule = named(RULES, propagation, "propagation")
@@ -223,7 +226,11 @@ def as_stream(rng: np.random.Generator | Stream | int) -> Stream:
     """A stream of keyed draws from whatever names a source of randomness."""
     if isinstance(rng, Stream):
         return rng
-    return Stream(int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else rng)
+    if isinstance(rng, np.random.Generator):
+        return Stream(int(rng.integers(2**63)))
+    if isinstance(rng, bool) or not isinstance(rng, int | np.integer):
+        raise TypeError(f"rng must be a numpy.random.Generator, a Stream or a whole number, got {rng!r}")
+    return Stream(int(rng))
 
 
 def _marginal(var: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from npsnn.backend import Array
 from npsnn.moments import Moments, Noise, Propagated
 from npsnn.ops import pool
 from npsnn.ops.gaussian import DETERMINISTIC, Rule
+from npsnn.validate import check_types
 
 Params: TypeAlias = dict[str, Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -90,10 +91,14 @@ class ReLU(Nonlinear):
 class MaxPool:
     """Largest of each `size` by `size` window (noise paper Sec. 2.1, audit N17; extension E2).
 
-    Put it before the ReLU: the two commute, it is a quarter of the work, and under the exact rule the better order.
+    Put it before the ReLU: of values the order does not matter, of windows of 2 by 2 the ReLU is then a quarter of the
+    work, and under the exact rule it is the better order.
     """
 
     size: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {}, pooled_shape(self, shape, self.size)

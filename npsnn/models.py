@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,13 @@ from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
 from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU, Shape
 from npsnn.network import Sequential, flatten
 from npsnn.noise import PreactivationNoise
+from npsnn.validate import check_sigma
 
 LAYERS: dict[str, type[Any]] = {
     cls.__name__: cls for cls in (Conv2d, Flatten, Linear, MaxPool, MeanPool, Normalise, PreactivationNoise, ReLU)
 }
+
+LARGEST_IMAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,17 @@ class Model:
     micro_batch: int = 64
 
     def __post_init__(self) -> None:
-        if self.micro_batch < 1 or self.classes < 2:
-            raise ValueError(f"{self.name}: micro_batch must be >= 1 and classes >= 2, got {self}")
+        numbers = (*self.shape, self.classes, self.micro_batch)
+        if len(self.shape) != 3 or not all(type(n) is int for n in numbers) or min(*numbers, self.classes - 1) < 1:
+            what = f"shape {self.shape}, classes {self.classes}, micro_batch {self.micro_batch}"
+            raise ValueError(f"shape must be (C, H, W), classes >= 2 and micro_batch >= 1, got {what}")
+        if max(self.shape) > LARGEST_IMAGE:
+            raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
+        layers = [layer for _, layer in self.network.layers]
+        if sum(isinstance(layer, PreactivationNoise) for layer in layers) > 1:
+            raise ValueError(f"{self.name}: there must be at most one noise layer")
+        if any(isinstance(layer, Linear) and layer.joint for layer in layers[:-1]):
+            raise ValueError(f"{self.name}: only the last layer may be joint, nothing takes a covariance matrix")
 
     def init(self, rng: np.random.Generator) -> Params:
         """Initial parameters, He-normal in float32; raises ValueError where a layer does not fit the images."""
@@ -43,7 +54,7 @@ class Model:
 
     @property
     def noise_layer(self) -> str:
-        """The name of its first noise layer; raises ValueError where there is none."""
+        """The name of its noise layer; raises ValueError where there is none."""
         for name, layer in self.network.layers:
             if isinstance(layer, PreactivationNoise):
                 return name
@@ -83,7 +94,7 @@ class Model:
         try:
             layers = tuple((entry["name"], _layer(entry)) for entry in spec["layers"])
             return Model(spec["name"], Sequential(layers), tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a model specification: {error!r}") from error
 
     def check(self, flat: dict[str, np.ndarray]) -> None:
@@ -93,14 +104,13 @@ class Model:
             odd = ", ".join(sorted(flat.keys() ^ expected.keys()))
             raise ValueError(f"the parameters are another model's, not {self.name}'s: they differ in {odd}")
         for name, value in flat.items():
-            if value.shape != expected[name].shape or value.dtype.kind != "f":
+            if value.shape != expected[name].shape or value.dtype not in (np.float32, np.float64):
                 want = f"float {expected[name].shape}"
                 raise ValueError(f"{self.name}: {name} must be {want}, got {value.dtype} {value.shape}")
             if not np.isfinite(value).all():
                 raise ValueError(f"{self.name}: {name} holds a NaN or an infinity")
-
-    def parameter_count(self) -> int:
-        return sum(prod(p.shape) for p in flatten(self.init(np.random.default_rng(0))).values())
+            if name.endswith(".sigma"):
+                check_sigma(float(value))
 
 
 def _layer(entry: dict[str, Any]) -> Layer:
@@ -143,7 +153,7 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
     """Five 3x3 convolutions (32, 64, 128, 128, 128), each with 2x2 max pooling and ReLU, then 256, 128, classes.
 
     Noise on the first pre-activation. Images of fewer than 32 pixels are padded so that five poolings leave one.
-    Source: noise paper Sec. 3.1, which gives the layers but not their sizes (audit section 2.13).
+    Source: noise paper Sec. 3.1, which gives the layers but not their sizes.
     """
     layers: list[tuple[str, Layer]] = []
     for i, channels in enumerate((32, 64, 128, 128, 128), start=1):

@@ -7,6 +7,7 @@ import numpy as np
 from npsnn.backend import namespace
 from npsnn.layers import Backward, Params, Shape, Want
 from npsnn.moments import Moments, Noise, Propagated, Sampled
+from npsnn.validate import check_sigma, check_types
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,14 @@ class PreactivationNoise:
     sigma: standard deviation in the units of the pre-activation, >= 0; the parameter "sigma" starts from it.
     Off, drawn, or carried as var' = var + sigma² with dsigma = 2 sigma Σ dvar', as `noise` says; a draw's gradient
     is reparameterised, dsigma = Σ dmean'∘ε. With sigma = 0 the activation stays deterministic.
-    Source: noise paper Eq. 3 (audit N4); dsigma Sec. 7 (audit N29).
+    Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22).
     """
 
     sigma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < float("inf"):
-            raise ValueError(f"sigma must be >= 0 and finite, got {self.sigma!r}")
+        check_types(self)
+        check_sigma(self.sigma)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {"sigma": np.array(self.sigma, np.float32)}, shape

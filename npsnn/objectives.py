@@ -40,9 +40,9 @@ def cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
 
 
 def win_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
-    """-Σ_{i≠k} ln P(Y_k > Y_i), an upper bound of the surprise at the label winning all comparisons (extension E3).
+    """-Σ_{i≠k} ln P(Y_k > Y_i): no less than -ln P(the label wins) if no two comparisons correlate negatively.
 
-    Raises ValueError for logits without variance, of which it says nothing.
+    Source: extension E3 (Slepian's inequality). Raises ValueError for logits without variance: it says nothing of them.
     """
     if m.var is None:
         raise ValueError("the win-probability objective needs noise: sigma must be > 0 and propagated in closed form")

@@ -13,7 +13,8 @@ class Stream:
     """A source of randomness named by a seed and a path, such as `Stream(0).at("evaluate", draw)`.
 
     Nothing is consumed: two calls with one key give the same numbers, so results do not depend on the number of
-    threads, on the batch size or on what was drawn before. `first` is the index of the sample in column 0.
+    threads, on the batch size or on what was drawn before. `first` is the index of the sample in column 0. On a GPU a
+    whole batch is keyed by its first sample, and the numbers are others.
     """
 
     seed: int

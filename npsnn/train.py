@@ -48,7 +48,7 @@ def fit(
 ) -> Iterator[Step | Epoch]:
     """Train a new network on `dataset`, yielding a record for each step and each epoch.
 
-    With a folder (which must not hold a run), config.json is written first, and metrics.jsonl, last.npz and best.npz
+    With a folder, which must be new or empty, config.json is written first, and metrics.jsonl, last.npz and best.npz
     after every epoch. threads: None for all cores; the result does not depend on it.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
     """
@@ -56,8 +56,8 @@ def fit(
     model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
     if folder is not None:
         folder = Path(folder)
-        if (folder / checkpoint.CONFIG).exists():
-            raise FileExistsError(f"{folder} holds a run already: choose another folder, or resume it")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(f"{folder} must be a new or empty folder: choose another, or resume the run it holds")
         about = {
             "train": asdict(config),
             "spec": model.spec(),
@@ -80,8 +80,13 @@ def resume(
     about = checkpoint.read_json(folder / checkpoint.CONFIG)
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
-    config = Config.from_json(about["train"])
-    model = Model.from_spec(about["spec"])
+    config = Config.from_json(about.get("train"))
+    model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
+    if Model.from_spec(about.get("spec", {})) != model:
+        raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
+    begun = (folder / checkpoint.BEST).exists() or checkpoint.read_lines(folder / checkpoint.METRICS)
+    if begun and not (folder / checkpoint.LAST).exists():
+        raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
     state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
     return _run(config, model, dataset, folder, state, threads, device)
 
@@ -137,14 +142,18 @@ def load_state(folder: Path, model: Model, config: Config) -> State:
     path = folder / checkpoint.LAST
     arrays, about = checkpoint.load_arrays(path)
     params, moments = (checkpoint.without_prefix(prefix, arrays) for prefix in ("params", "optimizer"))
-    model.check(params)
+    try:
+        model.check(params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
     odd = moments.keys() ^ expected.keys()
-    odd |= {k for k in moments.keys() & expected.keys() if moments[k].shape != expected[k].shape}
+    both = moments.keys() & expected.keys()
+    odd |= {k for k in both if moments[k].shape != expected[k].shape or moments[k].dtype != expected[k].dtype}
     if odd:
         what = ", ".join(sorted(odd))
         raise ValueError(f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from")
-    try:
-        return State(params, moments, about["epoch"], about["steps"], about["best"])
-    except KeyError as error:
-        raise ValueError(f"{path} has no {error}: it is no checkpoint to go on from") from error
+    epoch, steps, best = (about.get(name) for name in ("epoch", "steps", "best"))
+    if type(epoch) is not int or type(steps) is not int or type(best) is not float or min(epoch, steps) < 0:
+        raise ValueError(f"{path}: epoch, steps and best must be two counts and a number, got {epoch, steps, best}")
+    return State(params, moments, epoch, steps, best)

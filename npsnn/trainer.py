@@ -1,6 +1,6 @@
 """One training's steps and epochs: gradients over micro-batches, updates, and what is measured on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -12,7 +12,7 @@ from npsnn.config import Config
 from npsnn.data import Split
 from npsnn.layers import Want
 from npsnn.models import Model
-from npsnn.moments import EXPECTATION, Moments, Propagated
+from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.objectives import OBJECTIVES, Objective, sigma_reward
 from npsnn.ops.gaussian import RULES
@@ -43,7 +43,8 @@ class Epoch:
     """One pass over the training images.
 
     loss and training_accuracy are means over the epoch as it ran (the accuracy is the mean prediction's),
-    validation_accuracy is the expectation network's after it. sigma_gradient is the mean of dLoss/dsigma: a sigma
+    validation_accuracy is the expectation network's after it, by which best.npz is chosen; noisy_validation_accuracy is
+    the network's under one draw of its noise for each image. sigma_gradient is the mean of dLoss/dsigma: a sigma
     that has stopped moving while it is not 0 has stalled, not converged (audit N31). first_layer_ratio is
     mean |mu1| / sigma over the first pre-activations: a network may escape its noise by raising it (audit N42).
     """
@@ -52,6 +53,7 @@ class Epoch:
     loss: float
     training_accuracy: float
     validation_accuracy: float
+    noisy_validation_accuracy: float
     sigma: float
     sigma_gradient: float
     first_layer_ratio: float | None
@@ -177,19 +179,21 @@ class Trainer:
             state = self.updated(state, grads, lr)
             loss += value * (batch.stop - batch.start)
             correct += total.correct
-            slope += (float(grads[sigma]) + reward_slope) / len(batches)
+            slope += (float(grads[sigma]) + reward_slope) * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
         seconds = perf_counter() - start
         # Within an epoch the next loss tells; the last update has no next.
         if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
             raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), c))
         network = self.network(state.params)
-        accuracy = self.accuracy(network, self.validation)
+        accuracy = self.validated(network, lambda s: EXPECTATION)
+        noise = Stream(c.seed).at("validation noise", number)
         record = Epoch(
             epoch=number,
             loss=loss / len(order),
             training_accuracy=correct / len(order),
             validation_accuracy=accuracy,
+            noisy_validation_accuracy=self.validated(network, lambda s: Sampled(noise.from_sample(s.start))),
             sigma=network.sigma,
             sigma_gradient=slope,
             first_layer_ratio=self.first_layer_ratio(network),
@@ -199,16 +203,17 @@ class Trainer:
         )
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
 
-    def accuracy(self, network: Classifier, split: Split) -> float:
-        """Part of `split` that the expectation network classifies correctly."""
-        parts = micro_batches(len(split), network.micro_batch)
+    def validated(self, network: Classifier, noise: Callable[[slice], Noise]) -> float:
+        """Part of the validation images that the network classifies correctly under `noise`."""
+        held = self.validation
+        parts = micro_batches(len(held), network.micro_batch)
 
         def correct(i: int) -> int:
-            mean = network.scores(split.images[parts[i]], EXPECTATION).mean
-            return int((to_host(mean).argmax(axis=0) == split.labels[parts[i]]).sum())
+            mean = network.scores(held.images[parts[i]], noise(parts[i])).mean
+            return int((to_host(mean).argmax(axis=0) == held.labels[parts[i]]).sum())
 
         hits: int = sum(self.workers.map(correct, len(parts)))
-        return hits / len(split)
+        return hits / len(held)
 
     def first_layer_ratio(self, network: Classifier) -> float | None:
         """mean |mu1| / sigma over the first pre-activations of some validation images; None without noise."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npsnn import checkpoint
-from npsnn.checkpoint import find_run, load_arrays, new_run, save_arrays, write_atomic
+from npsnn.checkpoint import append_line, find_run, load_arrays, new_run, read_lines, save_arrays, write_atomic
 
 ARRAYS = {
     "params/conv1.w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -219,10 +219,25 @@ def test_an_unknown_run_is_refused_with_the_known_ones(runs: Path, tmp_path: Pat
 
 def test_new_runs_are_numbered(runs: Path, tmp_path: Path) -> None:
     assert new_run(runs, None, "lenet5") == runs / "lenet5-1"
-    (runs / "lenet5-1").mkdir()
-    assert new_run(runs, None, "lenet5") == runs / "lenet5-2"
+    assert new_run(runs, None, "lenet5") == runs / "lenet5-2", "the first is claimed, though nothing is in it"
     assert new_run(tmp_path / "empty", "mine", "lenet5") == tmp_path / "empty" / "mine"
-    assert not (tmp_path / "empty").exists()
+    with pytest.raises(FileExistsError, match="mine exists already"):
+        new_run(tmp_path / "empty", "mine", "lenet5")
+
+
+@pytest.mark.parametrize("content", [b"garbage\n", b'{"epoch": 1}\n[1]\n', b"\xff\xfe\n", b"1\n"])
+def test_damaged_lines_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    number = len(content.splitlines())
+    with pytest.raises(ValueError, match=f"metrics.jsonl, line {number}, is no JSON object"):
+        read_lines(tmp_path / "metrics.jsonl")
+
+
+def test_a_line_is_added_to_whatever_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "attacks.jsonl"
+    path.write_bytes(b"garbage\n")
+    append_line(path, {"a": 1})
+    assert path.read_bytes() == b'garbage\n{"a": 1}\n'
 
 
 def test_a_taken_name_is_refused(runs: Path) -> None:

@@ -1,8 +1,10 @@
 """Every option is checked, and the message names it."""
 
+import json
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from npsnn.config import Config
@@ -65,7 +67,44 @@ def test_limits_that_are_allowed() -> None:
 def test_a_config_survives_json() -> None:
     config = replace(Config(), sigma=0.3, limit=100, learn_sigma=True, schedule="cosine")
     assert Config.from_json(asdict(config)) == config
-    with pytest.raises(ValueError, match="unknown training options colour, size"):
-        Config.from_json({"size": 1, "colour": 2, "epochs": 3})
+    with pytest.raises(ValueError, match="missing or unknown: colour, limit"):
+        Config.from_json({k: v for k, v in asdict(config).items() if k != "limit"} | {"colour": 2})
     with pytest.raises(ValueError, match="epochs"):
-        Config.from_json({"epochs": 0})
+        Config.from_json(asdict(config) | {"epochs": 0})
+    with pytest.raises(ValueError, match="must be a JSON object"):
+        Config.from_json([1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sigma", "x"),
+        ("sigma", None),
+        ("sigma", True),
+        ("epochs", 1.5),
+        ("epochs", "3"),
+        ("epochs", True),
+        ("limit", 2.5),
+        ("seed", None),
+        ("learn_sigma", "no"),
+        ("model", []),
+        ("loss", 5),
+    ],
+)
+def test_an_option_of_another_type_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be of the type"):
+        Config(**{name: value})
+
+
+def test_numbers_become_their_fields_own_type() -> None:
+    config = Config(sigma=np.float32(0.5), limit=np.int64(40), lr=1)
+    assert [type(v) for v in (config.sigma, config.limit, config.lr)] == [float, int, float]
+    assert json.loads(json.dumps(asdict(config))) == asdict(config)
+
+
+def test_a_sigma_is_learned_only_where_the_loss_depends_on_it() -> None:
+    for loss in ("mse", "cross-entropy"):
+        with pytest.raises(ValueError, match="learn_sigma needs a loss that depends on sigma"):
+            Config(learn_sigma=True, loss=loss)
+        assert Config(learn_sigma=True, loss=loss, propagation="exact").noise_enters
+    assert not Config(loss="mse").noise_enters and Config().noise_enters

@@ -173,7 +173,7 @@ def test_cnn5_takes_images_up_to_32_pixels(pixels: int) -> None:
 
 @pytest.mark.parametrize(("name", "shape"), [("lenet5", (1, 4, 28)), ("cnn5", (3, 1, 32)), ("lenet5", (784,))])
 def test_an_image_that_does_not_fit_is_an_error(name: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="needs an image"):
+    with pytest.raises(ValueError, match=r"needs an image|shape must be"):
         models.build(name, shape, 10, 0.6).init(rng_0(0))
 
 
@@ -191,7 +191,6 @@ def test_the_parts_round_the_noise_are_found_by_name() -> None:
     model = lenet5()
     assert model.noise_layer == "noise" and model.noisy_weights == "conv1.w"
     assert [name for name, _ in model.before_noise.layers] == ["conv1"]
-    assert model.parameter_count() == sum(p.size for p in flatten(model.init(rng_0(0))).values())
     silent = replace(model, network=Sequential(model.network.layers[:1]))
     with pytest.raises(ValueError, match="lenet5 has no noise layer"):
         _ = silent.noise_layer
@@ -202,3 +201,46 @@ def test_lenet5_is_the_network_of_its_docstring() -> None:
     assert shapes["conv1.w"] == (6, 5, 5, 1) and shapes["conv2.w"] == (16, 5, 5, 6)
     assert shapes["conv3.w"] == (120, 5, 5, 16) and shapes["fc1.w"] == (200, 120)
     assert shapes["fc2.w"] == (200, 200) and shapes["fc3.w"] == (10, 200)
+
+
+def test_a_second_noise_layer_is_refused() -> None:
+    layers = (
+        ("fc1", Linear(3)),
+        ("noise", PreactivationNoise(0.1)),
+        ("fc2", Linear(3)),
+        ("more", PreactivationNoise(1)),
+    )
+    with pytest.raises(ValueError, match="at most one noise layer"):
+        Model("two", Sequential(layers), (1, 2, 2), 3)
+
+
+def test_only_a_last_layer_may_be_joint() -> None:
+    with pytest.raises(ValueError, match="only the last layer may be joint"):
+        Model("early", Sequential((("fc1", Linear(3, joint=True)), ("fc2", Linear(3)))), (1, 2, 2), 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": ["a", "b", "c"]}, "shape must be"),
+        ({"shape": [1, 28]}, "shape must be"),
+        ({"shape": [1.5, 28, 28]}, "shape must be"),
+        ({"shape": [1, 10**6, 28]}, "at most"),
+        ({"shape": 5}, "not a model specification"),
+        ({"classes": True}, "classes >= 2"),
+        ({"micro_batch": 0}, "micro_batch >= 1"),
+        ({"layers": 5}, "not a model specification"),
+        ({"layers": [5]}, "not a model specification"),
+        (
+            {"layers": [{"name": "a", "type": "Conv2d", "channels": 1.5, "kernel": 3}]},
+            "channels must be of the type int",
+        ),
+        ({"layers": [{"name": "a", "type": "MaxPool", "size": None}]}, "size must be of the type int"),
+        ({"layers": [{"name": "a", "type": "Linear", "features": 3, "joint": "x"}]}, "joint must be of the type bool"),
+        ({"layers": [{"name": "a", "type": "PreactivationNoise", "sigma": "0.6"}]}, "sigma must be of the type float"),
+        ({"layers": [{"name": "a", "type": "PreactivationNoise", "sigma": 1e39}]}, "sigma must be at most 1e"),
+    ],
+)
+def test_a_specification_of_other_types_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Model.from_spec(lenet5().spec() | change)

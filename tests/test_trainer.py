@@ -12,11 +12,12 @@ import pytest
 from npsnn import models
 from npsnn.config import LOSSES, Config
 from npsnn.data import Split, digits
-from npsnn.moments import EXPECTATION
+from npsnn.moments import EXPECTATION, Sampled
 from npsnn.objectives import OBJECTIVES, largest_stationary_sigma, sigma_reward
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import Arrays
 from npsnn.parallel import Workers
+from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
 SIGMA = "noise.sigma"
@@ -207,7 +208,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
 
 
 def test_an_epoch_reports_means_over_the_images() -> None:
-    with training(batch_size=64, lr=0.0, loss="mse", sigma_reward=0.2, learn_sigma=True) as trainer:
+    with training(batch_size=64, lr=0.0, sigma_reward=0.2, learn_sigma=True) as trainer:
         state = trainer.initial()
         steps, _, record, _ = run_epoch(trainer, state)
         whole = trainer.gradient(state.params, np.arange(150))
@@ -219,6 +220,10 @@ def test_an_epoch_reports_means_over_the_images() -> None:
         assert record.examples_per_second == pytest.approx(150 / record.seconds)
         logits = trainer.network(state.params).scores(VALIDATION.images, EXPECTATION).mean
         assert record.validation_accuracy == (logits.argmax(axis=0) == VALIDATION.labels).mean()
+        assert record.noisy_validation_accuracy == trainer.validated(
+            trainer.network(state.params),
+            lambda s: Sampled(Stream(0).at("validation noise", 1).from_sample(s.start)),
+        )
 
 
 def test_the_first_layer_is_measured_in_sigmas() -> None:

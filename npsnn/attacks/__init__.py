@@ -8,8 +8,9 @@ An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of
 """
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import ATTACKS, Accuracy, Plan, Result, accuracy, evaluate, worst_case
+from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate, worst_case
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
+from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.target import closed_form, expectation, sampled
 
 __all__ = [

@@ -1,8 +1,7 @@
 """Robust accuracy: attacks run on the defended model, success judged on fresh noise, bounds checked here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import sqrt
 from time import perf_counter
 
 import numpy as np
@@ -10,99 +9,16 @@ import numpy as np
 from npsnn.attacks import gradient
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.gradient import GradientAttack
+from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
 from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sampled
-from npsnn.backend import to_host
-from npsnn.classifier import Classifier, as_stream, check_images, check_labels, named
-from npsnn.data import as_float
-from npsnn.moments import EXPECTATION, Sampled
+from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.parallel import keep_freed_memory, micro_batches
 from npsnn.streams import Stream
+from npsnn.validate import check_sigma, check_types
 
 ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
-Progress = Callable[[int], None]
-
-
-def wilson_interval(accuracy: float, examples: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a mean of `examples` independent values in [0, 1], each an image's accuracy.
-
-    Averaging an image over draws of the noise only lowers its variance below p(1 - p), so the interval covers both
-    the choice of test images and the noise, and errs on the wide side.
-    """
-    z = 1.959963984540054
-    centre = (accuracy + z * z / (2 * examples)) / (1 + z * z / examples)
-    half = z * sqrt(accuracy * (1 - accuracy) / examples + z * z / (4 * examples**2)) / (1 + z * z / examples)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Mean accuracy over images and draws of the noise, with its 95 % interval.
-
-    each: the part of the draws in which each image is classified correctly, (N,).
-    """
-
-    each: np.ndarray
-
-    @property
-    def mean(self) -> float:
-        return float(self.each.mean())
-
-    @property
-    def ci95(self) -> tuple[float, float]:
-        return wilson_interval(self.mean, len(self.each))
-
-
-def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
-    """The part of `draws` fresh draws in which each image of a micro-batch is classified correctly: (N,).
-
-    Without noise there is one answer, whatever `draws` is.
-    """
-    noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.sigma > 0 else [EXPECTATION]
-    hits = [to_host(classifier.scores(x, noise).mean).argmax(axis=0) == labels for noise in noises]
-    return np.asarray(np.mean(hits, axis=0))
-
-
-def accuracy(
-    classifier: Classifier,
-    x: np.ndarray,
-    labels: np.ndarray,
-    draws: int = 10,
-    rng: np.random.Generator | Stream | int = 0,
-    progress: Progress | None = None,
-) -> Accuracy:
-    """Accuracy of the network under its own noise; of the expectation network where its sigma is 0.
-
-    x: (N, C, H, W), floats in [0, 1] or 8-bit. Raises ValueError for what does not fit the network.
-    """
-    x = _checked(classifier, x, labels)
-    if draws < 1:
-        raise ValueError(f"draws must be >= 1, got {draws}")
-    keep_freed_memory()
-    parts, stream, found = micro_batches(len(x), classifier.micro_batch), as_stream(rng), []
-
-    def one(i: int) -> np.ndarray:
-        s = parts[i]
-        return judge(classifier, x[s], labels[s], draws, stream.from_sample(s.start))
-
-    def collect(part: np.ndarray) -> None:
-        found.append(part)
-        if progress:
-            progress(len(part))
-
-    with classifier.workers() as workers:
-        workers.fold(one, len(parts), collect)
-    return Accuracy(np.concatenate(found))
-
-
-def _checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    x = as_float(x) if isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 4 else x
-    check_images(x, classifier.model.shape)
-    check_labels(labels, len(x), classifier.model.classes)
-    if not len(x):
-        raise ValueError("there must be at least one image, got none")
-    return x
 
 
 @dataclass(frozen=True)
@@ -111,8 +27,7 @@ class Plan:
 
     sigma: the defender's noise at inference (None: the network's own; 0: the expectation network). eot: the draws a
     plain attack averages its gradient over (0: it attacks the network without noise, and transfers). draws: fresh
-    draws on which success is judged. objective and propagation are the adaptive attacks': "noise-aware" and "laplace"
-    make the noise paper's own attack, with the derived signs.
+    draws on which success is judged. objective and propagation are the adaptive attacks', as in `closed_form`.
     """
 
     attacks: tuple[str, ...] = ATTACKS
@@ -123,11 +38,14 @@ class Plan:
     eot: int = 10
     draws: int = 10
     sigma: float | None = None
-    objective: str = "cross-entropy"
+    objective: str | None = None
     propagation: str = "exact"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
+        if not self.attacks or not self.eps:
+            raise ValueError(f"there must be an attack and an eps, got {self.attacks} and {self.eps}")
         for name in self.attacks:
             if name not in ATTACKS:
                 raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
@@ -136,10 +54,15 @@ class Plan:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
         for eps in self.eps:
             Ball(self.norm, eps)
-        named(OBJECTIVES, self.objective, "objective")
+        if self.objective is not None:
+            named(OBJECTIVES, self.objective, "objective")
         named(RULES, self.propagation, "propagation")
-        if self.sigma is not None and not 0 <= self.sigma < float("inf"):
-            raise ValueError(f"sigma must be >= 0 and finite, got {self.sigma!r}")
+        if self.sigma is not None:
+            check_sigma(self.sigma)
+
+    def defended(self, classifier: Classifier) -> Classifier:
+        """The network with the noise it keeps at inference."""
+        return classifier if self.sigma is None else classifier.with_sigma(self.sigma)
 
     def attack(self, name: str, eps: float) -> GradientAttack:
         """The named attack at `eps`."""
@@ -159,7 +82,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Result:
-    """One attack at one eps. zero_gradients and bad_gradients count images that met an all-zero or a non-finite one."""
+    """One attack at one eps.
+
+    zero_gradients and bad_gradients count the images that met an all-zero or a non-finite one; seconds are those of the
+    attack alone, without the judging.
+    """
 
     attack: str
     norm: str
@@ -202,41 +129,44 @@ def run(
     labels: np.ndarray,
     draws: int,
     stream: Stream,
+    judging: Stream | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """One attack on all images, and the accuracy of the target's network on what comes out, under fresh noise.
 
-    Raises ValueError where the attack leaves its ball or the box.
+    judging: the stream of that noise, by default one of `stream`'s. Raises ValueError where the attack leaves its ball
+    or the box.
     """
-    network, start, found = target.classifier, perf_counter(), []
-    parts = micro_batches(len(x), network.micro_batch)
+    network, start = target.classifier, perf_counter()
+    parts, found = micro_batches(len(x), network.micro_batch), []
 
-    def one(i: int) -> tuple[np.ndarray, np.ndarray, Watched]:
-        s, own = parts[i], stream.from_sample(parts[i].start)
+    def one(i: int) -> tuple[np.ndarray, Watched]:
+        s = parts[i]
         watched = Watched(target, np.zeros(len(x[s]), bool), np.zeros(len(x[s]), bool))
-        x_adv = attack(watched, x[s], labels[s], own.at("attack"))
+        x_adv = attack(watched, x[s], labels[s], stream.at("attack").from_sample(s.start))
         attack.ball.check(x_adv, x[s])
-        return x_adv, judge(network, x_adv, labels[s], draws, own.at("judge")), watched
+        return x_adv, watched
 
-    def collect(part: tuple[np.ndarray, np.ndarray, Watched]) -> None:
+    def collect(part: tuple[np.ndarray, Watched]) -> None:
         found.append(part)
         if progress:
             progress(len(part[0]))
 
     with network.workers() as workers:
         workers.fold(one, len(parts), collect)
-    x_adv, each, watches = zip(*found, strict=True)
+    seconds = perf_counter() - start
+    x_adv = np.concatenate([part for part, _ in found])
     return Result(
         attack=name,
         norm=attack.ball.norm,
         eps=attack.ball.eps,
-        accuracy=Accuracy(np.concatenate(each)),
+        accuracy=accuracy(network, x_adv, labels, draws, judging or stream.at("judge")),
         gradient=target.kind,
         gradient_passes=attack.passes(target),
-        seconds=perf_counter() - start,
-        zero_gradients=sum(int(w.zero.sum()) for w in watches),
-        bad_gradients=sum(int(w.bad.sum()) for w in watches),
-        x_adv=np.concatenate(x_adv),
+        seconds=seconds,
+        zero_gradients=sum(int(w.zero.sum()) for _, w in found),
+        bad_gradients=sum(int(w.bad.sum()) for _, w in found),
+        x_adv=x_adv,
     )
 
 
@@ -245,28 +175,30 @@ def evaluate(
 ) -> Iterator[Result]:
     """Each attack of the plan at each eps on the defended network; yields a result at a time.
 
-    x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done.
+    x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done. The
+    attacks of one eps are judged on the same draws, so that their differences are not those of the noise.
     Raises ValueError for what does not fit the network.
     """
-    x = _checked(classifier, x, labels)
+    x = checked(classifier, x, labels)
     keep_freed_memory()
-    defended = classifier if plan.sigma is None else classifier.with_sigma(plan.sigma)
+    defended = plan.defended(classifier)
+    targets = {name: plan.target(name, defended) for name in plan.attacks}
     for eps in plan.eps:
-        for name in plan.attacks:
-            stream = Stream(plan.seed).at(name, plan.norm, repr(float(eps)))
-            yield run(
-                name, plan.attack(name, eps), plan.target(name, defended), x, labels, plan.draws, stream, progress
-            )
+        stream = Stream(plan.seed).at(plan.norm, repr(float(eps)))
+        for name, target in targets.items():
+            attack = plan.attack(name, eps)
+            yield run(name, attack, target, x, labels, plan.draws, stream.at(name), stream.at("judge"), progress)
 
 
 def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], plan: Plan) -> Accuracy:
-    """Accuracy where each image meets the attack that hurt it most, judged on noise that did not choose it.
+    """Accuracy under the strongest attack, or on images where another is surely stronger under that one.
 
-    results: of one norm and eps. Reporting the best attack, or a mean over attacks, would flatter the defence.
+    results: of one norm and eps. It is judged on noise that did not choose, so it may differ from the strongest
+    attack's own by the noise of the draws.
     """
-    defended = classifier if plan.sigma is None else classifier.with_sigma(plan.sigma)
-    # An attack takes an image over from one that is stronger overall only where it is so beyond two standard errors of
-    # the draws: to take the luckier of two attacks that are alike would let luck choose, and lose more than it gains.
+    defended = plan.defended(classifier)
+    # Surely: beyond two standard errors of the draws. To take the luckier of two attacks that are alike would let luck
+    # choose, and lose more than it gains.
     strongest = sorted(results, key=lambda r: r.accuracy.mean)
     best, choice = strongest[0].accuracy.each, np.zeros(len(labels), int)
     for i, result in enumerate(strongest[1:], start=1):
@@ -274,7 +206,7 @@ def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result]
         surely = best - each > (2 * _standard_error(best, each, plan.draws) if defended.sigma > 0 else 0)
         best, choice = np.where(surely, each, best), np.where(surely, i, choice)
     x_adv = np.stack([r.x_adv for r in strongest])[choice, np.arange(len(choice))]
-    stream = Stream(plan.seed).at("worst case", repr(float(results[0].eps)))
+    stream = Stream(plan.seed).at(results[0].norm, repr(float(results[0].eps)), "worst case")
     return accuracy(defended, x_adv, labels, plan.draws, stream)
 
 

@@ -11,11 +11,9 @@ import numpy as np
 
 from npsnn.classifier import Classifier, named
 from npsnn.moments import EXPECTATION, Noise, Propagated, Sampled
-from npsnn.objectives import OBJECTIVES, Objective
+from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.streams import Stream
-
-KINDS = ("expectation", "sampled", "closed-form")
 
 
 class Target(Protocol):
@@ -72,7 +70,7 @@ class NetworkTarget:
         return [Sampled(stream.at("draw", d)) for d in range(self.draws)]
 
 
-def expectation(classifier: Classifier, objective: str = "cross-entropy") -> NetworkTarget:
+def expectation(classifier: Classifier, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """The network without its noise."""
     return NetworkTarget(classifier, "expectation", named(OBJECTIVES, objective, "objective"))
 
@@ -84,11 +82,18 @@ def sampled(classifier: Classifier, draws: int, objective: str = "cross-entropy"
     return NetworkTarget(classifier, "sampled", named(OBJECTIVES, objective, "objective"), draws)
 
 
-def closed_form(classifier: Classifier, objective: str = "cross-entropy", propagation: str = "exact") -> NetworkTarget:
+def closed_form(classifier: Classifier, objective: str | None = None, propagation: str = "exact") -> NetworkTarget:
     """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
 
-    Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37). propagation: "laplace" is the
-    paper's own rule, "exact" the moments of extensions E1 and E2.
+    propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule. objective: by
+    default the cross-entropy of the exact mean; under "laplace" and "linear", whose mean is the mean without noise, the
+    noise-aware loss. An objective that asks for the mean alone makes the expectation target there, and is called so.
+    Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    return NetworkTarget(classifier, "closed-form", named(OBJECTIVES, objective, "objective"), rule=rule)
+    ascended = named(OBJECTIVES, objective or ("cross-entropy" if rule.mean_uses_var else "noise-aware"), "objective")
+    if ascended is win_probability and not classifier.sigma:
+        raise ValueError("the win-probability objective needs noise: sigma must be > 0, got 0")
+    if not rule.mean_uses_var and ascended in (mse, cross_entropy):
+        return expectation(classifier, ascended)
+    return NetworkTarget(classifier, "closed-form", ascended, rule=rule)

@@ -36,7 +36,7 @@ def _known(name: str) -> str:
     return name
 
 
-def load(name: str, data_dir: Path | None = None) -> Dataset:
+def load(name: str, data_dir: Path | str | None = None) -> Dataset:
     """The data set, every file verified; nothing is ever downloaded. `data_dir` as in `data_folder`.
 
     Raises ValueError for an unknown name or a wrong file, FileNotFoundError, saying what to do, for a missing one.
@@ -45,7 +45,7 @@ def load(name: str, data_dir: Path | None = None) -> Dataset:
     return digits.load(folder) if _known(name) == "digits" else idx.load(idx.SETS[name], folder)
 
 
-def fetch(name: str, data_dir: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | None = None) -> Path:
     """Download what is missing or wrong (or draw the digits) and give the folder the set's files are in.
 
     progress: called for each file with the bytes so far and the bytes in all, or None where that is unknown.
@@ -54,16 +54,18 @@ def fetch(name: str, data_dir: Path | None = None, progress: Progress | None = N
     folder = data_folder(data_dir)
     if _known(name) == "digits":
         digits.load(folder)
+        if not (folder / "digits").is_dir():
+            raise OSError(f"digits were drawn, but could not be stored in {folder}: they are drawn anew when needed")
         return folder / "digits"
     return idx.fetch(idx.SETS[name], folder, progress)
 
 
-def verify(name: str, data_dir: Path | None = None) -> dict[str, str]:
+def verify(name: str, data_dir: Path | str | None = None) -> dict[str, str]:
     """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected; raises as `load`."""
     return load(name, data_dir).digests
 
 
-def status(name: str, data_dir: Path | None = None) -> str:
+def status(name: str, data_dir: Path | str | None = None) -> str:
     """One of "built in", "present", "incomplete" and "missing"; looks at file names only. ValueError as `load`."""
     if _known(name) == "digits":
         return "built in"

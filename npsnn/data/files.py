@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def data_folder(data_dir: Path | None = None) -> Path:
+def data_folder(data_dir: Path | str | None = None) -> Path:
     """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder."""
     if data_dir is not None:
-        return data_dir.expanduser()
+        return Path(data_dir).expanduser()
     if named := os.environ.get("NPSNN_DATA"):
         return Path(named).expanduser()
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))

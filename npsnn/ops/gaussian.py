@@ -43,7 +43,7 @@ def _second_tail_single(tau: Array) -> Array:
 
 
 def _second_tail_double(tau: Array) -> Array:
-    """(1 + tau^2) R - tau for tau >= 0 in float64, by erfcx up to 10 and the asymptotic series of 2.4 beyond."""
+    """(1 + tau^2) R - tau for tau >= 0 in float64, by erfcx up to 10 and the asymptotic series of E1 beyond."""
     flat = tau.reshape(-1)
     mills = SQRT_HALF_PI * special(flat).erfcx(SQRT_HALF * flat)
     e = mills - flat * (1.0 - flat * mills)

@@ -7,19 +7,9 @@ import numpy as np
 import pytest
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import (
-    ATTACKS,
-    Accuracy,
-    Plan,
-    Result,
-    accuracy,
-    evaluate,
-    judge,
-    run,
-    wilson_interval,
-    worst_case,
-)
+from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate, run, worst_case
 from npsnn.attacks.gradient import GradientAttack, fgsm
+from npsnn.attacks.judging import Accuracy, accuracy, judge, wilson_interval
 from npsnn.attacks.target import NetworkTarget, expectation
 from npsnn.classifier import Classifier
 from npsnn.config import Config
@@ -171,7 +161,8 @@ def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch
     results = list(evaluate(network, X, LABELS, SMALL))
     before = len(seen["judge"])
     worst_case(network, LABELS, results[:3], SMALL)
-    assert before == 3 * 3 * len(results) and len(seen["judge"]) == before + 3 * 3, "fresh draws for each judgement"
+    assert before == 3 * 3 * len(SMALL.eps), "the attacks of one eps are judged on the same draws"
+    assert len(seen["judge"]) == before + 3 * 3, "the worst case is judged on others"
     assert seen["attack"] and not seen["attack"] & seen["judge"]
 
 
@@ -240,6 +231,25 @@ def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> Non
     worst = worst_case(network, LABELS, results, plan)
     for r in results:
         assert worst.mean <= r.accuracy.mean + 5 * np.sqrt(2 * 0.25 / (20 * 140))
+
+
+@pytest.mark.parametrize(
+    ("options", "gradient", "like"),
+    [
+        ({}, "closed-form", {"objective": "cross-entropy"}),
+        ({"propagation": "laplace"}, "closed-form", {"propagation": "laplace", "objective": "noise-aware"}),
+        ({"propagation": "laplace", "objective": "cross-entropy"}, "expectation", {"sigma": 0.0}),
+        ({"propagation": "linear", "objective": "mse"}, "expectation", {"sigma": 0.0, "objective": "mse"}),
+    ],
+)
+def test_what_an_adaptive_attack_ascends(
+    network: Classifier, options: dict[str, Any], gradient: str, like: dict[str, Any]
+) -> None:
+    one = Plan(attacks=("adaptive-fgsm",), eps=(0.1,), draws=1)
+    (found,) = evaluate(network, X, LABELS, replace(one, **options))
+    (same,) = evaluate(network, X, LABELS, replace(one, **like))
+    assert found.gradient == gradient
+    np.testing.assert_array_equal(found.x_adv, same.x_adv)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ USAGE = {
 FAILURES = {
     ("--sigma", "nan"): "sigma must be >= 0 and finite",
     ("--sigma", "inf"): "sigma must be >= 0 and finite",
+    ("--sigma", "1e39"): "sigma must be at most 1e+09",
+    ("--learn-sigma", "--loss", "mse"): "learn_sigma needs a loss that depends on sigma",
     ("--lr", "nan"): "lr must be >= 0 and finite",
     ("--dataset", "imagenet"): "'imagenet'",
     ("--name", "a/b"): "plain folder name",
@@ -69,6 +71,12 @@ def test_failing_train(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) ->
         ("[train]\nsigmaa = 1\n", "unknown option sigmaa"),
         ("train = 3\n", "must hold a table [train]"),
         ("[train]\nsigma = -1\n", "sigma"),
+        ("[train]\nsigma = [1, 2]\n", "sigma cannot be [1, 2]"),
+        ("[train]\nsigma = true\n", "sigma cannot be True"),
+        ("[train]\nepochs = 1.5\n", "'1.5' is not a valid integer"),
+        ("[train]\nlearn_sigma = 7\n", "learn_sigma cannot be 7"),
+        ("[train]\nseed = 2024-01-01\n", "seed cannot be"),
+        ("sigma = 1\n", "must hold a table [train]"),
     ],
 )
 def test_bad_config_file(npsnn: Npsnn, tmp_path: Path, text: str, said: str) -> None:
@@ -86,6 +94,9 @@ ATTACK_USAGE = {
     ("--objective", "hinge"): "--objective",
     ("--inference-sigma", "-1"): "--inference-sigma",
     ("--draws", "0"): "--draws",
+    ("--eps", "1e400"): "must be >= 0 and finite",
+    ("--eps", "nan"): "must be >= 0 and finite",
+    ("--eps", "1/2/3"): "0.1 or 8/255",
 }
 
 
@@ -134,6 +145,18 @@ def _poison(runs: Path) -> None:
     np.savez(path, **arrays)
 
 
+def _no_options(runs: Path) -> None:
+    path = runs / "small" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"train": 5}))
+
+
+def _fewer_options(runs: Path) -> None:
+    path = runs / "small" / "config.json"
+    config = json.loads(path.read_text())
+    del config["train"]["limit"]
+    path.write_text(json.dumps(config))
+
+
 DAMAGE: dict[Callable[[Path], None], str] = {
     _truncate: "last.npz is damaged or no checkpoint",
     _exchange: "the parameters are another model's",
@@ -142,6 +165,8 @@ DAMAGE: dict[Callable[[Path], None], str] = {
     _unknown_layer: "unknown layer 'Conv3d'",
     _reshape: "fc1.w must be float (200, 120)",
     _poison: "fc1.w holds a NaN",
+    _no_options: "training options must be a JSON object",
+    _fewer_options: "missing or unknown: limit",
 }
 
 
@@ -153,7 +178,9 @@ def test_damaged_run(npsnn: Npsnn, runs: Path, data_dir: Path, command: str, dam
     assert DAMAGE[damage] in line
 
 
-@pytest.mark.parametrize("damage", [_truncate, _exchange, _spoil_config], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "damage", [_truncate, _exchange, _spoil_config, _no_options, _fewer_options], ids=lambda f: f.__name__
+)
 def test_resume_of_a_damaged_run_keeps_it_as_it_is(
     npsnn: Npsnn, runs: Path, data_dir: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -190,3 +217,36 @@ def test_saved_images_overwrite_nothing(npsnn: Npsnn, trained: Path, tmp_path: P
 
 def test_unknown_command(npsnn: Npsnn) -> None:
     assert "No such command" in npsnn("trian").error_line(2)
+
+
+def test_another_network_than_the_options_make(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    path = runs / "small" / "config.json"
+    config = json.loads(path.read_text())
+    config["train"]["sigma"] = 0.7
+    path.write_text(json.dumps(config))
+    outcome = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
+    assert "spec is not the network that its train options make" in outcome.error_line(1)
+
+
+def test_a_run_that_lost_its_checkpoint_is_not_begun_anew(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    _remove(runs)
+    before = contents(runs)
+    outcome = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
+    assert "finished epochs but no last.npz" in outcome.error_line(1)
+    assert contents(runs) == before
+
+
+def test_an_unfinished_run_is_said_to_be_one(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    path = runs / "small" / "config.json"
+    path.write_text(path.read_text().replace('"epochs": 1', '"epochs": 3'))
+    outcome = npsnn("evaluate", "small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 10)
+    assert outcome.code == 0
+    assert "has 1 of its 3 epochs" in outcome.err
+
+
+def test_a_bug_is_one_line_too(npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npsnn.checkpoint.find_run", lambda *args: 1 / 0)
+    assert "unexpected ZeroDivisionError" in npsnn("evaluate", "small", "--runs-dir", trained).error_line(1)
+    monkeypatch.setenv("NPSNN_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        npsnn("evaluate", "small", "--runs-dir", trained)

@@ -1,0 +1,102 @@
+"""Accuracy under noise: a mean over test images and fresh draws, with an interval for both."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import TypeAlias
+
+import numpy as np
+
+from npsnn.backend import to_host
+from npsnn.classifier import Classifier, as_stream, check_images, check_labels
+from npsnn.data import as_float
+from npsnn.moments import EXPECTATION, Sampled
+from npsnn.parallel import keep_freed_memory, micro_batches
+from npsnn.streams import Stream
+
+Progress: TypeAlias = Callable[[int], None]
+
+
+def wilson_interval(accuracy: float, examples: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a mean of `examples` independent values in [0, 1], each an image's accuracy.
+
+    Averaging an image over draws of the noise only lowers its variance below p(1 - p), so the interval covers both
+    the choice of test images and the noise, and errs on the wide side.
+    """
+    z = 1.959963984540054
+    centre = (accuracy + z * z / (2 * examples)) / (1 + z * z / examples)
+    half = z * sqrt(accuracy * (1 - accuracy) / examples + z * z / (4 * examples**2)) / (1 + z * z / examples)
+    return (max(0.0, centre - half) if accuracy > 0 else 0.0), (min(1.0, centre + half) if accuracy < 1 else 1.0)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Mean accuracy over images and draws of the noise, with its 95 % interval.
+
+    each: the part of the draws in which each image is classified correctly, (N,).
+    """
+
+    each: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        return float(self.each.mean())
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        return wilson_interval(self.mean, len(self.each))
+
+
+def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+    """The part of `draws` fresh draws in which each image of a micro-batch is classified correctly: (N,).
+
+    Without noise there is one answer, whatever `draws` is.
+    """
+    noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.sigma > 0 else [EXPECTATION]
+    logits = [to_host(classifier.scores(x, noise).mean) for noise in noises]
+    if not np.isfinite(logits).all():
+        raise ValueError(f"the network's logits are not finite under a noise of sigma {classifier.sigma:g}")
+    hits = [z.argmax(axis=0) == labels for z in logits]
+    return np.asarray(np.mean(hits, axis=0))
+
+
+def accuracy(
+    classifier: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    draws: int = 10,
+    rng: np.random.Generator | Stream | int = 0,
+    progress: Progress | None = None,
+) -> Accuracy:
+    """Accuracy of the network under its own noise; of the expectation network where its sigma is 0.
+
+    x: (N, C, H, W), floats in [0, 1] or 8-bit. Raises ValueError for what does not fit the network.
+    """
+    x = checked(classifier, x, labels)
+    if draws < 1:
+        raise ValueError(f"draws must be >= 1, got {draws}")
+    keep_freed_memory()
+    parts, stream, found = micro_batches(len(x), classifier.micro_batch), as_stream(rng), []
+
+    def one(i: int) -> np.ndarray:
+        s = parts[i]
+        return judge(classifier, x[s], labels[s], draws, stream.from_sample(s.start))
+
+    def collect(part: np.ndarray) -> None:
+        found.append(part)
+        if progress:
+            progress(len(part))
+
+    with classifier.workers() as workers:
+        workers.fold(one, len(parts), collect)
+    return Accuracy(np.concatenate(found))
+
+
+def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The images as floats in [0, 1], once they and the labels are known to fit the network; ValueError otherwise."""
+    x = as_float(x) if isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 4 else x
+    check_images(x, classifier.model.shape)
+    check_labels(labels, len(x), classifier.model.classes)
+    if not len(x):
+        raise ValueError("there must be at least one image, got none")
+    return x

@@ -1,0 +1,52 @@
+"""Options are of the type that their dataclass declares, whoever made them: a command, a file or a user's code."""
+
+from dataclasses import fields
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+SIGMA_LIMIT = 1e9
+"""Far beyond any use, and far from where the square of sigma overflows in single precision."""
+
+
+def check_types(options: Any) -> None:
+    """Make each field of a frozen dataclass of plain values (str, bool, int, float, tuples, None) of its own type.
+
+    A whole number will do for a float, and NumPy's numbers become Python's. Raises ValueError naming the field.
+    """
+    for field in fields(options):
+        value = getattr(options, field.name)
+        try:
+            object.__setattr__(options, field.name, _as_type(value, field.type))
+        except TypeError:
+            what = getattr(field.type, "__name__", None) or str(field.type)
+            name = what if get_args(field.type) == () else str(field.type)
+            raise ValueError(f"{field.name} must be of the type {name}, got {value!r}") from None
+
+
+def _as_type(value: Any, kind: Any) -> Any:
+    if isinstance(kind, UnionType):
+        options = get_args(kind)
+        if value is None and type(None) in options:
+            return None
+        return _as_type(value, next(option for option in options if option is not type(None)))
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple | list):
+            raise TypeError
+        return tuple(_as_type(v, get_args(kind)[0]) for v in value)
+    numeric = {int: Integral, float: Real}.get(kind)
+    if numeric is None:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+    if isinstance(value, bool) or not isinstance(value, numeric):
+        raise TypeError
+    return kind(value)
+
+
+def check_sigma(sigma: float) -> None:
+    """Raise ValueError unless sigma is a standard deviation that single precision can carry."""
+    if not 0 <= sigma < float("inf"):
+        raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
+    if sigma > SIGMA_LIMIT:
+        raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r}")
