@@ -1,5 +1,6 @@
 """`npsnn train`."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -95,11 +96,13 @@ def command(
         dataset = data.load(config.dataset, data_dir)
         folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
         records = train.fit(config, dataset, folder, threads, device)
+    quoted = shlex.quote(str(folder))
     _say_start(config, folder)
     try:
         done = _show(records, config)
     except KeyboardInterrupt:
-        click.echo(f"\nStopped. {folder} holds the last whole epoch. Go on: npsnn train --resume {folder}", err=True)
+        whole = len(checkpoint.read_lines(folder / checkpoint.METRICS))
+        click.echo(f"\nStopped after {whole} whole epochs. Go on: npsnn train --resume {quoted}", err=True)
         sys.exit(130)
     _report(folder, config, dataset, threads, device, done, as_json)
 
@@ -192,4 +195,4 @@ def _report(
     click.echo(f"{folder}: {percent(clean)} of {len(dataset.test):,} test images with the noise off")
     if not done:
         click.echo(f"{folder} had all its {config.epochs} epochs already", err=True)
-    click.echo(f"Next: npsnn attack {folder}", err=True)
+    click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

@@ -22,6 +22,7 @@ def curves(network: Classifier, x: np.ndarray, labels: np.ndarray) -> dict[str, 
     """The same one-step attack by three gradients, and without the defence."""
     noisy = {
         "closed form, 1 pass": attacks.Plan(("adaptive-fgsm",), EPS, objective="cross-entropy"),
+        "EoT, 10 passes": attacks.Plan(("fgsm",), EPS, eot=10),
         "EoT, 50 passes": attacks.Plan(("fgsm",), EPS, eot=50),
         "noise ignored by the attack, 1 pass": attacks.Plan(("fgsm",), EPS, eot=0),
     }
@@ -46,7 +47,7 @@ def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, t
     clean = {"noise on": attacks.accuracy(network, x, labels).mean}
     clean["noise off"] = attacks.accuracy(network.with_sigma(0), x, labels).mean
     found = curves(network, x, labels)
-    for (name, results), marker in zip(found.items(), "osv^", strict=True):
+    for (name, results), marker in zip(found.items(), "oDsv^", strict=True):
         accuracy = [clean[name.partition(";")[0]], *(r.accuracy.mean for r in results)]
         left.plot([0, *EPS], accuracy, marker=marker, label=name)
     left.set(xlabel="eps (Linf, pixels in [0, 1])", ylabel="accuracy", ylim=(0, 1), title=title)
