@@ -100,3 +100,23 @@ def test_large_products_in_halves_are_the_same_products() -> None:
     ]
     np.testing.assert_allclose(dx, np.concatenate([p[0] for p in parts], axis=-1), rtol=1e-11, atol=1e-11)
     np.testing.assert_allclose(dw, parts[0][1] + parts[1][1], rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"), [(3, 3, 1, 0), (1, 3, 1, 1), (3, 2, 2, 0), (2, 4, 3, 1)]
+)
+def test_one_output_pixel(size: int, kernel: int, stride: int, padding: int) -> None:
+    """Only the first of these kernels is a matrix; the others see padding, or leave rows over."""
+    pixels = Pixels(4, batch=2, channels=2, height=size, width=size)
+    case = Convolution(pixels, 3, (kernel, kernel), stride, padding)
+    x, w, rng = values(case)
+    want = plain.cross_correlation(batch_first(x), w, np.zeros(3), stride, padding)
+    assert want.shape[2:] == (1, 1)
+    np.testing.assert_allclose(forward(x, w, stride, padding), batch_last(want), rtol=1e-12, atol=1e-12)
+    dy = rng.normal(size=(1, 3, 1, 2))
+    dx, dw = backward(dy, x, w, stride, padding)
+
+    def f(a: Arrays) -> float:
+        return (forward(a["x"], a["w"], stride, padding) * dy).sum()
+
+    check_gradient(f, {"x": x, "w": w}, {"x": dx, "w": dw})
