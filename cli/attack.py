@@ -1,9 +1,10 @@
 """`npsnn attack`."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from npsnn.cli.common import (
     Epsilon,
     F,
     Table,
+    field_option,
     interval,
     load_run,
     load_test_images,
@@ -37,10 +39,7 @@ _HELP = {
     "adaptive-pgd": "PGD on the closed form.",
 }
 _DEFAULT = Plan()
-
-
-def _option(name: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
-    return click.option(f"--{name}", type=kind, default=getattr(_DEFAULT, name), show_default=True, help=text)
+_option = partial(field_option, _DEFAULT)
 
 
 def _attack_flags(f: F) -> F:
@@ -55,14 +54,14 @@ def _attack_flags(f: F) -> F:
 @click.option(
     "--eps", type=Epsilon(), multiple=True, help="Radius, as 0.1 or 8/255; repeatable.  [default: 0.1, 0.2, 0.3]"
 )
-@_option("norm", click.Choice(NORMS), "Norm of the ball.")
-@_option("steps", click.IntRange(1), "Steps of bim and pgd.")
-@_option("restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
-@_option("eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
-@_option("draws", click.IntRange(1), "Fresh draws on which success is judged.")
+@_option("--norm", NORMS, "Norm of the ball.")
+@_option("--steps", click.IntRange(1), "Steps of bim and pgd.")
+@_option("--restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
+@_option("--eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
+@_option("--draws", click.IntRange(1), "Fresh draws on which success is judged.")
 @options("inference-sigma")
-@_option("objective", click.Choice(list(OBJECTIVES)), "What the adaptive attacks ascend; see above.")
-@_option("propagation", click.Choice(list(RULES)), "How they carry the variance; laplace: noise paper Eq. 6.")
+@_option("--objective", OBJECTIVES, "What the adaptive attacks ascend; see above.")
+@_option("--propagation", RULES, "How they carry the variance; laplace: noise paper Eq. 6.")
 @options("limit")
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."

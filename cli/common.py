@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +85,16 @@ _OPTIONS = {
         "--limit", type=click.IntRange(1), help="Only the first N test images; the interval is then for them."
     ),
 }
+
+
+def field_option(
+    defaults: object, flag: str, kind: click.ParamType[Any] | Iterable[str], text: str
+) -> Callable[[F], F]:
+    """An option for a field of an options dataclass, with its default; of some words, a choice of them."""
+    name = flag.removeprefix("--").replace("-", "_")
+    if not isinstance(kind, click.ParamType):
+        kind = click.Choice(list(kind))
+    return click.option(flag, type=kind, default=getattr(defaults, name), show_default=True, help=text)
 
 
 def options(*names: str) -> Callable[[F], F]:

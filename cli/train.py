@@ -2,15 +2,15 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from npsnn.cli.common import F, Table, options, percent, print_json
+from npsnn.cli.common import Table, field_option, options, percent, print_json
 from npsnn.config import LOSSES, NORMS, Config
 from npsnn.models import MODELS
 from npsnn.ops.gaussian import RULES
@@ -19,43 +19,34 @@ from npsnn.optim import OPTIMIZERS, SCHEDULES
 _DEFAULT = Config()
 
 
-def _choice(flag: str, values: Iterable[str], text: str) -> Callable[[F], F]:
-    name = flag.removeprefix("--").replace("-", "_")
-    return click.option(
-        flag, type=click.Choice(list(values)), default=getattr(_DEFAULT, name), show_default=True, help=text
-    )
-
-
-def _number(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
-    name = flag.removeprefix("--").replace("-", "_")
-    return click.option(flag, type=kind, default=getattr(_DEFAULT, name), show_default=True, help=text)
+_option = partial(field_option, _DEFAULT)
 
 
 @click.command("train")
-@_choice("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
+@_option("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
 @click.option("--dataset", default=_DEFAULT.dataset, show_default=True, help="digits, mnist or fashion-mnist.")
-@_number("--sigma", click.FloatRange(0), "Standard deviation of the first layer's noise; pixels are in [0, 1].")
+@_option("--sigma", click.FloatRange(0), "Standard deviation of the first layer's noise; pixels are in [0, 1].")
 @click.option("--learn-sigma", is_flag=True, help="Train sigma as well, as exp(rho) (noise paper Eq. 8).")
-@_number(
+@_option(
     "--sigma-reward",
     click.FloatRange(0),
     "alpha of the reward -alpha sigma² (noise paper Sec. 7).",
 )
-@_number("--sigma-max", click.FloatRange(0, min_open=True), "Cap of a learned sigma.")
-@_choice(
+@_option("--sigma-max", click.FloatRange(0, min_open=True), "Cap of a learned sigma.")
+@_option(
     "--propagation",
     RULES,
     "How ReLU and pooling treat the variance: laplace is Eq. 6, exact the true moments.",
 )
-@_choice("--loss", LOSSES, "noise-aware: squared error minus the label's mean probability to win.")
-@_choice("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
-@_number("--epochs", click.IntRange(1), "Passes over the training images.")
-@_number("--batch-size", click.IntRange(1), "Images for one update.")
-@_choice("--optimizer", OPTIMIZERS, "Update rule.")
-@_number("--lr", click.FloatRange(0), "Learning rate.")
-@_choice("--schedule", SCHEDULES, "Of the learning rate; step: a tenth at 1/2 and again at 3/4.")
-@_number("--momentum", click.FloatRange(0, 1, max_open=True), "Of sgd.")
-@_number("--weight-decay", click.FloatRange(0), "Of weights alone; for adam decoupled from the gradient.")
+@_option("--loss", LOSSES, "noise-aware: squared error minus the label's mean probability to win.")
+@_option("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
+@_option("--epochs", click.IntRange(1), "Passes over the training images.")
+@_option("--batch-size", click.IntRange(1), "Images for one update.")
+@_option("--optimizer", OPTIMIZERS, "Update rule.")
+@_option("--lr", click.FloatRange(0), "Learning rate.")
+@_option("--schedule", SCHEDULES, "Of the learning rate; step: a tenth at 1/2 and again at 3/4.")
+@_option("--momentum", click.FloatRange(0, 1, max_open=True), "Of sgd.")
+@_option("--weight-decay", click.FloatRange(0), "Of weights alone; for adam decoupled from the gradient.")
 @click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
 @click.option("--name", help="Name of the run's folder; made from model and data set by default.")
 @click.option("--resume", metavar="RUN", help="Go on with a stopped run, by its own options.")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
+from npsnn.optim import Arrays
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
 from npsnn.validate import check_sigma
@@ -76,14 +78,8 @@ class Classifier:
         if "spec" not in config:
             raise ValueError(f"{folder / checkpoint.CONFIG} has no model specification")
         model = Model.from_spec(config["spec"])
-        path = folder / (checkpoint.LAST if which == "last" else checkpoint.BEST)
-        arrays, _ = checkpoint.load_arrays(path)
-        flat = checkpoint.without_prefix("params", arrays)
-        try:
-            model.check(flat)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        return Classifier(model, unflatten(flat))
+        params, _, _ = load_params(folder / (checkpoint.LAST if which == "last" else checkpoint.BEST), model)
+        return Classifier(model, unflatten(params))
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -98,16 +94,24 @@ class Classifier:
 
     @property
     def dtype(self) -> Any:
-        return next(iter(flatten(self.params).values())).dtype
+        return self._any_parameter.dtype
+
+    @property
+    def on_gpu(self) -> bool:
+        return namespace(self._any_parameter) is not np
+
+    @property
+    def _any_parameter(self) -> Array:
+        return next(iter(flatten(self.params).values()))
 
     @property
     def micro_batch(self) -> int:
         """The examples computed at a time: the model's on a CPU, all at once (to 4096) on a GPU."""
-        return self.model.micro_batch if namespace(*flatten(self.params).values()) is np else 4096
+        return 4096 if self.on_gpu else self.model.micro_batch
 
     def workers(self) -> Workers:
         """Threads for its micro-batches; on a GPU the calling thread alone, whose device is the right one."""
-        return Workers(self.threads if namespace(*flatten(self.params).values()) is np else 1)
+        return Workers(1 if self.on_gpu else self.threads)
 
     def with_sigma(self, sigma: float) -> "Classifier":
         """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
@@ -135,8 +139,7 @@ class Classifier:
         x = np.ascontiguousarray(x.transpose(2, 1, 3, 0), None if x.dtype == np.uint8 else self.dtype)
         if x.dtype == np.uint8:
             x = x.astype(self.dtype) / 255
-        xp = namespace(*flatten(self.params).values())
-        return x if xp is np else xp.asarray(x)
+        return namespace(self._any_parameter).asarray(x)
 
     def scores(self, x: Images, noise: Noise) -> Moments:
         """Moments of the logits of one micro-batch, (classes, N), on the calling thread."""
@@ -161,11 +164,22 @@ class Classifier:
         assert g is not None
         return to_host(value), to_host(g.mean * unit).transpose(3, 1, 0, 2)
 
-    def each_batch(self, f: Callable[[slice], Any], examples: int) -> list[Any]:
-        """f(slice) for each micro-batch, on all threads, in order."""
+    def each_batch(
+        self, f: Callable[[slice], Any], examples: int, progress: Callable[[int], None] | None = None
+    ) -> list[Any]:
+        """f(slice) for each micro-batch, on all threads, in order; progress is told how many examples were done."""
         batches = micro_batches(examples, self.micro_batch)
+        results: list[Any] = []
+
+        def collect(result: Any) -> None:
+            done = batches[len(results)]
+            results.append(result)
+            if progress:
+                progress(done.stop - done.start)
+
         with self.workers() as workers:
-            return workers.map(lambda i: f(batches[i]), len(batches))
+            workers.fold(lambda i: f(batches[i]), len(batches), collect)
+        return results
 
     def predict(self, x: Images) -> np.ndarray:
         """Logits of the expectation network (noise off): (N, C, H, W) -> (N, classes)."""
@@ -220,6 +234,20 @@ class Classifier:
             return np.zeros((0, self.model.classes), self.dtype), None
         var = None if parts[0][1] is None else np.concatenate([v for _, v in parts], axis=1).T
         return np.concatenate([m for m, _ in parts], axis=1).T, var
+
+
+def load_params(path: Path, model: Model) -> tuple[Arrays, Arrays, dict[str, Any]]:
+    """The model's parameters in a checkpoint, flat, then all its arrays and what is said about them.
+
+    Raises FileNotFoundError, or ValueError, naming the file, where it is damaged or another model's.
+    """
+    arrays, about = checkpoint.load_arrays(path)
+    params = checkpoint.without_prefix("params", arrays)
+    try:
+        model.check(params)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return params, arrays, about
 
 
 def as_stream(rng: np.random.Generator | Stream | int) -> Stream:

@@ -66,16 +66,12 @@ def rule_of(m: Moments, noise: Noise) -> Rule:
     return noise.rule if isinstance(noise, Propagated) and m.var is not None else DETERMINISTIC
 
 
-class Nonlinear:
-    """A layer without parameters that keeps the shape."""
+@dataclass(frozen=True)
+class ReLU:
+    """max(x, 0), whose moments the propagation rule gives (noise paper Eq. 6, audit N14; extension E1)."""
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {}, shape
-
-
-@dataclass(frozen=True)
-class ReLU(Nonlinear):
-    """max(x, 0), whose moments the propagation rule gives (noise paper Eq. 6, audit N14; extension E1)."""
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule = rule_of(m, noise)

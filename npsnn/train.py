@@ -14,6 +14,7 @@ import numpy as np
 
 from npsnn import checkpoint, models
 from npsnn.backend import to_device, to_host, use_device
+from npsnn.classifier import load_params
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
@@ -140,12 +141,8 @@ def save_state(folder: Path | None, state: State, records: list[dict[str, Any]],
 def load_state(folder: Path, model: Model, config: Config) -> State:
     """The state that `save_state` wrote; raises ValueError where it is damaged or another model's."""
     path = folder / checkpoint.LAST
-    arrays, about = checkpoint.load_arrays(path)
-    params, moments = (checkpoint.without_prefix(prefix, arrays) for prefix in ("params", "optimizer"))
-    try:
-        model.check(params)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    params, arrays, about = load_params(path, model)
+    moments = checkpoint.without_prefix("optimizer", arrays)
     expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
     odd = moments.keys() ^ expected.keys()
     both = moments.keys() & expected.keys()

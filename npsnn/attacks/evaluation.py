@@ -14,7 +14,7 @@ from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sample
 from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
-from npsnn.parallel import keep_freed_memory, micro_batches
+from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Stream
 from npsnn.validate import check_sigma, check_types
 
@@ -138,22 +138,14 @@ def run(
     or the box.
     """
     network, start = target.classifier, perf_counter()
-    parts, found = micro_batches(len(x), network.micro_batch), []
 
-    def one(i: int) -> tuple[np.ndarray, Watched]:
-        s = parts[i]
+    def one(s: slice) -> tuple[np.ndarray, Watched]:
         watched = Watched(target, np.zeros(len(x[s]), bool), np.zeros(len(x[s]), bool))
         x_adv = attack(watched, x[s], labels[s], stream.at("attack").from_sample(s.start))
         attack.ball.check(x_adv, x[s])
         return x_adv, watched
 
-    def collect(part: tuple[np.ndarray, Watched]) -> None:
-        found.append(part)
-        if progress:
-            progress(len(part[0]))
-
-    with network.workers() as workers:
-        workers.fold(one, len(parts), collect)
+    found = network.each_batch(one, len(x), progress)
     seconds = perf_counter() - start
     x_adv = np.concatenate([part for part, _ in found])
     return Result(

@@ -11,7 +11,7 @@ from npsnn.backend import to_host
 from npsnn.classifier import Classifier, as_stream, check_images, check_labels
 from npsnn.data import as_float
 from npsnn.moments import EXPECTATION, Sampled
-from npsnn.parallel import keep_freed_memory, micro_batches
+from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Stream
 
 Progress: TypeAlias = Callable[[int], None]
@@ -76,20 +76,12 @@ def accuracy(
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
     keep_freed_memory()
-    parts, stream, found = micro_batches(len(x), classifier.micro_batch), as_stream(rng), []
+    stream = as_stream(rng)
 
-    def one(i: int) -> np.ndarray:
-        s = parts[i]
+    def one(s: slice) -> np.ndarray:
         return judge(classifier, x[s], labels[s], draws, stream.from_sample(s.start))
 
-    def collect(part: np.ndarray) -> None:
-        found.append(part)
-        if progress:
-            progress(len(part))
-
-    with classifier.workers() as workers:
-        workers.fold(one, len(parts), collect)
-    return Accuracy(np.concatenate(found))
+    return Accuracy(np.concatenate(classifier.each_batch(one, len(x), progress)))
 
 
 def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ from npsnn.backend import Array, namespace
 from npsnn.ops.gaussian import Rule
 
 Channels = tuple[Array, Array | None]
-Steps = list[tuple[int, Any]]
 
 
 def max_pool(mean: Array, var: Array | None, k: int, rule: Rule) -> tuple[Array, Array | None, Any]:
