@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +200,9 @@ def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
 def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     where = ["--data-dir", str(data_dir), "--runs-dir", str(tmp_path)]
     program = [sys.executable, "-m", "npsnn.cli", "train", "--name", "cut", "--limit", "600", "--epochs", "1000"]
-    with subprocess.Popen([*program, *where], stderr=subprocess.PIPE, text=True) as process:
+    # The jobs that a shell runs in the background ignore interrupts, and so would theirs.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen([*program, *where], stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         metrics = tmp_path / "cut" / "metrics.jsonl"
         while process.poll() is None and not (metrics.exists() and metrics.read_text()):
             time.sleep(0.05)
