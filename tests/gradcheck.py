@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from npsnn.reference.differences import slope
+
 Arrays = dict[str, np.ndarray]
 Function = Callable[[Arrays], float]
 
@@ -81,11 +83,9 @@ def _rounding(f: Function, arrays: Arrays, step: float) -> float:
 
 
 def _derivative(f: Function, arrays: Arrays, direction: Arrays, step: float) -> float:
-    """Slope of f along `direction`: central differences over step and step / 2, extrapolated to step⁴."""
+    """Slope of f along `direction`."""
 
     def at(t: float) -> float:
         return float(f(arrays | {name: arrays[name] + t * d for name, d in direction.items()}))
 
-    coarse = (at(step) - at(-step)) / (2 * step)
-    fine = (at(step / 2) - at(-step / 2)) / step
-    return (4 * fine - coarse) / 3
+    return slope(at, step=step)
