@@ -88,9 +88,10 @@ class Classifier:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the noise on the first pre-activation."""
+        """Standard deviation of its noise; on features, the root mean square over them."""
+        name, layer = self.model.noise
         # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
-        return float(str(to_host(self.params[self.model.noise_layer]["sigma"])))
+        return float(str(to_host(layer.level(self.params[name]))))
 
     @property
     def dtype(self) -> Any:
@@ -116,9 +117,8 @@ class Classifier:
     def with_sigma(self, sigma: float) -> "Classifier":
         """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
         check_sigma(sigma)
-        name = self.model.noise_layer
-        old = self.params[name]["sigma"]
-        return replace(self, params=self.params | {name: {"sigma": namespace(old).asarray(sigma, old.dtype)}})
+        name, layer = self.model.noise
+        return replace(self, params=self.params | {name: layer.at_level(self.params[name], sigma)})
 
     def astype(self, dtype: Any) -> "Classifier":
         """The same network computing in `dtype`, float32 or float64; ValueError for another."""

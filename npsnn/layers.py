@@ -4,6 +4,11 @@ Each layer maps the moments of its input to those of its output, and cotangents 
 dataclass of hyper-parameters. Its parameters stand beside it in a dictionary, gradients come back in one of the same
 form, and what the backward pass needs lives in the closure that `forward` returns: threads share layers freely, and two
 forward passes may precede one backward pass.
+
+Two things break the pattern, both of them only in training and only BatchNorm. A layer whose output for an example
+depends on the others in the batch has `couples_batch = True`: its batch must not be cut into micro-batches. And its
+running averages are parameters without a gradient: the backward pass returns, in the place of their gradients, the
+batch's statistics, with which the trainer moves them (`npsnn.normalisation`).
 """
 
 from collections.abc import Callable
@@ -16,7 +21,7 @@ import numpy as np
 
 from npsnn.backend import Array
 from npsnn.moments import Moments, Noise, Propagated
-from npsnn.ops import pool
+from npsnn.ops import activation, pool
 from npsnn.ops.gaussian import DETERMINISTIC, Rule
 from npsnn.validate import check_types
 
@@ -37,13 +42,21 @@ Backward: TypeAlias = Callable[[Moments, Want], tuple[Moments | None, Params]]
 
 
 class Layer(Protocol):
-    """`shape` is one example's, channels first: (C, H, W) for an image, (features,) for a vector."""
+    """`shape` is one example's, channels first: (C, H, W) for an image, (features,) for a vector.
+
+    A layer may have `couples_batch`, a bool; where it has none, `couples_batch(layer)` says False.
+    """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         """Initial parameters in float32 and the output's shape; ValueError where `shape` does not fit the layer."""
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         """Moments of the output, and the backward pass."""
+
+
+def couples_batch(layer: Layer) -> bool:
+    """Whether, in training, the layer's output for an example depends on the other examples of its batch."""
+    return bool(getattr(layer, "couples_batch", False))
 
 
 def image_shape(layer: object, shape: Shape) -> Shape:
@@ -79,6 +92,31 @@ class ReLU:
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             return Moments(*rule.rectify_backward(g.mean, g.var, saved)), {}
+
+        return Moments(mean, var), backward
+
+
+@dataclass(frozen=True)
+class PReLU:
+    """x where x > 0 and slope x elsewhere, one learned slope a channel, from 0.25 on; moments by the rule, as ReLU's.
+
+    Source: He et al. 2015; the moments are those of `npsnn.ops.activation.prelu`.
+    """
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {"slope": np.full(shape[0], 0.25, np.float32)}, shape
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        rule, slope = rule_of(m, noise), params["slope"]
+        mean, var, saved = activation.prelu(m.mean, m.var, slope, rule)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads = {}
+            if Want.PARAMS in want:
+                grads["slope"] = activation.prelu_slope_backward(g.mean, g.var, slope, saved)
+            if Want.INPUT not in want:
+                return None, grads
+            return Moments(*activation.prelu_backward(g.mean, g.var, slope, saved, rule)), grads
 
         return Moments(mean, var), backward
 

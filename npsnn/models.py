@@ -1,19 +1,36 @@
 """Named networks, as values: `replace(lenet5(), ...)` makes another."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
-from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU, Shape
-from npsnn.network import Sequential, flatten
-from npsnn.noise import PreactivationNoise
+from npsnn.backbones import backbone
+from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU, Shape
+from npsnn.network import Residual, Sequential, flatten, leaves
+from npsnn.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
+from npsnn.normalisation import BatchNorm
 from npsnn.validate import check_sigma
 
 LAYERS: dict[str, type[Any]] = {
-    cls.__name__: cls for cls in (Conv2d, Flatten, Linear, MaxPool, MeanPool, Normalise, PreactivationNoise, ReLU)
+    cls.__name__: cls
+    for cls in (
+        BatchNorm,
+        Conv2d,
+        FeatureNoise,
+        Flatten,
+        Linear,
+        MaxPool,
+        MeanPool,
+        Normalise,
+        PReLU,
+        PreactivationNoise,
+        ReLU,
+        Residual,
+    )
 }
 
 LARGEST_IMAGE = 4096
@@ -40,10 +57,17 @@ class Model:
         if max(self.shape) > LARGEST_IMAGE:
             raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
         layers = [layer for _, layer in self.network.layers]
-        if sum(isinstance(layer, PreactivationNoise) for layer in layers) > 1:
+        if sum(isinstance(layer, NOISE_LAYERS) for layer in layers) > 1:
             raise ValueError(f"{self.name}: there must be at most one noise layer")
+        following = [*layers[1:], None]
+        noisy = [after for layer, after in zip(layers, following, strict=True) if isinstance(layer, FeatureNoise)]
+        if any(not isinstance(after, Linear) or not after.joint for after in noisy):
+            raise ValueError(f"{self.name}: after feature noise comes the last layer, Linear(classes, joint=True)")
         if any(isinstance(layer, Linear) and layer.joint for layer in layers[:-1]):
             raise ValueError(f"{self.name}: only the last layer may be joint, nothing takes a covariance matrix")
+        inside = [part for layer in layers if isinstance(layer, Residual) for _, part in leaves(layer)]
+        if any(isinstance(part, NOISE_LAYERS) or (isinstance(part, Linear) and part.joint) for part in inside):
+            raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
 
     def init(self, rng: np.random.Generator) -> Params:
         """Initial parameters, He-normal in float32; raises ValueError where a layer does not fit the images."""
@@ -53,12 +77,17 @@ class Model:
         return params
 
     @property
+    def noise(self) -> tuple[str, NoiseLayer]:
+        """Its noise layer with its name; raises ValueError where there is none."""
+        for name, layer in self.network.layers:
+            if isinstance(layer, NOISE_LAYERS):
+                return name, layer
+        raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
+
+    @property
     def noise_layer(self) -> str:
         """The name of its noise layer; raises ValueError where there is none."""
-        for name, layer in self.network.layers:
-            if isinstance(layer, PreactivationNoise):
-                return name
-        raise ValueError(f"{self.name} has no noise layer")
+        return self.noise[0]
 
     @property
     def noisy_weights(self) -> str:
@@ -76,25 +105,21 @@ class Model:
 
     def spec(self) -> dict[str, Any]:
         """The model as JSON; `from_spec` reads it."""
-        layers = [
-            {"name": name, "type": type(layer).__name__} | {f.name: getattr(layer, f.name) for f in fields(layer)}  # type: ignore[arg-type]
-            for name, layer in self.network.layers
-        ]
         return {
             "name": self.name,
             "shape": list(self.shape),
             "classes": self.classes,
             "micro_batch": self.micro_batch,
-            "layers": layers,
+            "layers": _entries(self.network),
         }
 
     @staticmethod
     def from_spec(spec: dict[str, Any]) -> "Model":
         """The model that `spec` describes; raises ValueError naming what is wrong with it."""
         try:
-            layers = tuple((entry["name"], _layer(entry)) for entry in spec["layers"])
-            return Model(spec["name"], Sequential(layers), tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
-        except (KeyError, TypeError, AttributeError) as error:
+            network = _sequential(spec["layers"])
+            return Model(spec["name"], network, tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a model specification: {error!r}") from error
 
     def check(self, flat: dict[str, np.ndarray]) -> None:
@@ -111,6 +136,23 @@ class Model:
                 raise ValueError(f"{self.name}: {name} holds a NaN or an infinity")
             if name.endswith(".sigma"):
                 check_sigma(float(value))
+            if name.endswith(".running_var") and value.min(initial=0) < 0:
+                raise ValueError(f"{self.name}: {name} holds a negative variance")
+
+
+def _entries(network: Sequential) -> list[dict[str, Any]]:
+    """The layers as JSON; those that hold others hold lists of the same form."""
+    return [
+        {"name": name, "type": type(layer).__name__}
+        | {f.name: _entries(v) if isinstance(v := getattr(layer, f.name), Sequential) else v for f in fields(layer)}  # type: ignore[arg-type]
+        for name, layer in network.layers
+    ]
+
+
+def _sequential(entries: Any) -> Sequential:
+    if not isinstance(entries, list):
+        raise TypeError(f"layers must be a list, got {entries!r}")
+    return Sequential(tuple((entry["name"], _layer(entry)) for entry in entries))
 
 
 def _layer(entry: dict[str, Any]) -> Layer:
@@ -118,7 +160,8 @@ def _layer(entry: dict[str, Any]) -> Layer:
     if kind is None:
         raise ValueError(f"unknown layer {entry['type']!r}, expected one of {', '.join(sorted(LAYERS))}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k not in ("name", "type")}
-    layer: Layer = kind(**values)
+    nested = {f.name: _sequential(entry[f.name]) for f in fields(kind) if f.type is Sequential}
+    layer: Layer = kind(**values | nested)
     return layer
 
 
@@ -173,11 +216,76 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
     return Model("cnn5", Sequential(tuple(layers)), shape, classes, micro_batch=32)
 
 
-MODELS: dict[str, Callable[..., Model]] = {"lenet5": lenet5, "cnn5": cnn5}
+def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
+    """LeNet++ with a linear classifier on its 32 features, as published or, "authors", as A2SNN's authors have it.
+
+    There is no noise in it, whatever sigma: `with_feature_noise` adds some. Source: `npsnn.backbones`.
+    """
+    names = {"original": "lenetpp", "authors": "lenetpp-authors"}
+    if variant not in names:
+        raise ValueError(f"variant must be one of {', '.join(names)}, got {variant!r}")
+    return _classifier(names[variant], shape, classes)
 
 
-def build(name: str, shape: Shape, classes: int, sigma: float) -> Model:
-    """The named model for images of `shape`; raises ValueError for an unknown name, naming the choices."""
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}, expected one of {', '.join(MODELS)}")
-    return MODELS[name](shape, classes, sigma)
+def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
+    """ResNet-18 with a linear classifier on its 32 features.
+
+    There is no noise in it, whatever sigma: `with_feature_noise` adds some. Source: `npsnn.backbones`.
+    """
+    return _classifier("resnet18", shape, classes)
+
+
+def _classifier(name: str, shape: Shape, classes: int) -> Model:
+    layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
+    return Model(name, Sequential(layers), shape, classes, micro_batch=16)
+
+
+MODELS: dict[str, Callable[..., Model]] = {
+    "lenet5": lenet5,
+    "cnn5": cnn5,
+    "lenetpp": lenetpp,
+    "lenetpp-authors": partial(lenetpp, variant="authors"),
+    "resnet18": resnet18,
+}
+
+
+NOISES = ("preactivation", "features")
+
+
+def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bottleneck: int = 32) -> Model:
+    """The model as A2SNN has it: no noise but on `bottleneck` features, right before its last layer.
+
+    A layer that makes the features is put in unless the model ends in one of that name. Raises ValueError where the
+    last layer is not linear. Source: A2SNN Sec. 3 and 4.1; an activation after the bottleneck is not mentioned there.
+    """
+    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NOISE_LAYERS)]
+    if not kept or not isinstance(kept[-1][1], Linear):
+        raise ValueError(f"{model.name} must end in a linear layer to take noise on its features")
+    *features, (last, _) = kept
+    if not features or features[-1][0] != "bottleneck":
+        features.append(("bottleneck", Linear(bottleneck)))
+    else:
+        features[-1] = ("bottleneck", Linear(bottleneck))
+    head: list[tuple[str, Layer]] = [("noise", FeatureNoise(sigma, covariance))]
+    head.append((last, Linear(model.classes, joint=True)))
+    return replace(model, network=Sequential((*features, *head)))
+
+
+def build(
+    name: str,
+    shape: Shape,
+    classes: int,
+    sigma: float,
+    noise: str = "preactivation",
+    covariance: str = "full",
+    bottleneck: int = 32,
+) -> Model:
+    """The named model for images of `shape`, with its own noise or, for "features", with that of A2SNN.
+
+    Raises ValueError for an unknown name, naming the choices.
+    """
+    for what, value, known in (("model", name, MODELS), ("noise", noise, NOISES)):
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}, expected one of {', '.join(known)}")
+    model = MODELS[name](shape, classes, sigma)
+    return model if noise == "preactivation" else with_feature_noise(model, sigma, covariance, bottleneck)

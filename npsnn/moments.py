@@ -23,7 +23,12 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The noise is off: the network that the noise paper calls the expectation model (audit N41)."""
+    """The noise is off: the network that the noise paper calls the expectation model (audit N41).
+
+    training: whether the network is being trained, here and below: BatchNorm then takes the batch's own statistics.
+    """
+
+    training: bool = False
 
     def at(self, name: str) -> "Expectation":
         return self
@@ -34,9 +39,10 @@ class Sampled:
     """One draw of the noise is added to the mean; `stream` is keyed by sample."""
 
     stream: Stream
+    training: bool = False
 
     def at(self, name: str) -> "Sampled":
-        return Sampled(self.stream.at(name))
+        return Sampled(self.stream.at(name), self.training)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Propagated:
     """The variance of the noise is carried through the network in closed form by `rule`."""
 
     rule: Rule = EXACT
+    training: bool = False
 
     def at(self, name: str) -> "Propagated":
         return self

@@ -1,13 +1,14 @@
-"""Layers in sequence, and parameters as a flat dictionary."""
+"""Layers in sequence and in parallel, and parameters as a flat dictionary."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.layers import Backward, Layer, Params, Shape, Want
+from npsnn.layers import Backward, Layer, Params, Shape, Want, couples_batch
 from npsnn.moments import Moments, Noise
+from npsnn.validate import check_types
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Sequential:
         names = [name for name, _ in self.layers]
         if len(set(names)) < len(names) or any(not name or "." in name for name in names):
             raise ValueError(f"layers must have different names, without a dot, got {', '.join(names)}")
+
+    @property
+    def couples_batch(self) -> bool:
+        """Whether any layer inside does, at whatever depth."""
+        return any(couples_batch(layer) for _, layer in self.layers)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         params: Params = {}
@@ -46,6 +52,76 @@ class Sequential:
             return cotangent if Want.INPUT in want else None, grads
 
         return m, backward
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The sum of two branches of one input, body(x) + shortcut(x); a shortcut without layers is the identity.
+
+    Means add, and variances add as if the branches were independent. Both carry the noise of the same x, so they are
+    not: the covariance between them is dropped, like the one between units (audit N15). Under a draw of the noise the
+    sum is exact. The parameters are {"body": {...}, "shortcut": {...}}.
+    """
+
+    body: Sequential
+    shortcut: Sequential
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    @property
+    def couples_batch(self) -> bool:
+        """Whether a layer of either branch does."""
+        return self.body.couples_batch or self.shortcut.couples_batch
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        body, out = self.body.init(rng, shape)
+        shortcut, other = self.shortcut.init(rng, shape)
+        if out != other:
+            raise ValueError(f"both branches of a Residual must have one output shape, got {out} and {other}")
+        return {name: p for name, p in (("body", body), ("shortcut", shortcut)) if p}, out
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        y, body = self.body.forward(params.get("body", {}), m, noise.at("body"))
+        z, shortcut = self.shortcut.forward(params.get("shortcut", {}), m, noise.at("shortcut"))
+        branches = [("body", body, y.var is not None), ("shortcut", shortcut, z.var is not None)]
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads: Params = {}
+            cotangents = []
+            for name, back, has_var in branches:
+                dx, found = back(Moments(g.mean, g.var if has_var else None), want)
+                cotangents.append(dx)
+                if found:
+                    grads[name] = found
+            if Want.INPUT not in want:
+                return None, grads
+            a, b = map(_known, cotangents)
+            return Moments(a.mean + b.mean, _added(a.var, b.var)), grads
+
+        return Moments(y.mean + z.mean, _added(y.var, z.var)), backward
+
+
+def _added(a: Array | None, b: Array | None) -> Array | None:
+    """a + b, where None is zero."""
+    if a is None or b is None:
+        return b if a is None else a
+    if a.shape != b.shape:  # of a variance that is one number, one branch may give that number's cotangent alone
+        a, b = a.sum(keepdims=True), b.sum(keepdims=True)
+    return a + b
+
+
+def leaves(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
+    """The layers inside `layer` that hold no others, each with its name in the flat parameters: "block1.body.conv1"."""
+    if isinstance(layer, Sequential):
+        parts = layer.layers
+    elif isinstance(layer, Residual):
+        parts = (("body", layer.body), ("shortcut", layer.shortcut))
+    else:
+        yield name, layer
+        return
+    for inner, part in parts:
+        yield from leaves(part, f"{name}.{inner}" if name else inner)
 
 
 def _known(g: Moments | None) -> Moments:

@@ -20,15 +20,16 @@ def available_cores() -> int:
 
 
 class Workers:
-    """Threads that work through a list of jobs, with BLAS held to one thread meanwhile; the caller is one of them.
+    """Threads that work through a list of jobs, with BLAS held to `blas` threads meanwhile; the caller is one of them.
 
     Results are combined in the order of the jobs, whichever thread made them and when: sums of floating-point
     numbers come out bit-identical for any number of threads. At most about one finished result a thread is kept
     waiting, so memory does not grow with the number of jobs.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        """threads: None for all cores. Raises ValueError for less than one."""
+    def __init__(self, threads: int | None = None, blas: int = 1) -> None:
+        """threads: None for all cores; blas: those of each BLAS call. Raises ValueError for less than one."""
+        self.blas = blas
         self.threads = available_cores() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"threads must be >= 1, got {threads}")
@@ -37,7 +38,7 @@ class Workers:
 
     def __enter__(self) -> "Workers":
         # One call for all the work: setting the limits costs more than a step of a small network.
-        self._limits = threadpool_limits(1, "blas")
+        self._limits = threadpool_limits(self.blas, "blas")
         for queue in self._queues:
             threading.Thread(target=_serve, args=(queue,), daemon=True).start()
         return self

@@ -14,12 +14,13 @@ class Stream:
 
     Nothing is consumed: two calls with one key give the same numbers, so results do not depend on the number of
     threads, on the batch size or on what was drawn before. `first` is the index of the sample in column 0. On a GPU a
-    whole batch is keyed by its first sample, and the numbers are others.
+    whole batch is keyed by its first sample, and the numbers are others. `shared`: every sample has the same numbers.
     """
 
     seed: int
     path: tuple[str | int, ...] = ()
     first: int = 0
+    shared: bool = False
 
     def at(self, *path: str | int) -> "Stream":
         """The stream for a narrower purpose."""
@@ -28,6 +29,13 @@ class Stream:
     def from_sample(self, first: int) -> "Stream":
         """The same stream for a batch whose first sample has the index `first`."""
         return replace(self, first=first)
+
+    def one_draw(self) -> "Stream":
+        """The stream whose samples all have the same numbers, others for another `first`: one draw for a whole batch.
+
+        The parts of the batch get them as well, whatever samples they begin with.
+        """
+        return replace(self.at("one draw", self.first), shared=True)
 
     def _key(self) -> list[int]:
         # NumPy's integers are the integers they equal.
@@ -50,6 +58,9 @@ class Stream:
 
     def _draw(self, like: Array, kind: str) -> Array:
         xp = namespace(like)
+        if self.shared:
+            one = replace(self, first=0, shared=False)._draw(like[..., :1], kind)
+            return xp.broadcast_to(one, like.shape)
         if xp is np:
             return self._samples(like.shape, kind, like.dtype)
         # A GPU draws the block at once: one generator a sample would cost more than the network.

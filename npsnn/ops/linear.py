@@ -34,3 +34,25 @@ def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Arr
     dpairs = (flat @ v.T).reshape(o, o, i)
     dw = ((dpairs + dpairs.transpose(1, 0, 2)) * w).sum(axis=1)
     return (w[:, None] * w).reshape(o * o, i).T @ flat, dw
+
+
+def full_covariance(cov: Array, w: Array) -> Array:
+    """Covariance W cov Wᵀ of the outputs of correlated inputs: (I, I, N), (O, I) -> (O, O, N).
+
+    Source: A2SNN Sec. 3 (audit A3).
+    """
+    return w @ _from_left(w, cov)
+
+
+def full_covariance_backward(ds: Array, cov: Array, w: Array) -> tuple[Array, Array]:
+    """Cotangents of the inputs' covariance and of the weights: (O, O, N), (I, I, N), (O, I) -> (I, I, N), (O, I)."""
+    o, i = w.shape
+    both = (ds + ds.transpose(1, 0, 2)).reshape(o, -1)
+    dw = both @ _from_left(w, cov).transpose(0, 2, 1).reshape(-1, i)
+    return w.T @ _from_left(w.T, ds), dw
+
+
+def _from_left(w: Array, cov: Array) -> Array:
+    """w cov, example by example: (O, I), (I, J, N) -> (O, J, N)."""
+    i, j, n = cov.shape
+    return (w @ cov.reshape(i, j * n)).reshape(-1, j, n)

@@ -49,6 +49,22 @@ def test_joint_covariance_gradients_for_a_cotangent_that_is_not_symmetric(seed: 
 
 
 @given(SEEDS, SIZES)
+def test_full_covariance(seed: int, sizes: tuple[int, ...]) -> None:
+    _, w, rng = values(seed, sizes)
+    inputs, outputs, batch = sizes
+    a = rng.normal(size=(inputs, inputs, batch))
+    cov = np.einsum("ijn,kjn->ikn", a, a)
+    s = linear.full_covariance(frozen(cov), frozen(w))
+    for n in range(batch):
+        np.testing.assert_allclose(s[..., n], w @ cov[..., n] @ w.T, rtol=1e-11, atol=1e-12)
+    ds = rng.normal(size=(outputs, outputs, batch))
+    dcov, dw = linear.full_covariance_backward(ds, cov, w)
+    # the gradient by the weights is for symmetric covariances, which moved weights leave symmetric
+    check_gradient(lambda x: (linear.full_covariance(cov, x["w"]) * ds).sum(), {"w": w}, {"w": dw})
+    check_gradient(lambda x: (linear.full_covariance(x["cov"], w) * ds).sum(), {"cov": cov}, {"cov": dcov})
+
+
+@given(SEEDS, SIZES)
 def test_single_precision_stays_and_no_argument_is_written(seed: int, sizes: tuple[int, ...]) -> None:
     x, w, rng = values(seed, sizes)
     x, w, v = (frozen(a.astype(np.float32)) for a in (x, w, variances(rng, x.shape)))

@@ -1,0 +1,74 @@
+"""PReLU, x where x > 0 and a x elsewhere with a slope a for each channel, and what it does to Gaussians.
+
+Everything follows from the rectifier of a `Rule`: PReLU(X) = a X + (1 - a) max(X, 0). Arrays are (H, C, W, N) or
+(C, N), slopes (C,). A cotangent of a variance that is None is zero.
+"""
+
+from typing import Any
+
+from npsnn.backend import Array
+from npsnn.ops.channels import channel_dots, per_channel
+from npsnn.ops.gaussian import Rule
+
+
+def prelu(mean: Array, var: Array | None, slope: Array, rule: Rule) -> tuple[Array, Array | None, Any]:
+    """Moments of PReLU(X) from those of max(X, 0), m and v, and what the backward pass needs.
+
+    mean' = a mean + (1 - a) m, var' = a² var + (1 - a)² v + 2a (1 - a) c var with c var = Cov(X, max(X, 0)).
+    Under the exact rule c = P(X > 0) = Phi(mean/√var) (Stein's lemma), and both are exact; nothing cancels for a in
+    [0, 1]. Under the rules that keep a unit's variance or drop it (`rectified_laplace`, `rectified_linear`) c is 1
+    where it is kept and 0 where it is dropped: the slope is 1 there and a here, so var' is var or a² var.
+    var may be None, and is then None in the result.
+    Source: extension E1 for m, v and c; not in the papers.
+    """
+    m, v, saved = rule.rectify(mean, var)
+    a = per_channel(slope, mean)
+    below = mean - m  # -E[max(-X, 0)], exactly min(x, 0) without variance
+    y = a * below
+    y += m
+    if var is None:
+        return y, None, (below, saved, None)
+    kept = _kept(saved, rule) * var
+    out = (a * a) * var + (1 - a) ** 2 * v + 2 * a * (1 - a) * kept
+    return y, out, (below, saved, (mean, var, v, kept))
+
+
+def _kept(saved: Any, rule: Rule) -> Array:
+    """c of `prelu`: Phi(t), the exact rule's dm/dmean, or the mask of the variances that are kept."""
+    return saved[0] if rule.mean_uses_var else saved[1]
+
+
+def prelu_backward(
+    dmean: Array, dvar: Array | None, slope: Array, saved: Any, rule: Rule
+) -> tuple[Array, Array | None]:
+    """Cotangents of mean and var.
+
+    Those of the rectifier, for (1 - a) dmean and (1 - a)² dvar, plus a dmean, (a² + 2a (1 - a) c) dvar and, under the
+    exact rule, 2a (1 - a) dvar times var dc/dmean = 2 var p and var dc/dvar = -mean p with p = phi(t)/(2 √var).
+    Without variance the slope at mean = 0 is a.
+    """
+    _, rectified, moments = saved
+    a = per_channel(slope, dmean)
+    b = 1 - a
+    dm, dv = rule.rectify_backward(b * dmean, None if dvar is None else b * b * dvar, rectified)
+    dm += a * dmean
+    if dvar is None:
+        return dm, dv
+    mean, var, _, _ = moments
+    dv += a * (a + 2 * b * _kept(rectified, rule)) * dvar
+    if rule.mean_uses_var:
+        moved = 2 * a * b * rectified[1] * dvar
+        dm += 2 * var * moved
+        dv -= mean * moved
+    return dm, dv
+
+
+def prelu_slope_backward(dmean: Array, dvar: Array | None, slope: Array, saved: Any) -> Array:
+    """Cotangent of the slopes, (C,): Σ dmean (mean - m) + 2 dvar (a var - (1 - a) v + (1 - 2a) var c)."""
+    below, _, moments = saved
+    da = channel_dots(dmean, below)
+    if dvar is not None:
+        _, var, v, kept = moments
+        a = per_channel(slope, dmean)
+        da += 2 * channel_dots(dvar, a * var - (1 - a) * v + (1 - 2 * a) * kept)
+    return da

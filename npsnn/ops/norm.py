@@ -1,0 +1,73 @@
+"""Normalisation of each channel, by the batch's own statistics or by fixed ones, batch last: (H, C, W, N) or (C, N)."""
+
+from typing import Any
+
+from npsnn.backend import Array, namespace
+from npsnn.ops.channels import channel_dots, channel_sums, per_channel
+
+
+def batch_norm(x: Array, w: Array, b: Array, epsilon: float) -> tuple[Array, Array, Array, Any]:
+    """y = w (x - m)/√(v + epsilon) + b with the mean m and the biased variance v of each channel, over all else.
+
+    x: (H, C, W, N) or (C, N) with n > 1 numbers a channel; w, b: (C,). Returns y, m, the unbiased variance
+    n v/(n - 1), which is what running averages keep, and what the backward pass needs.
+    Source: Ioffe and Szegedy 2015.
+    """
+    count = x.size // len(w)
+    mean = channel_sums(x) / count
+    centred = x - per_channel(mean, x)
+    squares = channel_dots(centred, centred)
+    scale = 1 / namespace(x).sqrt(squares / count + epsilon)
+    y = centred * per_channel(w * scale, x)
+    y += per_channel(b, x)
+    return y, mean, squares / (count - 1), (centred, scale)
+
+
+def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
+    """Cotangents of w and b, (C,) each."""
+    centred, scale = saved
+    return channel_dots(dy, centred) * scale, channel_sums(dy)
+
+
+def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -> Array:
+    """Cotangent of x, which moves the statistics too: w s (dy - db/n - s (x - m) dw/n), s = 1/√(v + epsilon).
+
+    dw, db: what `batch_norm_weight_backward` gave for the same dy; n: the numbers of a channel.
+    """
+    centred, scale = saved
+    share = w * scale * (len(w) / dy.size)
+    dx = dy * per_channel(w * scale, dy)
+    dx -= centred * per_channel(share * scale * dw, dy)
+    dx -= per_channel(share * db, dy)
+    return dx
+
+
+def fixed_norm(
+    mean: Array, var: Array | None, params: tuple[Array, Array], statistics: tuple[Array, Array], epsilon: float
+) -> tuple[Array, Array | None, Any]:
+    """The affine map y = a (x - m) + b with constants, a = w/√(v + epsilon): mean' = a (mean - m) + b, var' = a² var.
+
+    mean, var: (H, C, W, N) or (C, N); params w, b and statistics m, v: (C,) each. Exact for a Gaussian x.
+    """
+    (w, b), (m, v) = params, statistics
+    scale = 1 / namespace(mean).sqrt(v + epsilon)
+    a = w * scale
+    centred = mean - per_channel(m, mean)
+    y = centred * per_channel(a, mean)
+    y += per_channel(b, mean)
+    return y, None if var is None else var * per_channel(a * a, var), (a, scale, centred, var)
+
+
+def fixed_norm_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array | None]:
+    """Cotangents of the input's moments: a dmean and a² dvar; None stays None."""
+    a = saved[0]
+    return dmean * per_channel(a, dmean), None if dvar is None else dvar * per_channel(a * a, dvar)
+
+
+def fixed_norm_weight_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array]:
+    """Cotangents of w and b, (C,) each: dw = Σ (dmean (mean - m) + 2 a dvar var)/√(v + epsilon), db = Σ dmean."""
+    a, scale, centred, var = saved
+    da = channel_dots(dmean, centred)
+    if dvar is not None:
+        da += 2 * a * channel_dots(dvar, var)
+    return da * scale, channel_sums(dmean)
