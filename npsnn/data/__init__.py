@@ -1,18 +1,24 @@
-"""The data sets by name: `digits` is drawn here, `mnist` and `fashion-mnist` are read from files a user fetches."""
+"""The data sets by name: `digits` is drawn here, the others are read from files that a user fetches."""
 
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from npsnn.data import digits, idx
+from npsnn.data import cifar, digits, idx, svhn
+from npsnn.data.augment import AUGMENTATIONS, augment
 from npsnn.data.dataset import Dataset, Split, as_float
 from npsnn.data.download import Progress
 from npsnn.data.files import data_folder
 
 __all__ = [
+    "AUGMENTATIONS",
     "NAMES",
     "Dataset",
     "Progress",
     "Split",
     "as_float",
+    "augment",
+    "caveat",
     "data_folder",
     "describe",
     "fetch",
@@ -21,12 +27,20 @@ __all__ = [
     "verify",
 ]
 
-NAMES = ("digits", "mnist", "fashion-mnist")
+NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar10-unverified", "svhn")
 
 DESCRIPTIONS = {
     "digits": "28x28 grey digits drawn by npsnn itself, 12000 train and 2000 test, 10 classes",
     "mnist": "28x28 grey handwritten digits, 60000 train and 10000 test, 10 classes",
     "fashion-mnist": "28x28 grey pictures of clothing, 60000 train and 10000 test, 10 classes",
+    "cifar10": "32x32 colour photographs, 50000 train and 10000 test, 10 classes",
+    "cifar10-unverified": "other files in the form of cifar10, such as a copy from JPEG; their content is not checked",
+    "svhn": "32x32 colour house numbers, 73257 train and 26032 test, 10 classes of very different size",
+}
+
+CAVEATS = {
+    "cifar10-unverified": "only the sizes, the labels and the number of images of each class were checked: nothing "
+    "says whether these are the official files of CIFAR-10",
 }
 
 
@@ -36,20 +50,31 @@ def _known(name: str) -> str:
     return name
 
 
+def _reader(name: str) -> tuple[ModuleType, Any]:
+    """The module that reads a set from files, and what it is to know of the set."""
+    return next((module, module.SETS[name]) for module in (idx, cifar, svhn) if name in module.SETS)
+
+
 def load(name: str, data_dir: Path | str | None = None) -> Dataset:
     """The data set, every file verified; nothing is ever downloaded. `data_dir` as in `data_folder`.
 
+    Of cifar10-unverified the form of the files is checked, and not whether they are the official ones.
     Raises ValueError for an unknown name or a wrong file, FileNotFoundError, saying what to do, for a missing one.
     """
     folder = data_folder(data_dir)
-    return digits.load(folder) if _known(name) == "digits" else idx.load(idx.SETS[name], folder)
+    if _known(name) == "digits":
+        return digits.load(folder)
+    module, spec = _reader(name)
+    dataset: Dataset = module.load(spec, folder)
+    return dataset
 
 
 def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | None = None) -> Path:
     """Download what is missing or wrong (or draw the digits) and give the folder the set's files are in.
 
     progress: called for each file with the bytes so far and the bytes in all, or None where that is unknown.
-    Raises OSError where the network or the disk fails, ValueError for an unknown name or a wrong content.
+    Raises OSError where the network or the disk fails, ValueError for an unknown name, a wrong content or a set that
+    has no official files.
     """
     folder = data_folder(data_dir)
     if _known(name) == "digits":
@@ -57,21 +82,31 @@ def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | No
         if not (folder / "digits").is_dir():
             raise OSError(f"digits were drawn, but could not be stored in {folder}: they are drawn anew when needed")
         return folder / "digits"
-    return idx.fetch(idx.SETS[name], folder, progress)
+    module, spec = _reader(name)
+    fetched: Path = module.fetch(spec, folder, progress)
+    return fetched
 
 
 def verify(name: str, data_dir: Path | str | None = None) -> dict[str, str]:
-    """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected; raises as `load`."""
+    """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected; raises as `load`.
+
+    Both versions of CIFAR-10 have the digests of the binary one. What `verify` cannot know is in `caveat`.
+    """
     return load(name, data_dir).digests
+
+
+def caveat(name: str) -> str | None:
+    """One line on what `load` and `verify` leave unchecked of the set, or None; ValueError for an unknown name."""
+    return CAVEATS.get(_known(name))
 
 
 def status(name: str, data_dir: Path | str | None = None) -> str:
     """One of "built in", "present", "incomplete" and "missing"; looks at file names only. ValueError as `load`."""
     if _known(name) == "digits":
         return "built in"
-    spec = idx.SETS[name]
-    found = len(idx.find(spec, data_folder(data_dir)))
-    return {0: "missing", len(spec.digests): "present"}.get(found, "incomplete")
+    module, spec = _reader(name)
+    found: str = module.status(spec, data_folder(data_dir))
+    return found
 
 
 def describe(name: str) -> str:

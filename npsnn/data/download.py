@@ -41,10 +41,10 @@ def _blocks(url: str, folder: Path) -> Iterator[tuple[bytes, int | None]]:
         raise OSError(f"cannot download {url} ({reason}): try again, or put the files into {folder}") from error
 
 
-def download(url: str, target: Path, sha256: str, progress: Progress | None = None) -> None:
+def download(url: str, target: Path, sha256: str, progress: Progress | None = None, as_is: bool = False) -> None:
     """Download to `target`, which appears only once it is whole and verified, and replaces an older file.
 
-    sha256: of the content, after unpacking where the target's name ends in .gz.
+    sha256: of the content, after unpacking where the target's name ends in .gz, unless it is to be taken `as_is`.
     Raises OSError where the network or the disk fails, ValueError where the content is damaged or another one.
     """
     with replacing(target) as file:
@@ -56,5 +56,7 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
                 progress(received, total)
         file.flush()
         # Messages name the address, since the temporary file is gone when they are read.
-        content = unpack(Path(file.name).read_bytes(), target.suffix == ".gz", url)
-        check_digest(content, sha256, url, f"try again later, or put the files into {target.parent}")
+        remedy = f"try again later, or put the files into {target.parent}"
+        with Path(file.name).open("rb") as written:
+            packed = target.suffix == ".gz" and not as_is
+            check_digest(unpack(written.read(), True, url) if packed else written, sha256, url, remedy)

@@ -2,13 +2,14 @@
 
 import contextlib
 import gzip
+import hashlib
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
-from hashlib import sha256
+from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 
 def data_folder(data_dir: Path | str | None = None) -> Path:
@@ -46,14 +47,44 @@ def read_content(path: Path) -> bytes:
     return unpack(path.read_bytes(), path.suffix == ".gz", str(path))
 
 
-def check_digest(content: bytes, expected: str, name: str, remedy: str) -> str:
-    """The SHA-256 (hex) of the content; ValueError with both digests, shortened, and the remedy if not as expected."""
-    digest = sha256(content).hexdigest()
+def check_digest(
+    content: bytes | BufferedReader,
+    expected: str,
+    name: str,
+    remedy: str,
+    algorithm: Literal["sha256", "md5"] = "sha256",
+) -> str:
+    """The digest (hex) of the content, or of the rest of an open file.
+
+    Raises ValueError with both digests, shortened, and the remedy if it is not as expected.
+    """
+    if isinstance(content, bytes):
+        digest = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+    else:
+        digest = hashlib.file_digest(content, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if digest != expected:
+        kind = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
         raise ValueError(
-            f"{name} has the wrong content: expected SHA-256 {expected[:12]}..., got {digest[:12]}...: {remedy}"
+            f"{name} has the wrong content: expected {kind} {expected[:12]}..., got {digest[:12]}...: {remedy}"
         )
     return digest
+
+
+def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds: str) -> FileNotFoundError:
+    """The error for a set of which `missing` files are not in the folder, or, unless `some` are, none; says what to do.
+
+    holds: what a folder that has them holds.
+    """
+    what = f"is incomplete in {folder} (no {', '.join(missing)})" if some else f"is not in {folder}"
+    return FileNotFoundError(
+        f"{name} {what}: run 'npsnn data fetch {name}', or pass --data-dir or set NPSNN_DATA to a folder that "
+        f"holds {holds}"
+    )
+
+
+def state(found: int, all_of_them: int) -> str:
+    """ "missing", "incomplete" or "present", by how many of a set's files are there."""
+    return {0: "missing", all_of_them: "present"}.get(found, "incomplete")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress, download
-from npsnn.data.files import check_digest, read_content
+from npsnn.data.files import check_digest, not_there, read_content, state
 
 UINT8 = 0x08  # the type code in an IDX file's third byte
 SIDE = 28
@@ -95,15 +95,16 @@ def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
     }
 
 
+def status(spec: IdxSet, folder: Path) -> str:
+    """ "present", "incomplete" or "missing", by the files' names."""
+    return state(len(find(spec, folder)), len(spec.digests))
+
+
 def require(spec: IdxSet, folder: Path) -> dict[str, Path]:
     """All files of the set, by plain name; FileNotFoundError, saying how to get them, where one is missing."""
     paths = find(spec, folder)
     if missing := [name for name in spec.digests if name not in paths]:
-        what = f"is not in {folder}" if not paths else f"is incomplete in {folder} (no {', '.join(missing)})"
-        raise FileNotFoundError(
-            f"{spec.name} {what}: run 'npsnn data fetch {spec.name}', "
-            f"or pass --data-dir or set NPSNN_DATA to a folder that holds {spec.subfolder}/"
-        )
+        raise not_there(spec.name, folder, missing, bool(paths), f"{spec.subfolder}/")
     return paths
 
 

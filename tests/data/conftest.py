@@ -1,4 +1,4 @@
-"""Small IDX sets in the place of MNIST, so that every path through the reader runs in milliseconds."""
+"""Small sets in the place of MNIST and CIFAR-10, so that every path through the reader runs in milliseconds."""
 
 import gzip
 import hashlib
@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cifar_files import ARCHIVES, COUNT, FOLDERS, NAMES, archive, binary, python2, small_records
 
-from npsnn.data import idx
+from npsnn import data
+from npsnn.data import cifar, idx
 
 
 def idx_bytes(array):
@@ -60,6 +62,52 @@ def write(small):
 @pytest.fixture
 def encode():
     return idx_bytes
+
+
+@pytest.fixture
+def cifar_small(monkeypatch, tmp_path):
+    """cifar10, replaced by 6 files of 20 images; put(kind, packed) writes them, `source` has the archives to fetch."""
+    records, folder, source = small_records(), tmp_path / "data", tmp_path / "source"
+    contents = {
+        "py": {name: python2(*records[name]) for name in NAMES},
+        "bin": {f"{name}.bin": binary(*records[name]) for name in NAMES},
+    }
+    archives = {kind: archive(FOLDERS[kind], files) for kind, files in contents.items()}
+    source.mkdir()
+    for kind, packed in archives.items():
+        (source / ARCHIVES[kind]).write_bytes(packed)
+    versions = []
+    for kind, version in zip(("py", "bin"), cifar.SETS["cifar10"].versions, strict=True):
+        digests = {n.removesuffix(".bin"): hashlib.new(version.algorithm, c) for n, c in contents[kind].items()}
+        digests = {name: digest.hexdigest() for name, digest in digests.items()}
+        sha256 = hashlib.sha256(archives[kind]).hexdigest()
+        versions.append(replace(version, digests=digests, sha256=sha256))
+    for name, spec in cifar.SETS.items():
+        spec = replace(spec, url=f"{source.as_uri()}/", count=COUNT, versions=tuple(versions))
+        monkeypatch.setitem(cifar.SETS, name, spec)
+
+    def put(kind, packed=False, **others):
+        target = folder / (ARCHIVES[kind] if packed else FOLDERS[kind])
+        (folder if packed else target).mkdir(parents=True, exist_ok=True)
+        files = contents[kind] | {name.replace("_bin", ".bin"): content for name, content in others.items()}
+        if packed:
+            target.write_bytes(archive(FOLDERS[kind], files) if others else archives[kind])
+        else:
+            for name, content in files.items():
+                (target / name).write_bytes(content)
+        return target
+
+    def refused(*said, name="cifar10", error=ValueError):
+        """Loading ends with one line of error in which all of this is said."""
+        with pytest.raises(error) as caught:
+            data.load(name, folder)
+        text = str(caught.value)
+        assert "\n" not in text and all(str(s) in text for s in said), text
+
+    digests = {name: hashlib.sha256(contents["bin"][f"{name}.bin"]).hexdigest() for name in NAMES}
+    return SimpleNamespace(
+        folder=folder, source=source, records=records, contents=contents, put=put, digests=digests, refused=refused
+    )
 
 
 @pytest.fixture

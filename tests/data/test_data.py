@@ -3,15 +3,16 @@ import pytest
 from npsnn import data
 
 
-@pytest.mark.parametrize("call", [data.load, data.fetch, data.verify, data.status, data.describe])
+@pytest.mark.parametrize("call", [data.load, data.fetch, data.verify, data.status, data.describe, data.caveat])
 def test_unknown_name_lists_the_choices(call):
     with pytest.raises(ValueError) as caught:
         call("cifar")
-    assert str(caught.value) == "data set must be one of digits, mnist, fashion-mnist, got 'cifar'"
+    names = "digits, mnist, fashion-mnist, cifar10, cifar10-unverified, svhn"
+    assert str(caught.value) == f"data set must be one of {names}, got 'cifar'"
 
 
 def test_public_names_exist():
-    assert data.NAMES == ("digits", "mnist", "fashion-mnist")
+    assert data.NAMES == ("digits", "mnist", "fashion-mnist", "cifar10", "cifar10-unverified", "svhn")
     assert all(hasattr(data, name) for name in data.__all__)
 
 
@@ -20,10 +21,16 @@ def test_description_is_one_line(name):
     assert data.describe(name) and "\n" not in data.describe(name)
 
 
+def test_only_files_of_unknown_content_have_a_caveat():
+    assert [name for name in data.NAMES if data.caveat(name)] == ["cifar10-unverified"]
+    assert "nothing says whether these are the official files" in str(data.caveat("cifar10-unverified"))
+
+
 def test_status(small):
     assert data.status("digits", small.folder) == "built in"
     assert data.status("mnist", small.folder) == "present"
-    assert data.status("fashion-mnist", small.folder) == "missing"
+    for name in data.NAMES[2:]:
+        assert data.status(name, small.folder) == "missing"
     next(small.raw.iterdir()).unlink()
     assert data.status("mnist", small.folder) == "incomplete"
 

@@ -71,6 +71,17 @@ def test_digest_is_of_the_unpacked_content(tmp_path, target):
     assert target.with_name("file.gz").read_bytes() == packed.read_bytes()
 
 
+def test_digest_is_of_the_file_itself_where_it_is_taken_as_it_is(tmp_path, target):
+    packed = tmp_path / "packed.gz"
+    packed.write_bytes(gzip.compress(CONTENT, 1))
+    target = target.with_name("file.tar.gz")
+    with pytest.raises(ValueError, match="has the wrong content"):
+        download(packed.as_uri(), target, DIGEST, as_is=True)
+    assert left(target) == []
+    download(packed.as_uri(), target, sha256(packed.read_bytes()).hexdigest(), as_is=True)
+    assert target.read_bytes() == packed.read_bytes()
+
+
 @pytest.mark.parametrize("before", [None, b"older"])
 def test_wrong_content_leaves_what_was_there(source, target, before):
     if before is not None:

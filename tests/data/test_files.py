@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import os
 import stat
 from hashlib import sha256
@@ -68,6 +69,19 @@ def test_digest_returned_or_both_named():
     text = str(caught.value)
     assert text.startswith("the/file has the wrong content") and text.endswith(": fetch again") and "\n" not in text
     assert digest[:12] in text and sha256(b"bad").hexdigest()[:12] in text and digest not in text
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "md5"])
+def test_digest_of_an_open_file_is_that_of_its_rest(tmp_path, algorithm):
+    (tmp_path / "f").write_bytes(b"skip" + b"good")
+    digest = hashlib.new(algorithm, b"good").hexdigest()
+    with (tmp_path / "f").open("rb") as file:
+        file.seek(4)
+        assert check_digest(file, digest, "f", "r", algorithm) == digest
+    assert check_digest(b"good", digest, "f", "r", algorithm) == digest
+    kind = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]
+    with pytest.raises(ValueError, match=f"^f has the wrong content: expected {kind} {digest[:12]}"):
+        check_digest(b"bad", digest, "f", "r", algorithm)
 
 
 def test_replacing_makes_the_folder_and_replaces_the_file_at_the_end(tmp_path):

@@ -1,0 +1,181 @@
+"""Pickles of CIFAR-10's Python version are read as data: what a hostile one asks for is named and never done."""
+
+import collections
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from cifar_files import binary, python2, small_records
+from hypothesis import given
+from hypothesis import strategies as st
+
+from npsnn.data.cifar import parse_pickle
+from npsnn.data.unpickle import loads
+
+COUNT = 3
+PIXELS = np.random.default_rng(1).integers(0, 256, (COUNT, 3072), np.uint8)
+LABELS = [3, 0, 9]
+BATCH = {b"data": PIXELS, b"labels": LABELS}
+SOUND = python2(LABELS, PIXELS)
+
+
+class Hostile:
+    """Pickled as a call of `function`."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def refused(content, *said):
+    """The one line of error of a file named the/file."""
+    with pytest.raises(ValueError) as caught:
+        parse_pickle(content, "the/file", COUNT)
+    text = str(caught.value)
+    assert text.startswith("the/file ") and "\n" not in text and all(s in text for s in said), text
+
+
+def test_the_bytes_written_here_are_what_pickle_reads():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's module has another name by now
+        batch = pickle.loads(SOUND, encoding="bytes")
+    np.testing.assert_array_equal(batch[b"data"], PIXELS)
+    assert batch[b"labels"] == LABELS and batch[b"filenames"][2] == b"a_2.png"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [SOUND, pickle.dumps(BATCH, 3), pickle.dumps(BATCH, 4), pickle.dumps({"data": PIXELS, "labels": LABELS}, 4)],
+    ids=["python 2", "protocol 3", "protocol 4", "text keys"],
+)
+def test_sound_batches(content):
+    assert parse_pickle(content, "f", COUNT).tobytes() == binary(LABELS, PIXELS)
+
+
+def test_the_many_references_of_a_real_batch():
+    labels, pixels = small_records()["data_batch_2"]
+    assert parse_pickle(python2(labels, pixels), "f", len(labels)).tobytes() == binary(labels, pixels)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("place", ["top", "value", "nested", "after the batch"])
+def test_a_call_is_named_and_not_made(tmp_path, protocol, place):
+    call = Hostile(os.system, f"touch {tmp_path / 'done'}")
+    content = {"top": call, "value": {"data": call}, "nested": {"x": [[call]]}, "after the batch": [[1], call]}[place]
+    packed = pickle.dumps(content, protocol)
+    if protocol == 0 and place != "top":
+        refused(packed, "opcode")  # it begins with what Python 2 wrote otherwise
+    else:
+        refused(packed, f"'{os.system.__module__}.system'")
+    assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (Hostile(eval, "1"), "builtins.eval"),
+        (Hostile(getattr, "x", "upper"), "builtins.getattr"),
+        (Hostile(np.fromfile, "/etc/hostname"), "fromfile"),
+        (collections.OrderedDict(a=1), "collections.OrderedDict"),
+        ({1, 2}, "opcode"),
+        (2.5, "opcode"),
+        (bytearray(b"x"), "bytearray"),
+    ],
+)
+def test_other_types_and_functions(value, name):
+    refused(pickle.dumps({"data": value}, 4), name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x80\x02(S'a'\ni" + b"os\nsystem\n.", "opcode STRING"),
+        (b"\x80\x02(ios\nsystem\n.", "'os.system'"),
+        (b"\x80\x02cnumpy\nload\n.", "'numpy.load'"),
+        (b"\x80\x02cnumpy.core.multiarray\nfrombuffer\n.", "'numpy.core.multiarray.frombuffer'"),
+        (b"\x80\x04\x8c\x05numpyK\x01\x93.", "names a global by what is no string"),
+        (b"\x80\x02Pabc\n.", "opcode PERSID"),
+        (b"\x80\x02\x82\x01.", "opcode EXT1"),
+        (b"\x80\x02cnumpy\nndarray\n)\x81.", "opcode NEWOBJ"),
+        (b"\x80\x05\x97.", "opcode NEXT_BUFFER"),
+        (b"\x80\x02K\x01)R.", "calls what is no function"),
+        (b"\x80\x02cnumpy\ndtype\n)R)R.", "calls what is no function"),
+        (b"\x80\x02cnumpy\ndtype\nK\x01R.", "calls what is no function"),
+        (b"\x80\x02cnumpy\ndtype\n}b.", "gives a state to what is no object"),
+        (b"\x80\x02}}b.", "gives a state to what is no object"),
+        (b"\x80\x02K\x01(K\x02e.", "appends to what is no list"),
+        (b"\x80\x02](K\x01K\x02u.", "sets an item of what is no dictionary"),
+        (b"\x80\x02}K\x01K\x02s.", "strings for keys"),
+        (b"\x80\x02}(X\x01\x00\x00\x00au.", "no whole and sound pickle"),
+        (b"\x80\x02e.", "no whole and sound pickle"),
+        (b"\x80\x02(]K\x01\x86.", "dictionary, got tuple"),
+        (b"\x80\x02]((K\x01\x86.", "stack runs empty"),
+        (b"\x80\x02h\x05.", "no whole and sound pickle"),
+        (b"\x80\x02K\x01K\x02.", "no whole and sound pickle"),
+        (b"\x80\x02T\xff\xff\xff\x7fabc.", "no whole and sound pickle"),
+        (b"\xff", "no whole and sound pickle"),
+        (b"", "no whole and sound pickle"),
+        (b"<html>not found</html>", "no whole and sound pickle"),
+        (b"\x80\x02N.", "must hold a dictionary, got NoneType"),
+    ],
+)
+def test_programs_that_no_batch_holds(content, said):
+    refused(content, said)
+
+
+def test_little_files_cannot_take_much(monkeypatch):
+    # A memo of two thousand million entries, and a tuple nested too deep to be hashed by recursion.
+    assert loads(b"\x80\x02]r\xff\xff\xff\x7f.", "f") == []
+    refused(b"\x80\x02})" + b"\x85" * 200_000 + b"K\x01s.", "strings for keys")
+
+
+def changed(old, new):
+    assert old in SOUND
+    return SOUND.replace(old, new)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (changed(b"U\x02u1", b"U\x02i1"), r"uint8 array of shape (3, 3072)"),
+        (changed(b"U\x02u1", b"U\x02O8"), "uint8 array"),
+        (changed(b"K\x01M\x03\x00M\x00\x0c", b"K\x01M\x00\x0cM\x03\x00"), "uint8 array"),
+        (changed(b"K\x01M\x03\x00M\x00\x0c", b"K\x01M\x04\x00M\x00\x0c"), "uint8 array"),
+        (changed(b"tb\x89T", b"tb\x88T"), "row-major"),
+        (changed(b"U\x04data", b"U\x04dat_"), "must hold data"),
+        (changed(b"U\x06labels", b"U\x06label_"), "must hold labels, a list of 3 numbers, got NoneType"),
+        (changed(b"K\x03K\x00K\x09e", b"K\x03K\x00K\x0ae"), "must hold labels 0 to 9, got 10"),
+        (changed(b"K\x03K\x00K\x09e", b"K\x03K\x00J\xff\xff\xff\xffe"), "must hold labels 0 to 9, got -1"),
+        (changed(b"K\x03K\x00K\x09e", b"K\x03K\x00K\x09K\x09e"), "a list of 3 numbers, got 4 of them"),
+        (changed(b"K\x03K\x00K\x09e", b"K\x03K\x00\x88e"), "must hold labels 0 to 9, got bool"),
+        (changed(b"K\x03K\x00K\x09e", b"K\x03K\x00U\x019e"), "must hold labels 0 to 9, got bytes"),
+        (pickle.dumps({"data": PIXELS.tolist(), "labels": LABELS}, 4), "must hold data"),
+        (pickle.dumps({"data": PIXELS.astype(np.int16), "labels": LABELS}, 4), "must hold data"),
+    ],
+)
+def test_batches_of_another_content(content, said):
+    refused(content, said)
+
+
+@given(end=st.integers(0, len(SOUND) - 1))
+def test_truncated_anywhere(end):
+    refused(SOUND[:end])
+
+
+@given(where=st.integers(0, 250) | st.integers(1, 80).map(lambda i: len(SOUND) - i), byte=st.integers(0, 255))
+def test_a_changed_byte_is_an_array_or_one_line(where, byte):
+    content = bytearray(SOUND)
+    content[where] = byte
+    try:
+        assert parse_pickle(bytes(content), "the/file", COUNT).shape == (COUNT, 3073)
+    except ValueError as error:
+        assert str(error).startswith("the/file ") and "\n" not in str(error)
+
+
+@given(content=st.binary(max_size=40) | st.binary(max_size=40).map(lambda tail: b"\x80\x02}]()" + tail))
+def test_any_bytes_are_one_line(content):
+    refused(content)
