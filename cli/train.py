@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from npsnn.cli.common import Table, field_option, options, percent, print_json
-from npsnn.config import LOSSES, NORMS, Config
-from npsnn.models import MODELS
-from npsnn.ops.gaussian import RULES
+from npsnn import recipes
+from npsnn.cli.common import Epsilon, Table, field_option, load_run, options, percent, print_json
+from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
+from npsnn.data.augment import AUGMENTATIONS
+from npsnn.models import MODELS, NOISES
+from npsnn.noise import COVARIANCES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
+from npsnn.recipes import RECIPES
 
 _DEFAULT = Config()
 
@@ -24,22 +27,36 @@ _option = partial(field_option, _DEFAULT)
 
 @click.command("train")
 @_option("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
-@click.option("--dataset", default=_DEFAULT.dataset, show_default=True, help="digits, mnist or fashion-mnist.")
-@_option("--sigma", click.FloatRange(0), "Standard deviation of the first layer's noise; pixels are in [0, 1].")
-@click.option("--learn-sigma", is_flag=True, help="Train sigma as well, as exp(rho) (noise paper Eq. 8).")
+@click.option("--dataset", default=_DEFAULT.dataset, show_default=True, help="A name that npsnn data list shows.")
+@_option("--noise", NOISES, "On the first pre-activation (noise paper), or on the last features (A2SNN).")
+@_option("--covariance", COVARIANCES, "Of the noise on features; A2SNN calls diagonal isotropic.")
+@_option("--bottleneck", click.IntRange(1), "How many features the noise is on.")
+@_option("--sigma", click.FloatRange(0), "Standard deviation of the noise; pixels are in [0, 1].")
+@click.option("--learn-sigma", is_flag=True, help="Train the noise as well (noise paper Eq. 8; A2SNN's covariance).")
 @_option(
     "--sigma-reward",
     click.FloatRange(0),
     "alpha of the reward -alpha sigma² (noise paper Sec. 7).",
 )
 @_option("--sigma-max", click.FloatRange(0, min_open=True), "Cap of a learned sigma.")
+@_option("--max-entropy", click.FloatRange(0), "lambda1 of A2SNN Eq. 1: the reward for the entropy of the noise.")
+@_option("--alignment", click.FloatRange(0), "lambda2 of A2SNN Eq. 1: the reward for noise along the class vectors.")
+@click.option("--pairwise", is_flag=True, help="Align with the differences of class vectors instead (audit A17).")
+@click.option("--unit-classes", is_flag=True, help="Hold class vectors at norm 1 (A2SNN Sec. 3.2).")
+@click.option("--authors-code", is_flag=True, help="A2SNN as its authors' code has it, not its paper (audit B1).")
 @_option(
     "--propagation",
-    RULES,
-    "How ReLU and pooling treat the variance: laplace is Eq. 6, exact the true moments.",
+    TREATMENTS,
+    "How training carries the noise: laplace is the noise paper's Eq. 6, exact the true moments, sampled draws it.",
 )
-@_option("--loss", LOSSES, "noise-aware: squared error minus the label's mean probability to win.")
+@_option(
+    "--loss",
+    LOSSES,
+    "noise-aware: squared error minus the label's mean probability to win; expected-cross-entropy: over the noisy "
+    "logits, without draws.",
+)
 @_option("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
+@_option("--augmentation", AUGMENTATIONS, "crop-flip: shifted by up to 4 pixels and mirrored at random.")
 @_option("--epochs", click.IntRange(1), "Passes over the training images.")
 @_option("--batch-size", click.IntRange(1), "Images for one update.")
 @_option("--optimizer", OPTIMIZERS, "Update rule.")
@@ -47,7 +64,15 @@ _option = partial(field_option, _DEFAULT)
 @_option("--schedule", SCHEDULES, "Of the learning rate; step: a tenth at 1/2 and again at 3/4.")
 @_option("--momentum", click.FloatRange(0, 1, max_open=True), "Of sgd.")
 @_option("--weight-decay", click.FloatRange(0), "Of weights alone; for adam decoupled from the gradient.")
+@_option("--adversarial", ADVERSARIES, "Train on images attacked in this way.")
+@_option("--adversarial-eps", Epsilon(), "Radius of that attack, Linf.")
+@_option("--adversarial-mix", click.FloatRange(0, 1), "The part of the images that is attacked.")
 @click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
+@click.option(
+    "--recipe", type=click.Choice(RECIPES), help="The options of a model of A2SNN's Table 5; others given go before."
+)
+@click.option("--train-noise-only", metavar="RUN", help="Start from this run's network and train nothing but noise.")
+@click.option("--show", is_flag=True, help="Print the options as JSON and train nothing.")
 @click.option("--name", help="Name of the run's folder; made from model and data set by default.")
 @click.option("--resume", metavar="RUN", help="Go on with a stopped run, by its own options.")
 @options("seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
@@ -56,6 +81,9 @@ def command(
     ctx: click.Context,
     /,
     name: str | None,
+    recipe: str | None,
+    train_noise_only: str | None,
+    show: bool,
     resume: str | None,
     threads: int | None,
     device: str,
@@ -64,15 +92,18 @@ def command(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Train a network that carries Gaussian noise, by the noise paper's closed form.
+    """Train a network that carries Gaussian noise, by the noise paper's closed form or as A2SNN does.
 
     The noise N(0, sigma²) is added to the first layer's pre-activation. Its variance is carried to the logits in
-    closed form, and the loss rewards the probability that the label's logit wins. The run folder that comes out
+    closed form, and the loss rewards the probability that the label's logit wins. With --noise features it is added
+    to the last features instead, with a covariance that is learned with --learn-sigma. The run folder that comes out
     holds config.json, metrics.jsonl, last.npz and best.npz.
 
     \b
-    Example: the network of the noise paper, on MNIST
+    Examples: the network of the noise paper, on MNIST; A2SNN on a small network, and all its options
       npsnn train --model lenet5 --sigma 0.6 --dataset mnist --epochs 5
+      npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
+      npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """
     from npsnn import checkpoint, data, train
 
@@ -83,10 +114,14 @@ def command(
         dataset = data.load(config.dataset, data_dir)
         records = train.resume(folder, dataset, threads, device)
     else:
-        config = Config(**chosen)
+        start, of_start = _start(train_noise_only, runs_dir)
+        config = _config(ctx, recipe, of_start, chosen)
+        if show:
+            print_json(asdict(config))
+            return
         dataset = data.load(config.dataset, data_dir)
         folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
-        records = train.fit(config, dataset, folder, threads, device)
+        records = train.fit(config, dataset, folder, threads, device, start)
     quoted = shlex.quote(str(folder))
     _say_start(config, folder)
     try:
@@ -98,9 +133,30 @@ def command(
     _report(folder, config, dataset, threads, device, done, as_json)
 
 
+def _start(run: str | None, runs_dir: Path) -> tuple[Any, dict[str, Any]]:
+    """The network whose noise alone is to be trained, and the options that follow from it; (None, {}) without RUN."""
+    if run is None:
+        return None, {}
+    _, classifier, config = load_run(run, runs_dir, "last", None, "cpu")
+    kept = {k: config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}
+    return classifier, kept | {"noise_only": True, "learn_sigma": True}
+
+
+def _config(ctx: click.Context, recipe: str | None, of_start: dict[str, Any], chosen: dict[str, Any]) -> Config:
+    """The options chosen; of a recipe, or for a given network, only those that were given go before."""
+    given = {k: v for k, v in chosen.items() if ctx.get_parameter_source(k) != ParameterSource.DEFAULT}
+    if odd := [k for k, v in of_start.items() if given.get(k, v) != v]:
+        raise click.UsageError(
+            f"--train-noise-only goes on with that network: --{odd[0].replace('_', '-')} is given by it"
+        )
+    if recipe is not None:
+        return recipes.config(recipe, **{"dataset": chosen["dataset"]} | given | of_start)
+    return Config(**chosen | of_start)
+
+
 def _refuse_options(ctx: click.Context) -> None:
     """--resume goes on with the run's own options: to accept others in silence would be a lie."""
-    for field in [f.name for f in fields(Config)] + ["name"]:
+    for field in [f.name for f in fields(Config)] + ["name", "recipe", "train_noise_only", "show"]:
         if ctx.get_parameter_source(field) == ParameterSource.COMMANDLINE:
             flag = "--" + field.replace("_", "-")
             raise click.UsageError(f"--resume goes on with the run's own options: {flag} cannot be set with it")
@@ -109,8 +165,9 @@ def _refuse_options(ctx: click.Context) -> None:
 def _say_start(config: Config, folder: Path) -> None:
     from npsnn.objectives import largest_stationary_sigma
 
-    noise = "learned from " if config.learn_sigma else ""
-    click.echo(f"{config.model} on {config.dataset}, sigma {noise}{config.sigma:g}, into {folder}", err=True)
+    sigma = f"{'learned from ' if config.learn_sigma else ''}{config.sigma:g}"
+    sigma = "learned from the authors' start" if config.authors_code else sigma
+    click.echo(f"{config.model} on {config.dataset}, sigma {sigma}, into {folder}", err=True)
     if config.sigma > 0 and not config.noise_enters:
         click.echo(f"note: --loss {config.loss} under {config.propagation} does not depend on the noise", err=True)
     if config.sigma_reward:
@@ -163,7 +220,6 @@ def _report(
     folder: Path, config: Config, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
 ) -> None:
     from npsnn.attacks import accuracy
-    from npsnn.cli.common import load_run
 
     _, classifier, _ = load_run(str(folder), folder.parent, "last", threads, device)
     clean = accuracy(classifier.with_sigma(0), dataset.test.images, dataset.test.labels).mean

@@ -4,17 +4,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from npsnn.models import MODELS
+from npsnn.data.augment import AUGMENTATIONS
+from npsnn.models import MODELS, NOISES
+from npsnn.noise import COVARIANCES
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
 from npsnn.validate import check_sigma, check_types
 
-LOSSES = ("noise-aware", "mse", "cross-entropy")
+LOSSES = ("noise-aware", "mse", "cross-entropy", "expected-cross-entropy")
+ADVERSARIES = ("none", "fgsm", "pgd")
+SAMPLED = "sampled"
+TREATMENTS = (*RULES, SAMPLED)
 NORMS = ("none", "l1", "l2")
 
 CHOICES: dict[str, Iterable[str]] = {
     "model": MODELS,
-    "propagation": RULES,
+    "noise": NOISES,
+    "covariance": COVARIANCES,
+    "augmentation": AUGMENTATIONS,
+    "adversarial": ADVERSARIES,
+    "propagation": TREATMENTS,
     "loss": LOSSES,
     "first_layer_norm": NORMS,
     "optimizer": OPTIMIZERS,
@@ -26,20 +35,41 @@ CHOICES: dict[str, Iterable[str]] = {
 class Config:
     """Every option that shapes the result. Two runs of one config on one data set are bit-identical on one machine.
 
-    sigma is the noise's standard deviation on the first pre-activation, sigma_reward the Bimodel's alpha (noise paper
-    Sec. 7), sigma_max the cap of a learned sigma, limit the number of training images used (None: all).
+    noise: where it is, on the first pre-activation (noise paper) or on `bottleneck` features (A2SNN, with a full,
+    diagonal or scalar covariance). sigma: its standard deviation, where a learned one starts; sigma_max: the cap of
+    that. sigma_reward: the Bimodel's alpha (noise paper Sec. 7). max_entropy, alignment: lambda1 and lambda2 of A2SNN's
+    Eq. 1; pairwise: the form of the alignment that predictions depend on (audit A17); unit_classes: class vectors of
+    norm 1 (A19). authors_code: what A2SNN's authors' code does where the paper says something else (audit B1, B2, B5,
+    B6, B7); sigma is not what the noise starts with then. propagation: how training carries the noise, by a rule or
+    "sampled", a draw for each example.
+    noise_only: the rest of a given network stays as it is. adversarial: the attack that makes the part
+    `adversarial_mix` of each micro-batch adversarial, on draws of the noise, in Linf of adversarial_eps.
+    limit: the number of training images used (None: all).
     Raises ValueError naming the field, what was expected and what came.
     """
 
     model: str = "lenet5"
     dataset: str = "digits"
+    noise: str = "preactivation"
+    covariance: str = "full"
+    bottleneck: int = 32
     sigma: float = 0.6
     learn_sigma: bool = False
     sigma_reward: float = 0.0
     sigma_max: float = 4.0
     propagation: str = "laplace"
     loss: str = "noise-aware"
+    max_entropy: float = 0.0
+    alignment: float = 0.0
+    pairwise: bool = False
+    unit_classes: bool = False
+    authors_code: bool = False
     first_layer_norm: str = "none"
+    augmentation: str = "none"
+    noise_only: bool = False
+    adversarial: str = "none"
+    adversarial_eps: float = 8 / 255
+    adversarial_mix: float = 0.5
     epochs: int = 5
     batch_size: int = 128
     optimizer: str = "adam"
@@ -55,18 +85,22 @@ class Config:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name, low in {"epochs": 1, "batch_size": 1, "limit": 2}.items():
+        for name, low in {"epochs": 1, "batch_size": 1, "limit": 2, "bottleneck": 1}.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise ValueError(f"{name} must be >= {low}, got {value}")
         check_sigma(self.sigma)
-        for name in ("sigma_reward", "sigma_max", "lr", "momentum", "weight_decay"):
+        for name in ("sigma_reward", "sigma_max", "max_entropy", "alignment", "lr", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise ValueError(f"{name} must be >= 0 and finite, got {value}")
+        for name in ("adversarial_eps", "adversarial_mix"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.momentum >= 1:
             raise ValueError(f"momentum must be < 1, got {self.momentum}")
         self._check_learned_sigma()
+        self._check_authors_code()
 
     def _check_learned_sigma(self) -> None:
         if self.learn_sigma and not 0 < self.sigma <= self.sigma_max:
@@ -74,22 +108,41 @@ class Config:
         if self.learn_sigma and not self.noise_enters:
             raise ValueError(
                 f"learn_sigma needs a loss that depends on sigma: {self.loss} under {self.propagation} sees the mean "
-                "alone, which is the network's without noise; take loss noise-aware or propagation exact"
+                "alone, which is the network's without noise; take loss noise-aware or propagation sampled"
             )
-        if self.sigma_reward and not self.learn_sigma:
-            raise ValueError("sigma_reward acts on a learned sigma: set learn_sigma as well")
+        for name, where in {
+            "sigma_reward": "preactivation",
+            "max_entropy": "features",
+            "alignment": "features",
+        }.items():
+            if getattr(self, name) and self.noise != where:
+                raise ValueError(f"{name} is for noise {where}, got noise {self.noise}")
+        for name in ("sigma_reward", "max_entropy", "noise_only"):
+            if getattr(self, name) and not self.learn_sigma:
+                raise ValueError(f"{name} acts on a learned sigma: set learn_sigma as well")
+        if self.first_layer_norm != "none" and self.noise != "preactivation":
+            raise ValueError(f"first_layer_norm is for noise preactivation, got noise {self.noise}")
+
+    def _check_authors_code(self) -> None:
+        needed = {"noise": "features", "covariance": "full", "learn_sigma": True, "propagation": SAMPLED}
+        for name, value in (needed | {"unit_classes": False, "pairwise": False}).items():
+            if self.authors_code and getattr(self, name) != value:
+                raise ValueError(f"authors_code needs {name} {value}, got {getattr(self, name)}")
 
     @property
     def noise_enters(self) -> bool:
-        """Whether the loss depends on the noise: by itself, or by a mean that the propagation rule moves."""
-        return self.sigma > 0 and (self.loss == "noise-aware" or RULES[self.propagation].mean_uses_var)
+        """Whether the loss depends on the noise: by itself, by draws, or by a mean that the propagation rule moves."""
+        if self.sigma == 0:
+            return False
+        if self.propagation == SAMPLED or self.loss in ("noise-aware", "expected-cross-entropy"):
+            return True
+        return self.noise == "preactivation" and RULES[self.propagation].mean_uses_var
 
     @staticmethod
     def from_json(values: Any) -> "Config":
-        """The config saved in a run; raises ValueError unless it has just the fields there are."""
+        """The config saved in a run: an option that it lacks has its default. Raises ValueError for an unknown one."""
         if not isinstance(values, dict):
             raise ValueError(f"training options must be a JSON object, got {values!r}")
-        odd = values.keys() ^ {f.name for f in fields(Config)}
-        if odd:
-            raise ValueError(f"training options that are missing or unknown: {', '.join(sorted(odd))}")
+        if odd := values.keys() - {f.name for f in fields(Config)}:
+            raise ValueError(f"unknown training options: {', '.join(sorted(odd))}")
         return Config(**values)

@@ -14,13 +14,15 @@ import numpy as np
 
 from npsnn import checkpoint, models
 from npsnn.backend import to_device, to_host, use_device
-from npsnn.classifier import load_params
+from npsnn.classifier import Classifier, load_params
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
 from npsnn.models import Model
-from npsnn.optim import optimizer
-from npsnn.parallel import Workers, keep_freed_memory
+from npsnn.network import flatten
+from npsnn.noise import NOISE_LAYERS
+from npsnn.optim import Arrays, optimizer
+from npsnn.parallel import Workers, available_cores, keep_freed_memory
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -40,21 +42,39 @@ def split_validation(train: Split, seed: int, limit: int | None) -> tuple[Split,
     return first, second
 
 
+def build(config: Config, dataset: Dataset) -> Model:
+    """The network that the options ask for; raises ValueError where it would have no noise layer."""
+    model = models.build(
+        config.model,
+        dataset.image_shape,
+        dataset.classes,
+        config.sigma,
+        config.noise,
+        config.covariance,
+        config.bottleneck,
+    )
+    if not any(isinstance(layer, NOISE_LAYERS) for _, layer in model.network.layers):
+        raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
+    return model
+
+
 def fit(
     config: Config,
     dataset: Dataset,
     folder: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    start: Classifier | None = None,
 ) -> Iterator[Step | Epoch]:
     """Train a new network on `dataset`, yielding a record for each step and each epoch.
 
+    start: the network to begin with, instead of one that is drawn; its noise is set to the options' sigma.
     With a folder, which must be new or empty, config.json is written first, and metrics.jsonl, last.npz and best.npz
     after every epoch. threads: None for all cores; the result does not depend on it.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
     """
     use_device(device)
-    model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
+    model = build(config, dataset)
     if folder is not None:
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -66,7 +86,20 @@ def fit(
             "environment": environment(),
         }
         checkpoint.write_json(folder / checkpoint.CONFIG, about)
-    return _run(config, model, dataset, folder, None, threads, device)
+    return _run(config, model, dataset, folder, None, threads, device, _started(start, model, config))
+
+
+def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
+    """The flat parameters of the network to begin with, once they are known to be the model's; None where none is."""
+    if start is None:
+        if config.noise_only:
+            raise ValueError("noise_only trains the noise of a network that is given: start must be one, got None")
+        return None
+    name = model.noise_layer
+    noise = model.init(np.random.default_rng(0))[name]
+    params = {k: to_host(p) for k, p in flatten(start.params | {name: noise}).items()}
+    model.check(params)
+    return params
 
 
 def resume(
@@ -82,7 +115,7 @@ def resume(
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
     config = Config.from_json(about.get("train"))
-    model = models.build(config.model, dataset.image_shape, dataset.classes, config.sigma)
+    model = build(config, dataset)
     if Model.from_spec(about.get("spec", {})) != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
     begun = (folder / checkpoint.BEST).exists() or checkpoint.read_lines(folder / checkpoint.METRICS)
@@ -90,6 +123,18 @@ def resume(
         raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
     state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
     return _run(config, model, dataset, folder, state, threads, device)
+
+
+def workers_for(model: Model, threads: int | None, device: str) -> Workers:
+    """Threads for micro-batches; for a network that couples the examples of a batch, for BLAS alone.
+
+    A GPU runs its kernels in one queue: more threads would only wait for one another.
+    """
+    if device != "cpu":
+        return Workers(1)
+    if model.network.couples_batch:
+        return Workers(1, blas=available_cores() if threads is None else threads)
+    return Workers(threads)
 
 
 def _run(
@@ -100,12 +145,12 @@ def _run(
     state: State | None,
     threads: int | None,
     device: str,
+    start: Arrays | None = None,
 ) -> Iterator[Step | Epoch]:
     keep_freed_memory()
     train, validation = split_validation(dataset.train, config.seed, config.limit)
-    # A GPU runs its kernels in one queue: more threads would only wait for one another.
-    with Workers(threads if device == "cpu" else 1) as workers:
-        trainer = Trainer(config, model, train, validation, workers, device)
+    with workers_for(model, threads, device) as workers:
+        trainer = Trainer(config, model, train, validation, workers, device, start)
         if state is None:
             state = trainer.initial()
             save_state(folder, state, [])

@@ -6,19 +6,25 @@ from time import perf_counter
 
 import numpy as np
 
+from npsnn.attacks.balls import Ball
+from npsnn.attacks.gradient import GradientAttack
+from npsnn.attacks.target import expectation, sampled
 from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
-from npsnn.config import Config
-from npsnn.data import Split
+from npsnn.config import SAMPLED, Config
+from npsnn.data import Split, as_float
+from npsnn.data.augment import AUGMENTATIONS
 from npsnn.layers import Want
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
-from npsnn.objectives import OBJECTIVES, Objective, sigma_reward
+from npsnn.normalisation import is_statistic
+from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES
-from npsnn.optim import SCHEDULES, Arrays, Optimizer, optimizer, unit_norm
+from npsnn.optim import SCHEDULES, Arrays, Optimizer, optimizer
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
+from npsnn.updates import authors_start, decayed, diagnostics, moved_averages, of_layer, projected, rewards
 
 DIAGNOSED = 1024
 """The validation examples over which mean |mu1| / sigma is taken."""
@@ -46,7 +52,8 @@ class Epoch:
     validation_accuracy is the expectation network's after it, by which best.npz is chosen; noisy_validation_accuracy is
     the network's under one draw of its noise for each image. sigma_gradient is the mean of dLoss/dsigma: a sigma
     that has stopped moving while it is not 0 has stalled, not converged (audit N31). first_layer_ratio is
-    mean |mu1| / sigma over the first pre-activations: a network may escape its noise by raising it (audit N42).
+    mean |mu1| / sigma over what the noise is added to: a network may escape its noise by raising it (audit N42).
+    feature_noise: the diagnostics of noise on features (`npsnn.updates.diagnostics`).
     """
 
     epoch: int
@@ -60,6 +67,7 @@ class Epoch:
     lr: float
     seconds: float
     examples_per_second: float
+    feature_noise: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class Total:
 
 
 def batch_gradient(
-    network: Classifier, images: np.ndarray, labels: np.ndarray, objective: Objective, noise: Propagated
+    network: Classifier, images: np.ndarray, labels: np.ndarray, objective: Objective, noise: Noise
 ) -> Total:
     """Summed loss, correct mean predictions and summed parameter gradients of one micro-batch of images."""
     x = network.to_engine(images)
@@ -104,7 +112,10 @@ def batch_gradient(
 
 @dataclass(frozen=True)
 class Trainer:
-    """What stays the same throughout a training: the options, the network's form, the images and the threads."""
+    """What stays the same throughout a training: the options, the network's form, the images and the threads.
+
+    start: flat parameters to begin with, instead of such as are drawn.
+    """
 
     config: Config
     model: Model
@@ -112,74 +123,103 @@ class Trainer:
     validation: Split
     workers: Workers
     device: str
+    start: Arrays | None = None
 
     def network(self, params: Arrays) -> Classifier:
         return Classifier(self.model, unflatten(params))
 
     def initial(self) -> State:
-        """The state before the first epoch, drawn from the seed."""
+        """The state before the first epoch, drawn from the seed or as given."""
         rng = Stream(self.config.seed).at("init").generator()
-        network = Classifier(self.model, self.model.init(rng)).to(self.device)
-        params = self._projected(flatten(network.params))
+        drawn = self.model.init(rng) if self.start is None else unflatten(self.start)
+        network = Classifier(self.model, drawn).to(self.device)
+        params = flatten(network.params)
+        if self.config.authors_code:
+            params = authors_start(self.config, self.model, params)
+        params = projected(self.config, self.model, params)
         return State(params, self.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
     @property
     def optimizer(self) -> Optimizer:
-        return optimizer(self.config.optimizer, self.config.momentum, self.config.weight_decay)
+        c = self.config
+        return optimizer(c.optimizer, c.momentum, 0.0 if c.authors_code else c.weight_decay)
 
-    def gradient(self, params: Arrays, chosen: np.ndarray) -> Total:
-        """Mean loss and gradients over the chosen training images, over micro-batches on all threads."""
-        network = self.network(params)
-        objective, noise = OBJECTIVES[self.config.loss], Propagated(RULES[self.config.propagation])
-        parts = micro_batches(len(chosen), network.micro_batch)
+    def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
+        """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
+
+        draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
+        """
+        network, objective = self.network(params), OBJECTIVES[self.config.loss]
+        coupled = self.model.network.couples_batch
+        parts = micro_batches(len(chosen), len(chosen) if coupled else network.micro_batch)
+        draws = draws or Stream(self.config.seed)
+        one_draw = draws.one_draw() if self.config.authors_code else None  # for all examples (audit B6)
 
         def one(i: int) -> Total:
-            rows = chosen[parts[i]]
-            return batch_gradient(network, self.train.images[rows], self.train.labels[rows], objective, noise)
+            rows, part = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
+            images, labels = self.images(network, rows, part), self.train.labels[rows]
+            return batch_gradient(network, images, labels, objective, self.noise((one_draw or part).at("noise")))
 
         total = Total()
         self.workers.fold(one, len(parts), total.add)
-        grads = {k: g / len(chosen) for k, g in (total.grads or {}).items()}
-        return Total(total.loss / len(chosen), total.correct, grads)
+        grads = {k: g if is_statistic(k) else g / len(chosen) for k, g in (total.grads or {}).items()}
+        reward, rewarded = rewards(self.config, self.model, params)
+        grads |= {k: grads[k] + g for k, g in rewarded.items()}
+        return Total(total.loss / len(chosen) + reward, total.correct, grads)
+
+    def images(self, network: Classifier, rows: np.ndarray, draws: Stream) -> np.ndarray:
+        """The training images of these rows as training sees them: augmented, and partly attacked if so configured."""
+        images = AUGMENTATIONS[self.config.augmentation](self.train.images[rows], draws.at("augmentation"))
+        if self.config.adversarial == "none":
+            return images
+        return attacked(network, images, self.train.labels[rows], self.config, draws.at("adversary"))
+
+    def noise(self, draws: Stream) -> Noise:
+        """How training carries the noise: drawn for each example, or propagated by a rule."""
+        training = not self.config.noise_only  # a network that stays keeps its running averages
+        if self.config.propagation == SAMPLED:
+            return Sampled(draws, training)
+        return Propagated(RULES[self.config.propagation], training)
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
-        """One step of the optimiser, sigma in the form exp(rho) if it is learned, and the first layer's norm."""
-        c, sigma = self.config, f"{self.model.noise_layer}.sigma"
-        params, grads = dict(state.params), dict(grads)
-        xp = namespace(*params.values())
-        if c.learn_sigma:
-            reward = sigma_reward(float(params[sigma]), c.sigma_reward)[1]
-            grads[sigma] = params[sigma] * (grads[sigma] + reward)
-            params[sigma] = xp.log(params[sigma])
-        else:
-            del grads[sigma]
-        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1)
-        if c.learn_sigma:
-            params[sigma] = xp.minimum(xp.exp(params[sigma]), xp.asarray(c.sigma_max, params[sigma].dtype))
-        return replace(state, params=self._projected(params), optimizer=moments, steps=state.steps + 1)
+        """One step of the optimiser by the gradients of the whole loss, then the constraints.
 
-    def _projected(self, params: Arrays) -> Arrays:
-        name = self.model.noisy_weights
-        return params | {name: unit_norm(params[name], self.config.first_layer_norm)}
+        A learned sigma is in the form exp(rho); noise that is not learned stays as it is.
+        """
+        noise = self.model.noise_layer
+        params, grads = moved_averages(self.model, state.params, grads)
+        if self.config.noise_only or not self.config.learn_sigma:
+            kept = self.config.noise_only
+            grads = {k: g for k, g in grads.items() if k.startswith(f"{noise}.") == kept}
+        xp, sigma = namespace(*params.values()), f"{noise}.sigma"
+        if sigma in grads:
+            grads = grads | {sigma: params[sigma] * grads[sigma]}
+            params[sigma] = xp.log(params[sigma])
+        if self.config.authors_code:
+            grads = decayed(self.config, self.model, params, grads)
+        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1)
+        if sigma in grads:
+            params[sigma] = xp.exp(params[sigma])
+        params = projected(self.config, self.model, params)
+        return replace(state, params=params, optimizer=moments, steps=state.steps + 1)
 
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
         """Yields each step, and last the state and the record after the epoch."""
         c, number, start = self.config, state.epoch + 1, perf_counter()
         order = Stream(c.seed).at("shuffle", number).generator().permutation(len(self.train))
         batches = micro_batches(len(order), c.batch_size)
-        lr, loss, correct, slope, sigma = 0.0, 0.0, 0, 0.0, f"{self.model.noise_layer}.sigma"
+        draws = Stream(c.seed).at("training", number)
+        lr, loss, correct, slope = 0.0, 0.0, 0, 0.0
         for step, batch in enumerate(batches):
-            total = self.gradient(state.params, order[batch])
-            grads = total.grads or {}
-            value, reward_slope = sigma_reward(float(state.params[sigma]), c.sigma_reward)
-            value += total.loss
+            total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
+            value, grads = total.loss, total.grads or {}
             if not np.isfinite(value):
                 raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
             lr = c.lr * SCHEDULES[c.schedule]((number - 1 + step / len(batches)) / c.epochs)
-            state = self.updated(state, grads, lr)
+            before, state = state.params, self.updated(state, grads, lr)
             loss += value * (batch.stop - batch.start)
             correct += total.correct
-            slope += (float(grads[sigma]) + reward_slope) * (batch.stop - batch.start) / len(order)
+            slope += self.sigma_slope(before, grads) * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
         seconds = perf_counter() - start
         # Within an epoch the next loss tells; the last update has no next.
@@ -200,8 +240,14 @@ class Trainer:
             lr=lr,
             seconds=seconds,
             examples_per_second=len(order) / seconds,
+            feature_noise=diagnostics(self.model, state.params),
         )
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
+
+    def sigma_slope(self, params: Arrays, grads: Arrays) -> float:
+        """dLoss/dsigma of the noise layer's level."""
+        name, layer = self.model.noise
+        return float(layer.slope(of_layer(name, params), of_layer(name, grads)))
 
     def validated(self, network: Classifier, noise: Callable[[slice], Noise]) -> float:
         """Part of the validation images that the network classifies correctly under `noise`."""
@@ -228,6 +274,19 @@ class Trainer:
             return float(abs(mu).sum() / (mu[..., 0].size * count))
 
         return sum(self.workers.map(mean_size, len(parts))) / network.sigma
+
+
+def attacked(network: Classifier, images: np.ndarray, labels: np.ndarray, config: Config, stream: Stream) -> np.ndarray:
+    """The first `adversarial_mix` of the images made adversarial on draws of the noise: floats (N, C, H, W) in [0, 1].
+
+    pgd: 10 steps of eps / 10 from the image itself, as A2SNN sets it (Sec. 4.1, audit A24); one draw of the noise each.
+    """
+    x = as_float(images, network.dtype) if images.dtype == np.uint8 else images
+    count = round(config.adversarial_mix * len(x))
+    steps = 1 if config.adversarial == "fgsm" else 10
+    target = sampled(network, 1) if network.sigma > 0 else expectation(network)
+    attack = GradientAttack(Ball("linf", config.adversarial_eps), steps, config.adversarial_eps / steps)
+    return np.concatenate([attack(target, x[:count], labels[:count], stream), x[count:]]) if count else x
 
 
 def _diverged(what: str, epoch: int, step: int, steps: int, config: Config) -> str:

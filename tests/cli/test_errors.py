@@ -11,7 +11,7 @@ from calling import Npsnn
 
 USAGE = {
     ("--sigma", "-1"): "--sigma",
-    ("--model", "resnet18"): "--model",
+    ("--model", "resnet50"): "--model",
     ("--loss", "hinge"): "--loss",
     ("--epochs", "0"): "--epochs",
     ("--epochs", "ten"): "--epochs",
@@ -150,10 +150,10 @@ def _no_options(runs: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"train": 5}))
 
 
-def _fewer_options(runs: Path) -> None:
+def _odd_options(runs: Path) -> None:
     path = runs / "small" / "config.json"
     config = json.loads(path.read_text())
-    del config["train"]["limit"]
+    config["train"]["colour"] = 1
     path.write_text(json.dumps(config))
 
 
@@ -166,7 +166,7 @@ DAMAGE: dict[Callable[[Path], None], str] = {
     _reshape: "fc1.w must be float (200, 120)",
     _poison: "fc1.w holds a NaN",
     _no_options: "training options must be a JSON object",
-    _fewer_options: "missing or unknown: limit",
+    _odd_options: "unknown training options: colour",
 }
 
 
@@ -179,7 +179,7 @@ def test_damaged_run(npsnn: Npsnn, runs: Path, data_dir: Path, command: str, dam
 
 
 @pytest.mark.parametrize(
-    "damage", [_truncate, _exchange, _spoil_config, _no_options, _fewer_options], ids=lambda f: f.__name__
+    "damage", [_truncate, _exchange, _spoil_config, _no_options, _odd_options], ids=lambda f: f.__name__
 )
 def test_resume_of_a_damaged_run_keeps_it_as_it_is(
     npsnn: Npsnn, runs: Path, data_dir: Path, damage: Callable[[Path], None]
