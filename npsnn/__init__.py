@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "attacks", "data", "models", "train"]
+__all__ = ["Classifier", "attacks", "audit", "bounds", "data", "models", "recipes", "train"]
 
 if TYPE_CHECKING:
-    from npsnn import attacks, data, models, train
+    from npsnn import attacks, audit, bounds, data, models, recipes, train
     from npsnn.classifier import Classifier
 
 

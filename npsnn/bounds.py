@@ -1,0 +1,174 @@
+"""How much of the probability of a correct answer an attack can take from a classifier with noise on its features.
+
+G = P(correct at x) - P(correct at x + δ) for logits W(f + z) + b, z ~ N(0, L Lᵀ). Against class i ≠ k, with d_i = w_k -
+w_i: mu_i = d_iᵀf + b_k - b_i, s_i² = d_iᵀ L Lᵀ d_i, and delta_i the most by which the attack changes mu_i. The bounds
+say nothing of x itself: with enough noise G is small and clean images are misread as well (audit A10).
+"""
+
+from dataclasses import dataclass
+from math import pi, sqrt
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import erf, ndtr, ndtri
+
+from npsnn.backend import to_host
+from npsnn.classifier import Classifier, check_images, check_labels
+from npsnn.moments import EXPECTATION, Moments
+from npsnn.noise import FeatureNoise
+from npsnn.streams import Stream
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+def theorem1(delta: Any, s: Any) -> Any:
+    """G <= delta/(s √(2π)): A2SNN Theorem 1, for a score of two classes with the standard deviation s (audit A10)."""
+    return delta / (s * sqrt(2 * pi))
+
+
+def binary_tight(delta: Any, s: Any) -> Any:
+    """G <= 2Φ(delta/2s) - 1, attained at the margin delta/2: never above Theorem 1 (audit A10)."""
+    return erf(delta / (s * sqrt(8)))
+
+
+def binary_with_margin(delta: Any, s: Any, m: Any) -> Any:
+    """G <= Φ((delta - m)/s) - Φ(-m/s) for the margin m of the noise-free score (audit A10, A15)."""
+    return ndtr((delta - m) / s) - ndtr(-m / s)
+
+
+def _differences(W: Floats, k: int) -> Floats:
+    """Rows d_i = w_k - w_i over i ≠ k."""
+    return np.delete(W[k] - W, k, axis=0)
+
+
+def pairs(W: Floats, b: Floats, L: Floats, f: Floats, k: int) -> tuple[Floats, Floats]:
+    """mu_i and s_i over i ≠ k: (C, D), (C,), (D, D), (D,) -> (C - 1,) twice (extension E4)."""
+    d = _differences(W, k)
+    return d @ f + np.delete(b[k] - b, k), np.linalg.norm(d @ L, axis=1)
+
+
+def pair_reach(W: Floats, shift: Floats, k: int) -> Floats:
+    """delta_i = |d_iᵀ shift| of a shift of the features, (D,) -> (C - 1,) (extension E4)."""
+    return np.abs(_differences(W, k) @ shift)
+
+
+def pairs_with_margin(delta: Floats, mu: Floats, s: Floats) -> float:
+    """G <= Σ_i [Φ((delta_i - mu_i)/s_i) - Φ(-mu_i/s_i)] (extension E4)."""
+    return float(binary_with_margin(delta, s, mu).sum())
+
+
+def pairs_tight(delta: Floats, s: Floats) -> float:
+    """G <= Σ_i (2Φ(delta_i/2s_i) - 1) (extension E4)."""
+    return float(binary_tight(delta, s).sum())
+
+
+def pairs_lipschitz(delta: Floats, s: Floats) -> float:
+    """G <= Σ_i delta_i/(s_i √(2π)): Theorem 1 for each pair (extension E4)."""
+    return float(theorem1(delta, s).sum())
+
+
+def feature_distance(L: Floats, shift: Floats) -> float:
+    """‖L⁻¹ shift‖: a shift of the features in standard deviations of their noise (extension E4)."""
+    return float(np.linalg.norm(np.linalg.solve(L, shift)))
+
+
+def difference_distance(W: Floats, L: Floats, shift: Floats, k: int) -> float:
+    """The same of the differences of logits, never larger: the shortest e with D L e = D shift, rows d_i (E4)."""
+    d = _differences(W, k)
+    return float(np.linalg.norm(np.linalg.lstsq(d @ L, d @ shift)[0]))
+
+
+def total_variation(distance: float) -> float:
+    """G <= 2Φ(distance/2) - 1 (extension E4)."""
+    return float(erf(distance / sqrt(8)))
+
+
+def neyman_pearson(p: float, distance: float) -> float:
+    """G <= p - Φ(Φ⁻¹(p) - distance), p the probability of a correct answer without the attack (extension E4)."""
+    return float(p - ndtr(ndtri(p) - distance))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The gap of each image, by simulation and by its bounds: (N,) each.
+
+    clean: P(correct at x), gap and its standard_error: from draws common to both inputs. The bounds are those of this
+    module's functions, neyman_pearson with the draws' P(correct); use the lesser of with_margin and neyman_pearson.
+    """
+
+    clean: Floats
+    gap: Floats
+    standard_error: Floats
+    with_margin: Floats
+    neyman_pearson: Floats
+    total_variation: Floats
+    tight: Floats
+    lipschitz: Floats
+
+
+def gap(
+    classifier: Classifier, x: npt.NDArray[Any], x_adv: npt.NDArray[Any], labels: Any, draws: int = 2000, seed: int = 0
+) -> Gap:
+    """What an attack x -> x_adv took from each image, simulated, and what its shift of the features could take at most.
+
+    x, x_adv: (N, C, H, W) in [0, 1]; labels: (N,). Raises ValueError for a network without noise on its features, for
+    noise that is 0, and for images that do not fit the network. Source: A2SNN Theorem 1 (audit A10), extension E4.
+    """
+    _, layer = classifier.model.noise
+    if not isinstance(layer, FeatureNoise) or classifier.sigma == 0:
+        raise ValueError("the bounds are for noise on the features: this network's is elsewhere, or off")
+    if draws < 2:
+        raise ValueError(f"draws must be >= 2, got {draws}")
+    for images in (x, x_adv):
+        check_images(images, classifier.model.shape)
+        check_labels(labels, len(images), classifier.model.classes)
+    W, b, L = _head(classifier, layer)
+    before, after = _features(classifier, x), _features(classifier, x_adv)
+    rows = [
+        _of_image(W, b, L, before[n], after[n], int(k), Stream(seed).at("gap", n), draws) for n, k in enumerate(labels)
+    ]
+    return Gap(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _head(classifier: Classifier, layer: FeatureNoise) -> tuple[Floats, Floats, Floats]:
+    """W (C, D), b (C,) and L (D, D) in float64."""
+    name, _ = classifier.model.noise
+    last = classifier.params[classifier.model.network.layers[-1][0]]
+    W, b = (to_host(last[key]).astype(np.float64) for key in "wb")
+    return W, b, to_host(layer.factor(classifier.params[name], W.shape[1])).astype(np.float64)
+
+
+def _features(classifier: Classifier, x: npt.NDArray[Any]) -> Floats:
+    """What the noise is added to: (N, C, H, W) -> (N, D)."""
+    body = classifier.model.before_noise
+
+    def one(s: slice) -> Floats:
+        m, _ = body.forward(classifier.params, Moments(classifier.to_engine(x[s])), EXPECTATION)
+        features: Floats = to_host(m.mean).T.astype(np.float64)
+        return features
+
+    return np.concatenate(classifier.each_batch(one, len(x)))
+
+
+def _of_image(
+    W: Floats, b: Floats, L: Floats, f: Floats, f_adv: Floats, k: int, stream: Stream, draws: int
+) -> tuple[float, ...]:
+    """The fields of `Gap` for one image."""
+    mu, s = pairs(W, b, L, f, k)
+    mu_adv, _ = pairs(W, b, L, f_adv, k)
+    noise = _differences(W, k) @ L @ stream.generator().standard_normal((len(f), draws))
+    clean, attacked = ((m[:, None] + noise > 0).all(axis=0) for m in (mu, mu_adv))
+    change = clean.astype(np.float64) - attacked
+    delta, distance = pair_reach(W, f_adv - f, k), difference_distance(W, L, f_adv - f, k)
+    p = (clean.sum() + 0.5) / (draws + 1)
+    by_pairs = pairs_with_margin(delta, mu, s), pairs_tight(delta, s), pairs_lipschitz(delta, s)
+    return (
+        float(clean.mean()),
+        float(change.mean()),
+        float(change.std() / sqrt(draws)),
+        by_pairs[0],
+        neyman_pearson(p, distance),
+        total_variation(distance),
+        *by_pairs[1:],
+    )

@@ -1,0 +1,93 @@
+"""The bounds on what an attack can take, against the plain formulas and against simulation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import SEEDS
+
+from npsnn import bounds, models
+from npsnn.affine import Linear
+from npsnn.classifier import Classifier
+from npsnn.layers import Flatten, ReLU
+from npsnn.models import Model, with_feature_noise
+from npsnn.network import Sequential
+from npsnn.reference import theorem
+
+
+def network(sigma: float = 0.4) -> Classifier:
+    layers = (("flatten", Flatten()), ("fc1", Linear(12)), ("relu", ReLU()), ("fc2", Linear(4, joint=True)))
+    model = with_feature_noise(Model("small", Sequential(layers), (1, 3, 3), 4), sigma, bottleneck=6)
+    rng = np.random.default_rng(0)
+    params = model.init(rng)
+    params["noise"]["L"] += np.tril(0.2 * rng.standard_normal((6, 6))).astype(np.float32)
+    params["fc2"]["b"] += 0.3 * rng.standard_normal(4).astype(np.float32)
+    return Classifier(model, params)
+
+
+@given(SEEDS, st.integers(2, 5), st.integers(1, 6))
+def test_functions_are_the_plain_ones(seed: int, classes: int, features: int) -> None:
+    rng = np.random.default_rng(seed)
+    # as many features as differences of logits at least, or the plain distance has no inverse to take
+    features = max(features, classes - 1)
+    W, b, f, shift = (rng.normal(size=n) for n in ((classes, features), classes, features, features))
+    L = np.tril(0.3 * rng.normal(size=(features, features)), -1) + np.diag(rng.uniform(0.3, 1, features))
+    k = int(rng.integers(classes))
+    mu, s = bounds.pairs(W, b, L, f, k)
+    np.testing.assert_allclose((mu, s), theorem.pairs(W, b, L, f, k), rtol=1e-10, atol=1e-12)
+    delta = bounds.pair_reach(W, shift, k)
+    np.testing.assert_allclose(delta, theorem.pair_reach(W, shift, k), rtol=1e-10, atol=1e-12)
+    for name, arguments in {
+        "pairs_with_margin": (delta, mu, s),
+        "pairs_tight": (delta, s),
+        "pairs_lipschitz": (delta, s),
+        "feature_distance": (L, shift),
+        "difference_distance": (W, L, shift, k),
+        "theorem1": (0.7, 0.4),
+        "binary_tight": (0.7, 0.4),
+        "binary_with_margin": (0.7, 0.4, 0.3),
+        "total_variation": (1.3,),
+        "neyman_pearson": (0.8, 1.3),
+    }.items():
+        found, wanted = (getattr(module, name)(*arguments) for module in (bounds, theorem))
+        assert found == pytest.approx(wanted, rel=1e-6, abs=1e-12), name
+    distance = bounds.difference_distance(W, L, shift, k)
+    assert distance <= bounds.feature_distance(L, shift) * (1 + 1e-9)
+
+
+def test_the_gap_of_a_network_and_its_bounds() -> None:
+    noisy, rng = network(), np.random.default_rng(1)
+    x = rng.random((20, 1, 3, 3)).astype(np.float32)
+    x_adv = np.clip(x + rng.uniform(-0.5, 0.5, x.shape).astype(np.float32), 0, 1)
+    labels = noisy.predict(x).argmax(axis=1)
+    draws = 4000
+    found = bounds.gap(noisy, x, x_adv, labels, draws)
+    for name in ("with_margin", "neyman_pearson", "total_variation", "tight", "lipschitz"):
+        excess = found.gap - getattr(found, name)
+        assert (excess <= 5 * found.standard_error + 5 / draws).all(), name
+    assert (found.with_margin <= found.tight + 1e-12).all() and (found.tight <= found.lipschitz + 1e-12).all()
+    assert (found.gap > 0.05).any(), "the attack was to take something"
+    right = [(noisy.sample(z, 7, 500).argmax(axis=2) == labels).mean(axis=0) for z in (x, x_adv)]
+    np.testing.assert_allclose(found.clean, right[0], atol=0.12)
+    np.testing.assert_allclose(found.gap, right[0] - right[1], atol=0.15)
+
+
+def test_an_image_that_is_not_attacked_loses_nothing() -> None:
+    noisy = network()
+    x = np.random.default_rng(1).random((3, 1, 3, 3)).astype(np.float32)
+    found = bounds.gap(noisy, x, x, np.zeros(3, int), 50)
+    for values in (found.gap, found.with_margin, found.neyman_pearson, found.total_variation, found.lipschitz):
+        np.testing.assert_allclose(values, 0, atol=1e-12)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    x, labels = np.zeros((2, 1, 3, 3), np.float32), np.zeros(2, int)
+    with pytest.raises(ValueError, match="noise on the features"):
+        bounds.gap(network().with_sigma(0), x, x, labels)
+    plain = models.lenet5((1, 28, 28))
+    with pytest.raises(ValueError, match="noise on the features"):
+        bounds.gap(Classifier(plain, plain.init(np.random.default_rng(0))), x, x, labels)
+    with pytest.raises(ValueError, match="draws must be >= 2, got 1"):
+        bounds.gap(network(), x, x, labels, draws=1)
+    with pytest.raises(ValueError, match="labels must be 1 integers"):
+        bounds.gap(network(), x, x[:1], labels)
