@@ -1,0 +1,133 @@
+"""The cards of A2SNN's authors' code notice what breaks them."""
+
+from typing import Any
+
+import numpy as np
+from mutants import Mutant, mutation_test
+
+from npsnn.reference import alignment, authors_code
+
+OPS = "npsnn.ops.feature_noise"
+PLAIN = "npsnn.reference.authors_code"
+CARDS = "npsnn.audit.cards.authors"
+
+
+def scaled(part: int, factor: float) -> Any:
+    """One part of what a function returns, times a factor."""
+    return lambda f: lambda *args: tuple(z * factor if i == part else z for i, z in enumerate(f(*args)))
+
+
+def times(factor: float) -> Any:
+    return lambda f: lambda *args: factor * f(*args)
+
+
+def without_rows(f: Any) -> Any:
+    """The alignment of the first class alone."""
+    return lambda W, L: (f(W[:1], L)[0], *f(W, L)[1:])
+
+
+def floored(f: Any) -> Any:
+    """The logarithm of |H| where there is none of H."""
+
+    def g(L: Any) -> Any:
+        value = alignment.max_entropy(L)
+        return (np.log(abs(value)), alignment.max_entropy_by_factor(L) / value)
+
+    return g
+
+
+def method(name: str, mutate: Any) -> Any:
+    """A class with one of its methods broken."""
+    return lambda cls: type(cls.__name__, (cls,), {name: mutate(getattr(cls, name))})
+
+
+def slope_of_each(gradients: Any) -> Any:
+    """Gradients with one draw, but by L with another sign or size."""
+    return lambda f: lambda *args: type(f(*args))(*(gradients(k, z) for k, z in vars(f(*args)).items()))
+
+
+def undecayed(name: str) -> Any:
+    return lambda f: (
+        lambda config, model, params, grads: (
+            f(config, model, params, grads) | {k: g for k, g in grads.items() if k == name}
+        )
+    )
+
+
+MUTANTS: list[Mutant] = [
+    # Eq. 4 for the code's form and the reverse, a class left out, factors in value and gradients, on both sides
+    ("B1", f"{PLAIN}.log_trace_slopes", lambda f: alignment.alignment_slopes),
+    ("B1", "npsnn.reference.alignment.alignment_slopes", lambda f: authors_code.log_trace_slopes),
+    ("B1", f"{PLAIN}.log_trace_slopes", without_rows),
+    ("B1", f"{OPS}.log_trace", without_rows),
+    ("B1", f"{OPS}.log_trace", scaled(0, 0.5)),
+    ("B1", f"{OPS}.log_trace", scaled(1, 2)),
+    ("B1", f"{OPS}.log_trace", scaled(2, -1)),
+    ("B1", f"{OPS}.alignment", scaled(1, 0.5)),
+    ("B1", f"{PLAIN}.log_trace", lambda f: lambda W, L: f(W, L) + 20),
+    # the entropy itself, its gradient unscaled, another constant in it, a floor in place of the refusal
+    ("B2", f"{PLAIN}.log_entropy_slopes", lambda f: alignment.max_entropy_slopes),
+    ("B2", f"{OPS}.log_entropy", lambda f: lambda L: (f(L)[0], alignment.max_entropy_by_factor(L))),
+    ("B2", f"{OPS}.log_entropy", scaled(0, 2)),
+    ("B2", f"{OPS}.log_entropy", floored),
+    ("B2", f"{OPS}.max_entropy", lambda f: lambda L: (f(L)[0] + len(L), f(L)[1])),
+    ("B2", "npsnn.reference.alignment.max_entropy", lambda f: lambda L: f(L) - len(L)),
+    ("B2", f"{PLAIN}.max_entropy", lambda f: lambda L: f(L) - 1),
+    # weights in the code's loss, on either side
+    ("B3", "npsnn.updates.rewards", lambda f: lambda *a: (0.5 * f(*a)[0], f(*a)[1])),
+    ("B3", f"{OPS}.log_trace", scaled(0, 2)),
+    ("B3", f"{PLAIN}.log_trace", times(10)),
+    ("B3", "npsnn.reference.alignment.max_entropy", times(2)),
+    # a variance that is a variance, one that is not squared; an engine with two of them
+    ("B4", f"{PLAIN}.raw_trace", lambda f: authors_code.drawn_trace),
+    ("B4", f"{PLAIN}.drawn_trace", lambda f: authors_code.raw_trace),
+    ("B4", f"{PLAIN}.softplus", lambda f: lambda x: f(x) ** 0.5),
+    ("B4", f"{PLAIN}.softplus", lambda f: lambda x: max(x, 0.0)),
+    ("B4", f"{CARDS}_code.FeatureNoise", method("factor", lambda f: lambda self, params, D: f(self, params, D) ** 2)),
+    ("B4", "npsnn.updates.rewards", lambda f: lambda *a: (-f(*a)[0], f(*a)[1])),
+    # a start around 0, one that is not triangular, one with the identity, the wrong law of its entropy
+    ("B5", f"{PLAIN}.start", lambda f: lambda rng, D: 2 * f(rng, D) - np.tril(np.ones((D, D)))),
+    ("B5", f"{PLAIN}.start", lambda f: lambda rng, D: f(rng, D) + np.eye(D)),
+    ("B5", f"{PLAIN}.start_without_entropy", lambda f: lambda D: 1 - f(D)),
+    ("B5", f"{PLAIN}.start_without_entropy", lambda f: lambda D: f(D + 1)),
+    ("B5", "npsnn.updates.authors_start", lambda f: lambda *a: {k: p + 0.1 * (p > 0) for k, p in f(*a).items()}),
+    ("B5", "npsnn.updates.authors_start", lambda f: lambda *a: {k: p + p.T for k, p in f(*a).items()}),
+    # a draw for each example where there should be one, one for all batches; signs and sizes of the gradient
+    ("B6", f"{PLAIN}.own_draws", lambda f: lambda F, k, W, b, L, eps: f(F, k, W, b, L, np.tile(eps[0], (len(F), 1)))),
+    ("B6", f"{PLAIN}.one_draw", slope_of_each(lambda k, z: -z if k == "L" else z)),
+    ("B6", f"{PLAIN}.one_draw", slope_of_each(lambda k, z: 1.1 * z)),
+    ("B6", f"{CARDS}_training.Stream", method("one_draw", lambda f: lambda self: self.at("one draw", self.first))),
+    ("B6", f"{CARDS}_training.Stream", method("one_draw", lambda f: lambda self: f(self.from_sample(0)))),
+    ("B6", f"{OPS}.add_noise_backward", lambda f: lambda dz, L, eps: 2 * f(dz, L, eps)),
+    ("B6", f"{OPS}.add_noise", lambda f: lambda x, L, eps: x + L.T @ eps),
+    # no projection, no decay, decay of everything, of less, of the wrong sign
+    ("B7", "npsnn.updates.unit_norm", lambda f: lambda w, norm: w),
+    ("B7", "npsnn.reference.alignment.unit_norm", times(2)),
+    ("B7", f"{PLAIN}.decayed", lambda f: lambda g, w, beta: f(g, w, beta / 2)),
+    ("B7", "npsnn.updates.decayed", undecayed("last.b")),
+    ("B7", "npsnn.updates.decayed", lambda f: lambda c, m, p, g: {k: g[k] + c.weight_decay * p[k] for k in g}),
+    ("B7", "npsnn.updates.decayed", lambda f: lambda c, m, p, g: {k: 2 * v - g[k] for k, v in f(c, m, p, g).items()}),
+    ("B7", f"{OPS}.log_trace", scaled(1, 0.5)),
+    # the law of the largest, and a validation set that overlaps
+    ("B8", f"{PLAIN}.best_of", lambda f: lambda epochs: f(2 * epochs)),
+    ("B8", f"{PLAIN}.best_of", times(0.5)),
+    (
+        "B8",
+        "npsnn.train.split_validation",
+        lambda f: lambda split, seed, limit: (split, f(split, seed, limit)[1])[::-1],
+    ),
+    ("B8", "npsnn.train.split_validation", lambda f: lambda split, seed, limit: (f(split, seed, limit)[1],) * 2),
+    # standard errors without their root, their p; an engine with one draw for all images
+    ("B9", f"{PLAIN}.one_pass_error", times(2)),
+    ("B9", f"{PLAIN}.one_pass_error", lambda f: authors_code.shared_pass_error),
+    ("B9", f"{PLAIN}.shared_pass_error", lambda f: authors_code.one_pass_error),
+    ("B9", f"{CARDS}_training.Stream", method("normal", lambda f: lambda self, like: f(self.one_draw(), like))),
+    # the gradient at the right point, of the wrong sign; an engine whose normalisation is not the network's
+    ("B10", f"{PLAIN}.score_slope", lambda f: lambda x, W, w, mean, deviation: f(x, W, w, 0.47, deviation)),
+    ("B10", f"{PLAIN}.score_slope", times(-1)),
+    ("B10", f"{PLAIN}.score", lambda f: lambda x, W, w, mean, deviation: f(x, W, w, 0.0, deviation)),
+    ("B10", f"{CARDS}_training.Normalise", method("weight", lambda f: lambda self, params, x: 1 / f(self, params, x))),
+    ("B10", f"{CARDS}_training.Normalise", method("adjoint", lambda f: lambda self, w, dy, shape: dy)),
+]
+
+test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS)
