@@ -1,0 +1,295 @@
+"""How well the rules carry the noise through a network: layer by layer, against draws of that network.
+
+The rules are the engine's (laplace, linear, exact), which take the units of a layer as independent (audit N15), and
+the full covariance of `npsnn.reference.covariance` (extension E5), with the engine's layers as its matrices. Its maxima
+are pairs of Gaussians, as under the exact rule (E2): max pooling leaves both some per cent below the drawn deviation.
+"""
+
+from dataclasses import dataclass
+from math import inf, pi, prod, sqrt
+from typing import TypeAlias
+
+import numpy as np
+
+from npsnn.affine import Affine, Conv2d, Linear
+from npsnn.audit.card import Floats
+from npsnn.classifier import Classifier, Images, check_images, check_labels
+from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
+from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
+from npsnn.noise import PreactivationNoise
+from npsnn.ops import gaussian
+from npsnn.reference import covariance, loss
+from npsnn.streams import Stream
+
+IMAGES, DRAWS = 5, 4000
+"""Enough for figures of one or two digits, in about a second an image for LeNet-5."""
+
+COVARIANCE = "covariance"
+RULES = ("laplace", "linear", "exact", COVARIANCE)
+
+MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
+LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
+AT_ONCE = 2**20  # units computed at once for the draws, over a batch
+ROUNDING = 1e-12  # of a mean: where no unit of a layer moves, what is smaller is no error and no deviation
+
+State: TypeAlias = tuple[Floats, Floats]
+"""Mean (units,), and variance (units,) or covariance (units, units), in the engine's order of (H, C, W)."""
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """What a rule makes of the outputs of a layer, all units of all images together.
+
+    mean_error: root mean square of (its mean - the drawn mean) / root mean square of the drawn standard deviations.
+    sd_ratio: root mean square of its standard deviations / that of the drawn ones; 1 is right.
+    """
+
+    layer: str
+    rule: str
+    mean_error: float
+    sd_ratio: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The rules of RULES against draws, in the layers from the noise on, but for Flatten, which changes no number.
+
+    win_errors: of each rule, the mean of |P(Y_k > Y_i) - its share of the draws| over the classes i ≠ k and the images,
+    k the label. refusal: why there is no full covariance, or ""; without it, it has no layers, and None as win error.
+    mean_floor, win_floor: the mean_error and the win error that a perfect rule would show, for the draws are finite.
+    """
+
+    layers: tuple[LayerFit, ...]
+    win_errors: dict[str, float | None]
+    refusal: str
+    images: int
+    draws: int
+    mean_floor: float
+    win_floor: float
+
+
+def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Fit:
+    """The fit of all rules for these images, computed in float64 on the CPU, on the threads of the classifier.
+
+    x: (N, C, H, W) in [0, 1], N >= 1. The draws for an image depend on the seed and on its place in x alone.
+    Raises ValueError or TypeError for images, labels or a number of draws that are not as said, for a network without
+    a noise layer, and where its noise is off.
+    """
+    model = classifier.model
+    check_images(x, model.shape)
+    check_labels(labels, len(x), model.classes)
+    if len(x) < 1:
+        raise ValueError("images must be at least one, got none")
+    if draws < 2:
+        raise ValueError(f"draws must be >= 2, got {draws}")
+    before = model.before_noise
+    if classifier.sigma == 0:
+        raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")
+    classifier = (classifier.to("cpu") if classifier.on_gpu else classifier).astype(np.float64)
+    below = before.forward(classifier.params, Moments(classifier.to_engine(x)), EXPECTATION)[0].mean
+    steps = model.network.layers[len(before.layers) :]
+    noisy = _Noisy(steps, classifier.params, *_matrices(steps, classifier.params, below[..., :1]))
+
+    def one(i: int) -> _Sums:
+        return _compared(noisy, below[..., i : i + 1], int(labels[i]), draws, Stream(seed, ("layerwise", i)))
+
+    found: list[_Sums] = []
+    with classifier.workers() as workers:
+        workers.fold(one, len(x), found.append)
+    return _fit(noisy, found, draws)
+
+
+@dataclass(frozen=True)
+class _Noisy:
+    """The layers from the noise on; `matrices` of those that need one for the covariance, or why there is none."""
+
+    steps: tuple[tuple[str, Layer], ...]
+    params: Params
+    matrices: dict[str, Floats]
+    refusal: str
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        return tuple(rule for rule in RULES if rule != COVARIANCE or not self.refusal)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of one image. off, var: (rules, layers) sums over the units of (mean - drawn mean)² and of the variances;
+    drawn_var: (layers,) of the drawn variances; won: (classes - 1,) shares of the draws; wins: (rules, classes - 1).
+    """
+
+    off: Floats
+    var: Floats
+    drawn_var: Floats
+    won: Floats
+    wins: Floats
+
+
+def _fit(noisy: _Noisy, images: list[_Sums], draws: int) -> Fit:
+    off, var = np.sum([s.off for s in images], axis=0), np.sum([s.var for s in images], axis=0)
+    drawn_var = np.sum([s.drawn_var for s in images], axis=0)
+    means, sds = np.sqrt(_ratio(off, drawn_var, of_nothing=0.0)), np.sqrt(_ratio(var, drawn_var, of_nothing=1.0))
+    layers = tuple(
+        LayerFit(name, rule, float(means[r, j]), float(sds[r, j]))
+        for j, (name, layer) in enumerate(noisy.steps)
+        if not isinstance(layer, Flatten)
+        for r, rule in enumerate(noisy.rules)
+    )
+    errors = np.mean([np.abs(s.wins - s.won).mean(axis=1) for s in images], axis=0)
+    spread = np.mean([np.sqrt(s.won * (1 - s.won)).mean() for s in images])
+    win_errors: dict[str, float | None] = dict.fromkeys(RULES)
+    win_errors |= {rule: float(e) for rule, e in zip(noisy.rules, errors, strict=True)}
+    floor = float(spread) * sqrt(2 / pi / draws)
+    return Fit(layers, win_errors, noisy.refusal, len(images), draws, 1 / sqrt(draws), floor)
+
+
+def _ratio(above: Floats, below: Floats, of_nothing: float) -> Floats:
+    """above / below, and `of_nothing` for 0 / 0: a layer whose units do not move in any draw."""
+    quotient = np.divide(above, below, out=np.full(np.shape(above), inf), where=below > 0)
+    return np.where((above == 0) & (below == 0), of_nothing, quotient)
+
+
+def _compared(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> _Sums:
+    drawn, won = _drawn(noisy, x, k, draws, stream)
+    off, var, wins = [], [], []
+    for rule in noisy.rules:
+        states = _with_covariance(noisy, x) if rule == COVARIANCE else _by_rule(noisy, x, gaussian.RULES[rule])
+        off.append([_squares(mean - there, there) for (mean, _), (there, _) in zip(states, drawn, strict=True)])
+        var.append([float(_variances(v).sum()) for _, v in states])
+        wins.append(_wins(*states[-1], k))
+    drawn_var = np.array([v.sum() for _, v in drawn])
+    return _Sums(np.array(off), np.array(var), drawn_var, won, np.array(wins))
+
+
+def _squares(apart: Floats, mean: Floats) -> float:
+    return float(np.square(apart, where=np.abs(apart) > ROUNDING * np.abs(mean), out=np.zeros(len(mean))).sum())
+
+
+def _variances(v: Floats) -> Floats:
+    return v if v.ndim == 1 else np.diagonal(v)
+
+
+def _wins(mean: Floats, v: Floats, k: int) -> Floats:
+    """P(Y_k > Y_i) for each i ≠ k (audit N19); variances alone are those of independent outputs (N21)."""
+    S = np.diag(v) if v.ndim == 1 else v
+    others = [i for i in range(len(mean)) if i != k]
+    return np.array([loss.win_probability(mean[k] - mean[i], S[i, i] + S[k, k] - 2 * S[i, k]) for i in others])
+
+
+class _Tally:
+    """Mean and variance of columns that come in batches."""
+
+    def __init__(self, units: int) -> None:
+        self.count, self.mean, self.squares = 0, np.zeros(units), np.zeros(units)
+
+    def add(self, columns: Floats) -> None:
+        n = columns.shape[1]
+        mean = columns.mean(axis=1)
+        apart = mean - self.mean
+        self.squares += ((columns - mean[:, None]) ** 2).sum(axis=1) + apart**2 * (self.count * n / (self.count + n))
+        self.count += n
+        self.mean += apart * (n / self.count)
+
+    @property
+    def state(self) -> State:
+        var = self.squares / (self.count - 1)
+        return self.mean, np.where(var > (ROUNDING * self.mean) ** 2, var, 0)
+
+
+def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tuple[list[State], Floats]:
+    """Mean and variance of the draws after each layer, and the share of them in which Y_k exceeds Y_i, i ≠ k.
+
+    The image is repeated as the batch, so that each column draws its own noise. A tie is half a win.
+    """
+    tallies: dict[str, _Tally] = {}
+    won = np.zeros(0)
+    step = max(1, min(500, AT_ONCE // x.size))
+    for start in range(0, draws, step):
+        n = min(step, draws - start)
+        m, noise = Moments(np.broadcast_to(x, (*x.shape[:-1], n))), Sampled(stream.from_sample(start))
+        for name, layer in noisy.steps:
+            m, _ = layer.forward(noisy.params.get(name, {}), m, noise.at(name))
+            columns = m.mean.reshape(-1, n)
+            tallies.setdefault(name, _Tally(len(columns))).add(columns)
+        wins = np.sign(m.mean[k] - np.delete(m.mean, k, axis=0)).sum(axis=1) / 2 + n / 2
+        won = wins if start == 0 else won + wins
+    return [tally.state for tally in tallies.values()], won / draws
+
+
+def _by_rule(noisy: _Noisy, x: Floats, rule: gaussian.Rule) -> list[State]:
+    """What the engine's propagation gives after each layer."""
+    m, states = Moments(x), []
+    for name, layer in noisy.steps:
+        m, _ = layer.forward(noisy.params.get(name, {}), m, Propagated(rule))
+        assert m.var is not None
+        joint = m.var.ndim > m.mean.ndim
+        states.append((m.mean.ravel(), m.var[..., 0] if joint else np.ravel(m.var)))
+    return states
+
+
+def _with_covariance(noisy: _Noisy, x: Floats) -> list[State]:
+    """The same with the full covariance, once units share noise; up to there they are independent."""
+    mean, V, states = x, np.zeros(0), []
+    for name, layer in noisy.steps:
+        mean, V = _step(layer, noisy.params.get(name, {}), mean, V, noisy.matrices.get(name))
+        states.append((mean.ravel(), V))
+    return states
+
+
+def _step(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats | None) -> State:
+    """One layer: its mean as the engine has it, (H, C, W, 1) or (features, 1), and V, (units,) or (units, units)."""
+    if isinstance(layer, PreactivationNoise):
+        return mean, np.full(mean.size, float(params["sigma"]) ** 2)
+    if isinstance(layer, ReLU):
+        relu = covariance.rectified_moments if V.ndim == 1 else covariance.rectified_covariance
+        m, V = relu(mean.ravel(), V)
+        return m.reshape(mean.shape), V
+    m_there = layer.forward(params, Moments(mean), EXPECTATION)[0].mean
+    if isinstance(layer, MaxPool):
+        m, V = covariance.max_pool(mean.ravel(), V, _windows(mean.shape, layer.size))
+        return m.reshape(m_there.shape), V
+    if isinstance(layer, Flatten):
+        places = np.arange(mean.size).reshape(mean.shape)
+        order = layer.forward({}, Moments(places), EXPECTATION)[0].mean.ravel()
+        return m_there, V[order] if V.ndim == 1 else V[np.ix_(order, order)]
+    if matrix is not None:
+        return m_there, covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
+    # a constant affine layer maps independent units to independent ones
+    var = layer.forward(params, Moments(mean, V.reshape(mean.shape)), Propagated())[0].var
+    assert var is not None
+    return m_there, var.ravel()
+
+
+def _windows(shape: tuple[int, ...], k: int) -> covariance.Indices:
+    """Places of (H, C, W) in windows of k by k: (windows, rows, columns), as the engine orders its outputs."""
+    h, c, w = shape[0] // k, shape[1], shape[2] // k
+    places = np.arange(shape[0] * c * shape[2]).reshape(shape[:3])[: h * k, :, : w * k]
+    return places.reshape(h, k, c, w, k).transpose(0, 2, 3, 1, 4).reshape(-1, k, k)
+
+
+def _matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) -> tuple[dict[str, Floats], str]:
+    """The matrices of the affine layers from the first that makes units share noise, or why they are not made."""
+    wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
+    for name, layer in steps:
+        shape = x.shape
+        x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean
+        if not isinstance(layer, Affine) or not (wanted or isinstance(layer, Conv2d | Linear)):
+            continue
+        if x.size > MOST_UNITS:
+            return {}, f"{name} has {x.size:,} units, and a full covariance is computed for at most {MOST_UNITS:,}"
+        if x.size * prod(shape) > LARGEST_MATRIX:
+            return {}, f"{name} has a matrix of {x.size:,} by {prod(shape):,}, the largest is of {LARGEST_MATRIX:,}"
+        wanted[name] = layer, shape
+    return {name: _matrix(layer, params.get(name, {}), shape) for name, (layer, shape) in wanted.items()}, ""
+
+
+def _matrix(layer: Affine, params: Params, shape: tuple[int, ...]) -> Floats:
+    """(outputs, inputs): what the layer makes of the unit vectors, as columns of its batch, without the bias."""
+    inputs, parts = prod(shape), []
+    for start in range(0, inputs, 256):
+        units = np.eye(inputs, min(256, inputs - start), -start)
+        n = units.shape[1]
+        units = units.reshape(*shape[:-1], n)
+        parts.append(layer.apply(layer.weight(params, units), units)[0].reshape(-1, n))
+    return np.concatenate(parts, axis=1)
