@@ -1,0 +1,119 @@
+"""`npsnn audit`."""
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from npsnn.audit.card import PAPERS, VERDICTS
+from npsnn.cli.common import Table, load_run, load_test_images, options, print_json
+
+if TYPE_CHECKING:
+    from npsnn.audit.layerwise import Fit
+    from npsnn.audit.run import Row
+
+UNSUPPORTED = 3
+REPORT = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("audit")
+@click.argument("ids", nargs=-1, metavar="[ROW]...")
+@click.option("--paper", type=click.Choice(list(PAPERS.values())), help="Only the rows of this source.")
+@click.option("--verdict", type=click.Choice(VERDICTS), help="Only the rows with this verdict.")
+@click.option("--thorough", is_flag=True, help="16 times the Monte Carlo draws.")
+@click.option("--details", is_flag=True, help="Print each card whole: statements, reasons, all figures.")
+@click.option("--markdown", type=REPORT, help="Write the report as Markdown, its figures beside it.")
+@click.option("--html", type=REPORT, help="Write the report as one HTML file.")
+@click.option("--run", metavar="RUN", help="Also compare the closed forms with draws, layer by layer, on this run.")
+@click.option("--images", type=click.IntRange(1), default=5, show_default=True, help="For --run: test images.")
+@click.option("--draws", type=click.IntRange(2), default=4000, show_default=True, help="For --run: draws an image.")
+@options("checkpoint", "seed", "data-dir", "runs-dir", "config", "json")
+def command(
+    ids: tuple[str, ...],
+    paper: str | None,
+    verdict: str | None,
+    thorough: bool,
+    details: bool,
+    markdown: Path | None,
+    html: Path | None,
+    run: str | None,
+    images: int,
+    draws: int,
+    checkpoint: str,
+    seed: int,
+    data_dir: Path | None,
+    runs_dir: Path,
+    as_json: bool,
+) -> None:
+    """Check the papers' equations: as printed, as derived, with verdict and evidence.
+
+    ROW is a number such as N20; without one all are checked: N1 to N42 are claims of the noise paper, A1 to A33 of
+    A2SNN, B1 to B10 what its authors' code does instead, E1 to E5 what npsnn puts in their place. Each check measures
+    whether the verdict holds, on npsnn's own code; a row "checked on reference" has only the plain formula yet.
+    Exit code 3: a verdict does not hold.
+    """
+    from npsnn import audit
+    from npsnn.audit import publish, report
+
+    start = time.perf_counter()
+    try:
+        selected = audit.audit(ids, paper, verdict, seed, thorough)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if markdown or html:
+        publish.check_libraries()
+    where = load_run(run, runs_dir, checkpoint, None, "cpu") if run else None
+    rows = list(selected) if as_json else _print_rows(selected, details)
+    fit = _compare(where, data_dir, images, draws, seed) if where else None
+    if markdown or html:
+        publish.write(rows, markdown, html, report.comparison(str(where[0]), fit) if where and fit else "")
+    seconds = time.perf_counter() - start
+    if as_json:
+        document: dict[str, Any] = {"rows": [row.to_json() for row in rows], "seconds": seconds}
+        print_json(document | ({"run": {"folder": str(where[0]), **asdict(fit)}} if where and fit else {}))
+    else:
+        if where and fit:
+            _print_comparison(str(where[0]), fit)
+        click.echo(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
+    if not all(row.supported for row in rows):
+        sys.exit(UNSUPPORTED)
+
+
+def _print_rows(selected: Iterable["Row"], details: bool) -> list["Row"]:
+    from npsnn.audit import report
+
+    table = Table({"row": -4, "place": -22, "verdict": -13, "checked on": -14, "holds": -5, "decisive figure": -1})
+    rows = []
+    for row in selected:
+        rows.append(row)
+        holds = "yes" if row.supported else "NO"
+        table.row(
+            row.card.id, row.card.place, row.card.verdict, row.checked_on, holds, report.headline(row) or row.card.title
+        )
+    for row in rows if details else ():
+        click.echo(f"\n{report.section(row)}".rstrip())
+    click.echo()
+    return rows
+
+
+def _compare(where: tuple[Path, Any, Any], data_dir: Path | None, images: int, draws: int, seed: int) -> "Fit":
+    from npsnn.audit import layerwise
+
+    _, classifier, config = where
+    x, labels = load_test_images(config, data_dir, images)
+    return layerwise.layerwise(classifier, x / 255, labels, draws, seed)
+
+
+def _print_comparison(folder: str, fit: "Fit") -> None:
+    from npsnn.audit import report
+
+    header, *rows = report.comparison_table(fit)
+    click.echo(f"{folder}: the closed forms against draws")
+    table = Table({header[0]: -19} | dict.fromkeys(header[1:], 13))
+    for cells in rows:
+        table.row(*cells)
+    click.echo(click.wrap_text(report.comparison_notes(fit), 80) + "\n")

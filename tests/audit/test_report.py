@@ -1,0 +1,100 @@
+"""The report: what is in it, and that the one in docs/ is what the command writes now."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from npsnn import audit
+from npsnn.audit import publish
+from npsnn.audit.card import Card, Figure, below, drawn
+from npsnn.audit.report import claimed, headline, markdown, slug
+from npsnn.audit.run import Row
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]*\w)")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    publish.write(list(audit.audit()), folder / "audit.md", folder / "audit.html")
+    return folder
+
+
+def words_and_numbers(text: str) -> tuple[str, list[float]]:
+    """The text without its numbers, and these: the last digit may be another on another processor."""
+    text = re.sub(r"<math.*?</math>|data:image/svg\+xml;base64,[^\"]*|<style>.*?</style>", "", text, flags=re.DOTALL)
+    return NUMBER.sub("#", text), [float(n) for n in NUMBER.findall(text)]
+
+
+@pytest.mark.parametrize("name", ["audit.md", "audit.html"])
+def test_the_documents_are_current(written: Path, name: str) -> None:
+    words, numbers = words_and_numbers((DOCS / name).read_text())
+    now, numbers_now = words_and_numbers((written / name).read_text())
+    assert words == now, "run scripts/build-docs"
+    assert numbers == pytest.approx(numbers_now, rel=0.02, abs=1e-3), "run scripts/build-docs"
+
+
+def test_the_figures_are_there(written: Path) -> None:
+    now = {p.name for p in (written / "audit-figures").iterdir()}
+    assert {p.name for p in (DOCS / "audit-figures").iterdir()} == now
+    assert all(f"audit-figures/{name}" in (DOCS / "audit.md").read_text() for name in now)
+
+
+def test_the_page_needs_nothing_else(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    sources = re.findall(r"(?:src|href|action|data)=\"([^\"]*)\"", page)
+    assert sources
+    assert all(s.startswith(("#", "data:image/svg+xml;base64,")) for s in sources)
+    assert not re.findall(r"@import|url\(|<script|<link", page)
+
+
+def test_links_lead_somewhere(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    targets = re.findall(r"href=\"#([^\"]*)\"", page)
+    assert len(targets) == len(audit.CARDS)
+    assert set(targets) <= set(re.findall(r"id=\"([^\"]*)\"", page))
+
+
+def test_all_formulas_became_mathml(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    visible = re.sub(r"<code>.*?</code>|<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL)
+    assert "$" not in visible
+    assert "\\" not in visible
+
+
+def made_up(*figures: Figure, failure: str = "") -> Row:
+    text = dict.fromkeys(("place", "title", "printed", "derived", "because", "instead"), "x")
+    return Row(
+        Card(id="N1", verdict="wrong", headline="a {a}", check=lambda lab: iter(()), **text),
+        figures,
+        "engine",
+        0.0,
+        failure,
+    )
+
+
+def test_a_broken_row_is_shown_as_broken() -> None:
+    text = markdown([made_up(below("a", 2, 1))], {})
+    assert "NOT SUPPORTED: N1" in text
+    assert "**does not hold**" in text
+    assert "boom" in markdown([made_up(failure="ValueError: boom")], {})
+
+
+def test_of_a_numerical_error_the_report_prints_the_bound() -> None:
+    row = made_up(below("a", 3.2e-14, 1e-12))
+    assert headline(row) == "a 3.2e-14"
+    assert headline(row, exact=False) == "a ≤ 1e-12"
+    assert headline(made_up(below("a", 3e-5, 1e-12)), exact=False) == "a 3e-05"
+
+
+def test_what_a_figure_must_keep_is_said() -> None:
+    assert claimed(below("a", 0, 2)) == "at most 2"
+    assert claimed(drawn("a", 1.0, 0.01, 1.02)) == "1.02 ± 0.05"
+    assert claimed(Figure("a", 1.0)) == ""
+
+
+def test_anchors() -> None:
+    assert slug("N20 Sign of the closed-form loss") == "n20-sign-of-the-closed-form-loss"
