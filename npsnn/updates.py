@@ -103,10 +103,10 @@ def _safe(L: Array) -> Array:
 
 
 def moved_averages(model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
-    """Running averages moved towards the batch's statistics, which stand among the gradients; and the rest of these."""
+    """Running averages moved towards the batch's statistics, where these stand among the gradients; and the others."""
     params = dict(params)
     for name, layer in leaves(model.network):
-        if isinstance(layer, BatchNorm):
+        if isinstance(layer, BatchNorm) and f"{name}.running_mean" in grads:
             own, batch = of_layer(name, params), of_layer(name, grads)
             params |= {f"{name}.{k}": p for k, p in layer.moved(own, batch).items()}
     return params, {k: g for k, g in grads.items() if not is_statistic(k)}

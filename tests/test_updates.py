@@ -107,6 +107,8 @@ def test_averages_move_towards_the_statistics_and_leave_the_gradients() -> None:
     after, left = moved_averages(model, params, grads)
     assert after == params | {"bn.running_mean": pytest.approx(1.0), "bn.running_var": pytest.approx(1.1)}
     assert left.keys() == {"bn.w"}
+    # a network that is not trained but for its noise has no statistics of a batch
+    assert moved_averages(model, params, {"bn.w": np.ones(1)}) == (params, {"bn.w": np.ones(1)})
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
