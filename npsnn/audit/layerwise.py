@@ -16,7 +16,7 @@ from npsnn.audit.card import Floats
 from npsnn.classifier import Classifier, Images, check_images, check_labels
 from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
 from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
-from npsnn.noise import PreactivationNoise
+from npsnn.noise import FeatureNoise, PreactivationNoise
 from npsnn.ops import gaussian
 from npsnn.reference import covariance, loss
 from npsnn.streams import Stream
@@ -82,6 +82,8 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
         raise ValueError("images must be at least one, got none")
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")
+    if isinstance(model.noise[1], FeatureNoise):
+        raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
     before = model.before_noise
     if classifier.sigma == 0:
         raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")

@@ -13,7 +13,7 @@ from npsnn.audit.layerwise import RULES, Fit, layerwise
 from npsnn.audit.networks import convolutional, perceptron
 from npsnn.classifier import Classifier
 from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
-from npsnn.models import Model, lenet5
+from npsnn.models import Model, lenet5, with_feature_noise
 from npsnn.network import Sequential, flatten, unflatten
 from npsnn.noise import PreactivationNoise
 from npsnn.ops import gaussian
@@ -240,6 +240,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     x, labels = images(network)
     with pytest.raises(ValueError, match="the noise is off: sigma is 0 in the layer noise"):
         layerwise(network.with_sigma(0), x, labels)
+    features = with_feature_noise(network.model, 0.5)
+    with pytest.raises(ValueError, match="the noise is on the features: its closed form is exact"):
+        layerwise(Classifier(features, features.init(RNG(0))), x, labels)
     with pytest.raises(ValueError, match="images must have the shape"):
         layerwise(network, x[:, :, 1:], labels)
     with pytest.raises(ValueError, match="images must be at least one"):
