@@ -1,11 +1,13 @@
 """`npsnn attack`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from io import BytesIO
+from itertools import groupby, islice
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ import click
 import numpy as np
 
 from npsnn.attacks.balls import NORMS
-from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate
-from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.evaluation import Result, evaluate
+from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.cli.attack_rows import Rows, title
 from npsnn.cli.common import (
     Epsilon,
     F,
-    Table,
     field_option,
     interval,
     load_run,
@@ -37,23 +39,34 @@ _HELP = {
     "pgd": "--steps steps of 2.5 eps/steps from a random point.",
     "adaptive-fgsm": "One step on the closed form of the randomised network (noise paper Sec. 4).",
     "adaptive-pgd": "PGD on the closed form.",
+    "random": "Of --samples points of the ball the one misread most; with the same search without perturbation.",
+    "one-pixel": "Few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
+    "adaptive-one-pixel": "The same on the closed form's least margin, without noise.",
+    "cw": "Carlini and Wagner: the nearest image in L2 that is misread with a confidence of --kappa logits.",
+    "adaptive-cw": "The same on the closed form: --kappa is in standard deviations of the noise.",
 }
 _DEFAULT = Plan()
 _option = partial(field_option, _DEFAULT)
+_POSITIVE = click.FloatRange(0, min_open=True)
 
 
 def _attack_flags(f: F) -> F:
-    for name in reversed(ATTACKS):
-        f = click.option(f"--{name}", is_flag=True, help=_HELP[name])(f)
+    for name in reversed((*ATTACKS, *ON_REQUEST)):
+        asked = "" if name in ATTACKS else "  [only on request]"
+        f = click.option(f"--{name}", is_flag=True, help=_HELP[name] + asked)(f)
     return f
+
+
+def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
+    default = getattr(_DEFAULT, flag.removeprefix("--"))
+    shown = ", ".join(f"{value:g}" for value in default)
+    return click.option(flag, type=kind, multiple=True, help=f"{text}; repeatable.  [default: {shown}]")
 
 
 @click.command("attack")
 @click.argument("run", required=False)
 @_attack_flags
-@click.option(
-    "--eps", type=Epsilon(), multiple=True, help="Radius, as 0.1 or 8/255; repeatable.  [default: 0.1, 0.2, 0.3]"
-)
+@_several("--eps", Epsilon(), "Radius, as 0.1 or 8/255")
 @_option("--norm", NORMS, "Norm of the ball.")
 @_option("--steps", click.IntRange(1), "Steps of bim and pgd.")
 @_option("--restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
@@ -62,6 +75,15 @@ def _attack_flags(f: F) -> F:
 @options("inference-sigma")
 @_option("--objective", OBJECTIVES, "What the adaptive attacks ascend; see above.")
 @_option("--propagation", RULES, "How they carry the variance; laplace: noise paper Eq. 6.")
+@_option("--samples", click.IntRange(1), "Points that random tries (A2SNN: 10,000).")
+@_several("--pixels", click.IntRange(1), "Pixels that one-pixel may change")
+@_option("--population", click.IntRange(5), "Candidates of one-pixel.")
+@_option("--generations", click.IntRange(1), "Generations of one-pixel at most (A2SNN: 75, then 1000).")
+@_several("--kappa", click.FloatRange(0), "Confidence of cw")
+@_option("--cw-steps", click.IntRange(1), "Steps of cw for each constant c (A2SNN: 1000).")
+@_option("--cw-lr", _POSITIVE, "Adam's rate in cw (A2SNN: 0.0005).")
+@_option("--cw-constant", _POSITIVE, "First constant c of cw (A2SNN: 0.001).")
+@_option("--cw-searches", click.IntRange(1), "Constants that cw tries, by binary search (A2SNN: 9).")
 @options("limit")
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."
@@ -69,63 +91,55 @@ def _attack_flags(f: F) -> F:
 @options("checkpoint", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
-    eps: tuple[float, ...],
-    norm: str,
-    steps: int,
-    restarts: int,
-    eot: int,
-    draws: int,
     inference_sigma: float | None,
-    objective: str | None,
-    propagation: str,
     limit: int | None,
     save: Path | None,
     checkpoint: str,
-    seed: int,
     threads: int | None,
     device: str,
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
-    **flags: bool,
+    **chosen: Any,
 ) -> None:
     """Attack RUN and print the accuracy that is left.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest. Without an attack's flag, all run. The
-    attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws of the
-    noise (expectation over transformations, EoT); the adaptive ones take the gradient of a closed form instead, one
-    pass for the whole distribution. Success is judged on fresh noise, with a 95 % interval over test images and
+    RUN is a run folder or a name in the runs folder; without one, the newest. Without an attack's flag, the first five
+    run. The attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws
+    of the noise (expectation over transformations, EoT); the adaptive ones take the gradient of a closed form instead,
+    one pass for the whole distribution. Success is judged on fresh noise, with a 95 % interval over test images and
     noise; the last line for each eps is the strongest attack, with another in its place on images where that is surely
     stronger.
 
     The adaptive attacks ascend the cross-entropy of the exact mean logits, or noise-aware, the loss of the noise paper
     with the derived signs, or win-probability, -Σ ln P(the label's logit beats another's). With --propagation laplace
-    they carry the variance as the paper does and ascend its loss by default.
+    they carry the variance as the paper does and ascend its loss by default; where the noise is on the features, the
+    expected cross-entropy.
+
+    cw has no eps: "misread" counts the images that at least half the draws misread, "median" and "mean" are the
+    distances of these in L2. Where it fails on fresh noise, it returns the clean image. At kappa 0 an image is on the
+    boundary, where noise misreads it half the time. The pixels of one-pixel stand under eps, with the norm l0.
 
     \b
-    Examples: one pass of the exact closed form against 50 of EoT; the paper's own adaptive attack
+    Examples: one pass of the exact closed form against 50 of EoT; the paper's own adaptive attack; C&W
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
       npsnn attack --adaptive-fgsm --propagation laplace
+      npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
     """
     if save and (save.exists() or not save.parent.is_dir()):
         raise ValueError(f"--save must name a new file in a folder that exists, got {save}")
-    chosen = tuple(a for a in ATTACKS if flags[a.replace("-", "_")]) or ATTACKS
     folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device)
-    plan = Plan(
-        attacks=chosen,
-        eps=eps or _DEFAULT.eps,
-        norm=norm,
-        steps=steps,
-        restarts=restarts,
-        eot=eot,
-        draws=draws,
-        sigma=classifier.sigma if inference_sigma is None else inference_sigma,
-        objective=objective,
-        propagation=propagation,
-        seed=seed,
-    )
+    sigma = classifier.sigma if inference_sigma is None else inference_sigma
+    plan = _plan(chosen | {"sigma": sigma})
     x, labels = load_test_images(config, data_dir, limit)
     _run(folder, classifier, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
+
+
+def _plan(chosen: dict[str, Any]) -> Plan:
+    """The plan that the options make; where nothing is given of several, the default."""
+    attacks = tuple(a for a in (*ATTACKS, *ON_REQUEST) if chosen[a.replace("-", "_")])
+    values = {f.name: chosen[f.name] for f in fields(Plan) if chosen.get(f.name) not in ((), None)}
+    return Plan(**values | ({"attacks": attacks} if attacks else {}))
 
 
 def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
@@ -138,13 +152,13 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
         noise = f"noise {plan.sigma:g}, {plan.draws} draws" if plan.sigma else "noise off"
         click.echo(f"{folder}: {what}, {noise}")
         click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}\n")
-    show = _Rows(_table() if what else None)
+    show = Rows(plan, shown=what is not None)
     saved: dict[str, np.ndarray] = {}
-    for results in _by_eps(classifier, x, labels, plan, show):
-        if len(results) > 1:
+    for results in _by_ball(classifier, x, labels, plan, show):
+        if len(results) > 1 and not isinf(results[0].eps):
             show.worst(results[0], attacks.worst_case(classifier, labels, results, plan))
         if save:
-            saved |= {f"{r.attack}-{r.norm}-{r.eps:g}": r.x_adv for r in results}
+            saved |= {f"{title(r).replace(' ', '-')}-{r.norm}-{r.eps:g}": r.x_adv for r in results}
     if save:
         buffer = BytesIO()
         np.savez(buffer, allow_pickle=False, labels=labels, **saved)
@@ -164,50 +178,16 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
     checkpoint.append_line(folder / "attacks.jsonl", {"plan": asdict(plan)} | document)
 
 
-def _by_eps(classifier: Any, x: Any, labels: Any, plan: Plan, show: "_Rows") -> Iterator[list[Result]]:
-    """The results of each eps together; each is shown as it comes, under a bar where stderr is a terminal."""
-    length = len(labels) * len(plan.eps) * len(plan.attacks)
-    bar = click.progressbar(length=length, label="attacking", file=sys.stderr) if sys.stderr.isatty() else None
-    results: list[Result] = []
-    with bar or nullcontext():
-        for result in evaluate(classifier, x, labels, plan, bar.update if bar else None):
-            show.row(result, len(labels))
-            results.append(result)
-            if len(results) == len(plan.attacks):
-                yield results
-                results = []
-
-
-def _table() -> Table:
-    columns = {"attack": -13, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
-    return Table(columns | {"gradient": -11, "passes": 6, "seconds": 7})
-
-
-class _Rows:
-    """Results, printed as they come and kept as JSON."""
-
-    def __init__(self, table: Table | None) -> None:
-        self.table = table
-        self.rows: list[dict[str, Any]] = []
-        self.worst_rows: list[dict[str, Any]] = []
-
-    def row(self, r: Result, images: int) -> None:
-        entry = {"attack": r.attack, **_judged(r, r.accuracy), "gradient": r.gradient}
-        self.rows.append(entry | {"gradient_passes": r.gradient_passes, "seconds": r.seconds})
-        self._print(r.attack, r, r.accuracy, r.gradient, r.gradient_passes, f"{r.seconds:.1f}")
-        for count, what in ((r.zero_gradients, "an all-zero"), (r.bad_gradients, "a non-finite")):
-            if count:
-                text = f"warning: {r.attack} at {r.eps:g} met {what} gradient on {count:,} of {images:,} images"
-                click.echo(f"{text}: the attack is weaker there than its name says", err=True)
-
-    def worst(self, r: Result, accuracy: Accuracy) -> None:
-        self.worst_rows.append(_judged(r, accuracy))
-        self._print("worst of them", r, accuracy, "", "", "")
-
-    def _print(self, name: str, r: Result, accuracy: Accuracy, *rest: object) -> None:
-        if self.table:
-            self.table.row(name, r.norm, f"{r.eps:.4g}", percent(accuracy.mean), interval(accuracy.ci95), *rest)
-
-
-def _judged(r: Result, accuracy: Accuracy) -> dict[str, Any]:
-    return {"norm": r.norm, "eps": r.eps, "robust_accuracy": accuracy.mean, "ci95": list(accuracy.ci95)}
+def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:
+    """The results of each ball together; each is shown as it comes, under a bar where stderr is a terminal."""
+    runs = plan.runs()
+    balls = [len(list(group)) for _, group in groupby(plan.attack(*run).ball for run in runs)]
+    bar = click.progressbar(length=len(labels) * len(runs), label="attacking", file=sys.stderr)
+    with bar if sys.stderr.isatty() else nullcontext():
+        results = evaluate(classifier, x, labels, plan, bar.update if sys.stderr.isatty() else None)
+        for length in balls:
+            group = []
+            for result in islice(results, length):
+                show.row(result, len(labels))
+                group.append(result)
+            yield group

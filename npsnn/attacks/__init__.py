@@ -4,21 +4,31 @@
         print(result.attack, result.eps, result.accuracy.mean, result.accuracy.ci95)
 
 An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of the three targets `expectation`,
-`sampled` and `closed_form`.
+`sampled` and `closed_form`. C&W and One-Pixel want a target that ascends one of the objectives of `margins`:
+`attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, stream)`.
 """
 
-from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate, worst_case
+from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.evaluation import Result, evaluate, worst_case
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
+from npsnn.attacks.one_pixel import OnePixel
+from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import closed_form, expectation, sampled
 
 __all__ = [
     "ATTACKS",
+    "ON_REQUEST",
     "Accuracy",
     "Ball",
+    "CarliniWagner",
     "GradientAttack",
+    "Limit",
+    "OnePixel",
     "Plan",
+    "RandomSearch",
     "Result",
     "accuracy",
     "bim",

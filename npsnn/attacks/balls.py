@@ -1,11 +1,11 @@
-"""The sets an adversary may move in: an Linf or L2 ball round each image, and the box of pixels [0, 1].
+"""The sets an adversary may move in: a limit on the distance from each image, and the box of pixels [0, 1].
 
 Images are (N, C, H, W); every distance is one image's.
 """
 
 from dataclasses import dataclass
-from math import prod
-from typing import Any, TypeAlias
+from math import inf, prod
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -17,25 +17,50 @@ NORMS = ("linf", "l2")
 
 
 @dataclass(frozen=True)
-class Ball:
-    """All images within `eps` of the original, in units of the [0, 1] pixel.
+class Limit:
+    """All images within `eps` of the original; an infinite eps leaves the box alone.
 
+    norm: "linf" and "l2" in units of the [0, 1] pixel; "l0" counts the pixels that differ in any of their channels.
     Source: noise paper Eq. 9, whose "delta < eps" is read as a norm (audit N32).
     """
 
     norm: str
     eps: float
 
+    norms: ClassVar[tuple[str, ...]] = (*NORMS, "l0")
+    largest: ClassVar[float] = inf
+
     def __post_init__(self) -> None:
-        if self.norm not in NORMS:
-            raise ValueError(f"norm must be one of {', '.join(NORMS)}, got {self.norm!r}")
-        if not 0 <= self.eps < float("inf"):
-            raise ValueError(f"eps must be >= 0 and finite, got {self.eps!r}")
+        if self.norm not in self.norms:
+            raise ValueError(f"norm must be one of {', '.join(self.norms)}, got {self.norm!r}")
+        if not 0 <= self.eps <= self.largest:
+            finite = "" if self.largest == inf else " and finite"
+            raise ValueError(f"eps must be >= 0{finite}, got {self.eps!r}")
 
     def size(self, delta: Images) -> Images:
-        """The norm of each perturbation: (N, ...) -> (N,)."""
+        """The norm of each perturbation: (N, C, H, W) -> (N,)."""
+        if self.norm == "l0":
+            return (delta != 0).any(axis=1).sum(axis=(1, 2))
         flat = np.abs(_flat(delta))
         return flat.max(axis=1) if self.norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
+
+    def check(self, x_adv: Images, x: Images) -> None:
+        """Raise ValueError unless every image is finite, in the box, and within eps but for rounding."""
+        if x_adv.shape != x.shape or not np.isfinite(x_adv).all():
+            raise ValueError(f"adversarial images must be finite and of the shape {x.shape}, got {x_adv.shape}")
+        if x_adv.size and (x_adv.min() < 0 or x_adv.max() > 1):
+            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min():g} to {x_adv.max():g}")
+        size = self.size(x_adv.astype(np.float64) - x)
+        if size.size and size.max() > self.eps + 1e-6 * max(1.0, self.eps):
+            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:g}, got {size.max():g}")
+
+
+@dataclass(frozen=True)
+class Ball(Limit):
+    """A ball of finite radius to walk in: its steepest direction, projections and random points; linf or l2."""
+
+    norms: ClassVar[tuple[str, ...]] = NORMS
+    largest: ClassVar[float] = float(np.finfo(np.float64).max)
 
     def steepest(self, gradient: Images) -> Images:
         """The direction of unit norm that raises the loss most: the sign, or the gradient over its length."""
@@ -67,16 +92,6 @@ class Ball:
             radius = stream.at("radius").uniform(_flat(x)[:, 0])
             delta = self.steepest(direction) * _each(self.eps * radius ** (1 / prod(x.shape[1:])))
         return self.project(x + delta.astype(x.dtype), x)
-
-    def check(self, x_adv: Images, x: Images) -> None:
-        """Raise ValueError unless every image is finite, in the box, and within eps but for rounding."""
-        if x_adv.shape != x.shape or not np.isfinite(x_adv).all():
-            raise ValueError(f"adversarial images must be finite and of the shape {x.shape}, got {x_adv.shape}")
-        if x_adv.size and (x_adv.min() < 0 or x_adv.max() > 1):
-            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min():g} to {x_adv.max():g}")
-        size = self.size(x_adv.astype(np.float64) - x)
-        if size.size and size.max() > self.eps + 1e-6 * max(1.0, self.eps):
-            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:g}, got {size.max():g}")
 
 
 def _flat(x: Images) -> Images:

@@ -1,91 +1,31 @@
 """Robust accuracy: attacks run on the defended model, success judged on fresh noise, bounds checked here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from npsnn.attacks import gradient
-from npsnn.attacks.balls import Ball
-from npsnn.attacks.gradient import GradientAttack
+from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
-from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sampled
-from npsnn.classifier import Classifier, named
-from npsnn.objectives import OBJECTIVES
-from npsnn.ops.gaussian import RULES
+from npsnn.attacks.one_pixel import OnePixel
+from npsnn.attacks.plan import Attack, Plan
+from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.target import NetworkTarget
+from npsnn.classifier import Classifier
 from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Stream
-from npsnn.validate import check_sigma, check_types
-
-ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which attacks to run, and how.
-
-    sigma: the defender's noise at inference (None: the network's own; 0: the expectation network). eot: the draws a
-    plain attack averages its gradient over (0: it attacks the network without noise, and transfers). draws: fresh
-    draws on which success is judged. objective and propagation are the adaptive attacks', as in `closed_form`.
-    """
-
-    attacks: tuple[str, ...] = ATTACKS
-    eps: tuple[float, ...] = (0.1, 0.2, 0.3)
-    norm: str = "linf"
-    steps: int = 20
-    restarts: int = 1
-    eot: int = 10
-    draws: int = 10
-    sigma: float | None = None
-    objective: str | None = None
-    propagation: str = "exact"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        if not self.attacks or not self.eps:
-            raise ValueError(f"there must be an attack and an eps, got {self.attacks} and {self.eps}")
-        for name in self.attacks:
-            if name not in ATTACKS:
-                raise ValueError(f"attack must be one of {', '.join(ATTACKS)}, got {name!r}")
-        for name, low in {"steps": 1, "restarts": 1, "eot": 0, "draws": 1}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
-        for eps in self.eps:
-            Ball(self.norm, eps)
-        if self.objective is not None:
-            named(OBJECTIVES, self.objective, "objective")
-        named(RULES, self.propagation, "propagation")
-        if self.sigma is not None:
-            check_sigma(self.sigma)
-
-    def defended(self, classifier: Classifier) -> Classifier:
-        """The network with the noise it keeps at inference."""
-        return classifier if self.sigma is None else classifier.with_sigma(self.sigma)
-
-    def attack(self, name: str, eps: float) -> GradientAttack:
-        """The named attack at `eps`."""
-        kind = name.removeprefix("adaptive-")
-        if kind == "fgsm":
-            return gradient.fgsm(eps, self.norm)
-        if kind == "bim":
-            return gradient.bim(eps, self.norm, self.steps)
-        return gradient.pgd(eps, self.norm, self.steps, self.restarts)
-
-    def target(self, name: str, defended: Classifier) -> NetworkTarget:
-        """What the named attack takes the gradient of."""
-        if name.startswith("adaptive-"):
-            return closed_form(defended, self.objective, self.propagation)
-        return sampled(defended, self.eot) if self.eot and defended.sigma > 0 else expectation(defended)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One attack at one eps.
+    """One attack at one eps; an infinite one for an attack that looks for the nearest image.
 
     zero_gradients and bad_gradients count the images that met an all-zero or a non-finite one; seconds are those of the
-    attack alone, without the judging.
+    attack alone, without the judging. kappa: of C&W. size: the norm of each image's perturbation, (N,). misread_once:
+    the images that the attack itself saw misread at least once. control: as many for random search without its
+    perturbations.
     """
 
     attack: str
@@ -98,19 +38,44 @@ class Result:
     zero_gradients: int
     bad_gradients: int
     x_adv: np.ndarray = field(repr=False)
+    kappa: float | None = None
+    size: np.ndarray | None = field(default=None, repr=False)
+    misread_once: int = 0
+    control: int | None = None
+
+    @property
+    def success(self) -> np.ndarray:
+        """Which images at least half of the draws misread, whatever the attack took for success: (N,)."""
+        return self.accuracy.each <= 0.5
+
+    @property
+    def distances(self) -> tuple[float, float] | None:
+        """Median and mean of the norm over the images that are misread; None where none is."""
+        if self.size is None or not self.success.any():
+            return None
+        misread = self.size[self.success]
+        return float(np.median(misread)), float(misread.mean())
 
 
 @dataclass
 class Watched:
-    """A target that notes which images ever met a zero or a non-finite gradient, and passes on 0 for the latter."""
+    """A target that notes which images ever met a zero or a non-finite gradient, and passes on 0 for the latter.
+
+    And which were ever misread under the attack's eyes.
+    """
 
     target: NetworkTarget
     zero: np.ndarray
     bad: np.ndarray
+    once: np.ndarray
 
     @property
     def passes(self) -> int:
         return self.target.passes
+
+    @property
+    def random(self) -> bool:
+        return self.target.random
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
         loss, g = self.target(x, labels, stream)
@@ -120,10 +85,18 @@ class Watched:
         self.zero |= (flat == 0).all(axis=1)
         return loss, np.where(bad[:, None, None, None], 0, g) if bad.any() else g
 
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        return self.target.value(x, labels, stream)
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+        part = self.target.misread(x, labels, draws, stream)
+        self.once |= part > 0
+        return part
+
 
 def run(
     name: str,
-    attack: GradientAttack,
+    attack: Attack,
     target: NetworkTarget,
     x: np.ndarray,
     labels: np.ndarray,
@@ -140,12 +113,12 @@ def run(
     network, start = target.classifier, perf_counter()
 
     def one(s: slice) -> tuple[np.ndarray, Watched]:
-        watched = Watched(target, np.zeros(len(x[s]), bool), np.zeros(len(x[s]), bool))
+        watched = Watched(target, *(np.zeros(len(x[s]), bool) for _ in range(3)))
         x_adv = attack(watched, x[s], labels[s], stream.at("attack").from_sample(s.start))
         attack.ball.check(x_adv, x[s])
         return x_adv, watched
 
-    found = network.each_batch(one, len(x), progress)
+    found = _split(network, attack).each_batch(one, len(x), progress)
     seconds = perf_counter() - start
     x_adv = np.concatenate([part for part, _ in found])
     return Result(
@@ -159,7 +132,16 @@ def run(
         zero_gradients=sum(int(w.zero.sum()) for _, w in found),
         bad_gradients=sum(int(w.bad.sum()) for _, w in found),
         x_adv=x_adv,
+        kappa=attack.kappa if isinstance(attack, CarliniWagner) else None,
+        size=attack.ball.size(x_adv.astype(np.float64) - x),
+        misread_once=sum(int(w.once.sum()) for _, w in found),
     )
+
+
+def _split(network: Classifier, attack: Attack) -> Classifier:
+    """The network by which images are dealt to threads: One-Pixel has a batch of candidates for each image."""
+    one_by_one: Any = replace(network.model, micro_batch=1)
+    return replace(network, model=one_by_one) if isinstance(attack, OnePixel) else network
 
 
 def evaluate(
@@ -175,11 +157,15 @@ def evaluate(
     keep_freed_memory()
     defended = plan.defended(classifier)
     targets = {name: plan.target(name, defended) for name in plan.attacks}
-    for eps in plan.eps:
-        stream = Stream(plan.seed).at(plan.norm, repr(float(eps)))
-        for name, target in targets.items():
-            attack = plan.attack(name, eps)
-            yield run(name, attack, target, x, labels, plan.draws, stream.at(name), stream.at("judge"), progress)
+    for name, strength in plan.runs():
+        attack, target = plan.attack(name, strength), targets[name]
+        stream = Stream(plan.seed).at(attack.ball.norm, repr(float(attack.ball.eps)))
+        own, judging = stream.at(name), stream.at("judge")
+        result = run(name, attack, target, x, labels, plan.draws, own, judging, progress)
+        if isinstance(attack, RandomSearch):
+            control = run(name, attack.control(), target, x, labels, plan.draws, own, judging)
+            result = replace(result, control=control.misread_once)
+        yield result
 
 
 def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], plan: Plan) -> Accuracy:

@@ -9,11 +9,19 @@ from typing import Protocol
 
 import numpy as np
 
+from npsnn.attacks.judging import judge
+from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
+from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier, named
-from npsnn.moments import EXPECTATION, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.noise import FeatureNoise
 from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
 from npsnn.ops.gaussian import RULES, Rule
+from npsnn.parallel import micro_batches
 from npsnn.streams import Stream
+
+ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
+_OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 
 
 class Target(Protocol):
@@ -26,6 +34,20 @@ class Target(Protocol):
     def passes(self) -> int: ...
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Queried(Target, Protocol):
+    """A target that can also be asked for the loss alone, and how often its network misreads an image.
+
+    random: whether the loss of an image differs from one stream to another.
+    """
+
+    @property
+    def random(self) -> bool: ...
+
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,11 @@ class NetworkTarget:
         """Forward and backward passes for one gradient."""
         return self.draws if self.kind == "sampled" else 1
 
+    @property
+    def random(self) -> bool:
+        """Whether the loss of an image differs from one stream to another."""
+        return self.kind == "sampled"
+
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
 
@@ -58,6 +85,26 @@ class NetworkTarget:
             more_loss, more_gradient = self._one(x, labels, noise)
             loss, gradient = loss + more_loss, gradient + more_gradient
         return loss / len(noises), gradient / len(noises)
+
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
+        batches = micro_batches(len(x), self.classifier.micro_batch)
+        return np.concatenate(
+            [self._value(x[s], labels[s], stream.from_sample(stream.first + s.start)) for s in batches]
+        )
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+        """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
+        return 1 - judge(self.classifier, x, labels, draws, stream)
+
+    def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        values = []
+        for noise in self._noises(stream):
+            m = self.classifier.scores(x, noise)
+            xp = namespace(m.mean)
+            double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
+            values.append(to_host(self.objective(double, xp.asarray(labels))[0]))
+        return np.asarray(np.mean(values, axis=0))
 
     def _one(self, x: np.ndarray, labels: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
         return self.classifier.loss_gradient(x, labels, noise, self.objective)
@@ -72,28 +119,35 @@ class NetworkTarget:
 
 def expectation(classifier: Classifier, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """The network without its noise."""
-    return NetworkTarget(classifier, "expectation", named(OBJECTIVES, objective, "objective"))
+    return NetworkTarget(classifier, "expectation", named(ASCENDED, objective, "objective"))
 
 
-def sampled(classifier: Classifier, draws: int, objective: str = "cross-entropy") -> NetworkTarget:
+def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """Expectation over transformations: the mean gradient over `draws` fresh draws at every step (A2SNN Sec. 4.1)."""
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
-    return NetworkTarget(classifier, "sampled", named(OBJECTIVES, objective, "objective"), draws)
+    return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
 
 
-def closed_form(classifier: Classifier, objective: str | None = None, propagation: str = "exact") -> NetworkTarget:
+def closed_form(
+    classifier: Classifier, objective: str | Objective | None = None, propagation: str = "exact"
+) -> NetworkTarget:
     """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
 
     propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule. objective: by
-    default the cross-entropy of the exact mean; under "laplace" and "linear", whose mean is the mean without noise, the
-    noise-aware loss. An objective that asks for the mean alone makes the expectation target there, and is called so.
+    default the cross-entropy of the exact mean; where the noise leaves the mean as it is, the noise-aware loss (under
+    "laplace" and "linear") or the expected cross-entropy (for noise on the features, extension E3). An objective that
+    asks for the mean alone makes the expectation target there, and is called so.
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    ascended = named(OBJECTIVES, objective or ("cross-entropy" if rule.mean_uses_var else "noise-aware"), "objective")
-    if ascended is win_probability and not classifier.sigma:
-        raise ValueError("the win-probability objective needs noise: sigma must be > 0, got 0")
-    if not rule.mean_uses_var and ascended in (mse, cross_entropy):
+    on_features = isinstance(classifier.model.noise[1], FeatureNoise)
+    moved = rule.mean_uses_var and not on_features
+    default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
+    ascended = named(ASCENDED, objective or default, "objective")
+    if ascended in (win_probability, least_win_probability) and not classifier.sigma:
+        name = next(name for name, known in ASCENDED.items() if known is ascended)
+        raise ValueError(f"the {name} objective needs noise: sigma must be > 0, got 0")
+    if not moved and ascended in _OF_THE_MEAN:
         return expectation(classifier, ascended)
     return NetworkTarget(classifier, "closed-form", ascended, rule=rule)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import ATTACKS, Plan, Result, evaluate, run, worst_case
+from npsnn.attacks.evaluation import Result, evaluate, run, worst_case
 from npsnn.attacks.gradient import GradientAttack, fgsm
 from npsnn.attacks.judging import Accuracy, accuracy, judge, wilson_interval
+from npsnn.attacks.plan import ATTACKS, Plan
 from npsnn.attacks.target import NetworkTarget, expectation
 from npsnn.classifier import Classifier
 from npsnn.config import Config

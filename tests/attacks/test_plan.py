@@ -1,29 +1,117 @@
-"""Plans that cannot be carried out are refused by name."""
+"""Plans that cannot be carried out are refused by name; what a plan runs, in which order, and on what."""
 
+from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
+from small_networks import linear
 
-from npsnn.attacks.evaluation import Plan
+from npsnn.attacks.balls import Ball
+from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.one_pixel import OnePixel
+from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.target import ASCENDED
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attacks": ("fgsm", "cw")}, "attack must be one of fgsm, bim, .*got 'cw'"),
+        ({"attacks": ("fgsm", "c&w")}, "attack must be one of fgsm, bim, .*adaptive-cw, got 'c&w'"),
+        ({"attacks": ()}, r"attacks must hold at least one, got \(\)"),
         ({"steps": 0}, "steps must be >= 1, got 0"),
         ({"restarts": 0}, "restarts must be >= 1, got 0"),
         ({"draws": 0}, "draws must be >= 1, got 0"),
         ({"eot": -1}, "eot must be >= 0, got -1"),
+        ({"eps": ()}, r"eps must hold at least one, got \(\)"),
         ({"eps": (0.1, -0.1)}, "eps must be >= 0 and finite, got -0.1"),
+        ({"eps": (inf,)}, "eps must be >= 0 and finite, got inf"),
         ({"norm": "l1"}, "norm must be one of linf, l2, got 'l1'"),
+        ({"norm": "l0"}, "norm must be one of linf, l2, got 'l0'"),
         ({"objective": "hinge"}, "objective"),
         ({"propagation": "clark"}, "propagation"),
         ({"sigma": -0.1}, "sigma must be >= 0 and finite, got -0.1"),
         ({"sigma": float("nan")}, "sigma must be >= 0 and finite, got nan"),
+        ({"samples": 0}, "samples must be >= 1, got 0"),
+        ({"pixels": ()}, r"pixels must hold at least one, got \(\)"),
+        ({"pixels": (1, 0)}, "pixels must be >= 1, got 0"),
+        ({"population": 4}, "population must be >= 5, got 4"),
+        ({"generations": 0}, "generations must be >= 1, got 0"),
+        ({"kappa": ()}, r"kappa must hold at least one, got \(\)"),
+        ({"kappa": (0.0, -1.0)}, "kappa must be >= 0 and finite, got -1.0"),
+        ({"cw_steps": 0}, "cw_steps must be >= 1, got 0"),
+        ({"cw_searches": 0}, "cw_searches must be >= 1, got 0"),
+        ({"cw_lr": 0.0}, "cw_lr must be > 0 and finite, got 0.0"),
+        ({"cw_constant": float("nan")}, "cw_constant must be > 0 and finite, got nan"),
     ],
 )
 def test_a_wrong_plan_is_refused_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         Plan(**options)
     assert "\n" not in str(caught.value)
+
+
+PLAN = Plan(
+    attacks=("cw", "random", "adaptive-one-pixel", "one-pixel", "fgsm", "adaptive-cw"),
+    eps=(0.1, 0.2),
+    norm="l2",
+    eot=3,
+    draws=4,
+    samples=7,
+    pixels=(1, 3),
+    population=9,
+    generations=2,
+    kappa=(0.0, 0.5),
+    cw_steps=11,
+    cw_lr=0.3,
+    cw_constant=0.2,
+    cw_searches=5,
+)
+
+
+def test_attacks_run_ball_by_ball_and_only_on_request() -> None:
+    assert PLAN.runs() == [
+        ("random", 0.1),
+        ("fgsm", 0.1),
+        ("random", 0.2),
+        ("fgsm", 0.2),
+        ("adaptive-one-pixel", 1),
+        ("one-pixel", 1),
+        ("adaptive-one-pixel", 3),
+        ("one-pixel", 3),
+        ("cw", 0.0),
+        ("adaptive-cw", 0.0),
+        ("cw", 0.5),
+        ("adaptive-cw", 0.5),
+    ]
+    assert Plan().attacks == ATTACKS and not set(ATTACKS) & set(ON_REQUEST)
+    assert replace(PLAN, attacks=("cw",)).runs() == [("cw", 0.0), ("cw", 0.5)]
+
+
+def test_attacks_have_the_plans_settings() -> None:
+    assert PLAN.attack("random", 0.1) == RandomSearch(Ball("l2", 0.1), 7, 4)
+    assert PLAN.attack("one-pixel", 3) == PLAN.attack("adaptive-one-pixel", 3) == OnePixel(3, 9, 2, draws=4)
+    assert PLAN.attack("cw", 0.5) == PLAN.attack("adaptive-cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma", "kind", "objective"),
+    [
+        ("cw", 0.3, "sampled", "margin"),
+        ("cw", 0.0, "expectation", "margin"),
+        ("adaptive-cw", 0.3, "closed-form", "least-win-probability"),
+        ("adaptive-cw", 0.0, "expectation", "margin"),
+        ("one-pixel", 0.3, "sampled", "cross-entropy"),
+        ("one-pixel", 0.0, "expectation", "cross-entropy"),
+        ("adaptive-one-pixel", 0.3, "closed-form", "least-win-probability"),
+        ("adaptive-one-pixel", 0.0, "expectation", "cross-entropy"),
+        ("random", 0.3, "sampled", "cross-entropy"),
+    ],
+)
+def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: str) -> None:
+    for plan in (PLAN, replace(PLAN, objective="noise-aware", propagation="laplace")):
+        target = plan.target(name, linear(sigma))
+        assert (target.kind, target.objective) == (kind, ASCENDED[objective])
+    assert PLAN.target("cw", linear(0.3)).draws == 3
+    assert replace(PLAN, eot=0).target("cw", linear(0.3)).kind == "expectation"

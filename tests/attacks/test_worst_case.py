@@ -5,8 +5,9 @@ import pytest
 
 from npsnn import models
 from npsnn.attacks import evaluation
-from npsnn.attacks.evaluation import Plan, Result, worst_case
+from npsnn.attacks.evaluation import Result, worst_case
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.plan import Plan
 from npsnn.classifier import Classifier
 from npsnn.models import Model
 

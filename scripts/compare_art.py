@@ -1,0 +1,201 @@
+"""npsnn's PGD, C&W and One-Pixel against the Adversarial Robustness Toolbox's, on one network without noise.
+
+Both attack the same images with the same budget, steps and starting constant; what only one of them has is left at its
+default and said beside the figures. Robust accuracy is npsnn's own for both. The comparison fails where it differs by
+more than --tolerance. Without the toolbox (pip install adversarial-robustness-toolbox packaging) it is skipped.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+from typing import Any, ClassVar
+
+import click
+import numpy as np
+
+from npsnn import Classifier, attacks, data
+from npsnn.attacks.evaluation import run
+from npsnn.config import Config
+from npsnn.moments import EXPECTATION, Moments
+from npsnn.ops.loss import one_hot
+from npsnn.streams import Stream
+from npsnn.train import fit
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One attack by both: images, ours, theirs on images and one-hot labels, and what is not the same."""
+
+    name: str
+    images: int
+    ours: Any
+    objective: str
+    theirs: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
+    differs: str
+
+
+def train(images: int, threads: int) -> Classifier:
+    """LeNet-5 without noise, of two epochs of the built-in digits."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = data.load("digits", Path(folder) / "data")
+        config = Config(sigma=0.0, loss="cross-entropy", epochs=2, limit=images)
+        list(fit(config, dataset, Path(folder) / "run", threads))
+        return replace(Classifier.load(Path(folder) / "run"), threads=threads)
+
+
+def logit(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
+    """The label's own logit, as an objective."""
+    hot = one_hot(m.mean, labels)
+    return (m.mean * hot).sum(axis=0), Moments(hot)
+
+
+def adapter(network: Classifier) -> Any:
+    """The network as the toolbox wants it: probabilities, or logits where it asks for them, and gradients."""
+    from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
+    from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
+
+    class Adapter(ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):
+        estimator_params: ClassVar[list[str]] = [*BaseEstimator.estimator_params, "nb_classes"]
+
+        def __init__(self) -> None:
+            BaseEstimator.__init__(self, model=network, clip_values=(0.0, 1.0))
+            self._channels_first = True
+            self.nb_classes = network.model.classes
+
+        @property
+        def input_shape(self) -> tuple[int, ...]:
+            return network.model.shape
+
+        def predict(self, x: np.ndarray, logits: bool = False, **_: object) -> np.ndarray:
+            z = network.predict(np.asarray(x, np.float32))
+            e = np.exp(z - z.max(axis=1, keepdims=True))
+            return z if logits else e / e.sum(axis=1, keepdims=True)
+
+        def gradient(self, x: np.ndarray, labels: np.ndarray, objective: Any) -> np.ndarray:
+            x = np.asarray(x, np.float32)
+            one = lambda s: network.loss_gradient(x[s], labels[s], EXPECTATION, objective)[1]  # noqa: E731
+            return np.concatenate(network.each_batch(one, len(x))).astype(np.float32)
+
+        def loss_gradient(self, x: np.ndarray, y: np.ndarray, **_: object) -> np.ndarray:
+            return self.gradient(x, y.argmax(axis=1), attacks.target.cross_entropy)
+
+        def class_gradient(self, x: np.ndarray, label: Any = None, **_: object) -> np.ndarray:
+            labels = np.broadcast_to(label, len(x))
+            return self.gradient(x, labels, logit)[:, None]
+
+        def compute_loss(self, x: np.ndarray, y: np.ndarray, **_: object) -> np.ndarray:
+            return -np.log((self.predict(x) * y).sum(axis=1))
+
+        def fit(self, *_: object, **__: object) -> None: ...
+
+        def get_activations(self, *_: object, **__: object) -> None: ...
+
+    return Adapter()
+
+
+def comparisons(pgd: int, cw: int, one_pixel: int) -> list[Comparison]:
+    """At most so many images each."""
+    from art.attacks.evasion import CarliniL2Method, PixelAttack, ProjectedGradientDescentNumpy
+
+    def their_pgd(net: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        steps = {"eps": 0.05, "eps_step": 0.00625, "max_iter": 20, "num_random_init": 1, "verbose": False}
+        return ProjectedGradientDescentNumpy(net, norm=np.inf, batch_size=len(x), **steps).generate(x, y)
+
+    def their_cw(kappa: float) -> Callable[[Any, np.ndarray, np.ndarray], np.ndarray]:
+        search = {"binary_search_steps": 6, "initial_const": 1.0, "max_iter": 200, "verbose": False}
+        return lambda net, x, y: CarliniL2Method(net, kappa, batch_size=len(x), **search).generate(x, y)
+
+    def their_one_pixel(pixels: int) -> Callable[[Any, np.ndarray, np.ndarray], np.ndarray]:
+        return lambda net, x, y: PixelAttack(net, th=pixels, es=1, max_iter=75).generate(x, y)
+
+    searched = {"steps": 200, "constant": 1.0, "searches": 6}
+    evolved = {"population": 400, "generations": 75, "crossover": 1.0}
+    line = "Adam at 0.05; the toolbox a line search"
+    colours = "mutation 0.5 and the 1 % rule; the toolbox 0.5 to 1, no rule, 8-bit colours, uniform start"
+    return [
+        Comparison("pgd, eps 0.05", pgd, attacks.pgd(0.05), "cross-entropy", their_pgd, "random starts"),
+        *(
+            Comparison(f"cw, kappa {k:g}", cw, attacks.CarliniWagner(k, **searched), "margin", their_cw(k), line)
+            for k in (0.0, 1.0)
+        ),
+        *(
+            Comparison(
+                f"one-pixel, {p}",
+                one_pixel,
+                attacks.OnePixel(p, **evolved),
+                "cross-entropy",
+                their_one_pixel(p),
+                colours,
+            )
+            for p in (1, 3)
+        ),
+    ]
+
+
+def compare(network: Classifier, c: Comparison, x: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Robust accuracies, mean distances in L2 of the images that are misread by both, and seconds."""
+    x, labels = x[: c.images], labels[: c.images]
+    target = attacks.expectation(network, c.objective)
+    result = run(c.name, c.ours, target, x, labels, 1, Stream(0))
+    start = perf_counter()
+    theirs = c.theirs(adapter(network), x, np.eye(network.model.classes, dtype=np.float32)[labels])
+    seconds = perf_counter() - start
+    theirs = np.clip(theirs, 0, 1).astype(np.float32)
+    c.ours.ball.check(theirs, x)
+    left = attacks.accuracy(network, theirs, labels, 1)
+    both = result.success & (left.each <= 0.5)
+    sizes = [np.sqrt(((z[both].astype(float) - x[both]) ** 2).sum(axis=(1, 2, 3))) for z in (result.x_adv, theirs)]
+    return {
+        "attack": c.name,
+        "images": len(x),
+        "npsnn": result.accuracy.mean,
+        "toolbox": left.mean,
+        "distances": [float(s.mean()) if both.any() else None for s in sizes],
+        "seconds": [result.seconds, seconds],
+        "differs": c.differs,
+    }
+
+
+@click.command()
+@click.option("--pgd", default=200, show_default=True, help="Images for PGD.")
+@click.option("--cw", default=100, show_default=True, help="Images for C&W.")
+@click.option("--one-pixel", default=50, show_default=True, help="Images for One-Pixel.")
+@click.option("--training-images", default=6000, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--tolerance", default=0.02, show_default=True, help="Largest difference of the robust accuracies.")
+@click.option("--json", "as_json", is_flag=True)
+def main(
+    pgd: int, cw: int, one_pixel: int, training_images: int, threads: int, tolerance: float, as_json: bool
+) -> None:
+    """Robust accuracy that the same attacks of two libraries leave of one network."""
+    if find_spec("art") is None:
+        click.echo("skipped: the Adversarial Robustness Toolbox is not installed")
+        return
+    network = train(training_images, threads)
+    with tempfile.TemporaryDirectory() as folder:
+        test = data.load("digits", Path(folder)).test
+    x, labels = data.as_float(test.images), test.labels
+    rows = []
+    for c in comparisons(pgd, cw, one_pixel):
+        row = compare(network, c, x, labels)
+        rows.append(row)
+        if not as_json:
+            seconds, distances = row["seconds"], row["distances"]
+            click.echo(
+                f"{row['attack']:<14} {row['images']:>4} images   left {100 * row['npsnn']:5.1f} % "
+                f"(toolbox {100 * row['toolbox']:5.1f} %)   mean L2 {distances[0]:.3f} ({distances[1]:.3f})   "
+                f"{seconds[0]:.1f} s ({seconds[1]:.1f} s)   differs in: {row['differs']}"
+            )
+    if as_json:
+        click.echo(json.dumps(rows))
+    if any(abs(row["npsnn"] - row["toolbox"]) > tolerance + 1e-9 for row in rows):
+        sys.exit(f"robust accuracies differ by more than {tolerance:g}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Small networks with known answers, and what attacks them in the tests."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from npsnn.affine import Conv2d, Linear
+from npsnn.attacks.target import NetworkTarget
+from npsnn.classifier import Classifier
+from npsnn.layers import Flatten, ReLU
+from npsnn.models import Model
+from npsnn.network import Sequential
+from npsnn.noise import PreactivationNoise
+from npsnn.streams import Stream
+
+SHAPE = (2, 3, 4)
+
+
+def linear(sigma: float = 0.3, seed: int = 0, classes: int = 3) -> Classifier:
+    """Logits w x + b + N(0, sigma²), whose margins are below 1 in the middle of the box; float64."""
+    layers: Any = (("flatten", Flatten()), ("fc", Linear(classes)), ("noise", PreactivationNoise(sigma)))
+    model = Model("linear", Sequential(layers), SHAPE, classes)
+    network = Classifier(model, model.init(np.random.default_rng(seed))).astype(np.float64)
+    w = np.random.default_rng(seed).standard_normal((classes, 24))
+    b = 0.1 * np.arange(classes) - w.sum(axis=1) / 2
+    return replace(network, params=network.params | {"fc": {"w": w, "b": b}}, threads=1)
+
+
+def convolutional(sigma: float = 0.3, micro_batch: int = 64) -> Classifier:
+    """A convolution, noise, ReLU and a joint last layer; float64."""
+    layers: Any = (
+        ("conv", Conv2d(4, 3, padding=1)),
+        ("noise", PreactivationNoise(sigma)),
+        ("relu", ReLU()),
+        ("flatten", Flatten()),
+        ("fc", Linear(3, joint=True)),
+    )
+    model = Model("convolutional", Sequential(layers), SHAPE, 3, micro_batch)
+    return Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(np.float64)
+
+
+def images(count: int, seed: int = 0, low: float = 0.35, high: float = 0.65) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(low, high, (count, *SHAPE))
+
+
+def predicted(network: Classifier, x: np.ndarray) -> np.ndarray:
+    return network.predict(x).argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class Asked(NetworkTarget):
+    """Notes the streams of what it is asked."""
+
+    asked: dict[str, list[Stream]] = field(default_factory=dict)
+
+    @staticmethod
+    def like(target: NetworkTarget) -> "Asked":
+        return Asked(target.classifier, target.kind, target.objective, target.draws, target.rule)
+
+    def _note(self, what: str, stream: Stream) -> None:
+        self.asked.setdefault(what, []).append(stream)
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+        self._note("gradient", stream)
+        return super().__call__(x, labels, stream)
+
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        self._note("value", stream)
+        return super().value(x, labels, stream)
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+        self._note("misread", stream)
+        return super().misread(x, labels, draws, stream)
