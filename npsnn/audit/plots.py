@@ -111,9 +111,7 @@ def _scale_escape(axes: "Axes") -> None:
     scales = np.geomspace(1, 100, 21)
     for rule, line in (("exact", "-"), ("laplace", "--")):
         moments = [_scaled(network.params, scale, network, x, rule) for scale in scales]
-        axes.loglog(
-            scales, [float(np.sqrt(np.asarray(m.var)).mean()) for m in moments], line, label=f"{rule} rule"
-        )
+        axes.loglog(scales, [float(np.sqrt(np.asarray(m.var)).mean()) for m in moments], line, label=f"{rule} rule")
     axes.set(xlabel="t: first layer times t, second over t", ylabel="standard deviation of the logits")
     axes.legend(frameon=False)
 
