@@ -1,5 +1,6 @@
 """The One-Pixel attack: a few pixels' places and colours, found by differential evolution without a gradient."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
@@ -52,14 +53,15 @@ class OnePixel:
     and the rule may never hold (A22).
     Source: Su, Vargas and Sakurai 2019, who draw the first places uniformly and colours from N(½, ½²), here clipped;
     population, crossover, mutation and end A2SNN Sec. 4.1, which has 75 generations and later 1000. The strategy is
-    unstated: best1bin is SciPy's default, as are the 0.7, the 1000 and the 1 %.
+    unstated: best1bin is SciPy's default, as are the 0.7, the 1000 and the 1 %. A pair of mutations is a range, from
+    which each generation draws.
     """
 
     pixels: int = 1
     population: int = 400
     generations: int = 75
     crossover: float = 0.7
-    mutation: float = 0.5
+    mutation: float | tuple[float, float] = 0.5
     strategy: str = "best1bin"
     common: bool = True
     stop: float | None = 0.9
@@ -69,9 +71,13 @@ class OnePixel:
         for name, low in {"pixels": 1, "population": 5, "generations": 1, "draws": 1}.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
-        for name, high in {"crossover": 1, "mutation": 2, "stop": 1}.items():
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= high:
+        mutations = self.mutation if isinstance(self.mutation, tuple) else (self.mutation,)
+        for name, value, high in (
+            ("crossover", self.crossover, 1),
+            *(("mutation", mutation, 2) for mutation in mutations),
+            ("stop", 1 if self.stop is None else self.stop, 1),
+        ):
+            if not 0 <= value <= high:
                 raise ValueError(f"{name} must be in [0, {high}], got {value!r}")
         if self.strategy not in STRATEGIES:
             raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}")
@@ -95,6 +101,7 @@ class OnePixel:
 
     def _search(self, target: Queried, image: np.ndarray, label: np.ndarray, stream: Stream) -> np.ndarray:
         energy = _Energy(target, image, label, stream.at("energy"), self.common)
+        clean = energy.of(image[None])[0]
         looks, last = count(), np.inf
 
         def look(intermediate_result: OptimizeResult) -> None:
@@ -106,29 +113,30 @@ class OnePixel:
             if converged(intermediate_result.population_energies):
                 raise StopIteration
 
-        rng = stream.at("evolution").generator()
-        first, upper = self._first(image, rng)
         try:
-            result = differential_evolution(
-                energy,  # type: ignore[arg-type]  # of a whole population at once
-                Bounds(np.zeros_like(upper), upper),
-                strategy=self.strategy,  # type: ignore[arg-type]
-                maxiter=self.generations,
-                init=first,
-                mutation=self.mutation,
-                recombination=self.crossover,
-                seed=rng,
-                callback=look,
-                polish=False,
-                tol=0,  # `converged` decides
-                vectorized=True,
-                updating="deferred",
-            )
+            result = self._evolve(energy, stream.at("evolution").generator(), look)
         except RuntimeError as error:
-            # SciPy speaks of its own map in place of what the energy raised
+            # SciPy takes a ValueError of the energy for one of its own
             raise error.__cause__ or error from None
-        best = energy.images(result.x[:, None])
-        return best[0] if result.fun < energy.of(image[None])[0] else image
+        return energy.images(result.x[:, None])[0] if result.fun < clean else image
+
+    def _evolve(self, energy: "_Energy", rng: np.random.Generator, look: Callable[..., None]) -> OptimizeResult:
+        first, upper = self._first(energy.image, rng)
+        return differential_evolution(
+            energy,  # type: ignore[arg-type]  # of a whole population at once
+            Bounds(np.zeros_like(upper), upper),
+            strategy=self.strategy,  # type: ignore[arg-type]
+            maxiter=self.generations,
+            init=first,
+            mutation=self.mutation,
+            recombination=self.crossover,
+            seed=rng,
+            callback=look,
+            polish=False,
+            tol=0,  # `converged` decides
+            vectorized=True,
+            updating="deferred",
+        )
 
     def _first(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The first population, (population, genes), and the upper bound of each gene, (genes,); the lower is 0."""
