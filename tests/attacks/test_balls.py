@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from npsnn.attacks.balls import NORMS, Ball
+from npsnn.attacks.balls import NORMS, Ball, Limit
 from npsnn.streams import Stream
 
 EPS = st.one_of(st.just(0.0), st.floats(1e-6, 3.0), st.sampled_from([1e-30, 8 / 255, 1.0, 100.0]))
@@ -165,3 +165,38 @@ def test_eps_must_be_a_length(eps: float) -> None:
 def test_the_norm_must_be_known() -> None:
     with pytest.raises(ValueError, match="norm must be one of linf, l2, got 'l1'"):
         Ball("l1", 0.1)
+    with pytest.raises(ValueError, match="norm must be one of linf, l2, got 'l0'"):
+        Ball("l0", 1)
+    with pytest.raises(ValueError, match="norm must be one of linf, l2, l0, got 'l3'"):
+        Limit("l3", 1)
+
+
+def test_l0_counts_pixels_not_channels() -> None:
+    x = np.full((3, 2, 2, 3), 0.5)
+    x_adv = x.copy()
+    x_adv[1, 0, 0, 0] = 0.25
+    x_adv[2, :, 1, 2] = 0.75
+    x_adv[2, 1, 0, 1] = np.nextafter(0.5, 1)
+    np.testing.assert_array_equal(Limit("l0", 2).size(x_adv - x), [0, 1, 2])
+    Limit("l0", 2).check(x_adv, x)
+    with pytest.raises(ValueError, match="within l0 1, got 2"):
+        Limit("l0", 1).check(x_adv, x)
+
+
+@pytest.mark.parametrize("kind", VIOLATIONS)
+def test_without_a_limit_the_box_remains(kind: str) -> None:
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (3, 2, 2, 4))
+    change, message = VIOLATIONS[kind]
+    anywhere = Limit("l2", float("inf"))
+    anywhere.check(1 - np.round(x), x)
+    if kind == "far":
+        anywhere.check(change(x), x)
+    else:
+        with pytest.raises(ValueError, match=f"adversarial images must be .*{message}"):
+            anywhere.check(change(x), x)
+
+
+@pytest.mark.parametrize("eps", [-0.1, float("nan")])
+def test_a_limit_is_no_less_than_0(eps: float) -> None:
+    with pytest.raises(ValueError, match="eps must be >= 0, got"):
+        Limit("l2", eps)

@@ -1,11 +1,13 @@
 """The three targets: what they average, and that their gradients are gradients."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from npsnn import models
+from npsnn.attacks.judging import judge
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.target import closed_form, expectation, sampled
 from npsnn.classifier import Classifier
@@ -119,3 +121,41 @@ def test_wrong_names_are_refused(network: Classifier) -> None:
         closed_form(network, propagation="clark")
     with pytest.raises(ValueError, match="draws must be >= 1, got 0"):
         sampled(network, 0)
+
+
+@pytest.mark.parametrize("count", [4, 9])
+@pytest.mark.parametrize("kind", range(3))
+def test_values_are_those_of_the_gradient(kind: int, count: int, network: Classifier) -> None:
+    """Of more images than a micro-batch holds, too."""
+    small = replace(network, model=replace(network.model, micro_batch=4))
+    target = [expectation(small, "margin"), sampled(small, 2), closed_form(small, "least-win-probability")][kind]
+    x, labels = np.concatenate([X, X, X])[:count], np.tile(LABELS, 3)[:count]
+    stream = Stream(3).at("step").from_sample(20)
+    np.testing.assert_allclose(target.value(x, labels, stream), target(x, labels, stream)[0], rtol=1e-9)
+    assert target.random == (kind == 1)
+
+
+def test_misread_is_what_judging_says(network: Classifier) -> None:
+    found = sampled(network, 1).misread(X, LABELS, 7, Stream(2))
+    np.testing.assert_allclose(found, 1 - judge(network, X, LABELS, 7, Stream(2)))
+    np.testing.assert_array_equal(
+        expectation(network).misread(X, LABELS, 1, Stream(2)), judge(network, X, LABELS, 1, Stream(2)) == 0
+    )
+
+
+def test_the_closed_form_of_noise_on_the_features() -> None:
+    """It moves no mean: the loss that knows of it is the expected cross-entropy."""
+    model = models.with_feature_noise(models.lenet5(sigma=0.0), 0.5)
+    network = Classifier(model, model.init(np.random.default_rng(0))).astype(np.float64)
+    for rule in RULES:
+        assert closed_form(network, propagation=rule).objective is OBJECTIVES["expected-cross-entropy"]
+        assert closed_form(network, propagation=rule).kind == "closed-form"
+        assert closed_form(network, "cross-entropy", rule).kind == "expectation"
+        assert closed_form(network, "margin", rule).kind == "expectation"
+    quiet = network.with_sigma(0)
+    np.testing.assert_allclose(closed_form(quiet)(X, LABELS, Stream(0))[0], expectation(quiet)(X, LABELS, Stream(0))[0])
+
+
+def test_a_margin_in_standard_deviations_needs_noise(network: Classifier) -> None:
+    with pytest.raises(ValueError, match="least-win-probability objective needs noise: sigma must be > 0, got 0"):
+        closed_form(network.with_sigma(0), "least-win-probability")
