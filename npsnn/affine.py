@@ -10,9 +10,13 @@ import numpy as np
 from npsnn.backend import Array, namespace
 from npsnn.layers import Backward, Params, Shape, Want, image_shape, pooled_shape
 from npsnn.moments import Moments, Noise
-from npsnn.ops import conv, linear, pool
+from npsnn.ops import conv, linear, pool, winograd
 from npsnn.ops.channels import channel_sums, per_channel
 from npsnn.validate import check_types
+
+METHODS = ("auto", "direct", "winograd")
+WORTH_IT, ENOUGH_CHANNELS = 0.6, 32
+"""The part of the direct products, and the channels on both sides, from which Winograd's transforms pay (measured)."""
 
 
 class Affine(ABC):
@@ -40,17 +44,18 @@ class Affine(ABC):
     def shift_gradient(self, dy: Array) -> Params:
         return {"b": channel_sums(dy)}
 
-    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
-        dw = self.weight_backward(w, g.mean, saved)
-        if g.var is not None:
-            dw_var = self.weight_backward(w, g.var, saved_var)
-            dw_var *= w
-            dw_var *= 2
-            dw += dw_var
-        return {"w": dw} | self.shift_gradient(g.mean)
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array | None:
+        """Cotangent of w; None where there are no weights to train."""
+        return None
 
-    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array:
-        raise TypeError(f"{type(self).__name__} has no weights")
+    def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
+        """Cotangents of x and w from that of A(w) x; None for what is not wanted."""
+        dx = self.adjoint(w, dy, shape) if Want.INPUT in want else None
+        return dx, self.weight_backward(w, dy, saved) if Want.PARAMS in want else None
+
+    def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
+        """A(w) x where neither has negative entries."""
+        return self.apply(w, x)
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         w = self.weight(params, m.mean)
@@ -60,14 +65,19 @@ class Affine(ABC):
         var, saved_var, squared = None, None, None
         if m.var is not None:
             squared = w * w
-            var, saved_var = self.apply(squared, m.var)
+            var, saved_var = self.apply_squared(squared, m.var)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            grads = self.gradients(w, g, saved, saved_var) if Want.PARAMS in want else {}
-            if Want.INPUT not in want:
-                return None, grads
-            dvar = None if g.var is None else self.adjoint(squared, g.var, shape)
-            return Moments(self.adjoint(w, g.mean, shape), dvar), grads
+            dx, dw = self.pull(w, g.mean, saved, shape, want)
+            dvar = None
+            if g.var is not None:
+                dvar, dw_var = self.pull(squared, g.var, saved_var, shape, want)
+                if dw is not None and dw_var is not None:
+                    dw_var *= w
+                    dw_var *= 2
+                    dw += dw_var
+            grads = {} if dw is None else {"w": dw} | self.shift_gradient(g.mean)
+            return None if dx is None else Moments(dx, dvar), grads
 
         return Moments(mean, var), backward
 
@@ -82,6 +92,9 @@ class Conv2d(Affine):
     """Cross-correlation with `channels` filters of `kernel` by `kernel`. w: (O, kh, kw, C).
 
     bias: whether a number is added to each channel; a BatchNorm that follows would take it away again.
+    method: "direct" sums the products as they stand (`npsnn.ops.conv`); "winograd" takes fewer (`npsnn.ops.winograd`)
+    wherever it exists, for kernels of 3 and 5 without a stride in float32; "auto" takes it where it is faster on a CPU.
+    float64 is always direct.
     """
 
     channels: int
@@ -89,11 +102,14 @@ class Conv2d(Affine):
     stride: int = 1
     padding: int = 0
     bias: bool = True
+    method: str = "auto"
 
     def __post_init__(self) -> None:
         check_types(self)
         if min(self.channels, self.kernel, self.stride) < 1 or self.padding < 0:
             raise ValueError(f"channels, kernel and stride must be >= 1 and padding >= 0, got {self}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         c, h, w = image_shape(self, shape)
@@ -112,15 +128,44 @@ class Conv2d(Affine):
     def shift_gradient(self, dy: Array) -> Params:
         return super().shift_gradient(dy) if self.bias else {}
 
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
-        cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
-        return conv.conv2d(cols, w, x.shape[-1]), cols
+    def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
+        if not self.by_winograd(x):
+            cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
+            return conv.conv2d(cols, w, x.shape[-1]), cols
+        u = winograd.winograd_weights(w)
+        y, v = winograd.winograd(x, u, self.kernel, self.padding)
+        return y, (u, v)
+
+    def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
+        y, saved = self.apply(w, x)
+        if isinstance(saved, tuple):  # differences cancel there, and rounding may leave less than nothing
+            namespace(y).maximum(y, 0, out=y)
+        return y, saved
 
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
         return conv.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
 
     def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
         return conv.conv2d_weight_backward(dy, saved, w.shape)
+
+    def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
+        if not isinstance(saved, tuple):
+            return super().pull(w, dy, saved, shape, want)
+        wanted = shape if Want.INPUT in want else None
+        dx, du = winograd.winograd_backward(dy, *saved, self.kernel, self.padding, wanted, Want.PARAMS in want)
+        return dx, None if du is None else winograd.winograd_weights_backward(du, self.kernel)
+
+    def by_winograd(self, x: Array) -> bool:
+        """Whether this layer filters the images x, (H, C, W, N), by Winograd's method."""
+        m = winograd.OUTPUTS.get(self.kernel)
+        if m is None or self.stride > 1 or x.dtype.itemsize > 4 or self.method == "direct":
+            return False
+        if self.method == "winograd":
+            return True
+        h, w = (size + 2 * self.padding - self.kernel + 1 for size in (x.shape[0], x.shape[2]))
+        products = (m + self.kernel - 1) ** 2 * -(-h // m) * -(-w // m)
+        few = products <= WORTH_IT * self.kernel**2 * h * w
+        return few and min(x.shape[1], self.channels) >= ENOUGH_CHANNELS and namespace(x) is np
 
 
 @dataclass(frozen=True)
@@ -192,9 +237,6 @@ class Constant(Affine):
 
     def shift(self, params: Params, y: Array) -> None:
         return
-
-    def gradients(self, w: Array, g: Moments, saved: Any, saved_var: Any) -> Params:
-        return {}
 
 
 @dataclass(frozen=True)

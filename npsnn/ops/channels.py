@@ -9,14 +9,11 @@ def per_channel(values: Array, like: Array) -> Array:
 
 
 def channel_sums(x: Array) -> Array:
-    """(H, C, W, N) or (C, N) -> (C,): as a product, which is three times as fast as a sum."""
-    rows = x.reshape(-1, x.shape[-1]) if x.ndim == 2 else x.reshape(x.shape[0] * x.shape[1], -1)
-    sums = rows @ namespace(x).ones(rows.shape[1], x.dtype)
-    return sums if x.ndim == 2 else sums.reshape(x.shape[:2]).sum(axis=0)
+    """(H, C, W, N) or (C, N) -> (C,), whatever the order in memory."""
+    return namespace(x).einsum("hcwn->hc", x).sum(axis=0) if x.ndim == 4 else x.sum(axis=1)
 
 
 def channel_dots(x: Array, y: Array) -> Array:
     """Σ x∘y within each channel, without an array of the products: (H, C, W, N) or (C, N), twice -> (C,)."""
-    shape = x.shape if x.ndim == 2 else (*x.shape[:2], x.shape[2] * x.shape[3])
-    dots = (x.reshape(shape)[..., None, :] @ y.reshape(shape)[..., None])[..., 0, 0]
-    return dots if x.ndim == 2 else dots.sum(axis=0)
+    xp = namespace(x, y)
+    return xp.einsum("hcwn,hcwn->hc", x, y).sum(axis=0) if x.ndim == 4 else xp.einsum("cn,cn->c", x, y)

@@ -43,11 +43,12 @@ def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule
     xp = namespace(dmean)
     h, w = shape[0] // k * k, shape[2] // k * k
     has_var = dvar is not None or rule.mean_uses_var
-    row = [xp.empty(row_shape, dmean.dtype) if wanted else None for wanted in (True, has_var)]
+    # empty_like: in the order in memory that the cotangent has, which the input's is likely to be
+    row = [xp.empty_like(dmean, shape=row_shape) if wanted else None for wanted in (True, has_var)]
     _unfold((dmean, dvar), column_steps, [_every(tuple(row), 2, j, k) for j in range(k)], rule)
     whole = (h, w) == (shape[0], shape[2])
-    new = xp.empty if whole else xp.zeros
-    dx = [new(shape, dmean.dtype) if wanted else None for wanted in (True, has_var)]
+    new = xp.empty_like if whole else xp.zeros_like
+    dx = [new(dmean, shape=shape) if wanted else None for wanted in (True, has_var)]
     inner = tuple(None if d is None else d[:h, :, :w] for d in dx)
     _unfold((row[0], row[1]), row_steps, [_every(inner, 0, i, k) for i in range(k)], rule)
     return dx[0], dx[1]
