@@ -237,7 +237,8 @@ def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) 
 
 def _classifier(name: str, shape: Shape, classes: int) -> Model:
     layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
-    return Model(name, Sequential(layers), shape, classes, micro_batch=16)
+    # of the deep layers a product of matrices has no more columns than the micro-batch has images
+    return Model(name, Sequential(layers), shape, classes, micro_batch=64 if name == "resnet18" else 32)
 
 
 MODELS: dict[str, Callable[..., Model]] = {

@@ -1,5 +1,6 @@
 """What flows through a network, and how its noise is treated on the way."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,13 +23,28 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """The mini-batch that is being trained on, of which a layer sees a part: a micro-batch.
+
+    examples: how many it has; None for those that the layer sees, which are then all. total: from an array of sums over
+    the part to the sums over the batch; all parts call it equally often.
+    """
+
+    examples: int | None = None
+    total: Callable[[Array], Array] = lambda sums: sums
+
+
+WHOLE = Batch()
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """The noise is off: the network that the noise paper calls the expectation model (audit N41).
 
-    training: whether the network is being trained, here and below: BatchNorm then takes the batch's own statistics.
+    training: None, or the batch that is trained on, here and below: BatchNorm then takes the batch's own statistics.
     """
 
-    training: bool = False
+    training: Batch | None = None
 
     def at(self, name: str) -> "Expectation":
         return self
@@ -39,7 +55,7 @@ class Sampled:
     """One draw of the noise is added to the mean; `stream` is keyed by sample."""
 
     stream: Stream
-    training: bool = False
+    training: Batch | None = None
 
     def at(self, name: str) -> "Sampled":
         return Sampled(self.stream.at(name), self.training)
@@ -50,7 +66,7 @@ class Propagated:
     """The variance of the noise is carried through the network in closed form by `rule`."""
 
     rule: Rule = EXACT
-    training: bool = False
+    training: Batch | None = None
 
     def at(self, name: str) -> "Propagated":
         return self

@@ -1,12 +1,14 @@
 """Batch normalisation: the one layer whose output for an example depends on the batch it comes in."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import numpy as np
 
+from npsnn.backend import namespace
 from npsnn.layers import Backward, Params, Shape, Want
-from npsnn.moments import Moments, Noise
+from npsnn.moments import Batch, Moments, Noise
 from npsnn.ops import norm
 from npsnn.validate import check_types
 
@@ -20,11 +22,11 @@ def is_statistic(name: str) -> bool:
 class BatchNorm:
     """y = w (x - m)/√(v + epsilon) + b for each channel of an image, or each feature of a vector.
 
-    Where `noise.training` is off, m and v are the parameters running_mean and running_var: an affine map with
-    constants, var' = w² var/(running_var + epsilon), exact for the variance too. Where it is on, m and v are the mean
-    and the biased variance of the batch, and the backward pass returns under "running_mean" and "running_var" no
-    gradients but the batch's mean and unbiased variance: whoever trains takes them out of the gradients
-    (`is_statistic`), neither scales nor adds them, and replaces the running averages by `moved`.
+    Where `noise.training` is None, m and v are the parameters running_mean and running_var: an affine map with
+    constants, var' = w² var/(running_var + epsilon), exact for the variance too. Otherwise m and v are the mean and the
+    biased variance of the batch, added up over its parts, and the backward pass returns under "running_mean" and
+    "running_var" no gradients but the batch's mean and unbiased variance: whoever trains takes them out of the
+    gradients (`is_statistic`), neither scales nor adds them, and replaces the running averages by `moved`.
 
     momentum: the weight of the newest batch in the running averages, in [0, 1]; epsilon > 0 in the unit of v.
     In training forward raises ValueError for an input with a variance, and for one number a channel.
@@ -62,19 +64,21 @@ class BatchNorm:
                 f"{self} cannot be trained under a propagated variance: the batch's statistics are random then, and "
                 "their law is not defined here; draw the noise, or add it after the last BatchNorm"
             )
-        if m.mean.size <= len(params["w"]):
-            raise ValueError(f"{self} needs more than one number a channel to train, got the shape {m.mean.shape}")
-        return self._batch(params, m)
+        return self._batch(params, m, noise.training)
 
-    def _batch(self, params: Params, m: Moments) -> tuple[Moments, Backward]:
-        w = params["w"]
-        y, mean, var, saved = norm.batch_norm(m.mean, w, params["b"], self.epsilon)
+    def _batch(self, params: Params, m: Moments, batch: Batch) -> tuple[Moments, Backward]:
+        w, (*places, examples) = params["w"], m.mean.shape
+        count = prod(places) // len(w) * (examples if batch.examples is None else batch.examples)
+        if count <= 1:
+            raise ValueError(f"{self} needs more than one number a channel to train, got the shape {m.mean.shape}")
+        y, mean, var, saved = norm.batch_norm(m.mean, w, params["b"], self.epsilon, count, batch.total)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             dw, db = norm.batch_norm_weight_backward(g.mean, saved)
             grads = {"w": dw, "b": db, "running_mean": mean, "running_var": var} if Want.PARAMS in want else {}
             if Want.INPUT not in want:
                 return None, grads
+            dw, db = batch.total(namespace(dw).stack([dw, db]))
             return Moments(norm.batch_norm_backward(g.mean, w, dw, db, saved)), grads
 
         return Moments(y), backward

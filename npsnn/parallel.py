@@ -20,16 +20,15 @@ def available_cores() -> int:
 
 
 class Workers:
-    """Threads that work through a list of jobs, with BLAS held to `blas` threads meanwhile; the caller is one of them.
+    """Threads that work through a list of jobs, with BLAS held to one thread meanwhile; the caller is one of them.
 
     Results are combined in the order of the jobs, whichever thread made them and when: sums of floating-point
     numbers come out bit-identical for any number of threads. At most about one finished result a thread is kept
     waiting, so memory does not grow with the number of jobs.
     """
 
-    def __init__(self, threads: int | None = None, blas: int = 1) -> None:
-        """threads: None for all cores; blas: those of each BLAS call. Raises ValueError for less than one."""
-        self.blas = blas
+    def __init__(self, threads: int | None = None) -> None:
+        """threads: None for all cores. Raises ValueError for less than one."""
         self.threads = available_cores() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"threads must be >= 1, got {threads}")
@@ -38,7 +37,7 @@ class Workers:
 
     def __enter__(self) -> "Workers":
         # One call for all the work: setting the limits costs more than a step of a small network.
-        self._limits = threadpool_limits(self.blas, "blas")
+        self._limits = threadpool_limits(1, "blas")
         for queue in self._queues:
             threading.Thread(target=_serve, args=(queue,), daemon=True).start()
         return self
@@ -74,6 +73,58 @@ class Workers:
         results: list[T] = []
         self.fold(f, jobs, results.append)
         return results
+
+    def in_step(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int) -> list[T]:
+        """[f(0, total), ..., f(parts - 1, total)], a thread each, no more of which work at a time than there are here.
+
+        total(x) is the sum, in the order of the parts, of what all of them give their calls of it, for which they wait
+        for one another: all must call it equally often. So this too comes out bit-identical for any number of threads.
+        An exception in one part ends all; the first, in the order of the parts, is raised.
+        """
+        if self._limits is None:
+            raise RuntimeError("Workers work inside a with statement only")
+        step = _InStep(f, parts, self.threads)
+        others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
+        for thread in others:
+            thread.start()
+        step.work(0)
+        for thread in others:
+            thread.join()
+        if step.errors:
+            caused = {i: e for i, e in step.errors.items() if not isinstance(e, threading.BrokenBarrierError)}
+            raise caused[min(caused)]
+        return [step.results[i] for i in range(parts)]
+
+
+class _InStep(Generic[T]):
+    """One function on several threads that meet to add up what they have."""
+
+    def __init__(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int, threads: int) -> None:
+        self.f, self.working, self.met = f, threading.Semaphore(threads), threading.Barrier(parts)
+        # Two, in turns: nobody can be two meetings ahead of one who still reads.
+        self.brought: tuple[list[Any], list[Any]] = [None] * parts, [None] * parts
+        self.results: dict[int, T] = {}
+        self.errors: dict[int, BaseException] = {}
+
+    def work(self, part: int) -> None:
+        meetings = count()
+
+        def total(x: Any) -> Any:
+            brought = self.brought[next(meetings) % 2]
+            brought[part] = x
+            self.working.release()
+            try:
+                self.met.wait()
+            finally:
+                self.working.acquire()
+            return sum(brought[1:], start=brought[0])
+
+        with self.working:
+            try:
+                self.results[part] = self.f(part, total)
+            except BaseException as error:  # raised again by the caller; the others would wait for ever
+                self.errors[part] = error
+                self.met.abort()
 
 
 def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:

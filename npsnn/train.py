@@ -22,7 +22,7 @@ from npsnn.models import Model
 from npsnn.network import flatten
 from npsnn.noise import NOISE_LAYERS
 from npsnn.optim import Arrays, optimizer
-from npsnn.parallel import Workers, available_cores, keep_freed_memory
+from npsnn.parallel import Workers, keep_freed_memory
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -125,16 +125,9 @@ def resume(
     return _run(config, model, dataset, folder, state, threads, device)
 
 
-def workers_for(model: Model, threads: int | None, device: str) -> Workers:
-    """Threads for micro-batches; for a network that couples the examples of a batch, for BLAS alone.
-
-    A GPU runs its kernels in one queue: more threads would only wait for one another.
-    """
-    if device != "cpu":
-        return Workers(1)
-    if model.network.couples_batch:
-        return Workers(1, blas=available_cores() if threads is None else threads)
-    return Workers(threads)
+def workers_for(threads: int | None, device: str) -> Workers:
+    """Threads for micro-batches. A GPU runs its kernels in one queue: more threads would only wait for one another."""
+    return Workers(threads if device == "cpu" else 1)
 
 
 def _run(
@@ -149,7 +142,7 @@ def _run(
 ) -> Iterator[Step | Epoch]:
     keep_freed_memory()
     train, validation = split_validation(dataset.train, config.seed, config.limit)
-    with workers_for(model, threads, device) as workers:
+    with workers_for(threads, device) as workers:
         trainer = Trainer(config, model, train, validation, workers, device, start)
         if state is None:
             state = trainer.initial()

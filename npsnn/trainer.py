@@ -16,7 +16,7 @@ from npsnn.data import Split, as_float
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.layers import Want
 from npsnn.models import Model
-from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, WHOLE, Batch, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.normalisation import is_statistic
 from npsnn.objectives import OBJECTIVES, Objective
@@ -95,7 +95,8 @@ class Total:
         if self.grads is None:
             self.grads = other.grads
         elif other.grads is not None:
-            self.grads = {k: g + other.grads[k] for k, g in self.grads.items()}
+            # statistics of the whole batch: each part has the same
+            self.grads = {k: g if is_statistic(k) else g + other.grads[k] for k, g in self.grads.items()}
 
 
 def batch_gradient(
@@ -150,18 +151,21 @@ class Trainer:
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
         network, objective = self.network(params), OBJECTIVES[self.config.loss]
-        coupled = self.model.network.couples_batch
-        parts = micro_batches(len(chosen), len(chosen) if coupled else network.micro_batch)
+        parts = micro_batches(len(chosen), network.micro_batch)
         draws = draws or Stream(self.config.seed)
         one_draw = draws.one_draw() if self.config.authors_code else None  # for all examples (audit B6)
 
-        def one(i: int) -> Total:
+        def one(i: int, batch: Batch = WHOLE) -> Total:
             rows, part = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
             images, labels = self.images(network, rows, part), self.train.labels[rows]
-            return batch_gradient(network, images, labels, objective, self.noise((one_draw or part).at("noise")))
+            return batch_gradient(network, images, labels, objective, self.noise((one_draw or part).at("noise"), batch))
 
         total = Total()
-        self.workers.fold(one, len(parts), total.add)
+        if self.model.network.couples_batch:
+            for result in self.workers.in_step(lambda i, add_up: one(i, Batch(len(chosen), add_up)), len(parts)):
+                total.add(result)
+        else:
+            self.workers.fold(one, len(parts), total.add)
         grads = {k: g if is_statistic(k) else g / len(chosen) for k, g in (total.grads or {}).items()}
         reward, rewarded = rewards(self.config, self.model, params)
         grads |= {k: grads[k] + g for k, g in rewarded.items()}
@@ -174,9 +178,9 @@ class Trainer:
             return images
         return attacked(network, images, self.train.labels[rows], self.config, draws.at("adversary"))
 
-    def noise(self, draws: Stream) -> Noise:
+    def noise(self, draws: Stream, batch: Batch) -> Noise:
         """How training carries the noise: drawn for each example, or propagated by a rule."""
-        training = not self.config.noise_only  # a network that stays keeps its running averages
+        training = None if self.config.noise_only else batch  # a network that stays keeps its running averages
         if self.config.propagation == SAMPLED:
             return Sampled(draws, training)
         return Propagated(RULES[self.config.propagation], training)

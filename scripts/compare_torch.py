@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from npsnn import models
 from npsnn.layers import Backward, MaxPool, Params, PReLU, ReLU, Want
 from npsnn.models import Model
-from npsnn.moments import Expectation, Moments, Noise
+from npsnn.moments import WHOLE, Expectation, Moments, Noise
 from npsnn.network import Residual, Sequential, flatten, leaves, unflatten
 from npsnn.normalisation import BatchNorm, is_statistic
 
@@ -75,7 +75,7 @@ def start(model: Model, dtype: str, training: bool, seed: int) -> Arrays:
         arrays["x"] = rng.random((IMAGES[dtype], *model.shape))
         seen: list[float] = []
         x = Moments(arrays["x"].astype(dtype).astype(np.float64).transpose(2, 1, 3, 0).copy())
-        watched(model.network, seen).forward(params, x, Expectation(training))
+        watched(model.network, seen).forward(params, x, Expectation(WHOLE if training else None))
         if min(seen) > MARGIN * np.finfo(dtype).eps:
             break
     return {k: a.astype(dtype) for k, a in arrays.items()}
@@ -85,7 +85,7 @@ def ours(model: Model, arrays: Arrays, training: bool) -> Arrays:
     """Logits, the gradients of the images and of all parameters, and in training the running statistics after it."""
     flat = {k: a for k, a in arrays.items() if k not in ("x", "cotangent")}
     x = Moments(np.ascontiguousarray(arrays["x"].transpose(2, 1, 3, 0)))
-    m, backward = model.network.forward(unflatten(flat), x, Expectation(training))
+    m, backward = model.network.forward(unflatten(flat), x, Expectation(WHOLE if training else None))
     g, grads = backward(Moments(np.ascontiguousarray(arrays["cotangent"].T)), Want.BOTH)
     assert g is not None
     found = flatten(grads)

@@ -12,9 +12,9 @@ from npsnn.checkpoint import LAST, load_arrays
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split, digits
-from npsnn.layers import Backward, Flatten, Params, ReLU
+from npsnn.layers import Flatten, ReLU
 from npsnn.models import MODELS, Model
-from npsnn.moments import EXPECTATION, Moments, Noise
+from npsnn.moments import EXPECTATION, Moments
 from npsnn.network import Sequential, flatten, unflatten
 from npsnn.normalisation import BatchNorm
 from npsnn.parallel import Workers
@@ -136,6 +136,7 @@ def test_augmentation_changes_what_is_learned_from() -> None:
 
 
 def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their micro-batches share the statistics of the whole batch, on however many threads."""
     layers = (
         ("conv", Conv2d(4, 5, stride=2, bias=False)),
         ("bn", BatchNorm()),
@@ -143,26 +144,27 @@ def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.M
         ("flatten", Flatten()),
         ("classifier", Linear(10, joint=True)),
     )
-    # micro-batches of 16 would be cut from the batches of 40, each with statistics of its own
-    model = Model("normalised", Sequential(layers), (1, 28, 28), 10, micro_batch=16)
-    monkeypatch.setitem(MODELS, "normalised", lambda *arguments: model)
-    seen: list[int] = []
-    forward = BatchNorm.forward
 
-    def watched(self: BatchNorm, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        if noise.training:
-            seen.append(m.mean.shape[-1])
-        return forward(self, params, m, noise)
+    def gradient(micro_batch: int, threads: int) -> tuple[Trainer, Any, Any]:
+        model = Model("normalised", Sequential(layers), (1, 28, 28), 10, micro_batch)
+        monkeypatch.setitem(MODELS, "normalised", lambda *arguments: model)
+        with Workers(threads) as workers:
+            config = Config(**SHORT | {"model": "normalised"})
+            trainer = Trainer(config, build(config, DATA), DATA.train, DATA.test, workers, "cpu")
+            state = trainer.initial()
+            return trainer, state, trainer.gradient(state.params, np.arange(40))
 
-    monkeypatch.setattr(BatchNorm, "forward", watched)
-    with Workers(2) as workers:
-        config = Config(**SHORT | {"model": "normalised"})
-        built = build(config, DATA)
-        trainer = Trainer(config, built, DATA.train, DATA.test, workers, "cpu")
-        state = trainer.initial()
-        total = trainer.gradient(state.params, np.arange(40))
-        after = trainer.updated(state, total.grads or {}, 0.0).params
-    assert seen == [40]
+    trainer, state, total = gradient(16, 2)
+    _, _, whole = gradient(40, 2)
+    assert total.loss == pytest.approx(whole.loss, rel=1e-6) and total.correct == whole.correct
+    for name, g in whole.grads.items():
+        np.testing.assert_allclose(total.grads[name], g, rtol=1e-4, atol=1e-6 * abs(g).max(), err_msg=name)
+    for threads in (1, 3, 5):
+        _, _, again = gradient(16, threads)
+        assert again.loss == total.loss
+        for name, g in total.grads.items():
+            np.testing.assert_array_equal(again.grads[name], g, err_msg=name)
+    after, built = trainer.updated(state, total.grads, 0.0).params, trainer.model
     x = Classifier(built, unflatten(state.params)).to_engine(DATA.train.images[:40])
     y, _ = layers[0][1].forward({"w": state.params["conv.w"]}, Moments(x), EXPECTATION)
     np.testing.assert_allclose(after["bn.running_mean"], 0.1 * y.mean.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)

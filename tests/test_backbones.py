@@ -17,7 +17,7 @@ from npsnn.affine import Conv2d, Linear, MeanPool
 from npsnn.backbones import BACKBONES, backbone
 from npsnn.layers import Backward, MaxPool, PReLU, ReLU, Want
 from npsnn.models import Model
-from npsnn.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.network import Residual, Sequential, flatten, leaves, unflatten
 from npsnn.noise import PreactivationNoise
 from npsnn.normalisation import BatchNorm, is_statistic
@@ -53,7 +53,7 @@ def test_resnet18_is_the_network_of_its_docstring() -> None:
     assert sum(isinstance(layer, ReLU) for layer in layers) == 17 and not any(
         isinstance(layer, MaxPool) for layer in layers
     )
-    assert model.network.couples_batch and model.micro_batch == 16
+    assert model.network.couples_batch and model.micro_batch == 64
 
 
 @pytest.mark.parametrize(("pixels", "left"), [(32, 4), (28, 4), (33, 5), (8, 1), (1, 1)])
@@ -78,7 +78,7 @@ def test_lenetpp_is_the_network_of_its_docstring(name: str, flat: int) -> None:
     kinds = [type(layer) for _, layer in model.network.layers]
     pair = [Conv2d, PReLU] * 2
     assert kinds[:15] == [*pair, MaxPool] * 3 if name == "lenetpp" else kinds[:12] == pair * 3
-    assert not model.network.couples_batch and model.micro_batch == 16
+    assert not model.network.couples_batch and model.micro_batch == 32
 
 
 def test_the_variants_of_lenetpp() -> None:
@@ -129,7 +129,7 @@ def double_precision(model: Model, rng: np.random.Generator) -> Arrays:
 
 
 CASES = [
-    ("resnet18", (3, 16, 16), Expectation(training=True), False),
+    ("resnet18", (3, 16, 16), Expectation(training=WHOLE), False),
     ("resnet18", (3, 16, 16), EXPECTATION, False),
     ("resnet18", (3, 16, 16), Propagated(), True),
     *[("lenetpp", (1, 12, 12), Propagated(rule), True) for rule in RULES.values()],
@@ -160,7 +160,7 @@ def test_gradients(name: str, shape: tuple[int, ...], noise: Noise, with_var: bo
     gm, gv = rng.normal(size=m.mean.shape), rng.normal(size=m.var.shape) if with_var else None
     g, grads = back(Moments(gm, gv), Want.BOTH)
     found = flatten(grads)
-    training = noise == Expectation(training=True)
+    training = noise == Expectation(training=WHOLE)
     assert found.keys() == {k for k in flat if training or not is_statistic(k)}
 
     def f(a: Arrays) -> float:
@@ -180,7 +180,7 @@ def nested() -> Model:
     return Model("nested", Sequential(layers), (2, 8, 8), 3)
 
 
-@pytest.mark.parametrize("noise", [Expectation(training=True), EXPECTATION, *map(Propagated, RULES.values())])
+@pytest.mark.parametrize("noise", [Expectation(training=WHOLE), EXPECTATION, *map(Propagated, RULES.values())])
 def test_a_gpu_computes_the_same(cupy: ModuleType, noise: Noise) -> None:
     model, rng = nested(), rng_0(3)
     flat = double_precision(model, rng)

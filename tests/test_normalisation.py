@@ -10,14 +10,14 @@ from strategies import Pixels, batch_first, batch_last, frozen, images, variance
 
 from npsnn.affine import Linear
 from npsnn.layers import Params, ReLU, Want, couples_batch
-from npsnn.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.network import Residual, Sequential
 from npsnn.normalisation import BatchNorm, is_statistic
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import normalisation
 from npsnn.streams import Stream
 
-TRAINING = Expectation(training=True)
+TRAINING = Expectation(training=WHOLE)
 IMAGES = images(smallest=2, largest=5)
 PIXELS = Pixels(5, batch=3, channels=2, height=3, width=4)
 LAYER = BatchNorm(epsilon=1e-3)
@@ -99,7 +99,7 @@ def test_evaluation_does_not_depend_on_the_rest_of_the_batch() -> None:
     np.testing.assert_array_equal(one.var, whole.var[..., 1:2])
 
 
-@pytest.mark.parametrize("noise", [TRAINING, Sampled(Stream(0), training=True), Propagated(training=True)])
+@pytest.mark.parametrize("noise", [TRAINING, Sampled(Stream(0), training=WHOLE), Propagated(training=WHOLE)])
 def test_without_variance_every_noise_is_trained_alike(noise: Noise) -> None:
     x, _, params, _ = values(PIXELS)
     m, _ = LAYER.forward(params, Moments(x), noise.at("anywhere"))
@@ -111,7 +111,7 @@ def test_training_under_a_propagated_variance_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"BatchNorm\(.*cannot be trained under a propagated variance: .*last BatchNorm"
     ):
-        LAYER.forward(params, Moments(x, v), Propagated(training=True))
+        LAYER.forward(params, Moments(x, v), Propagated(training=WHOLE))
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 2, 1, 1), (2, 0)])
@@ -154,7 +154,7 @@ def test_it_starts_as_the_identity_of_standard_numbers(shape: tuple[int, ...]) -
 def test_single_precision_stays_and_a_backward_pass_returns_what_is_wanted(training: bool) -> None:
     x, _, params, rng = values(PIXELS)
     params = {k: p.astype("f") for k, p in params.items()}
-    m, back = LAYER.forward(params, Moments(x.astype("f")), Expectation(training))
+    m, back = LAYER.forward(params, Moments(x.astype("f")), Expectation(WHOLE if training else None))
     g = Moments(frozen(rng.normal(size=x.shape).astype("f")))
     (both, grads), (only, none), (nothing, found) = (back(g, want) for want in (Want.BOTH, Want.INPUT, Want.PARAMS))
     assert none == {} and nothing is None and grads.keys() == found.keys()

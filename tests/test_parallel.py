@@ -3,6 +3,7 @@
 import os
 import threading
 from time import sleep, time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,46 @@ def test_sums_do_not_depend_on_the_threads(threads: int) -> None:
     for x in numbers:
         expected += float(x)
     assert total[0] == expected
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_parts_in_step_add_up_what_they_have(threads: int) -> None:
+    at_work, most = [0], [0]
+    numbers = np.random.default_rng(0).standard_normal((3, 5)) * 10.0 ** np.arange(5)
+
+    def part(i: int, total: Any) -> list[float]:
+        found = []
+        for round in range(3):
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+            sleep(1e-3 * ((i + round) % 3))
+            at_work[0] -= 1
+            found.append(total(numbers[round, i]))
+        return found
+
+    with Workers(threads) as workers:
+        found = workers.in_step(part, 5)
+        assert workers.in_step(lambda i, total: total(np.ones(2)).sum(), 1) == [2]
+    expected = [sum(row[1:], start=row[0]) for row in numbers]
+    assert found == [expected] * 5
+    assert most[0] <= threads
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_an_error_in_step_ends_all(failing: int) -> None:
+    def part(i: int, total: Any) -> Any:
+        if i == failing:
+            raise KeyboardInterrupt("enough")
+        return total(i)
+
+    before = threading.active_count()
+    with Workers(2) as workers:
+        with pytest.raises(KeyboardInterrupt, match="enough"):
+            workers.in_step(part, 4)
+        assert workers.in_step(lambda i, total: total(i), 4) == [6] * 4
+    with pytest.raises(RuntimeError, match="inside a with statement"):
+        Workers(2).in_step(part, 1)
+    assert threading.active_count() <= before + 1
 
 
 def test_all_threads_work_and_the_caller_is_one_of_them() -> None:

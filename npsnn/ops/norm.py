@@ -1,41 +1,44 @@
 """Normalisation of each channel, by the batch's own statistics or by fixed ones, batch last: (H, C, W, N) or (C, N)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from npsnn.backend import Array, namespace
 from npsnn.ops.channels import channel_dots, channel_sums, per_channel
 
 
-def batch_norm(x: Array, w: Array, b: Array, epsilon: float) -> tuple[Array, Array, Array, Any]:
+def batch_norm(
+    x: Array, w: Array, b: Array, epsilon: float, count: int, total: Callable[[Array], Array]
+) -> tuple[Array, Array, Array, Any]:
     """y = w (x - m)/√(v + epsilon) + b with the mean m and the biased variance v of each channel, over all else.
 
-    x: (H, C, W, N) or (C, N) with n > 1 numbers a channel; w, b: (C,). Returns y, m, the unbiased variance
-    n v/(n - 1), which is what running averages keep, and what the backward pass needs.
+    x: (H, C, W, N) or (C, N), a part of a batch that has count > 1 numbers a channel; w, b: (C,). total: from sums over
+    this part to those over the batch, (C,) -> (C,). Returns y, m, the unbiased variance count v/(count - 1), which is
+    what running averages keep, and what the backward pass needs.
     Source: Ioffe and Szegedy 2015.
     """
-    count = x.size // len(w)
-    mean = channel_sums(x) / count
+    mean = total(channel_sums(x)) / count
     centred = x - per_channel(mean, x)
-    squares = channel_dots(centred, centred)
+    squares = total(channel_dots(centred, centred))
     scale = 1 / namespace(x).sqrt(squares / count + epsilon)
     y = centred * per_channel(w * scale, x)
     y += per_channel(b, x)
-    return y, mean, squares / (count - 1), (centred, scale)
+    return y, mean, squares / (count - 1), (centred, scale, count)
 
 
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
-    """Cotangents of w and b, (C,) each."""
-    centred, scale = saved
+    """This part's cotangents of w and b, (C,) each."""
+    centred, scale, _ = saved
     return channel_dots(dy, centred) * scale, channel_sums(dy)
 
 
 def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -> Array:
     """Cotangent of x, which moves the statistics too: w s (dy - db/n - s (x - m) dw/n), s = 1/√(v + epsilon).
 
-    dw, db: what `batch_norm_weight_backward` gave for the same dy; n: the numbers of a channel.
+    dw, db: the batch's totals of what `batch_norm_weight_backward` gave; n: the numbers of a channel in the batch.
     """
-    centred, scale = saved
-    share = w * scale * (len(w) / dy.size)
+    centred, scale, count = saved
+    share = w * scale / count
     dx = dy * per_channel(w * scale, dy)
     dx -= centred * per_channel(share * scale * dw, dy)
     dx -= per_channel(share * db, dy)

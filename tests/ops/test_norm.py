@@ -30,11 +30,16 @@ def fixed(a: Arrays) -> tuple[np.ndarray, np.ndarray, Any]:
     return norm.fixed_norm(a["x"], a["v"], (a["w"], a["b"]), (a["m"], a["s"]), EPSILON)
 
 
+def whole(x: np.ndarray, w: np.ndarray, b: np.ndarray, epsilon: float) -> Any:
+    """A batch in one part."""
+    return norm.batch_norm(x, w, b, epsilon, x.size // len(w), lambda sums: sums)
+
+
 @given(IMAGES)
 def test_values_and_gradients_are_those_of_the_loops(pixels: Pixels) -> None:
     a, rng = values(pixels)
     x, w, b = batch_first(a["x"]), a["w"], a["b"]
-    y, mean, var, saved = norm.batch_norm(a["x"], w, b, EPSILON)
+    y, mean, var, saved = whole(a["x"], w, b, EPSILON)
     centre, spread = normalisation.channel_statistics(x)
     count = x.size // len(w)
     np.testing.assert_allclose(mean, centre, rtol=1e-11)
@@ -55,11 +60,11 @@ def test_values_and_gradients_are_those_of_the_loops(pixels: Pixels) -> None:
 def test_gradients_of_batch_norm(vectors: bool, pixels: Pixels) -> None:
     a, rng = values(pixels, vectors)
     a = {name: a[name] for name in ("x", "w", "b")}
-    y, _, _, saved = norm.batch_norm(a["x"], a["w"], a["b"], EPSILON)
+    y, _, _, saved = whole(a["x"], a["w"], a["b"], EPSILON)
     dy = frozen(rng.normal(size=y.shape))
     dw, db = norm.batch_norm_weight_backward(dy, saved)
     gradients = {"x": norm.batch_norm_backward(dy, a["w"], dw, db, saved), "w": dw, "b": db}
-    check_gradient(lambda a: (norm.batch_norm(a["x"], a["w"], a["b"], EPSILON)[0] * dy).sum(), a, gradients)
+    check_gradient(lambda a: (whole(a["x"], a["w"], a["b"], EPSILON)[0] * dy).sum(), a, gradients)
 
 
 @given(IMAGES)
@@ -99,15 +104,15 @@ def test_fixed_statistics_without_variance(vectors: bool) -> None:
 
 def test_a_large_mean_does_not_drown_the_variance() -> None:
     x = np.random.default_rng(0).normal(1e3, 1, (8, 2, 8, 16))
-    y, _, var, _ = norm.batch_norm(x.astype("f"), np.ones(2, "f"), np.zeros(2, "f"), 1e-5)
-    wanted, _, wanted_var, _ = norm.batch_norm(x, np.ones(2), np.zeros(2), 1e-5)
+    y, _, var, _ = whole(x.astype("f"), np.ones(2, "f"), np.zeros(2, "f"), 1e-5)
+    wanted, _, wanted_var, _ = whole(x, np.ones(2), np.zeros(2), 1e-5)
     np.testing.assert_allclose(var, wanted_var, rtol=1e-4)
     np.testing.assert_allclose(y, wanted, atol=1e-3)
 
 
 def test_a_constant_channel_gives_its_shift_and_no_gradient() -> None:
     x = np.full((2, 1, 2, 3), 5.0)
-    y, mean, var, saved = norm.batch_norm(x, np.ones(1), np.full(1, 0.5), EPSILON)
+    y, mean, var, saved = whole(x, np.ones(1), np.full(1, 0.5), EPSILON)
     assert (y == 0.5).all() and mean == 5 and var == 0
     dw, db = norm.batch_norm_weight_backward(np.ones_like(x), saved)
     assert dw == 0 and db == x.size
@@ -118,7 +123,7 @@ def test_a_constant_channel_gives_its_shift_and_no_gradient() -> None:
 def test_single_precision_stays(vectors: bool) -> None:
     a, _ = values(Pixels(4, 2, 3, 4, 5), vectors)
     a = {name: frozen(v.astype("f")) for name, v in a.items()}
-    y, mean, var, saved = norm.batch_norm(a["x"], a["w"], a["b"], EPSILON)
+    y, mean, var, saved = whole(a["x"], a["w"], a["b"], EPSILON)
     dw, db = norm.batch_norm_weight_backward(a["v"], saved)
     found = [y, mean, var, dw, db, norm.batch_norm_backward(a["v"], a["w"], dw, db, saved)]
     y, v, saved = fixed(a)
