@@ -27,7 +27,7 @@ _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 class Target(Protocol):
     """What an attack ascends: x (N, C, H, W) in [0, 1] and labels (N,) -> the loss (N,) and its gradient, like x.
 
-    passes: forward and backward passes for one gradient.
+    passes: forward and backward passes for one gradient; an answer averaged over draws of the noise counts as one.
     """
 
     @property
