@@ -8,27 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from gradcheck import Arrays, check_gradient
-from small_networks import SHAPE, convolutional, images, linear, predicted
+from small_networks import SHAPE, convolutional, images, linear, on_features, predicted
 
 from npsnn import attacks, bounds
 from npsnn.averaging import forward
 from npsnn.classifier import Classifier
 from npsnn.layers import Want
-from npsnn.models import with_feature_noise
 from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
 
 X = images(4)
 LABELS = np.array([0, 1, 2, 1])
-
-
-def on_features(sigma: float = 0.8) -> Classifier:
-    """The convolutional network with noise of a full covariance on 5 features."""
-    model = with_feature_noise(convolutional().model, sigma, bottleneck=5)
-    params = model.init(np.random.default_rng(2))
-    L = np.tril(sigma * (np.eye(5) + 0.5 * np.random.default_rng(3).standard_normal((5, 5))))
-    return Classifier(model, params | {"noise": {"L": L}}, threads=1).astype(np.float64)
 
 
 NETWORKS = {"last": linear, "first": convolutional, "features": on_features}
