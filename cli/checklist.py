@@ -114,7 +114,7 @@ def command(
         noise = f"noise {sigma:g}, {settings.draws} draws{averaged(settings.average or 1)}" if sigma else "noise off"
         click.echo(f"{folder}: {test_images(len(labels), limit)}, {noise}")
         click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}")
-        click.echo(f"eps {settings.eps:.4g} in Linf, {settings.eot} draws a gradient\n")
+        click.echo(f"eps {settings.eps:.4g} in Linf{f', gradients of {settings.eot} draws' if sigma else ''}\n")
     rows = _measure(classifier, x, labels, settings, not as_json)
     failed = [row.number for row in rows if row.passed is False]
     document = {
