@@ -95,9 +95,10 @@ def command(
     criterion fails.
 
     \b
-    Examples: the newest run; an eps for MNIST, with as many draws as the paper
+    Examples: the newest run; answers of ten draws; another eps, fewer images, and three pixels as well
       npsnn checklist
-      npsnn checklist RUN --eps 0.1 --eot 50 --pixels 1 --pixels 3
+      npsnn checklist RUN --average 10
+      npsnn checklist RUN --eps 0.1 --limit 50 --pixels 1 --pixels 3
     """
     from npsnn import attacks
     from npsnn import checkpoint as files

@@ -71,8 +71,9 @@ def one_step(bench: Bench) -> Findings:
     fgsm, pgd = bench.fgsm, bench.pgd()
     difference, text, figures = _compared(pgd.accuracy.each, fgsm.accuracy.each, ("PGD", "FGSM"))
     figures |= {"all-zero gradients": pgd.zero_gradients, "non-finite gradients": pgd.bad_gradients}
-    if odd := pgd.zero_gradients + pgd.bad_gradients:
-        text += f"; PGD met a gradient that is 0 or not finite on {odd:,} images"
+    if pgd.zero_gradients or pgd.bad_gradients:
+        text += f"; PGD met an all-zero gradient on {pgd.zero_gradients:,}, a non-finite one on {pgd.bad_gradients:,} "
+        text += f"of {len(bench.x):,} images"
     return not difference.surely(), text, figures
 
 
@@ -96,9 +97,8 @@ def black_box(bench: Bench) -> Findings:
             figures |= _figures(difference, f"{name} less {label}")
         beaten = [name for name, difference in differences.items() if difference.surely()]
         failed |= bool(beaten) and pixels == min(bench.options.pixels)
-        text += f"; in another ball {_left(result)} by {label}" + (
-            f", less than {' and '.join(beaten)}" if beaten else ""
-        )
+        text += f"; in another ball {_left(result)} by {label}"
+        text += f", less than {' and '.join(beaten)}" if beaten else ""
     return not failed, text, figures
 
 
