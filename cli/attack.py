@@ -21,6 +21,7 @@ from npsnn.cli.attack_rows import Rows, title
 from npsnn.cli.common import (
     Epsilon,
     F,
+    averaged,
     field_option,
     interval,
     load_run,
@@ -72,7 +73,7 @@ def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], 
 @_option("--restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
 @_option("--eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
 @_option("--draws", click.IntRange(1), "Fresh draws on which success is judged.")
-@options("inference-sigma")
+@options("inference-sigma", "average")
 @_option("--objective", OBJECTIVES, "What the adaptive attacks ascend; see above.")
 @_option("--propagation", RULES, "How they carry the variance; laplace: noise paper Eq. 6.")
 @_option("--samples", click.IntRange(1), "Points that random tries (A2SNN: 10,000).")
@@ -146,10 +147,10 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
     """what: the images in words, for people; None for JSON."""
     from npsnn import attacks, checkpoint
 
-    assert plan.sigma is not None
-    clean = attacks.accuracy(classifier.with_sigma(plan.sigma), x, labels, plan.draws, plan.seed)
+    assert plan.sigma is not None and plan.average is not None
+    clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
     if what:
-        noise = f"noise {plan.sigma:g}, {plan.draws} draws" if plan.sigma else "noise off"
+        noise = f"noise {plan.sigma:g}, {plan.draws} draws{averaged(plan.average)}" if plan.sigma else "noise off"
         click.echo(f"{folder}: {what}, {noise}")
         click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}\n")
     show = Rows(plan, shown=what is not None)
@@ -168,6 +169,7 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
         "run": str(folder),
         "inference_sigma": plan.sigma,
         "draws": plan.draws,
+        "average": plan.average,
         "examples": len(labels),
         "clean_accuracy": clean.mean,
         "results": show.rows,

@@ -81,6 +81,13 @@ _OPTIONS = {
         type=click.FloatRange(0),
         help="Noise of the defended network: the run's own sigma by default, 0 for the expectation network.",
     ),
+    "average": click.option(
+        "--average",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
+    ),
     "limit": click.option(
         "--limit", type=click.IntRange(1), help="Only the first N test images; the interval is then for them."
     ),
@@ -156,6 +163,11 @@ def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int |
 def test_images(count: int, limit: int | None) -> str:
     """What was attacked or classified, in words."""
     return f"{'the first ' if limit else ''}{count:,} test images"
+
+
+def averaged(average: int) -> str:
+    """What a draw is where answers are averaged, in words; nothing where they are not."""
+    return f", every draw an average of {average}" if average > 1 else ""
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
     "evaluate": "Accuracy of a trained network, with its noise off and on.",
     "attack": "Attack a trained network and print its robust accuracy.",
+    "checklist": "Whether a network is robust or its gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "data": "List, fetch and verify the data sets.",
     "info": "Versions, BLAS, cores and folders.",

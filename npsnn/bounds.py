@@ -132,11 +132,12 @@ def gap(
 
 
 def _head(classifier: Classifier, layer: FeatureNoise) -> tuple[Floats, Floats, Floats]:
-    """W (C, D), b (C,) and L (D, D) in float64."""
+    """W (C, D), b (C,) and L (D, D) in float64; L of the noise of an answer, averaged or not."""
     name, _ = classifier.model.noise
     last = classifier.params[classifier.model.network.layers[-1][0]]
     W, b = (to_host(last[key]).astype(np.float64) for key in "wb")
-    return W, b, to_host(layer.factor(classifier.params[name], W.shape[1])).astype(np.float64)
+    L = to_host(layer.factor(classifier.params[name], W.shape[1])).astype(np.float64)
+    return W, b, L / sqrt(classifier.average)
 
 
 def _features(classifier: Classifier, x: npt.NDArray[Any]) -> Floats:

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn import checkpoint
+from npsnn import averaging, checkpoint
 from npsnn.backend import Array, namespace, to_device, to_host, use_device
-from npsnn.layers import Params, Shape, Want
+from npsnn.layers import Backward, Params, Shape, Want
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
@@ -19,7 +19,7 @@ from npsnn.ops.gaussian import RULES, Rule
 from npsnn.optim import Arrays
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
-from npsnn.validate import check_sigma
+from npsnn.validate import check_average, check_sigma
 
 Images: TypeAlias = np.ndarray
 
@@ -56,11 +56,18 @@ def check_labels(labels: np.ndarray, examples: int, classes: int) -> None:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network with its parameters. Threads: None for all cores."""
+    """A network with its parameters. Threads: None for all cores.
+
+    average: the draws of the noise whose logits are averaged for one answer, as `averaging` sets it.
+    """
 
     model: Model
     params: Params
     threads: int | None = None
+    average: int = 1
+
+    def __post_init__(self) -> None:
+        check_average(self.average)
 
     @staticmethod
     def load(
@@ -120,6 +127,15 @@ class Classifier:
         name, layer = self.model.noise
         return replace(self, params=self.params | {name: layer.at_level(self.params[name], sigma)})
 
+    def averaging(self, average: int) -> "Classifier":
+        """The same network with its logits averaged over `average` draws for one answer, which lessens its noise.
+
+        Whatever asks for its noisy logits gets averaged ones: accuracy, attacks, samples, moments. The mean of the
+        logits stays, their variance is a part of `average`. Raises ValueError unless average is a whole number >= 1.
+        Source: A2SNN Sec. 4.4, Table 6 (audit A32).
+        """
+        return replace(self, average=average)
+
     def astype(self, dtype: Any) -> "Classifier":
         """The same network computing in `dtype`, float32 or float64; ValueError for another."""
         if np.dtype(dtype) not in (np.float32, np.float64):
@@ -143,7 +159,10 @@ class Classifier:
 
     def scores(self, x: Images, noise: Noise) -> Moments:
         """Moments of the logits of one micro-batch, (classes, N), on the calling thread."""
-        return self.model.network.forward(self.params, Moments(self.to_engine(x)), noise)[0]
+        return self._forward(x, noise)[0]
+
+    def _forward(self, x: Images, noise: Noise) -> tuple[Moments, Backward]:
+        return averaging.forward(self.model, self.params, Moments(self.to_engine(x)), noise, self.average)
 
     def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Any, Images]:
         """Each example's objective, (N,), and its gradient with respect to the image, float64, on the calling thread.
@@ -151,7 +170,7 @@ class Classifier:
         A sure prediction's gradient lies below the range of float32 and would be lost as 0: the objective is computed
         in float64, and its cotangent goes through the network in units of each example's largest entry.
         """
-        m, backward = self.model.network.forward(self.params, Moments(self.to_engine(x)), noise)
+        m, backward = self._forward(x, noise)
         xp = namespace(m.mean)
         double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
         value, cotangent = objective(double, xp.asarray(labels))

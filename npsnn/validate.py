@@ -50,3 +50,9 @@ def check_sigma(sigma: float) -> None:
         raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
     if sigma > SIGMA_LIMIT:
         raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r}")
+
+
+def check_average(average: int) -> None:
+    """Raise ValueError unless average is a number of draws."""
+    if isinstance(average, bool) or not isinstance(average, Integral) or average < 1:
+        raise ValueError(f"average must be a whole number >= 1, got {average!r}")

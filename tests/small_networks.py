@@ -9,7 +9,7 @@ from npsnn.affine import Conv2d, Linear
 from npsnn.attacks.target import NetworkTarget
 from npsnn.classifier import Classifier
 from npsnn.layers import Flatten, ReLU
-from npsnn.models import Model
+from npsnn.models import Model, with_feature_noise
 from npsnn.network import Sequential
 from npsnn.noise import PreactivationNoise
 from npsnn.streams import Stream
@@ -38,6 +38,14 @@ def convolutional(sigma: float = 0.3, micro_batch: int = 64) -> Classifier:
     )
     model = Model("convolutional", Sequential(layers), SHAPE, 3, micro_batch)
     return Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(np.float64)
+
+
+def on_features(sigma: float = 0.8) -> Classifier:
+    """The convolutional network with noise of a full covariance on 5 features, as A2SNN has it; float64."""
+    model = with_feature_noise(convolutional().model, sigma, bottleneck=5)
+    params = model.init(np.random.default_rng(2))
+    L = np.tril(sigma * (np.eye(5) + 0.5 * np.random.default_rng(3).standard_normal((5, 5))))
+    return Classifier(model, params | {"noise": {"L": L}}, threads=1).astype(np.float64)
 
 
 def images(count: int, seed: int = 0, low: float = 0.35, high: float = 0.65) -> np.ndarray:

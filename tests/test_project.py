@@ -21,6 +21,7 @@ RANKS = [
     {"network"},
     {"backbones"},
     {"objectives", "models", "optim", "environment"},
+    {"averaging"},
     {"classifier", "config"},
     {"updates", "bounds", "recipes"},
     {"trainer", "train", "attacks"},

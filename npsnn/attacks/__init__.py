@@ -3,20 +3,25 @@
     for result in attacks.evaluate(classifier, images, labels, attacks.Plan(("adaptive-fgsm", "pgd"), eps=(0.1,))):
         print(result.attack, result.eps, result.accuracy.mean, result.accuracy.ci95)
 
-An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of the three targets `expectation`,
-`sampled` and `closed_form`. C&W and One-Pixel want a target that ascends one of the objectives of `margins`:
+    for criterion in attacks.inspect(classifier, images, labels, attacks.Checklist(eps=0.1)):
+        print(criterion.name, criterion.passed, criterion.explanation)
+
+An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of the targets `expectation`, `sampled`,
+`closed_form` and `known`. C&W and One-Pixel want a target that ascends one of the objectives of `margins`:
 `attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, stream)`.
 """
 
 from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.bench import Checklist
 from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.checklist import Criterion, inspect
 from npsnn.attacks.evaluation import Result, evaluate, worst_case
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import closed_form, expectation, sampled
+from npsnn.attacks.target import closed_form, expectation, known, sampled
 
 __all__ = [
     "ATTACKS",
@@ -24,6 +29,8 @@ __all__ = [
     "Accuracy",
     "Ball",
     "CarliniWagner",
+    "Checklist",
+    "Criterion",
     "GradientAttack",
     "Limit",
     "OnePixel",
@@ -36,6 +43,8 @@ __all__ = [
     "evaluate",
     "expectation",
     "fgsm",
+    "inspect",
+    "known",
     "pgd",
     "sampled",
     "worst_case",

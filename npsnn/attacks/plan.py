@@ -16,7 +16,7 @@ from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
-from npsnn.validate import check_sigma, check_types
+from npsnn.validate import check_average, check_sigma, check_types
 
 ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
 """Those that run where none is named."""
@@ -42,7 +42,8 @@ class Attack(Protocol):
 class Plan:
     """Which attacks to run, and how.
 
-    sigma: the defender's noise at inference (None: the network's own; 0: the expectation network). eot: the draws a
+    sigma: the defender's noise at inference (None: the network's own; 0: the expectation network). average: the draws
+    whose logits it averages for one answer (None: the network's own); a draw below is such an answer. eot: the draws a
     plain attack averages its gradient over (0: it attacks the network without noise, and transfers). draws: fresh
     draws on which success is judged. objective and propagation are the adaptive attacks', as in `closed_form`; those
     of C&W and One-Pixel always ascend the least margin in standard deviations.
@@ -58,6 +59,7 @@ class Plan:
     eot: int = 10
     draws: int = 10
     sigma: float | None = None
+    average: int | None = None
     objective: str | None = None
     propagation: str = "exact"
     seed: int = 0
@@ -86,6 +88,8 @@ class Plan:
         named(RULES, self.propagation, "propagation")
         if self.sigma is not None:
             check_sigma(self.sigma)
+        if self.average is not None:
+            check_average(self.average)
 
     def _check_numbers(self) -> None:
         for name in ("attacks", "eps", "pixels", "kappa"):
@@ -99,8 +103,9 @@ class Plan:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")
 
     def defended(self, classifier: Classifier) -> Classifier:
-        """The network with the noise it keeps at inference."""
-        return classifier if self.sigma is None else classifier.with_sigma(self.sigma)
+        """The network with the noise and the averaging it keeps at inference."""
+        noisy = classifier if self.sigma is None else classifier.with_sigma(self.sigma)
+        return noisy if self.average is None else noisy.averaging(self.average)
 
     def strengths(self, name: str) -> tuple[float, ...]:
         """What the named attack is run at: numbers of pixels, kappas or eps."""

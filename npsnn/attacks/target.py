@@ -1,6 +1,6 @@
-"""What an attacker takes the gradient of: the expectation network, the sampled network, or the closed form.
+"""What an attacker takes the gradient of: the expectation network, the sampled network, the closed form, known noise.
 
-All three are `target(x, labels, stream) -> (loss, gradient)`. The objective is part of the target, because the
+All of them are `target(x, labels, stream) -> (loss, gradient)`. The objective is part of the target, because the
 expectation over transformations averages the gradients of the losses, not the loss of averaged logits.
 """
 
@@ -27,7 +27,7 @@ _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 class Target(Protocol):
     """What an attack ascends: x (N, C, H, W) in [0, 1] and labels (N,) -> the loss (N,) and its gradient, like x.
 
-    passes: forward and backward passes for one gradient.
+    passes: forward and backward passes for one gradient; an answer averaged over draws of the noise counts as one.
     """
 
     @property
@@ -55,7 +55,8 @@ class NetworkTarget:
     """A network and the objective to ascend on it.
 
     kind: "expectation" switches the noise off; "sampled" averages over `draws` draws of the noise (EoT); "closed-form"
-    propagates its variance by `rule`, one pass for the whole distribution.
+    propagates its variance by `rule`, one pass for the whole distribution; "known" has one draw for each image, the
+    first that judging on the stream `judging` meets.
     """
 
     classifier: Classifier
@@ -63,6 +64,7 @@ class NetworkTarget:
     objective: Objective
     draws: int = 1
     rule: Rule = RULES["exact"]
+    judging: Stream | None = None
 
     @property
     def passes(self) -> int:
@@ -95,6 +97,8 @@ class NetworkTarget:
 
     def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
         """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
+        if self.judging is not None:
+            draws, stream = 1, self.judging.from_sample(stream.first)
         return 1 - judge(self.classifier, x, labels, draws, stream)
 
     def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
@@ -114,6 +118,8 @@ class NetworkTarget:
             return [EXPECTATION]
         if self.kind == "closed-form":
             return [Propagated(self.rule)]
+        if self.judging is not None:
+            return [Sampled(self.judging.at(0).from_sample(stream.first))]
         return [Sampled(stream.at("draw", d)) for d in range(self.draws)]
 
 
@@ -127,6 +133,16 @@ def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cr
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
     return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
+
+
+def known(classifier: Classifier, judging: Stream, objective: str | Objective = "cross-entropy") -> NetworkTarget:
+    """The network with one draw of the noise for each image that the attacker knows, by which it is also judged.
+
+    judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`; an attack must know an image by
+    its place in the batch, as all but One-Pixel do. The network is deterministic then: what is left of its robustness
+    is not the noise's (A2SNN Sec. 4.5 does not ask this).
+    """
+    return NetworkTarget(classifier, "known", named(ASCENDED, objective, "objective"), judging=judging)
 
 
 def closed_form(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from calling import Npsnn
 
-from npsnn import Classifier, data
+from npsnn import Classifier, attacks, data
 from npsnn.cli.main import COMMANDS
 
 TRAIN = {
@@ -56,6 +56,7 @@ def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: 
         "noisy_accuracy_ci95",
         "inference_sigma",
         "draws",
+        "average",
     }
     test = data.load("digits", data_dir).test
     predicted = Classifier.load(trained / "small").predict(data.as_float(test.images[:300])).argmax(axis=1)
@@ -75,6 +76,7 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
         "run",
         "inference_sigma",
         "draws",
+        "average",
         "examples",
         "clean_accuracy",
         "results",
@@ -124,6 +126,24 @@ def test_expectation_network(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
         (row,) = json.loads(npsnn("attack", *where, *options).out)["results"]
         gradients[options] = row["gradient"]
     assert list(gradients.values()) == ["expectation", "expectation", "sampled"]
+
+
+def test_averaged_answers_are_recorded_and_said(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 40, "--inference-sigma", 2)
+    test, network = data.load("digits", data_dir).test, Classifier.load(runs / "small").with_sigma(2)
+    found = {n: json.loads(npsnn("evaluate", *where, "--average", n, "--json").out) for n in (1, 5)}
+    for n, document in found.items():
+        expected = attacks.accuracy(network.averaging(n), test.images[:40], test.labels[:40], 10).mean
+        assert (document["average"], document["noisy_accuracy"]) == (n, expected)
+    assert found[1]["noisy_accuracy"] != found[5]["noisy_accuracy"]
+    assert "every draw an average of 5" in npsnn("evaluate", *where, "--average", 5).out.splitlines()[0]
+    assert "an average of" not in npsnn("evaluate", *where).out
+    heading, _ = npsnn("attack", *where, "--fgsm", "--eot", 1, "--eps", 0, "--average", 5).out.splitlines()[:2]
+    assert heading.endswith("noise 2, 10 draws, every draw an average of 5")
+    (logged,) = (json.loads(line) for line in (runs / "small" / "attacks.jsonl").read_text().splitlines())
+    assert logged["average"] == logged["plan"]["average"] == 5
+    assert logged["clean_accuracy"] == found[5]["noisy_accuracy"]
+    assert "--average" in npsnn("attack", *where, "--average", 0).error_line(2)
 
 
 def test_precedence(npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,225 @@
+"""Whether a network is robust, or its gradients only hide where it is not: eight criteria, measured on it.
+
+Five are those of A2SNN Sec. 4.5, after Athalye, Carlini and Wagner (2018); the last three ask what noise adds to them.
+"Surely" is by more than two standard errors over images, of the paired difference of their accuracies.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TypeAlias
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from npsnn.attacks.bench import Bench, Checklist, Difference
+from npsnn.attacks.evaluation import Result
+from npsnn.attacks.judging import Progress
+from npsnn.classifier import Classifier
+
+ALL = 0.01
+"""What may be left where an attack takes all: a network that guesses is right by luck now and then."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One criterion: the question, to which a sound network's answer is no, the figures, and what they decide.
+
+    figures: accuracies and their differences are fractions; counts are of images. passed: None where the question
+    does not arise. explanation: one sentence.
+    """
+
+    number: int
+    name: str
+    question: str
+    passed: bool | None
+    explanation: str
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+Findings: TypeAlias = tuple[bool, str, dict[str, float]]
+"""passed, explanation and figures."""
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _left(result: Result) -> str:
+    return _percent(result.accuracy.mean)
+
+
+def _points(difference: Difference) -> str:
+    return f"{100 * difference.mean:+.1f} ± {100 * difference.error:.1f} points"
+
+
+def _figures(difference: Difference, name: str) -> dict[str, float]:
+    return {name: difference.mean, f"standard error of {name}": difference.error}
+
+
+def _compared(more: np.ndarray, less: np.ndarray, names: tuple[str, str]) -> tuple[Difference, str, dict[str, float]]:
+    """Two accuracies of each image, (N,): how much more the first is; the same in words, and as figures."""
+    difference = Difference.of(more, less)
+    means = {name: float(each.mean()) for name, each in zip(names, (more, less), strict=True)}
+    left = " and ".join(f"{_percent(mean)} by {name}" for name, mean in means.items())
+    text = f"left are {left}, a difference of {_points(difference)}"
+    return difference, text, means | _figures(difference, " less ".join(names))
+
+
+def one_step(bench: Bench) -> Findings:
+    """Fails if PGD surely leaves more than FGSM; notes the images on which a gradient was 0 or not finite."""
+    fgsm, pgd = bench.fgsm, bench.pgd()
+    difference, text, figures = _compared(pgd.accuracy.each, fgsm.accuracy.each, ("PGD", "FGSM"))
+    figures |= {"all-zero gradients": pgd.zero_gradients, "non-finite gradients": pgd.bad_gradients}
+    if pgd.zero_gradients or pgd.bad_gradients:
+        text += f"; PGD met an all-zero gradient on {pgd.zero_gradients:,}, a non-finite one on {pgd.bad_gradients:,} "
+        text += f"of {len(bench.x):,} images"
+    return not difference.surely(), text, figures
+
+
+def black_box(bench: Bench) -> Findings:
+    """Fails if random search surely leaves less than the best white box, or One-Pixel less than FGSM or PGD.
+
+    Of several numbers of pixels the least decides. It is another ball, L0, and no smaller than that of a small eps: the
+    paper's own tables fail this reading for 2 and 3 pixels (audit A29).
+    """
+    white = {"FGSM": bench.fgsm, "PGD": bench.pgd()} | ({"closed form": bench.adaptive} if bench.noisy else {})
+    best = min(white, key=lambda name: white[name].accuracy.mean)
+    each = white[best].accuracy.each, bench.random.accuracy.each
+    difference, text, figures = _compared(*each, (best, "random search"))
+    figures |= {name: result.accuracy.mean for name, result in white.items()}
+    failed = difference.surely()
+    for pixels in sorted(set(bench.options.pixels)):
+        result, label = bench.one_pixel(pixels), f"{pixels} pixel{'s' if pixels > 1 else ''}"
+        differences = {name: Difference.of(white[name].accuracy.each, result.accuracy.each) for name in ("FGSM", "PGD")}
+        figures[label] = result.accuracy.mean
+        for name, difference in differences.items():
+            figures |= _figures(difference, f"{name} less {label}")
+        beaten = [name for name, difference in differences.items() if difference.surely()]
+        failed |= bool(beaten) and pixels == min(bench.options.pixels)
+        text += f"; in another ball {_left(result)} by {label}"
+        text += f", less than {' and '.join(beaten)}" if beaten else ""
+    return not failed, text, figures
+
+
+def unbounded(bench: Bench) -> Findings:
+    """Passes if PGD with eps = 1 and 20 steps, of eps/10 or of 2.5 eps/k, leaves at most 1 %."""
+    results = bench.unbounded()
+    figures = {name: result.accuracy.mean for name, result in results.items()}
+    text = "PGD with eps 1 leaves " + ", ".join(f"{_left(result)} by {name}" for name, result in results.items())
+    return min(figures.values()) <= ALL, f"{text}; at most {_percent(ALL)} may be left", figures
+
+
+def random_sampling(bench: Bench) -> Findings:
+    """Fails if random search surely finds more images that most draws misread, where PGD found none, than its control.
+
+    The images are those that are right in every draw without an attack and that at least half of the draws still read
+    correctly after PGD; the search's best point and, as its control, the image itself are judged on draws that chose
+    neither. Not deciding, the paper's own procedure: of the images that FGSM takes, those of which any sample is ever
+    misread, and as many without the perturbation, for a network with noise errs by itself in so many tries.
+    """
+    right = bench.clean.each == 1
+    held = right & (bench.pgd().accuracy.each >= 0.5)
+    figures: dict[str, float] = {"images that PGD leaves": float(held.sum())}
+    difference, found, control = Difference(0.0, 0.0), 0, 0
+    if held.any():
+        misread, by_itself = (bench.again(held, x) < 0.5 for x in (bench.random.x_adv, bench.x))
+        difference = Difference.of(misread.astype(float), by_itself.astype(float))
+        found, control = int(misread.sum()), int(by_itself.sum())
+    taken = right & bench.fgsm.success
+    once, without = bench.any_of_many(taken)
+    figures |= {"found by random search": found, "found without perturbation": control}
+    figures |= {"images that FGSM takes": float(taken.sum())}
+    figures |= {"ever misread in its samples": once, "ever misread without perturbation": without}
+    samples = f"{bench.options.samples:,} samples"
+    text = f"of {held.sum():,} images that PGD leaves, {samples} find {found:,} misread by most draws, {control:,} "
+    text += f"without perturbation; of {taken.sum():,} that FGSM takes, {once:,} are misread in any of {samples}, "
+    return not difference.surely(), f"{text}{without:,} without perturbation", figures
+
+
+def rising_eps(bench: Bench) -> Findings:
+    """Fails if PGD at any eps of the ladder surely leaves more than at a smaller one.
+
+    Of so many pairs one would differ by luck: two standard errors are widened to keep the chance of any such at what
+    it is for one pair (Bonferroni).
+    """
+    ladder = bench.options.ladder
+    results = {eps: bench.pgd(eps) for eps in ladder}
+    pairs = list(combinations(ladder, 2))
+    errors = float(-ndtri(ndtr(-2) / len(pairs)))
+    rises = {pair: Difference.of(results[pair[1]].accuracy.each, results[pair[0]].accuracy.each) for pair in pairs}
+    low, high = max(rises, key=lambda pair: rises[pair].mean - errors * rises[pair].error)
+    rise = rises[low, high]
+    figures = {f"PGD at {eps:.4g}": result.accuracy.mean for eps, result in results.items()}
+    figures |= {"largest rise": rise.mean, "standard error of largest rise": rise.error, "errors allowed": errors}
+    left = ", ".join(_percent(result.accuracy.mean).removesuffix(" %") for result in results.values())
+    text = f"PGD leaves {left} % at eps {ladder[0]:.4g} to {ladder[-1]:.4g}"
+    if rise.surely(errors):
+        text += f"; from {low:.4g} to {high:.4g} it rises by {_points(rise)}"
+    return not rise.surely(errors), text, figures
+
+
+def transfer(bench: Bench) -> Findings:
+    """Fails if PGD on the network without its noise surely leaves less than EoT: its gradients are worse than none."""
+    each = bench.pgd().accuracy.each, bench.transfer().accuracy.each
+    difference, text, figures = _compared(*each, ("PGD with EoT", "PGD on the noise-off network"))
+    return not difference.surely(), text, figures
+
+
+def known_noise(bench: Bench) -> Findings:
+    """Fails if PGD that knows the one draw by which it is judged surely leaves more than EoT's, judged on the same.
+
+    The network is deterministic then, and its gradients are exact. That more is left where the draw is not known is no
+    failure, but what the randomness is worth. Both are means over several draws.
+    """
+    names = ("PGD that knows the draw", "PGD with EoT that does not")
+    difference, text, figures = _compared(*bench.known(), names)
+    figures["worth of randomness"] = -difference.mean
+    return not difference.surely(), text, figures
+
+
+def without_sampling(bench: Bench) -> Findings:
+    """Fails if PGD on the closed form surely leaves less than with EoT: attacks by draws overstate the robustness."""
+    each = bench.pgd().accuracy.each, bench.adaptive.accuracy.each
+    difference, text, figures = _compared(*each, ("PGD with EoT", "PGD on the closed form"))
+    return not difference.surely(), text, figures
+
+
+CRITERIA: tuple[tuple[str, str, Callable[[Bench], Findings], bool], ...] = (
+    ("one step against many", "Do one-step attacks perform better than iterative ones?", one_step, False),
+    ("black box against white", "Do black-box attacks perform better than white-box ones?", black_box, False),
+    ("unbounded attack", "Do unbounded attacks not reach 100 % success?", unbounded, False),
+    (
+        "random sampling",
+        "Does random sampling find adversarial examples that the gradient misses?",
+        random_sampling,
+        False,
+    ),
+    ("rising eps", "Does a larger distortion not raise the success?", rising_eps, False),
+    ("transfer", "Do gradients of the network without noise serve better than EoT's?", transfer, True),
+    ("known noise", "Does an attacker who knows the noise do worse?", known_noise, True),
+    ("closed form", "Does the attack without sampling take what EoT leaves?", without_sampling, True),
+)
+"""Name, question, what decides it, and whether it is about noise."""
+
+
+def inspect(
+    classifier: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    options: Checklist | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Criterion]:
+    """The eight criteria of gradient obfuscation, measured on the defended network; yields one at a time.
+
+    x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done, in all
+    `Checklist.runs` times N. The attacks are plain ones on EoT gradients, in Linf; of all the same draws judge success.
+    Without noise the last three criteria do not apply. Raises ValueError for what does not fit the network.
+    Source: A2SNN Sec. 4.5, with controls (audit A24, A26, A29) and a rule for each decision.
+    """
+    bench = Bench(classifier, x, labels, options or Checklist(), progress)
+    for number, (name, question, decide, needs_noise) in enumerate(CRITERIA, start=1):
+        if needs_noise and not bench.noisy:
+            yield Criterion(number, name, question, None, "the network has no noise")
+        else:
+            yield Criterion(number, name, question, *decide(bench))

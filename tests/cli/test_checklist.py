@@ -1,0 +1,111 @@
+"""`npsnn checklist`: its table, its document, its exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calling import Npsnn
+
+from npsnn.attacks.checklist import CRITERIA
+from npsnn.classifier import Classifier
+
+QUICK = ("--limit", 20, "--steps", 2, "--eot", 1, "--draws", 2, "--samples", 2, "--population", 5, "--generations", 1)
+
+
+@pytest.fixture
+def where(runs: Path, data_dir: Path) -> tuple[object, ...]:
+    return ("small", "--runs-dir", runs, "--data-dir", data_dir, *QUICK)
+
+
+@pytest.fixture
+def no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks that give their attacker nothing."""
+    true = Classifier.loss_gradient
+
+    def none(self: Classifier, *arguments: Any) -> Any:
+        value, gradient = true(self, *arguments)
+        return value, 0 * gradient
+
+    monkeypatch.setattr(Classifier, "loss_gradient", none)
+
+
+def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
+    ended = npsnn("checklist", *where, "--eps", "16/255", "--average", 2, "--json")
+    document = json.loads(ended.out)
+    assert document.keys() == {
+        "run",
+        "inference_sigma",
+        "average",
+        "examples",
+        "clean_accuracy",
+        "passed",
+        "criteria",
+        "seconds",
+    }
+    assert (document["examples"], document["average"]) == (20, 2)
+    assert [c["number"] for c in document["criteria"]] == list(range(1, 9))
+    for criterion in document["criteria"]:
+        assert criterion.keys() == {"number", "name", "question", "passed", "explanation", "figures"}
+        assert criterion["passed"] in (True, False) and criterion["figures"]
+    assert document["passed"] == all(c["passed"] for c in document["criteria"])
+    assert ended.code == (0 if document["passed"] else 3)
+    npsnn("checklist", *where, "--inference-sigma", 0)
+    first, second = (json.loads(line) for line in (runs / "small" / "checklist.jsonl").read_text().splitlines())
+    assert {k: first[k] for k in document} == document
+    assert first["checklist"]["eps"] == 16 / 255 and first["checklist"]["pixels"] == [1]
+    assert second["inference_sigma"] == 0 and [c["passed"] for c in second["criteria"][5:]] == [None] * 3
+
+
+def test_the_table_says_what_was_found(npsnn: Npsnn, where: tuple[object, ...]) -> None:
+    ended = npsnn("checklist", *where, "--inference-sigma", 0, "--average", 3)
+    heading, clean, eps, _, header, *rows, _, last = ended.out.splitlines()
+    assert heading.endswith("small: the first 20 test images, noise off")
+    assert clean.startswith("clean accuracy") and eps == "eps 0.03137 in Linf"
+    assert header.split()[:2] == ["criterion", "outcome"]
+    assert [row[3:26].strip() for row in rows] == [criterion[0] for criterion in CRITERIA]
+    assert all("not applicable" in row for row in rows[5:]) and "left are" in rows[0]
+    failed = [row[0] for row in rows if "FAILS" in row]
+    assert last.startswith(f"{5 - len(failed)} of 5 criteria pass, {len(failed)} fail")
+    assert ended.code == (3 if failed else 0)
+    noisy = npsnn("checklist", *where, "--average", 3).out.splitlines()
+    assert noisy[0].endswith("noise 0.6, 2 draws, every draw an average of 3")
+    assert noisy[2] == "eps 0.03137 in Linf, gradients of 1 draws"
+
+
+@pytest.mark.usefixtures("no_gradients")
+def test_a_criterion_that_fails_turns_the_exit_code(npsnn: Npsnn, where: tuple[object, ...]) -> None:
+    ended = npsnn("checklist", *where)
+    assert ended.code == 3
+    row = next(line for line in ended.out.splitlines() if line.startswith("3 "))
+    assert "FAILS" in row and "at most 1.0 % may be left" in row
+    assert "3" in ended.out.splitlines()[-1].partition("fail: ")[2]
+    document = json.loads(npsnn("checklist", *where, "--json").out)
+    assert document["passed"] is False and document["criteria"][0]["figures"]["all-zero gradients"] == 20
+
+
+def test_it_is_repeatable_whatever_the_threads(npsnn: Npsnn, where: tuple[object, ...]) -> None:
+    found = [json.loads(npsnn("checklist", *where, "--json", "--threads", n).out)["criteria"] for n in (1, 3)]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--eps", "abc"), "0.1 or 8/255"),
+        (("--eot", "0"), "--eot"),
+        (("--pixels", "0"), "--pixels"),
+        (("--population", "4"), "--population"),
+        (("--limit", "0"), "--limit"),
+        (("--average", "0"), "--average"),
+        (("--inference-sigma", "-1"), "--inference-sigma"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line(npsnn: Npsnn, trained: Path, options: tuple[str, ...], said: str) -> None:
+    assert said in npsnn("checklist", "--runs-dir", trained, *options).error_line(2)
+
+
+def test_failures_are_one_line(npsnn: Npsnn, where: tuple[object, ...], trained: Path) -> None:
+    assert "eps must be > 0" in npsnn("checklist", *where, "--eps", 0).error_line(1)
+    assert "unknown run 'nobody'" in npsnn("checklist", "nobody", "--runs-dir", trained).error_line(1)
