@@ -24,12 +24,10 @@ def processor() -> str:
 def read(path: Path) -> Report:
     """A report that --json wrote; raises click.ClickException for another file."""
     try:
-        report = json.loads(path.read_text())
-        ours = isinstance(report, dict) and {"environment", "options", "cases"} <= report.keys()
-    except ValueError:
-        ours = False
-    if not ours:
-        raise click.ClickException(f"{path} must be what scripts/bench --json printed")
+        report: Report = json.loads(path.read_text())
+        FORMS["text"](report)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise click.ClickException(f"{path} must be what scripts/bench --json printed, got {error!r}") from error
     return report
 
 
@@ -80,12 +78,13 @@ def heading(report: Report) -> str:
     torch = next((c["versions"]["PyTorch"] for c in every if "PyTorch" in c["versions"]), "not there")
     sgemm, copied = (median(c["ceilings"][k] for c in every) for k in ("sgemm", "copy"))
     errors = [e for c in every if (e := c["gradient_difference"]) is not None]
+    first = report["cases"][0]["comparisons"]
     return (
         f"Batch {options['batch_size']}, float32, {options['threads']} threads; {env['processor']},"
-        f" {env['cores']} cores; npsnn {env['npsnn']}, NumPy {env['packages']['numpy']}, {', '.join(env['blas'])}; PyTorch {torch}."
-        f" Ceilings: sgemm {sgemm:.0f} GFLOP/s, copy {copied:.0f} GB/s read and written. {len(report['cases'])} cases,"
-        f" {len(report['cases'][0]['comparisons'])} comparisons each, of {options['rounds']} turns"
-        f" of {options['seconds']:g} s." + (f" Gradients differ by {max(errors):.0e} at most." if errors else "")
+        f" {env['cores']} cores; npsnn {env['npsnn']}, NumPy {env['packages']['numpy']}, {', '.join(env['blas'])};"
+        f" PyTorch {torch}. Ceilings: sgemm {sgemm:.0f} GFLOP/s, copy {copied:.0f} GB/s read and written."
+        f" {len(report['cases'])} cases, comparisons of each: {len(first)}, of {options['rounds']} turns of"
+        f" {options['seconds']:g} s." + (f" Gradients differ by {max(errors):.0e} at most." if errors else "")
     )
 
 
