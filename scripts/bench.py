@@ -65,6 +65,7 @@ def rivals(case: Case, threads: int, batch_size: int, torch_python: str, start: 
             arguments = json.dumps(asdict(case)), str(threads), layout, str(start)
             side = Side(torch_python, "bench_torch.py", *arguments, environment=own | variables)
             if side.ask("version") == NO_TORCH:
+                side.close()
                 return {}
             sides[f"{allocator} {layout}"] = side
     return sides
@@ -155,7 +156,7 @@ def main(
 ) -> None:
     """Interleaved medians of steps, npsnn against PyTorch; with --from, the tables of an earlier report."""
     if source is not None:
-        report = bench_report.read(source)
+        report = bench_report.read(source, bench_report.FORMS["text"])
     else:
         report = {
             "environment": environment() | {"processor": bench_report.processor(), "load": os.getloadavg()[0]},

@@ -21,13 +21,13 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def read(path: Path) -> Report:
-    """A report that --json wrote; raises click.ClickException for another file."""
+def read(path: Path, rows: Callable[[Report], object]) -> Report:
+    """A report that --json wrote; raises click.ClickException for a file of which `rows` cannot be made."""
     try:
         report: Report = json.loads(path.read_text())
-        FORMS["text"](report)
+        rows(report)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise click.ClickException(f"{path} must be what scripts/bench --json printed, got {error!r}") from error
+        raise click.ClickException(f"{path} must be a report that this script printed with --json") from error
     return report
 
 

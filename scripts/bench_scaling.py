@@ -15,7 +15,7 @@ from typing import Any
 import click
 from bench_cases import Case
 from bench_flops import step_flops
-from bench_report import markdown_table, processor, text_table
+from bench_report import Report, markdown_table, processor, read, text_table
 from bench_side import Side
 
 from npsnn.environment import environment
@@ -78,7 +78,7 @@ def measured(curve: Curve, threads: int, batch_size: int, rounds: int, seconds: 
     return points
 
 
-def rows(report: dict[str, Any]) -> list[list[str]]:
+def rows(report: Report) -> list[list[str]]:
     """A row of cells for each point, under HEAD."""
     found = []
     for curve in report["curves"]:
@@ -89,7 +89,7 @@ def rows(report: dict[str, Any]) -> list[list[str]]:
     return found
 
 
-def draw(report: dict[str, Any], target: Path) -> None:
+def draw(report: Report, target: Path) -> None:
     """Time an image and peak memory along each curve; dashed, time in proportion to the floating-point operations."""
     import matplotlib as mpl
 
@@ -109,8 +109,9 @@ def draw(report: dict[str, Any], target: Path) -> None:
         above.set(title=curve["step"], ylim=(0, 1.15 * max(times)))
         below.set(xlabel=curve["curve"], ylim=(0, 1.15 * max(p["memory"] for p in points) / 1e6))
         for ax in (above, below):
-            ax.set_xscale("log", base=2)
-            ax.set_xticks(x, [str(v) for v in x], minor=False)
+            if curve["curve"] == "batch size":
+                ax.set_xscale("log", base=2)
+                ax.set_xticks(x[::2], [str(v) for v in x[::2]])
             ax.grid(alpha=0.3)
     axes[0, 0].set(ylabel="µs an image")
     axes[1, 0].set(ylabel="memory, MB")
@@ -120,26 +121,9 @@ def draw(report: dict[str, Any], target: Path) -> None:
     plt.close(figure)
 
 
-@click.command()
-@click.option("--curve", "names", multiple=True, type=click.Choice(list(CURVES)), help="As often as you like.")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Where it does not vary.")
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns that each point takes.")
-@click.option("--seconds", type=click.FloatRange(0), default=0.4, show_default=True, help="A turn; one step at least.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into this PNG.")
-@click.option("--json", "form", flag_value="json", help="One JSON document.")
-@click.option("--markdown", "form", flag_value="markdown", help="The table of docs/performance.md.")
-def main(
-    names: tuple[str, ...],
-    threads: int,
-    batch_size: int,
-    rounds: int,
-    seconds: float,
-    plot: Path | None,
-    form: str | None,
-) -> None:
-    """How npsnn's steps grow: time an image and peak memory, each point in a fresh process."""
-    report: dict[str, Any] = {
+def curves(names: tuple[str, ...], threads: int, batch_size: int, rounds: int, seconds: float) -> Report:
+    """The curves of these names, all of them for none, as JSON."""
+    report: Report = {
         "environment": environment() | {"processor": processor(), "load": os.getloadavg()[0]},
         "options": {"threads": threads, "batch_size": batch_size, "rounds": rounds, "seconds": seconds},
         "curves": [],
@@ -149,6 +133,31 @@ def main(
             click.echo(f"{curve.name}: {', '.join(map(str, curve.values))}", err=True)
             points = measured(curve, threads, batch_size, rounds, seconds)
             report["curves"].append({"curve": curve.name, "step": curve.case.name, "points": points})
+    return report
+
+
+@click.command()
+@click.option("--curve", "names", multiple=True, type=click.Choice(list(CURVES)), help="As often as you like.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Where it does not vary.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns that each point takes.")
+@click.option("--seconds", type=click.FloatRange(0), default=0.4, show_default=True, help="A turn; one step at least.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into this PNG.")
+@click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
+@click.option("--json", "form", flag_value="json", help="One JSON document.")
+@click.option("--markdown", "form", flag_value="markdown", help="The table of docs/performance.md.")
+def main(
+    names: tuple[str, ...],
+    threads: int,
+    batch_size: int,
+    rounds: int,
+    seconds: float,
+    plot: Path | None,
+    source: Path | None,
+    form: str | None,
+) -> None:
+    """Time an image and peak memory along curves, each point in a fresh process; with --from, of an earlier report."""
+    report = read(source, rows) if source else curves(names, threads, batch_size, rounds, seconds)
     if plot is not None:
         draw(report, plot)
     if form == "json":

@@ -37,7 +37,8 @@ class Side:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise SystemExit(f"{self.script}, a side of the benchmark, ended with exit code {self.process.wait()}")
+            self.close()
+            raise SystemExit(f"{self.script}, a side of the benchmark, ended with exit code {self.process.returncode}")
         return answer
 
     def close(self) -> None:
