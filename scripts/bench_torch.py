@@ -26,7 +26,9 @@ Logits = Callable[[Any], tuple[Any, Any]]
 
 
 def relu(m: Any, v: Any) -> tuple[Any, Any]:
-    return functional.relu(m), None if v is None else v * (m >= -3 * v.detach().sqrt())
+    """In place, which what is below, a convolution, a pooling or a linear layer, does not mind."""
+    v = None if v is None else v * (m >= -3 * v.detach().sqrt())
+    return functional.relu_(m), v
 
 
 def pool_relu(m: Any, v: Any) -> tuple[Any, Any]:
