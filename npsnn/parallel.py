@@ -164,6 +164,10 @@ class _Fold(Generic[T]):
             self.turned.notify_all()
 
 
+ALLOCATOR = {"TRIM_THRESHOLD": 1 << 30, "TOP_PAD": 64 << 20, "MMAP_THRESHOLD": 32 << 20}
+"""Bytes that glibc's allocator keeps: its mallopt parameters -1, -2 and -3, or MALLOC_..._ in the environment."""
+
+
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory for the next array rather than return it to the system page by page.
 
@@ -173,10 +177,8 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
-        mallopt(m_mmap_threshold, 32 << 20)
-        mallopt(m_trim_threshold, 1 << 30)
-        mallopt(m_top_pad, 64 << 20)
+        for parameter, size in zip((-1, -2, -3), ALLOCATOR.values(), strict=True):
+            mallopt(parameter, size)
 
 
 def micro_batches(examples: int, size: int) -> list[slice]:

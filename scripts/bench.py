@@ -1,119 +1,175 @@
-"""Time the noise-aware LeNet-5 step (forward, backward, update) of npsnn and of a PyTorch twin.
+"""Time steps of npsnn's models and of PyTorch twins that do the same work: see docs/performance.md.
 
 Each side runs in a process of its own, because allocator settings are the process's; the parent has them take turns
 and takes medians. A process keeps whatever memory layout it happened to get, so the whole comparison is repeated in
 fresh ones, and the median of the ratios counts.
 
-The gradients are compared before anything is timed. The twin does the same work: the Laplace rule, pooling before
-ReLU, the covariance of the logits. PyTorch runs with its defaults, in both memory layouts; the faster one counts.
-Without PyTorch, npsnn alone is timed.
+The gradients are compared before anything is timed. PyTorch runs in both memory layouts, of which the faster counts,
+once with its defaults and once with an allocator that keeps freed memory as npsnn's does. Without PyTorch, npsnn alone
+is timed. A step by the exact rule has no twin: it is compared with npsnn's own by the Laplace rule.
 """
 
 import json
-import platform
-import subprocess
+import os
 import sys
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import bench_report
 import click
 import numpy as np
+from bench_cases import CASES, Case
+from bench_flops import step_flops
+from bench_side import NO_TORCH, Side
 
-HERE = Path(__file__).parent
-NO_TORCH = "no PyTorch"
+from npsnn.environment import environment
+from npsnn.parallel import ALLOCATOR
 
+LOSS_LIMIT = 1e-4
+LIMITS = {"resnet18": 5e-2}
+LIMIT = 1e-3
+"""How far gradients may be apart, by `difference`, of the models in LIMITS and of others.
 
-class Side:
-    """A process that prints a line for every line it is sent."""
-
-    def __init__(self, python: str, script: str, *args: str) -> None:
-        command = [python, str(HERE / script), *args]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, line: str) -> str:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().strip()
-        if not answer:
-            raise click.ClickException(f"a side of the benchmark ended with exit code {self.process.wait()}")
-        return answer
-
-    def close(self) -> None:
-        self.process.communicate()
+Rounding leaves 1e-6 or less where it moves no unit across the kink of a ReLU, but among the 70 million units of
+ResNet-18 at batch 128 it always moves some: npsnn's own gradient in float32 is 3e-3 from that in float64, and an
+algorithm that rounds ten times as much (Winograd's) moves ten times as many. scripts/compare-torch, away from kinks and
+in float64, compares to 1e-9.
+"""
+LAYOUTS = ("nchw", "channels_last")
+RAISED = {f"MALLOC_{name}_": str(size) for name, size in ALLOCATOR.items()}
+ALLOCATORS: dict[str, dict[str, str]] = {"defaults": {}, "raised": RAISED}
 
 
-def largest_error(ours: Path, theirs: Path) -> float:
-    """The largest difference of a gradient's entry, over that gradient's largest entry."""
+def difference(ours: Path, theirs: Path) -> float:
+    """The largest |a - b| / |a| of two files' arrays, of Euclidean norms: where one unit lies so close to a kink that
+    rounding decides its side, single entries jump, but not a whole gradient.
+    """
     with np.load(ours) as a, np.load(theirs) as b:
-        return max(float(np.abs(a[k] - b[k]).max() / np.abs(a[k]).max()) for k in a.files)
+        if set(a.files) != set(b.files):
+            raise click.ClickException(f"only one side has a gradient of {', '.join(set(a.files) ^ set(b.files))}")
+        return max(float(np.linalg.norm(a[k] - b[k]) / np.linalg.norm(a[k])) for k in a.files)
 
 
-def measure(sides: dict[str, Side], rounds: int, steps: int) -> dict[str, list[float]]:
-    """Milliseconds a step, a list of rounds for each side; the first round warms up and is dropped."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds + 1):
-        for name, side in sides.items():
-            times[name].append(float(side.ask(f"time {steps}")))
-    return {name: t[1:] for name, t in times.items()}
+def rivals(case: Case, threads: int, batch_size: int, torch_python: str, start: Path) -> dict[str, Side]:
+    """The sides that npsnn is compared with, by name; none without PyTorch."""
+    if case.step == "exact":
+        other = json.dumps(asdict(replace(case, step="noise-aware")))
+        return {"laplace": Side(sys.executable, "bench_npsnn.py", other, str(threads), str(batch_size))}
+    own = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    sides = {}
+    for allocator, variables in ALLOCATORS.items():
+        for layout in LAYOUTS:
+            arguments = json.dumps(asdict(case)), str(threads), layout, str(start)
+            side = Side(torch_python, "bench_torch.py", *arguments, environment=own | variables)
+            if side.ask("version") == NO_TORCH:
+                side.close()
+                return {}
+            sides[f"{allocator} {layout}"] = side
+    return sides
 
 
-def compare(threads: int, batch_size: int, rounds: int, steps: int, torch_python: str) -> dict[str, Any]:
-    """One comparison, each side in a fresh process: versions, medians, and the ratio to the faster layout."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = Path(folder) / "start.npz"
-        sides = {"npsnn": Side(sys.executable, "bench_npsnn.py", str(threads), str(batch_size), str(start))}
-        report: dict[str, Any] = {"npsnn": sides["npsnn"].ask("version")}
-        ours = sides["npsnn"].ask(f"gradients {folder}/ours.npz")
-        for layout in ("nchw", "channels_last"):
-            side = Side(torch_python, "bench_torch.py", str(threads), layout, str(start))
-            report["torch"] = side.ask("version")
-            if report["torch"] == NO_TORCH:
-                break
-            theirs = side.ask(f"gradients {folder}/{layout}.npz")
-            error = largest_error(Path(folder) / "ours.npz", Path(folder) / f"{layout}.npz")
-            if error > 1e-4:
-                raise click.ClickException(f"gradients differ by {error:.1e} ({layout}): loss {ours} and {theirs}")
-            report["gradient_error"] = max(error, report.get("gradient_error", 0.0))
-            sides[f"torch {layout}"] = side
-        times = measure(sides, rounds, steps)
-        for side in sides.values():
+def check_gradients(case: Case, ours: Side, sides: dict[str, Side], folder: Path) -> float | None:
+    """The largest difference from any side; raises click.ClickException for one that is more than rounding."""
+    loss, largest = float(ours.ask(f"gradients {folder}/ours.npz")), None
+    for name, side in sides.items():
+        theirs = float(side.ask(f"gradients {folder}/theirs.npz"))
+        if name == "laplace":  # another formula: its gradients are not the same
+            continue
+        if not abs(loss - theirs) <= LOSS_LIMIT * abs(loss):
+            raise click.ClickException(f"{case.name}: npsnn's loss is {loss}, PyTorch's {theirs} ({name})")
+        found, limit = difference(folder / "ours.npz", folder / "theirs.npz"), LIMITS.get(case.model, LIMIT)
+        if not found <= limit:
+            raise click.ClickException(
+                f"{case.name}: a gradient differs by {found:.1e} from PyTorch's ({name}), more than {limit:g}"
+            )
+        largest = max(found, largest or 0.0)
+    return largest
+
+
+def compare(case: Case, threads: int, batch_size: int, rounds: int, seconds: float, torch_python: str) -> Any:
+    """One comparison, each side in a fresh process: medians of milliseconds and of the ceilings, peaks of memory."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, start = Path(name), Path(name) / "start.npz"
+        arguments = json.dumps(asdict(case)), str(threads), str(batch_size), str(start)
+        ours = Side(sys.executable, "bench_npsnn.py", *arguments)
+        versions = {"npsnn": ours.ask("version")}  # and by now it has written the start
+        others = rivals(case, threads, batch_size, torch_python, start)
+        if others and case.step != "exact":
+            versions["PyTorch"] = next(iter(others.values())).ask("version")
+        sides = {"npsnn": ours} | others
+        before = {k: int(side.ask("memory")) for k, side in sides.items()}
+        error = check_gradients(case, ours, others, folder)
+        ceilings = Side(sys.executable, "bench_ceilings.py", str(threads))
+        measured: dict[str, list[float]] = {k: [] for k in (*sides, "sgemm", "copy")}
+        for _ in range(rounds + 1):
+            for k, side in sides.items():
+                measured[k].append(float(side.ask(f"time {seconds}")))
+            for k in ("sgemm", "copy"):
+                measured[k].append(float(ceilings.ask(f"{k} {seconds / 4}")))
+        memory = {k: int(side.ask("memory")) for k, side in sides.items()}
+        for side in (*sides.values(), ceilings):
             side.close()
-    report["milliseconds"] = {name: median(t) for name, t in times.items()}
-    theirs_best = min((median(t) for name, t in times.items() if name != "npsnn"), default=None)
-    report["ratio"] = None if theirs_best is None else median(times["npsnn"]) / theirs_best
-    return report
+    medians = {k: median(t[1:]) for k, t in measured.items()}  # the first round warms up
+    return {
+        "versions": versions,
+        "milliseconds": {k: medians[k] for k in sides},
+        "ceilings": {k: medians[k] for k in ("sgemm", "copy")},
+        "memory": memory,
+        "memory_before": before,
+        "gradient_difference": error,
+    }
+
+
+def chosen(names: tuple[str, ...]) -> list[Case]:
+    """The cases of these names, each of a case or of a model with several; all of them for none."""
+    odd = [n for n in names if not any(n in (c.name, c.model) for c in CASES.values())]
+    if odd:
+        known = dict.fromkeys(name for c in CASES.values() for name in (c.model, c.name))
+        raise click.BadParameter(f"unknown case {odd[0]!r}, expected one of {', '.join(known)}", param_hint="--case")
+    return [c for c in CASES.values() if not names or {c.name, c.model} & set(names)]
 
 
 @click.command()
-@click.option("--threads", type=int, default=2, show_default=True)
-@click.option("--batch-size", type=int, default=128, show_default=True)
-@click.option("--repeats", type=int, default=5, show_default=True, help="Comparisons, each in fresh processes.")
-@click.option("--rounds", type=int, default=9, show_default=True, help="Turns that each side takes.")
-@click.option("--steps", type=int, default=20, show_default=True, help="Steps in a turn.")
+@click.option("--case", "names", multiple=True, help="A case or a model, as often as you like; all by default.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=5, show_default=True, help="Comparisons in fresh processes.")
+@click.option("--rounds", type=click.IntRange(1), default=9, show_default=True, help="Turns that each side takes.")
+@click.option("--seconds", type=click.FloatRange(0), default=0.4, show_default=True, help="A turn; one step at least.")
 @click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
+@click.option("--json", "form", flag_value="json", help="One JSON document.")
+@click.option("--markdown", "form", flag_value="markdown", help="The tables of docs/performance.md.")
 def main(
-    threads: int, batch_size: int, repeats: int, rounds: int, steps: int, torch_python: str, as_json: bool
+    names: tuple[str, ...],
+    threads: int,
+    batch_size: int,
+    repeats: int,
+    rounds: int,
+    seconds: float,
+    torch_python: str,
+    source: Path | None,
+    form: str | None,
 ) -> None:
-    """Interleaved medians of the noise-aware LeNet-5 step, npsnn against PyTorch."""
-    reports = [compare(threads, batch_size, rounds, steps, torch_python) for _ in range(repeats)]
-    if as_json:
-        click.echo(json.dumps({"threads": threads, "batch_size": batch_size, "comparisons": reports}))
-        return
-    first = reports[0]
-    click.echo(f"noise-aware LeNet-5 step, batch {batch_size}, float32, {threads} threads, {platform.machine()}")
-    click.echo(f"npsnn {first['npsnn']}, PyTorch {first['torch']}")
-    for name in first["milliseconds"]:
-        each = [r["milliseconds"][name] for r in reports]
-        click.echo(f"  {name:<20} {median(each):6.2f} ms   medians {min(each):.2f} to {max(each):.2f}")
-    if first["ratio"]:
-        ratios = [r["ratio"] for r in reports]
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        click.echo(f"npsnn / PyTorch (its defaults, faster layout) = {median(ratios):.2f}   ({spread})")
-        click.echo(f"largest relative difference of a gradient {max(r['gradient_error'] for r in reports):.1e}")
+    """Interleaved medians of steps, npsnn against PyTorch; with --from, the tables of an earlier report."""
+    if source is not None:
+        report = bench_report.read(source, bench_report.FORMS["text"])
+    else:
+        report = {
+            "environment": environment() | {"processor": bench_report.processor(), "load": os.getloadavg()[0]},
+            "options": {"threads": threads, "batch_size": batch_size, "rounds": rounds, "seconds": seconds},
+            "cases": [],
+        }
+        for case in chosen(names):
+            found = []
+            for i in range(repeats):
+                click.echo(f"{case.name}: comparison {i + 1} of {repeats}", err=True)
+                found.append(compare(case, threads, batch_size, rounds, seconds, torch_python))
+            report["cases"].append({"case": case.name, "flops": batch_size * step_flops(case), "comparisons": found})
+    click.echo(bench_report.FORMS[form or "text"](report))
 
 
 if __name__ == "__main__":

@@ -1,46 +1,160 @@
-"""npsnn's side of scripts/bench.py: THREADS BATCH FILE; writes parameters and batch to FILE, then obeys its input."""
+"""npsnn's side of scripts/bench.py: CASE THREADS BATCH [FILE], CASE as JSON; then it obeys its input.
 
+Writes parameters and batch to FILE, if there is one, from which the other sides start.
+"""
+
+import json
 import sys
-from dataclasses import replace
-from time import perf_counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from bench_cases import Case
+from bench_side import answer, milliseconds, peak_memory
 
 import npsnn
 from npsnn import models
+from npsnn.affine import Conv2d, Linear
+from npsnn.attacks.target import Target, closed_form, expectation, sampled
+from npsnn.classifier import Classifier
 from npsnn.config import Config
-from npsnn.data import Split
-from npsnn.parallel import Workers, keep_freed_memory
-from npsnn.trainer import Trainer
+from npsnn.data import Split, as_float
+from npsnn.models import Model
+from npsnn.network import Sequential, unflatten
+from npsnn.normalisation import is_statistic
+from npsnn.optim import Arrays
+from npsnn.parallel import Workers, keep_freed_memory, micro_batches
+from npsnn.streams import Stream
+from npsnn.train import workers_for
+from npsnn.trainer import State, Trainer
+
+LR = 1e-9
+"""So small that every step finds the same network."""
 
 
-def main(threads: int, batch: int, start: str) -> None:
-    keep_freed_memory()
+def model_of(case: Case) -> Model:
+    """The case's model, its backbones under noise features of level 0."""
+    noise = "features" if case.model in ("lenetpp", "resnet18") else "preactivation"
+    model = models.build(case.model, case.shape, case.classes, case.sigma, noise)
+    return model if case.width == 1 else replace(model, network=_widened(model.network, case.width))
+
+
+def _widened(network: Sequential, factor: int) -> Sequential:
+    """The network with `factor` times the channels and features, but for its logits."""
+    layers = []
+    for name, layer in network.layers:
+        if isinstance(layer, Conv2d):
+            layer = replace(layer, channels=factor * layer.channels)
+        elif isinstance(layer, Linear) and not layer.joint:
+            layer = replace(layer, features=factor * layer.features)
+        layers.append((name, layer))
+    return Sequential(tuple(layers))
+
+
+def config_of(case: Case) -> Config:
+    """Plain gradient descent on the case's loss."""
+    loss = "cross-entropy" if case.step in ("plain", "sampled") else "noise-aware"
+    rule = {"exact": "exact", "sampled": "sampled"}.get(case.step, "laplace")
+    noise = "features" if case.model in ("lenetpp", "resnet18") else "preactivation"
+    options: dict[str, Any] = {"model": case.model, "noise": noise, "sigma": case.sigma}
+    return Config(**options, optimizer="sgd", momentum=0.0, propagation=rule, loss=loss)
+
+
+def batch_of(case: Case, examples: int) -> Split:
+    """Random images, of no data set: a step's time does not depend on what they show."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch, 1, 28, 28)).astype(np.uint8)
-    split = Split(images, rng.integers(0, 10, batch))
-    model = models.lenet5(sigma=0.6)
-    config = Config(optimizer="sgd", momentum=0.0, propagation="laplace", loss="noise-aware")
-    with Workers(threads) as workers:
-        trainer = Trainer(config, model, split, split, workers, "cpu")
+    images = rng.integers(0, 256, (examples, *case.shape), np.uint8)
+    return Split(images, rng.integers(0, case.classes, examples))
+
+
+@dataclass
+class Training:
+    """Forward, backward and update of a batch."""
+
+    trainer: Trainer
+    state: State
+
+    def step(self) -> None:
+        grads = self.trainer.gradient(self.state.params, np.arange(len(self.trainer.train))).grads or {}
+        self.state = self.trainer.updated(self.state, grads, LR)
+
+    def gradients(self) -> tuple[float, Arrays]:
+        """The mean loss and the gradients of the parameters that it depends on."""
+        total = self.trainer.gradient(self.state.params, np.arange(len(self.trainer.train)))
+        unused = f"{self.trainer.model.noise_layer}." if self.trainer.config.sigma == 0 else "-"
+        grads = (total.grads or {}).items()
+        return total.loss, {k: g for k, g in grads if not k.startswith(unused) and not is_statistic(k)}
+
+
+@dataclass
+class Attack:
+    """The gradient of each example's loss with respect to its image, micro-batches on all threads."""
+
+    target: Target
+    images: np.ndarray
+    labels: np.ndarray
+    workers: Workers
+    micro_batch: int
+
+    def step(self) -> tuple[float, np.ndarray]:
+        """The summed loss, and the gradient of every image."""
+        parts, stream = micro_batches(len(self.images), self.micro_batch), Stream(0)
+
+        def one(i: int) -> tuple[np.ndarray, np.ndarray]:
+            rows = parts[i]
+            return self.target(self.images[rows], self.labels[rows], stream.from_sample(rows.start))
+
+        found = self.workers.map(one, len(parts))
+        return sum(float(loss.sum()) for loss, _ in found), np.concatenate([g for _, g in found])
+
+    def gradients(self) -> tuple[float, Arrays]:
+        loss, gradient = self.step()
+        return loss, {"x": gradient}
+
+
+@contextmanager
+def prepared(case: Case, threads: int, examples: int) -> Iterator[tuple[Training | Attack, Arrays]]:
+    """The step of the case, and the parameters and the batch that it starts from."""
+    model, batch = model_of(case), batch_of(case, examples)
+    with workers_for(model, threads, "cpu") as workers:
+        trainer = Trainer(config_of(case), model, batch, batch, workers, "cpu")
         state = trainer.initial()
-        rows = np.arange(batch)
-        np.savez(start, images=images, labels=split.labels, **state.params)
-        for line in sys.stdin:
-            command, _, argument = line.strip().partition(" ")
-            if command == "version":
-                print(npsnn.__version__, "with NumPy", np.__version__, flush=True)
-            elif command == "gradients":
-                total = trainer.gradient(state.params, rows)
-                np.savez(argument, **(total.grads or {}))
-                print(total.loss, flush=True)
-            elif command == "time":
-                before = perf_counter()
-                for _ in range(int(argument)):
-                    grads = trainer.gradient(state.params, rows).grads or {}
-                    state = replace(trainer.updated(state, grads, 1e-9), steps=0)
-                print((perf_counter() - before) / int(argument) * 1e3, flush=True)
+        start = {"images": batch.images, "labels": batch.labels, **state.params}
+        if not case.attack:
+            yield Training(trainer, state), start
+            return
+        network = Classifier(model, unflatten(state.params))
+        targets = {
+            "plain": lambda: expectation(network),
+            "sampled": lambda: sampled(network, case.draws),
+            "noise-aware": lambda: closed_form(network, "noise-aware", "laplace"),
+            "exact": lambda: closed_form(network, "noise-aware", "exact"),
+        }
+        images = as_float(batch.images)
+        yield Attack(targets[case.step](), images, batch.labels, workers, network.micro_batch), start
+
+
+def main(case: Case, threads: int, examples: int, start: str | None = None, lines: Iterable[str] = sys.stdin) -> None:
+    keep_freed_memory()
+    with prepared(case, threads, examples) as (work, arrays):
+        if start is not None:
+            np.savez(start, **arrays)
+
+        def gradients(path: str) -> float:
+            loss, found = work.gradients()
+            np.savez(path, **found)
+            return loss
+
+        commands = {
+            "version": lambda _: f"{npsnn.__version__} with NumPy {np.__version__}",
+            "gradients": gradients,
+            "time": lambda seconds: milliseconds(work.step, float(seconds)),
+            "memory": lambda _: peak_memory(),
+        }
+        answer(commands, lines)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    main(Case(**json.loads(sys.argv[1])), *map(int, sys.argv[2:4]), *sys.argv[4:])

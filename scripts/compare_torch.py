@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 import numpy as np
-from bench import NO_TORCH, Side
+from bench_side import NO_TORCH, Side
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npsnn import models

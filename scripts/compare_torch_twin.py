@@ -42,11 +42,12 @@ def resnet18(size: int, classes: int, channels: int) -> Any:
 
 
 def resnet18_logits(net: Any, x: Any) -> Any:
-    x = net["bn1"](net["conv1"](x)).relu()
+    """In-place ReLUs, as PyTorch's own ResNet has them: neither BatchNorm nor a sum needs its output again."""
+    x = net["bn1"](net["conv1"](x)).relu_()
     for i in range(1, 9):
         part = net[f"block{i}"]
-        y = part["bn2"](part["conv2"](part["bn1"](part["conv1"](x)).relu()))
-        x = (y + (part["projected"](part["projection"](x)) if "projection" in part else x)).relu()
+        y = part["bn2"](part["conv2"](part["bn1"](part["conv1"](x)).relu_()))
+        x = (y + (part["projected"](part["projection"](x)) if "projection" in part else x)).relu_()
     return net["classifier"](net["bottleneck"](x.mean(dim=(2, 3))))
 
 
@@ -74,22 +75,36 @@ def torch_name(name: str) -> str:
     return f"{layer}.{ {'w': 'weight', 'b': 'bias', 'slope': 'weight'}.get(last, last) }"
 
 
-def answer(name: str, mode: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Logits, gradients of the images and the parameters, and in training the running statistics after it."""
-    x, cotangent = (torch.tensor(given.pop(k)) for k in ("x", "cotangent"))
-    size = x.shape[-1], cotangent.shape[1], x.shape[1]
+def parameter(net: Any, name: str) -> Any:
+    """The twin's parameter by npsnn's name."""
+    return net.get_parameter(torch_name(name))
+
+
+def built(name: str, size: tuple[int, int, int], given: dict[str, np.ndarray]) -> tuple[Any, Any]:
+    """The named twin for images of `size` (pixels along an edge, classes, channels) with npsnn's parameters `given`.
+
+    Returns the network and logits(network, images).
+    """
     if name == "resnet18":
         net, logits = resnet18(*size), resnet18_logits
     else:
         original = name == "lenetpp"
         net, logits = lenetpp(*size, padding=2 if original else 0), lambda n, x: lenetpp_logits(n, x, original)
-    net = net.to(x.dtype).train(mode == "training")
     state = {torch_name(k): torch.tensor(a.transpose(0, 3, 1, 2) if a.ndim == 4 else a) for k, a in given.items()}
+    net = net.to(next(iter(state.values())).dtype)
     odd = net.load_state_dict(state, strict=False)
     assert not odd.unexpected_keys and all(k.endswith("num_batches_tracked") for k in odd.missing_keys), odd
+    return net, logits
+
+
+def answer(name: str, mode: str, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Logits, gradients of the images and the parameters, and in training the running statistics after it."""
+    x, cotangent = (torch.tensor(given.pop(k)) for k in ("x", "cotangent"))
+    net, logits = built(name, (x.shape[-1], cotangent.shape[1], x.shape[1]), given)
+    net.train(mode == "training")
     y = logits(net, x.requires_grad_())
     y.backward(cotangent)
-    found = {k: net.get_parameter(torch_name(k)).grad for k in given if "running" not in k}
+    found = {k: parameter(net, k).grad for k in given if "running" not in k}
     if mode == "training":
         found |= {k: net.get_buffer(torch_name(k)) for k in given if "running" in k}
     arrays = {k: t.numpy() for k, t in found.items()}

@@ -1,0 +1,50 @@
+"""The steps that scripts/bench.py and scripts/bench_scaling.py time; both sides of the comparison read them."""
+
+from dataclasses import dataclass
+
+IMAGES = {"lenet5": (1, 28, 28), "cnn5": (3, 32, 32), "lenetpp": (1, 28, 28), "resnet18": (3, 32, 32)}
+SIGMA = 0.6
+"""The noise of the noise-aware and exact steps, on the first pre-activation."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One step of a model.
+
+    step: "plain", cross-entropy without noise; "noise-aware", the noise-aware loss of moments by the Laplace rule with
+    the covariance of the logits; "exact", the same by the exact rule; "sampled", cross-entropy under draws.
+    attack: the gradient of the image alone, instead of a training step (forward, backward, update).
+    size, classes, width: pixels along an edge (None: the model's own), logits, factor of all channels and features.
+    draws: of the noise, for one gradient of a sampled step.
+    """
+
+    model: str
+    step: str = "plain"
+    attack: bool = False
+    size: int | None = None
+    classes: int = 10
+    width: int = 1
+    draws: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.step}{'-attack' if self.attack else ''}"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """One image, (C, H, W)."""
+        channels, height, width = IMAGES[self.model]
+        return channels, self.size or height, self.size or width
+
+    @property
+    def sigma(self) -> float:
+        return 0.0 if self.step == "plain" else SIGMA
+
+
+def _cases() -> tuple[Case, ...]:
+    plain = tuple(Case(model) for model in IMAGES)
+    noisy = Case("lenet5", "noise-aware"), Case("cnn5", "noise-aware"), Case("lenet5", "exact")
+    return *plain, *noisy, Case("lenet5", attack=True), Case("lenet5", "noise-aware", attack=True)
+
+
+CASES = {case.name: case for case in _cases()}

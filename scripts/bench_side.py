@@ -1,0 +1,73 @@
+"""A side of a benchmark: a process that answers each line it is sent with one, and how its parent talks to it.
+
+Imports nothing but the standard library, for PyTorch's interpreter need not have more.
+"""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from time import perf_counter
+
+HERE = Path(__file__).parent
+NO_TORCH = "no PyTorch"
+
+
+class Side:
+    """A process that prints a line for every line it is sent."""
+
+    def __init__(self, python: str, script: str, *args: str, environment: Mapping[str, str] | None = None) -> None:
+        """environment: all of its variables; None for this process's own. Ends the program if it cannot start."""
+        self.script = script
+        command = [python, str(HERE / script), *args]
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        except OSError as error:
+            raise SystemExit(f"{python} must be a Python interpreter, but cannot be run: {error.strerror}") from error
+
+    def ask(self, line: str) -> str:
+        assert self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline().strip()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            self.close()
+            raise SystemExit(f"{self.script}, a side of the benchmark, ended with exit code {self.process.returncode}")
+        return answer
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def answer(commands: Mapping[str, Callable[[str], object]], lines: Iterable[str] = sys.stdin) -> None:
+    """For each line NAME ARGUMENT print what the command of that name returns."""
+    for line in lines:
+        name, _, argument = line.strip().partition(" ")
+        print(commands[name](argument), flush=True)
+
+
+def milliseconds(step: Callable[[], object], seconds: float) -> float:
+    """The mean time of a step, over as many as begin within `seconds`; one at least."""
+    steps, start = 0, perf_counter()
+    while steps == 0 or perf_counter() - start < seconds:
+        step()
+        steps += 1
+    return (perf_counter() - start) / steps * 1e3
+
+
+def peak_memory() -> int:
+    """The most memory this process has held, in bytes.
+
+    Linux counts into ru_maxrss what the parent held when it started this process; VmHWM begins with this program.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(int(line.split()[1]) << 10 for line in status.read_text().splitlines() if "VmHWM" in line)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
