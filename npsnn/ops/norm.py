@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, fused, namespace
 from npsnn.ops.channels import channel_dots, channel_sums, per_channel
 
 
@@ -18,9 +18,16 @@ def batch_norm(x: Array, w: Array, b: Array, epsilon: float) -> tuple[Array, Arr
     centred = x - per_channel(mean, x)
     squares = channel_dots(centred, centred)
     scale = 1 / namespace(x).sqrt(squares / count + epsilon)
-    y = centred * per_channel(w * scale, x)
-    y += per_channel(b, x)
+    y = _scaled(centred, per_channel(w * scale, x), per_channel(b, x))
     return y, mean, squares / (count - 1), (centred, scale)
+
+
+@fused
+def _scaled(x: Array, a: Array, b: Array) -> Array:
+    """a x + b."""
+    y = x * a
+    y += b
+    return y
 
 
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
@@ -36,9 +43,16 @@ def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -
     """
     centred, scale = saved
     share = w * scale * (len(w) / dy.size)
-    dx = dy * per_channel(w * scale, dy)
-    dx -= centred * per_channel(share * scale * dw, dy)
-    dx -= per_channel(share * db, dy)
+    factors = (per_channel(values, dy) for values in (w * scale, share * scale * dw, share * db))
+    return _without_statistics(dy, centred, *factors)
+
+
+@fused
+def _without_statistics(dy: Array, centred: Array, a: Array, b: Array, c: Array) -> Array:
+    """a dy - b centred - c."""
+    dx = dy * a
+    dx -= centred * b
+    dx -= c
     return dx
 
 
@@ -53,8 +67,7 @@ def fixed_norm(
     scale = 1 / namespace(mean).sqrt(v + epsilon)
     a = w * scale
     centred = mean - per_channel(m, mean)
-    y = centred * per_channel(a, mean)
-    y += per_channel(b, mean)
+    y = _scaled(centred, per_channel(a, mean), per_channel(b, mean))
     return y, None if var is None else var * per_channel(a * a, var), (a, scale, centred, var)
 
 
