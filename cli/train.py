@@ -106,6 +106,7 @@ def command(
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """
     from npsnn import checkpoint, data, train
+    from npsnn.backend import use_device
 
     if resume is not None:
         _refuse_options(ctx)
@@ -119,6 +120,7 @@ def command(
         if show:
             print_json(asdict(config))
             return
+        use_device(device)  # before a folder is made for the run
         dataset = data.load(config.dataset, data_dir)
         folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
         records = train.fit(config, dataset, folder, threads, device, start)

@@ -1,13 +1,18 @@
 """Which library holds the arrays: NumPy on a CPU, CuPy on an NVIDIA GPU. The only file that names cupy."""
 
 import importlib
+import os
+from collections.abc import Callable
+from functools import cache, wraps
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 Array: TypeAlias = Any
 """A NumPy or a CuPy array; the functions that take one ask `namespace` which."""
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 
@@ -57,6 +62,37 @@ def to_host(x: Array) -> Array:
     return x.get() if hasattr(x, "get") else x
 
 
+def to_numbers(*values: Array) -> list[float]:
+    """Arrays of no dimensions as Python's floats: the host waits for a GPU once, however many they are."""
+    xp = namespace(*values)
+    if xp is np:
+        return [float(v) for v in values]
+    return list(map(float, to_host(xp.stack([v.astype(xp.float64) for v in values]))))
+
+
+def fused(f: F) -> F:
+    """f, and on a GPU one kernel instead of one for each operation, if NPSNN_FUSE=1 is set: `cupy.fuse`.
+
+    Off by default until a GPU has shown that it pays; `scripts/gpu-check` times both. f must be elementwise and may
+    use operators, ufuncs and astype: no truth value, index, reduction or method else. Its arguments are arrays, numbers
+    or None by position, and it returns arrays alone. Two numbers must not meet in it: they may become a float64 array.
+    """
+
+    @wraps(f)
+    def call(*args: Any) -> Any:
+        if namespace(*args) is np or os.environ.get("NPSNN_FUSE") != "1":
+            return f(*args)
+        return _kernel(f)(*args)
+
+    return call  # type: ignore[return-value]
+
+
+@cache
+def _kernel(f: Callable[..., Any]) -> Callable[..., Any]:
+    made: Callable[..., Any] = importlib.import_module("cupy").fuse()(f)
+    return made
+
+
 def use_device(device: str) -> None:
     """Make `device` the one on which this thread computes; GPUs are computed on by the calling thread alone.
 
@@ -70,6 +106,8 @@ def use_device(device: str) -> None:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError as error:
+        if error.name != "cupy":  # it is there, but something that it needs is not
+            raise ValueError(f"device {device!r} needs CuPy, which cannot be imported: {error}") from error
         raise ValueError(
             f"device {device!r} needs CuPy, which is not installed: pip install 'npsnn[cuda12]' (or cuda13)"
         ) from error

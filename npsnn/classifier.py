@@ -152,10 +152,10 @@ class Classifier:
 
     def to_engine(self, x: Images) -> Array:
         """(N, C, H, W) -> (H, C, W, N) in the dtype and on the device of the parameters; 8-bit images to [0, 1]."""
-        x = np.ascontiguousarray(x.transpose(2, 1, 3, 0), None if x.dtype == np.uint8 else self.dtype)
-        if x.dtype == np.uint8:
-            x = x.astype(self.dtype) / 255
-        return namespace(self._any_parameter).asarray(x)
+        xp, eight_bit = namespace(self._any_parameter), x.dtype == np.uint8
+        # moved as they are: 8-bit images are a quarter of the floats
+        moved = xp.ascontiguousarray(xp.asarray(x).transpose(2, 1, 3, 0), None if eight_bit else self.dtype)
+        return moved.astype(self.dtype) / 255 if eight_bit else moved
 
     def scores(self, x: Images, noise: Noise) -> Moments:
         """Moments of the logits of one micro-batch, (classes, N), on the calling thread."""
@@ -164,8 +164,10 @@ class Classifier:
     def _forward(self, x: Images, noise: Noise) -> tuple[Moments, Backward]:
         return averaging.forward(self.model, self.params, Moments(self.to_engine(x)), noise, self.average)
 
-    def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Any, Images]:
+    def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Array, Array]:
         """Each example's objective, (N,), and its gradient with respect to the image, float64, on the calling thread.
+
+        Both are where the parameters are, so that sums over draws need not wait for a GPU.
 
         A sure prediction's gradient lies below the range of float32 and would be lost as 0: the objective is computed
         in float64, and its cotangent goes through the network in units of each example's largest entry.
@@ -181,7 +183,7 @@ class Classifier:
         scaled = [None if z is None else (z / unit).astype(self.dtype) for z in channels]
         g, _ = backward(Moments(*scaled), Want.INPUT)
         assert g is not None
-        return to_host(value), to_host(g.mean * unit).transpose(3, 1, 0, 2)
+        return value, (g.mean * unit).transpose(3, 1, 0, 2)
 
     def each_batch(
         self, f: Callable[[slice], Any], examples: int, progress: Callable[[int], None] | None = None
@@ -240,7 +242,7 @@ class Classifier:
         check_labels(labels, len(x), self.model.classes)
         noise = Propagated(named(RULES, propagation, "propagation"))
         f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
-        parts = self.each_batch(lambda s: self.loss_gradient(x[s], labels[s], noise, f)[1], len(x))
+        parts = self.each_batch(lambda s: to_host(self.loss_gradient(x[s], labels[s], noise, f)[1]), len(x))
         return np.concatenate(parts) if parts else np.zeros(x.shape)
 
     def _logits(self, x: Images, noise: Callable[[slice], Noise]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -4,8 +4,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from threadpoolctl import threadpool_info
-
 import npsnn
 from npsnn.parallel import available_cores
 
@@ -15,20 +13,24 @@ def environment() -> dict[str, Any]:
     import scipy.linalg  # noqa: F401  (so that its BLAS shows too)
 
     packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy-cuda12x", "cupy-cuda13x")
-    blas = [
-        f"{p['internal_api']} {p['version']} ({p.get('architecture', 'unknown')})"
-        for p in threadpool_info()
-        if p["user_api"] == "blas"
-    ]
     return {
         "npsnn": npsnn.__version__,
         "python": platform.python_version(),
         "packages": {name: found for name in packages if (found := _version(name))},
-        "blas": sorted(set(blas)),
+        "blas": _blas(),
         "cores": available_cores(),
         "machine": platform.machine(),
         "system": platform.system(),
     }
+
+
+def _blas() -> list[str]:
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return []
+    found = (p for p in threadpool_info() if p["user_api"] == "blas")
+    return sorted({f"{p['internal_api']} {p['version']} ({p.get('architecture', 'unknown')})" for p in found})
 
 
 def _version(package: str) -> str | None:

@@ -43,6 +43,10 @@ class PreactivationNoise:
         """The parameters with another standard deviation."""
         return {"sigma": _like(params["sigma"], sigma)}
 
+    def capped(self, params: Params, cap: float) -> Params:
+        """The parameters with a standard deviation of `cap` at most."""
+        return {"sigma": namespace(params["sigma"]).minimum(params["sigma"], cap)}
+
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         sigma = params["sigma"]
         if isinstance(noise, Sampled):
@@ -120,6 +124,11 @@ class FeatureNoise:
         if level == 0:
             return {"L": _like(L, sigma) * (namespace(L).eye(len(L), dtype=L.dtype) if L.ndim == 2 else L * 0 + 1)}
         return {"L": L * _like(L, sigma / level)}
+
+    def capped(self, params: Params, cap: float) -> Params:
+        """The parameters scaled down to the level `cap` > 0, if theirs is above it."""
+        L = params["L"]
+        return {"L": L * (cap / namespace(L).maximum(self.level(params), cap))}
 
     def factor(self, params: Params, features: int) -> Array:
         """L as a matrix (D, D)."""

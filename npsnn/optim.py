@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, fused, namespace
 
 Arrays: TypeAlias = dict[str, Array]
 
@@ -37,12 +37,21 @@ class SGD:
     def update(self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
         for k, g in grads.items():
-            if self.weight_decay and is_weight(k):
-                g = g + self.weight_decay * params[k]
+            decay = self.weight_decay if self.weight_decay and is_weight(k) else None
+            params[k], g = _sgd(params[k], g, state.get(f"velocity/{k}"), lr, self.momentum, decay)
             if self.momentum:
-                g = state[f"velocity/{k}"] = self.momentum * state[f"velocity/{k}"] + g
-            params[k] = params[k] - lr * g
+                state[f"velocity/{k}"] = g
         return params, state
+
+
+@fused
+def _sgd(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float, decay: float | None) -> Any:
+    """The new parameter and velocity; without a velocity, the gradient in its place."""
+    if decay is not None:
+        g = g + decay * p
+    if velocity is not None:
+        g = momentum * velocity + g
+    return p - lr * g, g
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,34 @@ class Adam:
         rate = lr / (1 - self.beta1**step)
         scale = 1 / (1 - self.beta2**step)
         for k, g in grads.items():
-            first = self.beta1 * state[f"first/{k}"] + (1 - self.beta1) * g
-            second = self.beta2 * state[f"second/{k}"] + (1 - self.beta2) * g * g
-            state[f"first/{k}"], state[f"second/{k}"] = first, second
-            root = namespace(second).sqrt(second * scale) + self.epsilon
-            kept = 1 - lr * self.weight_decay if self.weight_decay and is_weight(k) else 1
-            params[k] = kept * params[k] - rate * first / root
+            kept = 1 - lr * self.weight_decay if self.weight_decay and is_weight(k) else 1.0
+            averages = state[f"first/{k}"], state[f"second/{k}"]
+            weights = self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2
+            found = _adam(params[k], g, *averages, *weights, kept, rate, scale, self.epsilon)
+            params[k], state[f"first/{k}"], state[f"second/{k}"] = found
         return params, state
+
+
+@fused
+def _adam(
+    p: Array,
+    g: Array,
+    first: Array,
+    second: Array,
+    old1: float,
+    new1: float,
+    old2: float,
+    new2: float,
+    kept: float,
+    rate: float,
+    scale: float,
+    epsilon: float,
+) -> Any:
+    """The new parameter and the running averages of the gradient and of its square."""
+    first = old1 * first + new1 * g
+    second = old2 * second + new2 * g * g
+    root = namespace(second).sqrt(second * scale) + epsilon
+    return kept * p - rate * first / root, first, second
 
 
 OPTIMIZERS = ("sgd", "adam")

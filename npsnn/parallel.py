@@ -9,8 +9,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from threadpoolctl import threadpool_limits
-
 T = TypeVar("T")
 
 
@@ -37,7 +35,7 @@ class Workers:
 
     def __enter__(self) -> "Workers":
         # One call for all the work: setting the limits costs more than a step of a small network.
-        self._limits = threadpool_limits(1, "blas")
+        self._limits = self._limited()
         for queue in self._queues:
             threading.Thread(target=_serve, args=(queue,), daemon=True).start()
         return self
@@ -49,6 +47,17 @@ class Workers:
             queue.put(None)
         self._limits.restore_original_limits()
         self._limits = None
+
+    def _limited(self) -> Any:
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError as error:
+            # a GPU's work is the calling thread's alone, and none of it the CPU's BLAS's
+            if self.threads > 1:
+                message = "several threads need threadpoolctl, to hold BLAS to one each: pip install threadpoolctl"
+                raise ValueError(f"{message}, or set threads to 1") from error
+            return _Unlimited()
+        return threadpool_limits(1, "blas")
 
     def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
         """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
@@ -125,6 +134,13 @@ class _InStep(Generic[T]):
             except BaseException as error:  # raised again by the caller; the others would wait for ever
                 self.errors[part] = error
                 self.met.abort()
+
+
+class _Unlimited:
+    """Leaves BLAS as it is."""
+
+    def restore_original_limits(self) -> None:
+        return
 
 
 def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:

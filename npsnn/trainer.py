@@ -9,7 +9,7 @@ import numpy as np
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.gradient import GradientAttack
 from npsnn.attacks.target import expectation, sampled
-from npsnn.backend import namespace, to_host
+from npsnn.backend import Array, namespace, to_host, to_numbers
 from npsnn.classifier import Classifier
 from npsnn.config import SAMPLED, Config
 from npsnn.data import Split, as_float
@@ -83,10 +83,10 @@ class State:
 
 @dataclass
 class Total:
-    """Sums over examples, added up in the order of the micro-batches."""
+    """Sums over examples, added up in the order of the micro-batches; loss and correct are arrays of no dimensions."""
 
-    loss: float = 0.0
-    correct: int = 0
+    loss: Array = 0.0
+    correct: Array = 0
     grads: Arrays | None = None
 
     def add(self, other: "Total") -> None:
@@ -108,7 +108,7 @@ def batch_gradient(
     m, backward = network.model.network.forward(network.params, Moments(x), noise)
     values, cotangent = objective(m, target)
     _, grads = backward(cotangent, Want.PARAMS)
-    return Total(float(values.sum()), int((m.mean.argmax(axis=0) == target).sum()), flatten(grads))
+    return Total(values.sum().astype(np.float64), (m.mean.argmax(axis=0) == target).sum(), flatten(grads))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,9 @@ class Trainer:
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
         network, objective = self.network(params), OBJECTIVES[self.config.loss]
-        parts = micro_batches(len(chosen), network.micro_batch)
+        coupled = self.model.network.couples_batch
+        # on a GPU, which one thread uses, a batch that is coupled stays whole
+        parts = micro_batches(len(chosen), len(chosen) if coupled and network.on_gpu else network.micro_batch)
         draws = draws or Stream(self.config.seed)
         one_draw = draws.one_draw() if self.config.authors_code else None  # for all examples (audit B6)
 
@@ -161,8 +163,9 @@ class Trainer:
             return batch_gradient(network, images, labels, objective, self.noise((one_draw or part).at("noise"), batch))
 
         total = Total()
-        if self.model.network.couples_batch:
-            for result in self.workers.in_step(lambda i, add_up: one(i, Batch(len(chosen), add_up)), len(parts)):
+        if coupled:
+            results = self.workers.in_step(lambda i, add_up: one(i, Batch(len(chosen), add_up)), len(parts))
+            for result in results:
                 total.add(result)
         else:
             self.workers.fold(one, len(parts), total.add)
@@ -213,17 +216,19 @@ class Trainer:
         order = Stream(c.seed).at("shuffle", number).generator().permutation(len(self.train))
         batches = micro_batches(len(order), c.batch_size)
         draws = Stream(c.seed).at("training", number)
-        lr, loss, correct, slope = 0.0, 0.0, 0, 0.0
+        lr, loss, correct, slope = 0.0, 0.0, 0.0, 0.0
         for step, batch in enumerate(batches):
             total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
-            value, grads = total.loss, total.grads or {}
-            if not np.isfinite(value):
-                raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
+            grads = total.grads or {}
             lr = c.lr * SCHEDULES[c.schedule]((number - 1 + step / len(batches)) / c.epochs)
             before, state = state.params, self.updated(state, grads, lr)
+            # asked for last: a GPU has all of the step before the host waits for it
+            value, hits, steepness = to_numbers(total.loss, total.correct, self.sigma_slope(before, grads))
+            if not np.isfinite(value):
+                raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
             loss += value * (batch.stop - batch.start)
-            correct += total.correct
-            slope += self.sigma_slope(before, grads) * (batch.stop - batch.start) / len(order)
+            correct += hits
+            slope += steepness * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
         seconds = perf_counter() - start
         # Within an epoch the next loss tells; the last update has no next.
@@ -248,10 +253,10 @@ class Trainer:
         )
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
 
-    def sigma_slope(self, params: Arrays, grads: Arrays) -> float:
-        """dLoss/dsigma of the noise layer's level."""
+    def sigma_slope(self, params: Arrays, grads: Arrays) -> Array:
+        """dLoss/dsigma of the noise layer's level, an array of no dimensions."""
         name, layer = self.model.noise
-        return float(layer.slope(of_layer(name, params), of_layer(name, grads)))
+        return layer.slope(of_layer(name, params), of_layer(name, grads))
 
     def validated(self, network: Classifier, noise: Callable[[slice], Noise]) -> float:
         """Part of the validation images that the network classifies correctly under `noise`."""

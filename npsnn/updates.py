@@ -1,6 +1,8 @@
 """What training does to the parameters besides descending the loss: rewards for the noise, projections, averages."""
 
-from npsnn.backend import Array, namespace
+import numpy as np
+
+from npsnn.backend import Array, namespace, to_numbers
 from npsnn.config import Config
 from npsnn.models import Model
 from npsnn.network import leaves
@@ -25,7 +27,7 @@ def class_vectors(model: Model) -> str:
     return f"{model.network.layers[-1][0]}.w"
 
 
-def rewards(config: Config, model: Model, params: Arrays) -> tuple[float, Arrays]:
+def rewards(config: Config, model: Model, params: Arrays) -> tuple[Array, Arrays]:
     """What the loss gains for the noise alone, on top of the examples' mean, and its gradients.
 
     On the pre-activation -alpha sigma² (noise paper Sec. 7); on features -lambda1 L_ME - lambda2 L_WCA, A2SNN Eq. 1,
@@ -34,22 +36,26 @@ def rewards(config: Config, model: Model, params: Arrays) -> tuple[float, Arrays
     """
     name, layer = model.noise
     if not isinstance(layer, FeatureNoise):
-        value, slope = sigma_reward(float(params[f"{name}.sigma"]), config.sigma_reward)
-        return value, {f"{name}.sigma": namespace(*params.values()).asarray(slope, params[f"{name}.sigma"].dtype)}
+        if not config.sigma_reward:
+            return 0.0, {}
+        sigma = params[f"{name}.sigma"]
+        reward: tuple[Array, Array] = sigma_reward(sigma.astype(np.float64), config.sigma_reward)
+        return reward[0], {f"{name}.sigma": reward[1].astype(sigma.dtype)}
     if not config.max_entropy and not config.alignment:
         return 0.0, {}
     w = params[class_vectors(model)]
     L = layer.factor(of_layer(name, params), w.shape[1])
-    value, dL, grads = 0.0, L * 0, {}
+    value: Array = 0.0
+    dL, grads = L * 0, {}
     if config.max_entropy:
         entropy, dentropy = (feature_noise.log_entropy if config.authors_code else feature_noise.max_entropy)(L)
-        value, dL = value - config.max_entropy * float(entropy), dL - config.max_entropy * dentropy
+        value, dL = value - config.max_entropy * entropy.astype(np.float64), dL - config.max_entropy * dentropy
     if config.alignment:
         scale = config.alignment * (2 / (len(w) - 1) if config.pairwise else 1)
         f = feature_noise.pairwise_alignment if config.pairwise else feature_noise.alignment
         f = feature_noise.log_trace if config.authors_code else f
         aligned, dw, daligned = f(w, L)
-        value, dL = value - scale * float(aligned), dL - scale * daligned
+        value, dL = value - scale * aligned.astype(np.float64), dL - scale * daligned
         grads[class_vectors(model)] = -scale * dw
     return value, grads | {f"{name}.{k}": g for k, g in layer.gradient(dL).items()}
 
@@ -70,10 +76,7 @@ def projected(config: Config, model: Model, params: Arrays) -> Arrays:
         own = of_layer(name, params)
         if isinstance(layer, FeatureNoise) and not config.authors_code:
             own = {"L": _safe(own["L"])}
-        # the cap is exact: scaling by cap / level would round
-        if float(layer.level(own)) > config.sigma_max:
-            own = layer.at_level(own, config.sigma_max)
-        params |= {f"{name}.{k}": p for k, p in own.items()}
+        params |= {f"{name}.{k}": p for k, p in layer.capped(own, config.sigma_max).items()}
     return params
 
 
@@ -134,4 +137,4 @@ def diagnostics(model: Model, params: Arrays) -> dict[str, float] | None:
         "differences": (centred * centred).sum() / (classes - 1),
         "cosine": (cosines.sum() - xp.trace(cosines)) / (classes * (classes - 1)),
     }
-    return {k: float(v) for k, v in found.items()}
+    return dict(zip(found, to_numbers(*found.values()), strict=True))

@@ -1,5 +1,7 @@
 """Settings of Hypothesis (few examples, always the same), the double of a GPU, and the commands."""
 
+import importlib
+import os
 from types import ModuleType
 from typing import Any
 
@@ -18,16 +20,27 @@ settings.load_profile("npsnn")
 
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The double of CuPy in its place; with NPSNN_TEST_CUPY=1, as scripts/gpu-check sets it, CuPy itself."""
+    if os.environ.get("NPSNN_TEST_CUPY") == "1":
+        return importlib.import_module("cupy")
     return cupy_double.install(monkeypatch)
 
 
 @pytest.fixture
+def double(cupy: ModuleType) -> ModuleType:
+    """The double, for tests of what a real CuPy would neither count nor refuse."""
+    if not isinstance(cupy, cupy_double.Module):
+        pytest.skip("a test of or by the double alone")
+    return cupy
+
+
+@pytest.fixture
 def same_draws(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy's streams are other ones than NumPy's: here the double is given NumPy's."""
+    """CuPy's streams are other ones than NumPy's: here it is given NumPy's."""
     draw = Stream._draw
 
     def drawn(self: Stream, like: Any, kind: str) -> Any:
-        if not isinstance(like, cupy_double.ndarray):
+        if not isinstance(like, cupy.ndarray):
             return draw(self, like, kind)
         return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
 

@@ -1,8 +1,10 @@
 """A stand-in for CuPy that computes with NumPy: what a GPU would refuse is refused here, and no GPU is needed.
 
 Refused, as by CuPy 14.2.0: implicit conversion to NumPy, NumPy arrays as arguments, names and methods that CuPy lacks,
-lists given to ufuncs, arrays of another device than the current one. Reductions stay arrays, and whatever makes the
-host wait for the device is counted. Like CuPy's, the array has neither `__array_namespace__` nor `__index__`.
+lists given to ufuncs, arrays of another device than the current one. Refused, where CuPy would go on with undefined
+numbers: assignment to one place twice, and to a view that overlaps itself. Memory that is not set holds NaN. Reductions
+stay arrays, and whatever makes the host wait for the device is counted. Like CuPy's, the array has neither
+`__array_namespace__` nor `__index__`.
 """
 
 import sys
@@ -59,6 +61,7 @@ METHODS = words(
     """
 )
 VIEWS = words("T mT real imag")
+UNKNOWN_SIZE = words("argwhere compress delete extract flatnonzero nonzero unique")
 ATTRIBUTES = words("dtype flags itemsize nbytes ndim shape size strides")
 REFUSED_KEYWORDS = words("initial like subok writeable")
 
@@ -150,7 +153,10 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         return ndarray(unwrap(self)[_index(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        unwrap(self)[_index(key)] = unwrap(value)
+        places = np.arange(self.array.size).reshape(self.array.shape)[index := _index(key)]
+        if len(np.unique(places)) < places.size:
+            raise ValueError("an assignment to one place twice has no defined result in CuPy")
+        unwrap(self)[index] = unwrap(value)
 
 
 def _index(key: Any) -> tuple[Any, ...]:
@@ -183,6 +189,10 @@ def function(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f` for arrays of the double; what it writes into `out` is there, and that very array comes back."""
 
     def call(*args: Any, **keywords: Any) -> Any:
+        for a in (*args, *keywords.values()):
+            if hasattr(a, "apply"):  # a stand-in inside of a function that is being fused
+                return a.apply(f, args, keywords)
+        _waits["mask"] += f.__name__ in UNKNOWN_SIZE
         if REFUSED_KEYWORDS & keywords.keys():
             raise TypeError(f"CuPy's {f.__name__} does not have {', '.join(keywords)}")
         if isinstance(f, np.ufunc) and any(isinstance(a, (list, tuple)) for a in args):
@@ -235,13 +245,18 @@ class Generator:
 
 
 def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
-    """Like CuPy's, without `subok` and `writeable`."""
-    return wrap(np.lib.stride_tricks.as_strided(unwrap(x), shape, strides))
+    """Like CuPy's, without `subok` and `writeable`; nobody may write to it."""
+    return wrap(np.lib.stride_tricks.as_strided(unwrap(x), shape, strides, writeable=False))
 
 
 def asarray(a: Any, dtype: Any = None) -> ndarray:
     """The one way in: a NumPy array is copied to the current device."""
     return ndarray(np.array(a, dtype)) if not isinstance(a, ndarray) else wrap(np.asarray(unwrap(a), dtype))
+
+
+def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
+    """Memory that held something else before."""
+    return ndarray(np.full(shape, np.nan if np.dtype(dtype).kind in "fc" else 1, dtype))
 
 
 class Module(ModuleType):
@@ -256,13 +271,17 @@ class Module(ModuleType):
 
 def make() -> Module:
     """A fresh module; tests put it into sys.modules by `install`."""
+    import cupy_fusion_double  # which builds on this module
+
     module = Module("cupy")
     module.ndarray, module.array, module.asarray = ndarray, asarray, asarray
+    module.empty, module.empty_like = empty, lambda a: empty(a.shape, a.dtype)
+    module.fuse = cupy_fusion_double.fuse
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
     module.linalg = SimpleNamespace(eigh=lambda a: tuple(map(wrap, np.linalg.eigh(unwrap(a)))))
-    module.random = SimpleNamespace(default_rng=Generator)
+    module.random = SimpleNamespace(default_rng=Generator, Philox4x3210=int, Generator=Generator)
     runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
     module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime)
     return module

@@ -218,7 +218,7 @@ def test_a_gpu_computes_the_same(cupy: Module) -> None:
     config, model, params = features(weight_decay=0.1)
     there = {k: cupy.asarray(p) for k, p in params.items()}
     (value, grads), (wanted, plain) = rewards(config, model, there), rewards(config, model, params)
-    assert value == pytest.approx(wanted)
+    assert float(value) == pytest.approx(wanted)
     for found, want in ((grads, plain), (decayed(config, model, there, there), decayed(config, model, params, params))):
         for k, p in want.items():
             np.testing.assert_allclose(cupy.asnumpy(found[k]), p, rtol=1e-12)

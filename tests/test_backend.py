@@ -1,6 +1,7 @@
 """Which library holds the arrays, which device there is, and whole trainings and attacks on CuPy's double."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from cupy_double import Module, ndarray, synchronisations
 
 from npsnn import models
+from npsnn.attacks import closed_form, sampled
 from npsnn.attacks.evaluation import Plan, evaluate
-from npsnn.backend import namespace, special, to_device, to_host, use_device
+from npsnn.attacks.judging import judge
+from npsnn.backend import namespace, special, to_device, to_host, to_numbers, use_device
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
@@ -22,8 +25,10 @@ from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.trainer import Epoch, Step, Trainer
 
-WAITS_OF_A_STEP = 6
-"""A training step may wait for the GPU so often: for its loss, its hits, sigma and what is asked of sigma."""
+WAITS_OF_A_STEP = {"bool": 1, "get": 1}
+"""A training step waits for the GPU twice: to know whether there is noise, and for loss, hits and slope together."""
+A2SNN = {"noise": "features", "learn_sigma": True, "propagation": "sampled", "alignment": 1.0}
+A2SNN |= {"loss": "cross-entropy", "max_entropy": 0.1, "unit_classes": True, "limit": 24, "sigma_max": 0.59}
 
 
 def dataset(count: int = 96) -> Dataset:
@@ -68,6 +73,27 @@ def test_cuda_without_cupy_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) ->
     use_device("cpu")
 
 
+def test_a_cupy_that_lacks_something_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> ModuleType:
+        raise ImportError("libcublas.so.13 was not found")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(ValueError, match=r"needs CuPy, which cannot be imported: libcublas\.so\.13 was not found"):
+        use_device("cuda")
+
+
+def test_numbers_come_to_the_host_together(cupy: ModuleType) -> None:
+    for xp in (np, cupy):
+        numbers = (
+            xp.asarray(np.array([1, 2])).sum(),
+            xp.asarray(np.array(0.25, np.float32)),
+            xp.asarray(np.array(1e300)),
+        )
+        with synchronisations() as waits:
+            assert to_numbers(*numbers) == [3.0, 0.25, 1e300]
+            assert waits.total() <= 1
+
+
 def test_cuda_without_a_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = ModuleType("cupy")
     empty.cuda = SimpleNamespace(is_available=lambda: False)  # type: ignore[attr-defined]
@@ -77,10 +103,10 @@ def test_cuda_without_a_gpu_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_gpu_must_exist(cupy: Module) -> None:
+def test_a_gpu_must_exist(double: Module) -> None:
     for name, index in (("cuda:1", 1), ("cuda", 0)):
         use_device(name)
-        assert cupy.cuda.runtime.getDevice() == index
+        assert double.cuda.runtime.getDevice() == index
     with pytest.raises(ValueError, match="there are 2 GPUs, counted from 0"):
         use_device("cuda:2")
 
@@ -98,8 +124,10 @@ def records(run: Iterator[Step | Epoch]) -> tuple[list[Step], list[Epoch]]:
         {"optimizer": "adam", "weight_decay": 0.01, "first_layer_norm": "l2", "propagation": "exact", "loss": "mse"},
         {"learn_sigma": True, "sigma_reward": 0.1, "first_layer_norm": "l1", "sigma_max": 0.61},
         {"sigma": 0.0},
+        A2SNN | {"sigma": 0.58},
     ],
 )
+@pytest.mark.usefixtures("same_draws")
 def test_a_training_on_the_gpu_is_the_one_on_the_cpu(options: dict[str, Any]) -> None:
     config = Config(epochs=1, batch_size=44, **options)
     (host_steps, host_epochs), (steps, epochs) = (
@@ -111,16 +139,52 @@ def test_a_training_on_the_gpu_is_the_one_on_the_cpu(options: dict[str, Any]) ->
     assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
 
 
-def test_a_step_seldom_waits_for_the_gpu(cupy: Module) -> None:
-    steps = fit(Config(epochs=1, batch_size=22), dataset(), device="cuda")
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, WAITS_OF_A_STEP),
+        ({"learn_sigma": True, "sigma_reward": 0.1}, WAITS_OF_A_STEP),
+        (A2SNN | {"batch_size": 10}, {"get": 1}),
+    ],
+)
+def test_a_step_seldom_waits_for_the_gpu(options: dict[str, Any], expected: dict[str, int]) -> None:
+    steps = fit(Config(**{"epochs": 1, "batch_size": 22, "sigma": 0.5} | options), dataset(), device="cuda")
     next(steps)
     with synchronisations() as waits:
         next(steps)
-    assert waits["mask"] == waits["get"] == 0
-    assert 0 < waits.total() <= WAITS_OF_A_STEP
+        assert waits == Counter(expected)
 
 
-def test_a_gradient_waits_no_more_for_a_deeper_network(cupy: Module) -> None:
+@pytest.mark.usefixtures("double")
+def test_a_gradient_for_an_attack_seldom_waits_for_the_gpu(network: Classifier) -> None:
+    x, labels, device = np.full((2, 1, 28, 28), 0.5), np.arange(2), network.astype(np.float32).to("cuda")
+    for target, expected in (
+        (closed_form(device), {"bool": 1, "get": 2}),
+        (sampled(device, 5), {"get": 2}),
+    ):
+        with synchronisations() as waits:
+            target(x, labels, Stream(0))
+            assert waits == Counter(expected)
+        with synchronisations() as waits:
+            target.value(x, labels, Stream(0))
+            assert waits["get"] == 1
+    with synchronisations() as waits:
+        judge(device, x, labels, 5, Stream(0))
+        assert waits == Counter(get=2), "for sigma, and for the logits of all draws"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_images_arrive_as_the_engine_has_them(cupy: ModuleType, network: Classifier, device: str) -> None:
+    there = network.astype(np.float32).to(device)
+    eight_bit = np.random.default_rng(0).integers(0, 256, (3, 1, 28, 28), dtype=np.uint8)
+    for images in (eight_bit, eight_bit / np.float64(255), eight_bit.astype(np.float32) / np.float32(255)):
+        x = there.to_engine(images)
+        assert x.dtype == np.float32 and x.flags.c_contiguous and isinstance(x, np.ndarray) == (device == "cpu")
+        np.testing.assert_allclose(to_host(x), images.transpose(2, 1, 3, 0) / (255 if images is eight_bit else 1), 1e-7)
+
+
+def test_a_gradient_waits_no_more_for_a_deeper_network(double: Module) -> None:
     config, data = Config(), dataset()
     model = models.lenet5()
     with Workers(1) as workers:
@@ -129,7 +193,7 @@ def test_a_gradient_waits_no_more_for_a_deeper_network(cupy: Module) -> None:
         with synchronisations() as waits:
             total = trainer.gradient(state.params, np.arange(64))
     assert all(isinstance(g, ndarray) for g in (total.grads or {}).values())
-    assert waits.total() <= 4
+    assert waits.total() <= 1
 
 
 def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,10 +209,10 @@ def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypa
     monkeypatch.setattr(Trainer, "gradient", watched)
     _, epochs = records(resume(tmp_path, dataset(), device="cuda"))
     assert [e.epoch for e in epochs] == [2]
-    assert used == {ndarray}, "the run was to go on on the GPU"
+    assert used == {cupy.ndarray}, "the run was to go on on the GPU"
 
 
-def test_a_training_on_the_second_gpu(cupy: Module) -> None:
+def test_a_training_on_the_second_gpu(double: Module) -> None:
     _, epochs = records(fit(Config(epochs=1, batch_size=88), dataset(), device="cuda:1"))
     assert len(epochs) == 1
 
@@ -190,7 +254,7 @@ def test_attacks_on_the_gpu(network: Classifier) -> None:
 def test_draws_of_the_gpu_are_keyed_by_the_first_sample(cupy: Module) -> None:
     like, stream = cupy.empty((3, 4), np.float32), Stream(0).at("purpose")
     for kind in ("normal", "uniform"):
-        draws = [getattr(s, kind)(like).array for s in (stream, stream, stream.from_sample(4), stream.at("other"))]
+        draws = [to_host(getattr(s, kind)(like)) for s in (stream, stream, stream.from_sample(4), stream.at("other"))]
         assert draws[0].dtype == np.float32 and draws[0].shape == (3, 4)
         np.testing.assert_array_equal(draws[0], draws[1])
         assert all((draws[0] != other).all() for other in draws[2:])

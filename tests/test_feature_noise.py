@@ -157,3 +157,15 @@ def test_every_model_takes_noise_on_its_features(name: str) -> None:
     np.testing.assert_array_equal(var, network.moments(x, LAPLACE)[1])
     np.testing.assert_array_equal(var, network.moments(x, EXACT)[1])
     assert Model.from_spec(model.spec()) == model
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_a_cap_scales_the_noise_down_and_never_up(covariance: str) -> None:
+    layer = FeatureNoise(1.0, covariance)
+    params = {"L": layer.init(np.random.default_rng(0), (4,))[0]["L"] * np.float32(-1.5)}
+    assert layer.capped(params, 1.5)["L"].tobytes() == params["L"].tobytes()
+    capped = layer.capped(params, 0.5)
+    np.testing.assert_allclose(layer.level(capped), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(capped["L"], params["L"] / 3, rtol=1e-6)
+    nothing = layer.capped({"L": params["L"] * 0}, 0.5)["L"]
+    assert not nothing.any() and nothing.dtype == np.float32

@@ -183,3 +183,11 @@ def test_joint_covariance_and_win_probabilities_agree_with_draws() -> None:
         won = montecarlo.wins(logits, k).mean(axis=1)
         value, _, _ = win_probability(m.mean, m.var, np.array([k]))
         assert abs(value.item() - won.mean()) < 5 * won.std() / np.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_cap_is_exact(dtype: type) -> None:
+    layer = PreactivationNoise(0.5)
+    for sigma in (0.3, 0.7, 5.0):
+        capped = layer.capped({"sigma": np.array(sigma, dtype)}, 0.7)["sigma"]
+        assert capped == dtype(min(sigma, 0.7)) and capped.dtype == dtype

@@ -1,6 +1,7 @@
 """Jobs on threads: results in the order of the jobs, errors that come through, BLAS held and let go."""
 
 import os
+import sys
 import threading
 from time import sleep, time
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from npsnn import parallel
+from npsnn.environment import environment
 from npsnn.parallel import Workers, available_cores, keep_freed_memory, micro_batches
 
 THREADS = [1, 2, 3, 7]
@@ -226,3 +228,12 @@ def test_memory_settings_may_be_switched_off(monkeypatch: pytest.MonkeyPatch) ->
 def test_only_the_cores_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 6})
     assert available_cores() == 3
+
+
+def test_without_threadpoolctl_one_thread_works_and_several_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with Workers(1) as workers:
+        assert workers.map(lambda i: 2 * i, 3) == [0, 2, 4]
+    with pytest.raises(ValueError, match=r"several threads need threadpoolctl.* set threads to 1"), Workers(2):
+        pass
+    assert environment()["blas"] == []

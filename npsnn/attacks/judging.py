@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npsnn.backend import to_host
+from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier, as_stream, check_images, check_labels
 from npsnn.data import as_float
 from npsnn.moments import EXPECTATION, Sampled
@@ -53,11 +53,11 @@ def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int,
     Without noise there is one answer, whatever `draws` is.
     """
     noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.sigma > 0 else [EXPECTATION]
-    logits = [to_host(classifier.scores(x, noise).mean) for noise in noises]
+    drawn = [classifier.scores(x, noise).mean for noise in noises]
+    logits = to_host(namespace(*drawn).stack(drawn))
     if not np.isfinite(logits).all():
         raise ValueError(f"the network's logits are not finite under a noise of sigma {classifier.sigma:g}")
-    hits = [z.argmax(axis=0) == labels for z in logits]
-    return np.asarray(np.mean(hits, axis=0))
+    return np.asarray((logits.argmax(axis=1) == labels).mean(axis=0))
 
 
 def accuracy(

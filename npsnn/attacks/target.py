@@ -11,7 +11,7 @@ import numpy as np
 
 from npsnn.attacks.judging import judge
 from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
-from npsnn.backend import namespace, to_host
+from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier, named
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.noise import FeatureNoise
@@ -86,7 +86,7 @@ class NetworkTarget:
         for noise in noises[1:]:
             more_loss, more_gradient = self._one(x, labels, noise)
             loss, gradient = loss + more_loss, gradient + more_gradient
-        return loss / len(noises), gradient / len(noises)
+        return to_host(loss / len(noises)), to_host(gradient / len(noises))
 
     def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
         """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
@@ -107,10 +107,10 @@ class NetworkTarget:
             m = self.classifier.scores(x, noise)
             xp = namespace(m.mean)
             double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
-            values.append(to_host(self.objective(double, xp.asarray(labels))[0]))
-        return np.asarray(np.mean(values, axis=0))
+            values.append(self.objective(double, xp.asarray(labels))[0])
+        return np.asarray(to_host(namespace(*values).stack(values)).mean(axis=0))
 
-    def _one(self, x: np.ndarray, labels: np.ndarray, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
+    def _one(self, x: np.ndarray, labels: np.ndarray, noise: Noise) -> tuple[Array, Array]:
         return self.classifier.loss_gradient(x, labels, noise, self.objective)
 
     def _noises(self, stream: Stream) -> list[Noise]:

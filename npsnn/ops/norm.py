@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, fused, namespace
 from npsnn.ops.channels import channel_dots, channel_sums, per_channel
 
 
@@ -21,9 +21,16 @@ def batch_norm(
     centred = x - per_channel(mean, x)
     squares = total(channel_dots(centred, centred))
     scale = 1 / namespace(x).sqrt(squares / count + epsilon)
-    y = centred * per_channel(w * scale, x)
-    y += per_channel(b, x)
+    y = _scaled(centred, per_channel(w * scale, x), per_channel(b, x))
     return y, mean, squares / (count - 1), (centred, scale, count)
+
+
+@fused
+def _scaled(x: Array, a: Array, b: Array) -> Array:
+    """a x + b."""
+    y = x * a
+    y += b
+    return y
 
 
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
@@ -39,9 +46,16 @@ def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -
     """
     centred, scale, count = saved
     share = w * scale / count
-    dx = dy * per_channel(w * scale, dy)
-    dx -= centred * per_channel(share * scale * dw, dy)
-    dx -= per_channel(share * db, dy)
+    factors = (per_channel(values, dy) for values in (w * scale, share * scale * dw, share * db))
+    return _without_statistics(dy, centred, *factors)
+
+
+@fused
+def _without_statistics(dy: Array, centred: Array, a: Array, b: Array, c: Array) -> Array:
+    """a dy - b centred - c."""
+    dx = dy * a
+    dx -= centred * b
+    dx -= c
     return dx
 
 
@@ -56,8 +70,7 @@ def fixed_norm(
     scale = 1 / namespace(mean).sqrt(v + epsilon)
     a = w * scale
     centred = mean - per_channel(m, mean)
-    y = centred * per_channel(a, mean)
-    y += per_channel(b, mean)
+    y = _scaled(centred, per_channel(a, mean), per_channel(b, mean))
     return y, None if var is None else var * per_channel(a * a, var), (a, scale, centred, var)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -250,3 +251,18 @@ def test_a_bug_is_one_line_too(npsnn: Npsnn, trained: Path, monkeypatch: pytest.
     monkeypatch.setenv("NPSNN_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         npsnn("evaluate", "small", "--runs-dir", trained)
+
+
+ON_A_GPU = ("train", "train --resume small", "train --train-noise-only small", "evaluate small", "attack small", "info")
+
+
+@pytest.mark.parametrize("command", ON_A_GPU)
+def test_cuda_without_cupy(npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    before = sorted(trained.rglob("*"))
+    runs = () if command == "info" else ("--runs-dir", trained)
+    line = npsnn(*command.split(), *runs, "--device", "cuda:1").error_line(1)
+    assert line == (
+        "Error: device 'cuda:1' needs CuPy, which is not installed: pip install 'npsnn[cuda12]' (or cuda13)"
+    )
+    assert sorted(trained.rglob("*")) == before, "no folder may be left of a run that never began"

@@ -179,7 +179,7 @@ def b3(lab: Lab) -> Iterator[Figure]:
     yield above("least ratio", 11.6 / wanted, 4)
 
     def reward(m: Floats) -> float:
-        return -updates.rewards(AUTHORS, head(D), {"noise.L": m, "last.w": W})[0]
+        return float(-updates.rewards(AUTHORS, head(D), {"noise.L": m, "last.w": W})[0])
 
     yield near("engine: code", per_scale(reward), wanted, 1e-7)
 
