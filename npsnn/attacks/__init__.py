@@ -12,7 +12,6 @@ An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of
 """
 
 from npsnn.attacks.balls import Ball, Limit
-from npsnn.attacks.bench import Checklist
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.checklist import Criterion, inspect
 from npsnn.attacks.evaluation import Result, evaluate, worst_case
@@ -21,6 +20,7 @@ from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.suite import Checklist
 from npsnn.attacks.target import closed_form, expectation, known, sampled
 
 __all__ = [

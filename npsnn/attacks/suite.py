@@ -86,13 +86,15 @@ class Difference:
         return self.mean > errors * self.error
 
 
-class Bench:
+class Suite:
     """A defended network, the images, and the attacks on them, each made when it is first asked for."""
 
     def __init__(
         self, classifier: Classifier, x: np.ndarray, labels: np.ndarray, options: Checklist, progress: Progress | None
     ) -> None:
         self.x, self.labels, self.options, self.progress = checked(classifier, x, labels), labels, options, progress
+        if len(self.x) < 2:
+            raise ValueError("there must be at least two images, or no difference has a standard error, got one")
         self.plan = options.plan
         self.network = self.plan.defended(classifier)
         self.noisy = self.network.sigma > 0
