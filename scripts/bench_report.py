@@ -71,18 +71,27 @@ def memory(comparisons: list[Any]) -> str:
     return f"{ours / 1e6:.0f} MB" + (f", {median(theirs) / 1e6:.0f} MB" if all(theirs) else "")
 
 
-def heading(report: Report) -> str:
-    """What the figures were measured with, and the ceilings, in one paragraph."""
+def machine(report: Report) -> str:
+    """What the figures of a report were measured with, and how busy that was."""
     env, options = report["environment"], report["options"]
+    return (
+        f"Batch {options['batch_size']}, float32, {options['threads']} threads; {env['processor']},"
+        f" {env['cores']} cores, load {env['load']:.1f} at the start; npsnn {env['npsnn']}, Python {env['python']},"
+        f" NumPy {env['packages']['numpy']}, {', '.join(env['blas'])}"
+    )
+
+
+def heading(report: Report) -> str:
+    """The machine and the versions, the ceilings, and the number of measurements, in one paragraph."""
+    options = report["options"]
     every = [c for case in report["cases"] for c in case["comparisons"]]
     torch = next((c["versions"]["PyTorch"] for c in every if "PyTorch" in c["versions"]), "not there")
     sgemm, copied = (median(c["ceilings"][k] for c in every) for k in ("sgemm", "copy"))
     errors = [e for c in every if (e := c["gradient_difference"]) is not None]
     first = report["cases"][0]["comparisons"]
     return (
-        f"Batch {options['batch_size']}, float32, {options['threads']} threads; {env['processor']},"
-        f" {env['cores']} cores; npsnn {env['npsnn']}, NumPy {env['packages']['numpy']}, {', '.join(env['blas'])};"
-        f" PyTorch {torch}. Ceilings: sgemm {sgemm:.0f} GFLOP/s, copy {copied:.0f} GB/s read and written."
+        f"{machine(report)}; PyTorch {torch}."
+        f" Ceilings: sgemm {sgemm:.0f} GFLOP/s, copy {copied:.0f} GB/s read and written."
         f" {len(report['cases'])} cases, comparisons of each: {len(first)}, of {options['rounds']} turns of"
         f" {options['seconds']:g} s." + (f" Gradients differ by {max(errors):.0e} at most." if errors else "")
     )

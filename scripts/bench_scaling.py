@@ -7,6 +7,7 @@ a curve take turns, and medians over the turns count. See docs/performance.md.
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,7 @@ from typing import Any
 import click
 from bench_cases import Case
 from bench_flops import step_flops
-from bench_report import Report, markdown_table, processor, read, text_table
+from bench_report import Report, machine, markdown_table, processor, read, text_table
 from bench_side import Side
 
 from npsnn.environment import environment
@@ -89,6 +90,12 @@ def rows(report: Report) -> list[list[str]]:
     return found
 
 
+def heading(report: Report) -> str:
+    """The machine and the versions, and the number of measurements, in one paragraph."""
+    options = report["options"]
+    return f"{machine(report)}. {options['rounds']} turns of {options['seconds']:g} s for each point."
+
+
 def draw(report: Report, target: Path) -> None:
     """Time an image and peak memory along each curve; dashed, time in proportion to the floating-point operations."""
     import matplotlib as mpl
@@ -136,12 +143,19 @@ def curves(names: tuple[str, ...], threads: int, batch_size: int, rounds: int, s
     return report
 
 
+FORMS: dict[str, Callable[[Report], str]] = {
+    "json": lambda report: json.dumps(report, indent=1),
+    "markdown": lambda report: f"{heading(report)}\n\n{markdown_table(HEAD, rows(report))}",
+    "text": lambda report: f"{heading(report)}\n\n{text_table(HEAD, rows(report))}",
+}
+
+
 @click.command()
 @click.option("--curve", "names", multiple=True, type=click.Choice(list(CURVES)), help="As often as you like.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Where it does not vary.")
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Turns that each point takes.")
-@click.option("--seconds", type=click.FloatRange(0), default=0.4, show_default=True, help="A turn; one step at least.")
+@click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns that each point takes.")
+@click.option("--seconds", type=click.FloatRange(0), default=0.2, show_default=True, help="A turn; one step at least.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into this PNG.")
 @click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
 @click.option("--json", "form", flag_value="json", help="One JSON document.")
@@ -157,13 +171,10 @@ def main(
     form: str | None,
 ) -> None:
     """Time an image and peak memory along curves, each point in a fresh process; with --from, of an earlier report."""
-    report = read(source, rows) if source else curves(names, threads, batch_size, rounds, seconds)
+    report = read(source, FORMS["text"]) if source else curves(names, threads, batch_size, rounds, seconds)
     if plot is not None:
         draw(report, plot)
-    if form == "json":
-        click.echo(json.dumps(report, indent=1))
-    else:
-        click.echo((markdown_table if form else text_table)(HEAD, rows(report)))
+    click.echo(FORMS[form or "text"](report))
 
 
 if __name__ == "__main__":

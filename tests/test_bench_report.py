@@ -38,7 +38,9 @@ def report() -> dict[str, Any]:
         "environment": {
             "processor": "Some CPU",
             "cores": 2,
+            "load": 0.14,
             "npsnn": "0.1.0",
+            "python": "3.12.1",
             "packages": {"numpy": "2.4.6"},
             "blas": ["openblas 0.3.31 (Zen)"],
         },
@@ -53,9 +55,9 @@ def report() -> dict[str, Any]:
 
 def test_the_table_is_made_of_the_report() -> None:
     assert bench_report.FORMS["markdown"](report()).splitlines() == [
-        "Batch 128, float32, 2 threads; Some CPU, 2 cores; npsnn 0.1.0, NumPy 2.4.6, openblas 0.3.31 (Zen); PyTorch "
-        "2.13.0. Ceilings: sgemm 100 GFLOP/s, copy 20 GB/s read and written. 3 cases, comparisons of each: 3, of 9 "
-        "turns of 0.4 s. Gradients differ by 2e-06 at most.",
+        "Batch 128, float32, 2 threads; Some CPU, 2 cores, load 0.1 at the start; npsnn 0.1.0, Python 3.12.1, NumPy "
+        "2.4.6, openblas 0.3.31 (Zen); PyTorch 2.13.0. Ceilings: sgemm 100 GFLOP/s, copy 20 GB/s read and written. "
+        "3 cases, comparisons of each: 3, of 9 turns of 0.4 s. Gradients differ by 2e-06 at most.",
         "",
         "| case | npsnn | PyTorch | ratio | PyTorch, raised | ratio | peak memory | GFLOP/s | of sgemm |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -101,10 +103,16 @@ def test_points_of_a_curve_are_measured_tabled_and_drawn(tmp_path: Path) -> None
     assert points[0]["memory"] > points[0]["memory_before"] > 0 and points[0]["microseconds"] > 0
     path = tmp_path / "curves.json"
     known = {"value": 10, "microseconds": 150.4, "flops": 5_000_000, "memory": 106_000_000, "memory_before": 84_000_000}
-    path.write_text(json.dumps({"curves": [{"curve": "classes", "step": "lenet5-plain", "points": [known]}]}))
+    curve_of_one = {"curve": "classes", "step": "lenet5-plain", "points": [known]}
+    path.write_text(json.dumps({k: report()[k] for k in ("environment", "options")} | {"curves": [curve_of_one]}))
     drawn = tmp_path / "curves.png"
     outcome = CliRunner().invoke(bench_scaling.main, ["--from", str(path), "--markdown", "--plot", str(drawn)])
-    assert outcome.stdout.splitlines()[2] == "| classes | lenet5-plain | 10 | 150 | 30.1 | 106 MB | 84 MB |"
+    heading, _, *table = outcome.stdout.splitlines()
+    assert heading == (
+        "Batch 128, float32, 2 threads; Some CPU, 2 cores, load 0.1 at the start; npsnn 0.1.0, Python 3.12.1, NumPy "
+        "2.4.6, openblas 0.3.31 (Zen). 9 turns of 0.4 s for each point."
+    )
+    assert table[2] == "| classes | lenet5-plain | 10 | 150 | 30.1 | 106 MB | 84 MB |"
     assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
