@@ -151,8 +151,8 @@ class Conv2d(Affine):
     def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
         if not isinstance(saved, tuple):
             return super().pull(w, dy, saved, shape, want)
-        wanted = shape if Want.INPUT in want else None
-        dx, du = winograd.winograd_backward(dy, *saved, self.kernel, self.padding, wanted, Want.PARAMS in want)
+        (u, v), wanted = saved, shape if Want.INPUT in want else None
+        dx, du = winograd.winograd_backward(dy, u, v, self.kernel, self.padding, wanted, Want.PARAMS in want)
         return dx, None if du is None else winograd.winograd_weights_backward(du, self.kernel)
 
     def by_winograd(self, x: Array) -> bool:
