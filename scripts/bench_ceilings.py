@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from bench_side import answer, milliseconds
+from threadpoolctl import threadpool_limits
 
 from npsnn.parallel import Workers
 
@@ -17,7 +18,7 @@ def sgemm(threads: int) -> Callable[[str], float]:
     a, b, c = (np.full((SIZE, SIZE), x, np.float32) for x in (0.5, 0.25, 0.0))
 
     def measured(seconds: str) -> float:
-        with Workers(1, blas=threads):
+        with threadpool_limits(threads, "blas"):
             return 2 * SIZE**3 / milliseconds(lambda: np.matmul(a, b, out=c), float(seconds)) / 1e6
 
     return measured

@@ -118,7 +118,7 @@ class Attack:
 def prepared(case: Case, threads: int, examples: int) -> Iterator[tuple[Training | Attack, Arrays]]:
     """The step of the case, and the parameters and the batch that it starts from."""
     model, batch = model_of(case), batch_of(case, examples)
-    with workers_for(model, threads, "cpu") as workers:
+    with workers_for(threads, "cpu") as workers:
         trainer = Trainer(config_of(case), model, batch, batch, workers, "cpu")
         state = trainer.initial()
         start = {"images": batch.images, "labels": batch.labels, **state.params}
