@@ -89,13 +89,14 @@ def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], 
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."
 )
-@options("checkpoint", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@options("checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
     inference_sigma: float | None,
     limit: int | None,
     save: Path | None,
     checkpoint: str,
+    conv: str | None,
     threads: int | None,
     device: str,
     data_dir: Path | None,
@@ -129,7 +130,7 @@ def command(
     """
     if save and (save.exists() or not save.parent.is_dir()):
         raise ValueError(f"--save must name a new file in a folder that exists, got {save}")
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device)
+    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     plan = _plan(chosen | {"sigma": sigma})
     x, labels = load_test_images(config, data_dir, limit)

@@ -50,12 +50,13 @@ _option = partial(field_option, Checklist())
 @_option("--population", click.IntRange(5), "Candidates of One-Pixel (A2SNN: 400).")
 @_option("--generations", click.IntRange(1), "Generations of One-Pixel at most (A2SNN: 75, then 1000).")
 @click.option("--limit", type=click.IntRange(2), default=200, show_default=True, help="The first N test images.")
-@options("checkpoint", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@options("checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
     inference_sigma: float | None,
     limit: int,
     checkpoint: str,
+    conv: str | None,
     threads: int | None,
     device: str,
     data_dir: Path | None,
@@ -107,7 +108,7 @@ def command(
     from npsnn import checkpoint as files
 
     start = time.perf_counter()
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device)
+    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     values = {f.name: chosen[f.name] for f in fields(Checklist) if chosen.get(f.name) not in ((), None)}
     settings = Checklist(**values | {"sigma": sigma})

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from npsnn.affine import METHODS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -88,6 +90,11 @@ _OPTIONS = {
         show_default=True,
         help="Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
     ),
+    "conv": click.option(
+        "--conv",
+        type=click.Choice(METHODS),
+        help="How convolutions are computed, by default as in training; winograd rounds ten times as much.",
+    ),
     "limit": click.option(
         "--limit", type=click.IntRange(1), help="Only the first N test images; the interval is then for them."
     ),
@@ -132,9 +139,12 @@ class Epsilon(click.ParamType[float]):
 
 
 def load_run(
-    run: str | None, runs_dir: Path, checkpoint: str, threads: int | None, device: str
+    run: str | None, runs_dir: Path, checkpoint: str, threads: int | None, device: str, conv: str | None = None
 ) -> tuple[Path, Any, Any]:
-    """A run's folder, its classifier on the device, and what its config.json says."""
+    """A run's folder, its classifier on the device, and what its config.json says.
+
+    conv: another way to compute convolutions than in its training.
+    """
     from dataclasses import replace
 
     from npsnn import checkpoint as files
@@ -143,6 +153,7 @@ def load_run(
 
     folder = files.find_run(run, runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
+    classifier = classifier if conv is None else classifier.convolving(conv)
     config = files.read_json(folder / files.CONFIG)
     epochs, done = Config.from_json(config.get("train")).epochs, len(files.read_lines(folder / files.METRICS))
     if done < epochs:

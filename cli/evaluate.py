@@ -13,7 +13,9 @@ from npsnn.cli.common import averaged, interval, load_run, load_test_images, opt
 @click.option(
     "--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of the noise for each image."
 )
-@options("average", "limit", "checkpoint", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@options(
+    "average", "limit", "checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json"
+)
 def command(
     run: str | None,
     inference_sigma: float | None,
@@ -21,6 +23,7 @@ def command(
     average: int,
     limit: int | None,
     checkpoint: str,
+    conv: str | None,
     seed: int,
     threads: int | None,
     device: str,
@@ -35,7 +38,7 @@ def command(
     """
     from npsnn.attacks import accuracy
 
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device)
+    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
     x, labels = load_test_images(config, data_dir, limit)
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     clean = accuracy(classifier.with_sigma(0), x, labels)

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from npsnn import recipes
+from npsnn.affine import METHODS
 from npsnn.cli.common import Epsilon, Table, field_option, load_run, options, percent, print_json
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
 from npsnn.data.augment import AUGMENTATIONS
@@ -56,6 +57,7 @@ _option = partial(field_option, _DEFAULT)
     "logits, without draws.",
 )
 @_option("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
+@_option("--conv", METHODS, "How convolutions are computed: direct, with fewer products, or as is faster.")
 @_option("--augmentation", AUGMENTATIONS, "crop-flip: shifted by up to 4 pixels and mirrored at random.")
 @_option("--epochs", click.IntRange(1), "Passes over the training images.")
 @_option("--batch-size", click.IntRange(1), "Images for one update.")

@@ -121,6 +121,10 @@ class Classifier:
         """Threads for its micro-batches; on a GPU the calling thread alone, whose device is the right one."""
         return Workers(1 if self.on_gpu else self.threads)
 
+    def convolving(self, method: str) -> "Classifier":
+        """The same network, its convolutions by `method`: "auto", "direct" or "winograd"."""
+        return replace(self, model=self.model.convolving(method))
+
     def with_sigma(self, sigma: float) -> "Classifier":
         """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
         check_sigma(sigma)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from npsnn.affine import METHODS
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS, NOISES
 from npsnn.noise import COVARIANCES
@@ -26,6 +27,7 @@ CHOICES: dict[str, Iterable[str]] = {
     "propagation": TREATMENTS,
     "loss": LOSSES,
     "first_layer_norm": NORMS,
+    "conv": METHODS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
@@ -44,7 +46,7 @@ class Config:
     "sampled", a draw for each example.
     noise_only: the rest of a given network stays as it is. adversarial: the attack that makes the part
     `adversarial_mix` of each micro-batch adversarial, on draws of the noise, in Linf of adversarial_eps.
-    limit: the number of training images used (None: all).
+    conv: how convolutions are computed (`npsnn.affine.Conv2d`). limit: the number of training images used (None: all).
     Raises ValueError naming the field, what was expected and what came.
     """
 
@@ -65,6 +67,7 @@ class Config:
     unit_classes: bool = False
     authors_code: bool = False
     first_layer_norm: str = "none"
+    conv: str = "auto"
     augmentation: str = "none"
     noise_only: bool = False
     adversarial: str = "none"

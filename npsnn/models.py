@@ -10,7 +10,7 @@ import numpy as np
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
 from npsnn.backbones import backbone
 from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU, Shape
-from npsnn.network import Residual, Sequential, flatten, leaves
+from npsnn.network import Residual, Sequential, flatten, leaves, mapped
 from npsnn.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.normalisation import BatchNorm
 from npsnn.validate import check_sigma
@@ -103,6 +103,10 @@ class Model:
         layers = self.network.layers
         return Sequential(layers[: [name for name, _ in layers].index(self.noise_layer)])
 
+    def convolving(self, method: str) -> "Model":
+        """The same model, its convolutions by `method`: "auto", "direct" or "winograd" (`npsnn.affine.Conv2d`)."""
+        return replace(self, network=mapped(self.network, partial(_by_method, method)))
+
     def spec(self) -> dict[str, Any]:
         """The model as JSON; `from_spec` reads it."""
         return {
@@ -138,6 +142,10 @@ class Model:
                 check_sigma(float(value))
             if name.endswith(".running_var") and value.min(initial=0) < 0:
                 raise ValueError(f"{self.name}: {name} holds a negative variance")
+
+
+def _by_method(method: str, layer: Layer) -> Layer:
+    return replace(layer, method=method) if isinstance(layer, Conv2d) else layer
 
 
 def _entries(network: Sequential) -> list[dict[str, Any]]:

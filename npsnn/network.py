@@ -1,6 +1,6 @@
 """Layers in sequence and in parallel, and parameters as a flat dictionary."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,6 +122,17 @@ def leaves(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
         return
     for inner, part in parts:
         yield from leaves(part, f"{name}.{inner}" if name else inner)
+
+
+def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
+    """The network with f(layer) in the place of each layer that holds no others."""
+
+    def one(layer: Layer) -> Layer:
+        if isinstance(layer, Residual):
+            return Residual(mapped(layer.body, f), mapped(layer.shortcut, f))
+        return mapped(layer, f) if isinstance(layer, Sequential) else f(layer)
+
+    return Sequential(tuple((name, one(layer)) for name, layer in network.layers))
 
 
 def _known(g: Moments | None) -> Moments:

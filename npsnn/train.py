@@ -55,7 +55,7 @@ def build(config: Config, dataset: Dataset) -> Model:
     )
     if not any(isinstance(layer, NOISE_LAYERS) for _, layer in model.network.layers):
         raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
-    return model
+    return model.convolving(config.conv)
 
 
 def fit(

@@ -22,6 +22,7 @@ WRONG: dict[str, list[Any]] = {
     "propagation": ["clark", None],
     "loss": ["win-probability", "hinge", None],
     "first_layer_norm": ["linf", None],
+    "conv": ["fft", None],
     "optimizer": ["adamw", None],
     "schedule": ["linear", None],
     "sigma": [-0.1, NAN, INF],

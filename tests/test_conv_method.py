@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from npsnn.affine import Conv2d
+from npsnn import models
+from npsnn.affine import METHODS, Conv2d
+from npsnn.classifier import Classifier
 from npsnn.layers import Want
 from npsnn.moments import Moments, Propagated
+from npsnn.network import leaves
 
 
 def filtered(method: str, dtype: str, variance: bool = True) -> list[np.ndarray]:
@@ -58,3 +61,17 @@ def test_no_variance_of_winograd_is_negative() -> None:
     assert y.var is not None and (y.var >= 0).all()
     unclamped, _ = layer.apply(params["w"] ** 2, v)
     assert (unclamped < 0).any()
+
+
+def test_a_network_convolves_as_it_is_told_in_every_branch() -> None:
+    model = models.resnet18((3, 16, 16)).convolving("direct")
+    network = Classifier(model, model.init(np.random.default_rng(0)))
+    x = np.random.default_rng(0).random((4, 3, 16, 16), np.float32)
+    found = {method: network.convolving(method).predict(x) for method in METHODS}
+    np.testing.assert_array_equal(network.predict(x), found["direct"])
+    for method in ("auto", "winograd"):
+        assert (found[method] != found["direct"]).any()
+        np.testing.assert_allclose(found[method], found["direct"], rtol=0, atol=1e-4 * abs(found["direct"]).max())
+        kinds = [layer.method for _, layer in leaves(model.convolving(method).network) if isinstance(layer, Conv2d)]
+        assert len(kinds) == 20 and set(kinds) == {method}
+    assert models.Model.from_spec(model.spec()) == model != models.resnet18((3, 16, 16))

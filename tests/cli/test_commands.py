@@ -8,12 +8,14 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from calling import Npsnn
 
 from npsnn import Classifier, attacks, data
+from npsnn.affine import Conv2d
 from npsnn.cli.main import COMMANDS
 
 TRAIN = {
@@ -160,6 +162,27 @@ def test_precedence(npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: p
     monkeypatch.setenv("NPSNN_TRAIN_SIGMA", "0.2")
     assert sigma() == pytest.approx(0.2)
     assert sigma("--sigma", 0.3) == pytest.approx(0.3)
+
+
+def test_the_convolution_of_the_training_is_kept_unless_another_is_asked_for(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path
+) -> None:
+    """LeNet-5's convolutions have few channels: Winograd's method has to be asked for."""
+    where = ("--data-dir", data_dir, "--runs-dir", tmp_path)
+    npsnn("train", "--epochs", 1, "--limit", 64, "--conv", "winograd", "--name", "w", *where)
+    asked: list[str] = []
+    by_winograd = Conv2d.by_winograd
+
+    def watched(self: Conv2d, x: Any) -> bool:
+        asked.append(self.method)
+        return by_winograd(self, x)
+
+    for given, method in (((), "winograd"), (("--conv", "direct"), "direct")):
+        asked.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Conv2d, "by_winograd", watched)
+            assert npsnn("evaluate", "w", "--limit", 20, *given, *where).code == 0
+        assert set(asked) == {method}
 
 
 def test_resume_of_a_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
