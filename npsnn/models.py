@@ -221,7 +221,7 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
         ("relu7", ReLU()),
         ("fc3", Linear(classes, joint=True)),
     ]
-    return Model("cnn5", Sequential(tuple(layers)), shape, classes, micro_batch=32)
+    return Model("cnn5", Sequential(tuple(layers)), shape, classes)
 
 
 def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
@@ -245,8 +245,7 @@ def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) 
 
 def _classifier(name: str, shape: Shape, classes: int) -> Model:
     layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
-    # of the deep layers a product of matrices has no more columns than the micro-batch has images
-    return Model(name, Sequential(layers), shape, classes, micro_batch=64 if name == "resnet18" else 32)
+    return Model(name, Sequential(layers), shape, classes)
 
 
 MODELS: dict[str, Callable[..., Model]] = {

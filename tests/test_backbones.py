@@ -78,7 +78,7 @@ def test_lenetpp_is_the_network_of_its_docstring(name: str, flat: int) -> None:
     kinds = [type(layer) for _, layer in model.network.layers]
     pair = [Conv2d, PReLU] * 2
     assert kinds[:15] == [*pair, MaxPool] * 3 if name == "lenetpp" else kinds[:12] == pair * 3
-    assert not model.network.couples_batch and model.micro_batch == 32
+    assert not model.network.couples_batch and model.micro_batch == 64
 
 
 def test_the_variants_of_lenetpp() -> None:

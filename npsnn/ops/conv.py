@@ -29,7 +29,9 @@ def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arr
     copied = xp.ascontiguousarray(strided(x, (hp, kw, c, ow, n), (sh, sw, sc, stride * sw, sn)))
     row = copied.strides[0]
     width = ow * n * x.itemsize
-    return strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
+    matrices = strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
+    # CuPy copies what overlaps for each product: once here will do
+    return matrices if xp.__name__ == "numpy" else xp.ascontiguousarray(matrices)
 
 
 def conv2d(cols: Array, w: Array, batch: int) -> Array:
@@ -42,13 +44,19 @@ def _product(w: Array, matrices: Array) -> Array:
     """w times each matrix: (M, K), (B, K, N) -> (B, M, N)."""
     xp = namespace(w, matrices)
     (m, k), (b, _, n) = w.shape, matrices.shape
-    # OpenBLAS has a faster path for m n k <= 10^6, which pays where w has few rows: then take N in two halves.
-    if m > 32 or n % 2 or not 1_000_000 < m * n * k <= 2_000_000:
+    if not _halved(m, k, n):
         return w @ matrices
     y = xp.empty((b, m, n), w.dtype)
-    halves = [_halves(z) for z in (matrices, y)]
-    xp.matmul(w, halves[0], out=halves[1])
+    xp.matmul(w, _halves(matrices), out=_halves(y))
     return y
+
+
+def _halved(rows: int, k: int, n: int) -> bool:
+    """Whether to take N in two halves.
+
+    OpenBLAS has a faster path for products of up to 10^6 multiplications, which pays where there are few rows.
+    """
+    return rows <= 32 and n % 2 == 0 and 1_000_000 < rows * k * n <= 2_000_000
 
 
 def _halves(z: Array) -> Array:
@@ -62,8 +70,11 @@ def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Ar
     dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
     if len(dy) == 1:
         return (dy[0] @ cols[0].T).reshape(shape)
+    if _halved(shape[0], *cols.shape[1:]):
+        cols, dy = _halves(cols), _halves(dy)
     # K by O, not O by K: the larger dimension first is the faster product.
-    return (cols @ dy.transpose(0, 2, 1)).sum(axis=0).T.reshape(shape)
+    dw = cols @ dy.swapaxes(-1, -2)
+    return dw.reshape(-1, *dw.shape[-2:]).sum(axis=0).T.reshape(shape)
 
 
 def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
