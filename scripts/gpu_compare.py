@@ -21,7 +21,7 @@ from npsnn.config import Config
 from npsnn.data import Split
 from npsnn.layers import Want
 from npsnn.models import Model
-from npsnn.moments import Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.moments import WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.noise import FeatureNoise
 from npsnn.normalisation import is_statistic
@@ -135,7 +135,7 @@ def passes(name: str, device: str) -> Iterator[Comparison]:
     closed = "expected-cross-entropy" if features else "noise-aware"
     treatments: dict[str, tuple[Noise, str]] = {
         "noise off": (Expectation(), "cross-entropy"),
-        "training, sampled": (Sampled(HostStream(3), training=True), "cross-entropy"),
+        "training, sampled": (Sampled(HostStream(3), training=WHOLE), "cross-entropy"),
     }
     treatments |= {rule: (Propagated(RULES[rule]), closed) for rule in ("laplace", "exact")}
     for what, (noise, objective) in treatments.items():
@@ -153,7 +153,7 @@ def single(name: str, device: str) -> Comparison:
     model = models.build(name, shape, CLASSES, 0.0)
     flat = compare_torch.start(model, "float32", training=True, seed=0)
     x, _ = flat.pop("x"), flat.pop("cotangent")
-    noise = Expectation(training=True)
+    noise = Expectation(training=WHOLE)
     return compared(name, "training", "float32", device, both_ways(model, flat, x, labels, noise, "cross-entropy"))
 
 

@@ -259,6 +259,12 @@ def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
     return ndarray(np.full(shape, np.nan if np.dtype(dtype).kind in "fc" else 1, dtype))
 
 
+def empty_like(a: ndarray, shape: Any = None) -> ndarray:
+    """The same, in the order in memory of `a`."""
+    found = np.empty_like(unwrap(a), shape=shape)
+    return ndarray(np.copyto(found, unwrap(empty(found.shape, found.dtype))) or found)
+
+
 class Module(ModuleType):
     """The module `cupy`: the names of NumPy that CuPy has, and no others."""
 
@@ -275,7 +281,7 @@ def make() -> Module:
 
     module = Module("cupy")
     module.ndarray, module.array, module.asarray = ndarray, asarray, asarray
-    module.empty, module.empty_like = empty, lambda a: empty(a.shape, a.dtype)
+    module.empty, module.empty_like = empty, empty_like
     module.fuse = cupy_fusion_double.fuse
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np

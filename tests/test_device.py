@@ -16,7 +16,7 @@ from on_device import on_both, positive, same, tree, values
 from npsnn import models, objectives
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
 from npsnn.layers import Flatten, Layer, MaxPool, PReLU, ReLU, Want
-from npsnn.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.network import Residual, Sequential, flatten, unflatten
 from npsnn.noise import COVARIANCES, FeatureNoise, PreactivationNoise
 from npsnn.normalisation import BatchNorm
@@ -137,7 +137,7 @@ def test_layers(cupy: ModuleType, layer: Layer, shape: tuple[int, ...], noise: N
 def test_layers_in_training(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, layer: Layer, fuse: str) -> None:
     monkeypatch.setenv("NPSNN_FUSE", fuse)
     params, _ = layer.init(np.random.default_rng(0), (6,))
-    noise = Expectation(training=True) if isinstance(layer, BatchNorm) else Sampled(Stream(0))
+    noise = Expectation(training=WHOLE) if isinstance(layer, BatchNorm) else Sampled(Stream(0))
 
     def both_ways(params: Any, x: Any, dy: Any) -> Any:
         m, backward = layer.forward(params, Moments(x), noise)
