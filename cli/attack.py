@@ -23,6 +23,7 @@ from npsnn.cli.common import (
     F,
     averaged,
     field_option,
+    how_loaded,
     interval,
     load_run,
     load_test_images,
@@ -134,7 +135,8 @@ def command(
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     plan = _plan(chosen | {"sigma": sigma})
     x, labels = load_test_images(config, data_dir, limit)
-    _run(folder, classifier, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
+    about = {"run": str(folder), **how_loaded(checkpoint, conv, config)}
+    _run(about, classifier, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
 
 
 def _plan(chosen: dict[str, Any]) -> Plan:
@@ -144,15 +146,17 @@ def _plan(chosen: dict[str, Any]) -> Plan:
     return Plan(**values | ({"attacks": attacks} if attacks else {}))
 
 
-def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
-    """what: the images in words, for people; None for JSON."""
+def _run(
+    about: dict[str, str], classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None
+) -> None:
+    """about: the run and how it was loaded; what: the images in words, for people; None for JSON."""
     from npsnn import attacks, checkpoint
 
     assert plan.sigma is not None and plan.average is not None
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
     if what:
         noise = f"noise {plan.sigma:g}, {plan.draws} draws{averaged(plan.average)}" if plan.sigma else "noise off"
-        click.echo(f"{folder}: {what}, {noise}")
+        click.echo(f"{about['run']}: {what}, {noise}")
         click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}\n")
     show = Rows(plan, shown=what is not None)
     saved: dict[str, np.ndarray] = {}
@@ -166,8 +170,7 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
         np.savez(buffer, allow_pickle=False, labels=labels, **saved)
         checkpoint.write_atomic(save, buffer.getvalue())
         click.echo(f"adversarial images: {save}", err=True)
-    document = {
-        "run": str(folder),
+    document = about | {
         "inference_sigma": plan.sigma,
         "draws": plan.draws,
         "average": plan.average,
@@ -178,7 +181,7 @@ def _run(folder: Path, classifier: Any, x: Any, labels: Any, plan: Plan, save: P
     }
     if not what:
         print_json(document)
-    checkpoint.append_line(folder / "attacks.jsonl", {"plan": asdict(plan)} | document)
+    checkpoint.append_line(Path(about["run"]) / "attacks.jsonl", {"plan": asdict(plan)} | document)
 
 
 def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:

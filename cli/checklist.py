@@ -18,6 +18,7 @@ from npsnn.cli.common import (
     Table,
     averaged,
     field_option,
+    how_loaded,
     interval,
     load_run,
     load_test_images,
@@ -69,8 +70,8 @@ def command(
     RUN is a run folder or a name in the runs folder; without one, the newest. The first five criteria are those of
     A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018), the last three ask about the noise. Attacks take gradients
     averaged over --eot draws (EoT) of the defended network, in Linf; all are judged on the same fresh draws. What an
-    attack leaves is the accuracy under it. "Surely" is by more than two standard errors over images (shown after ±) of
-    the paired difference in accuracy: of networks for which there is none, 2.3 % fail a criterion by luck.
+    attack leaves is the accuracy under it. "Surely" is by more than two standard errors over images (± shows one) of
+    the paired difference in accuracy: of networks for which there is none, 2.3 % fail a comparison by luck.
 
     1: fails if PGD surely leaves more than FGSM.
 
@@ -126,6 +127,7 @@ def command(
     document = {
         "checklist": asdict(settings),
         "run": str(folder),
+        **how_loaded(checkpoint, conv, config),
         "inference_sigma": sigma,
         "average": settings.average,
         "examples": len(labels),

@@ -93,7 +93,7 @@ _OPTIONS = {
     "conv": click.option(
         "--conv",
         type=click.Choice(METHODS),
-        help="How convolutions are computed, by default as in training; winograd rounds ten times as much.",
+        help="How convolutions are computed, by default as in training; winograd rounds a few times as much.",
     ),
     "limit": click.option(
         "--limit", type=click.IntRange(1), help="Only the first N test images; the interval is then for them."
@@ -159,6 +159,11 @@ def load_run(
     if done < epochs:
         click.echo(f"warning: {folder} has {done} of its {epochs} epochs", err=True)
     return folder, classifier, config
+
+
+def how_loaded(checkpoint: str, conv: str | None, config: dict[str, Any]) -> dict[str, str]:
+    """What of `load_run` a result depends on, to be recorded with it."""
+    return {"checkpoint": checkpoint, "conv": conv or config["train"].get("conv", "auto")}
 
 
 def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int | None) -> tuple[Any, Any]:

@@ -4,7 +4,17 @@ from pathlib import Path
 
 import click
 
-from npsnn.cli.common import averaged, interval, load_run, load_test_images, options, percent, print_json, test_images
+from npsnn.cli.common import (
+    averaged,
+    how_loaded,
+    interval,
+    load_run,
+    load_test_images,
+    options,
+    percent,
+    print_json,
+    test_images,
+)
 
 
 @click.command("evaluate")
@@ -47,6 +57,7 @@ def command(
         print_json(
             {
                 "run": str(folder),
+                **how_loaded(checkpoint, conv, config),
                 "clean_accuracy": clean.mean,
                 "noisy_accuracy": noisy.mean,
                 "noisy_accuracy_ci95": list(noisy.ci95),

@@ -44,9 +44,9 @@ class Affine(ABC):
     def shift_gradient(self, dy: Array) -> Params:
         return {"b": channel_sums(dy)}
 
+    @abstractmethod
     def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array | None:
         """Cotangent of w; None where there are no weights to train."""
-        return None
 
     def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
         """Cotangents of x and w from that of A(w) x; None for what is not wanted."""
@@ -237,6 +237,9 @@ class Constant(Affine):
 
     def shift(self, params: Params, y: Array) -> None:
         return
+
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> None:
+        return None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ form, and what the backward pass needs lives in the closure that `forward` retur
 forward passes may precede one backward pass.
 
 Two things break the pattern, both of them only in training and only BatchNorm. A layer whose output for an example
-depends on the others in the batch has `couples_batch = True`: its batch must not be cut into micro-batches. And its
-running averages are parameters without a gradient: the backward pass returns, in the place of their gradients, the
-batch's statistics, with which the trainer moves them (`npsnn.normalisation`).
+depends on the others in the batch has `couples_batch = True`: the micro-batches of its batch are trained in step, and
+meet in it (`npsnn.moments.Batch`). And its running averages are parameters without a gradient: the backward pass
+returns, in the place of their gradients, the batch's statistics, with which the trainer moves them
+(`npsnn.normalisation`).
 """
 
 from collections.abc import Callable

@@ -88,17 +88,23 @@ class Workers:
 
         total(x) is the sum, in the order of the parts, of what all of them give their calls of it, for which they wait
         for one another: all must call it equally often. So this too comes out bit-identical for any number of threads.
-        An exception in one part ends all; the first, in the order of the parts, is raised.
+        An exception in one part ends all; of several the first, in the order of the parts, is raised.
         """
         if self._limits is None:
             raise RuntimeError("Workers work inside a with statement only")
         step = _InStep(f, parts, self.threads)
         others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
-        for thread in others:
-            thread.start()
-        step.work(0)
-        for thread in others:
-            thread.join()
+        try:
+            for thread in others:
+                thread.start()
+            step.work(0)
+        except BaseException:  # an interrupt, or no more threads: those that wait would wait for ever
+            step.met.abort()
+            raise
+        finally:
+            for thread in others:
+                if thread.ident is not None:
+                    thread.join()
         if step.errors:
             caused = {i: e for i, e in step.errors.items() if not isinstance(e, threading.BrokenBarrierError)}
             raise caused[min(caused)]

@@ -115,8 +115,9 @@ def resume(
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
     config = Config.from_json(about.get("train"))
-    model = build(config, dataset)
-    if Model.from_spec(about.get("spec", {})) != model:
+    stored = Model.from_spec(about.get("spec", {}))
+    model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
+    if stored != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
     begun = (folder / checkpoint.BEST).exists() or checkpoint.read_lines(folder / checkpoint.METRICS)
     if begun and not (folder / checkpoint.LAST).exists():

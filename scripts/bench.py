@@ -35,8 +35,8 @@ LIMIT = 1e-3
 
 Rounding leaves 1e-6 or less where it moves no unit across the kink of a ReLU, but among the 70 million units of
 ResNet-18 at batch 128 it always moves some: npsnn's own gradient in float32 is 3e-3 from that in float64, and an
-algorithm that rounds ten times as much (Winograd's) moves ten times as many. scripts/compare-torch, away from kinks and
-in float64, compares to 1e-9.
+algorithm that rounds a few times as much (Winograd's) moves a few times as many. scripts/compare-torch, away from kinks
+and in float64, compares to 1e-9.
 """
 LAYOUTS = ("nchw", "channels_last")
 RAISED = {f"MALLOC_{name}_": str(size) for name, size in ALLOCATOR.items()}

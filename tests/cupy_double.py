@@ -254,15 +254,9 @@ def asarray(a: Any, dtype: Any = None) -> ndarray:
     return ndarray(np.array(a, dtype)) if not isinstance(a, ndarray) else wrap(np.asarray(unwrap(a), dtype))
 
 
-def empty(shape: Any, dtype: Any = np.float64) -> ndarray:
-    """Memory that held something else before."""
-    return ndarray(np.full(shape, np.nan if np.dtype(dtype).kind in "fc" else 1, dtype))
-
-
-def empty_like(a: ndarray, shape: Any = None) -> ndarray:
-    """The same, in the order in memory of `a`."""
-    found = np.empty_like(unwrap(a), shape=shape)
-    return ndarray(np.copyto(found, unwrap(empty(found.shape, found.dtype))) or found)
+def empty_like(a: Any, shape: Any = None) -> ndarray:
+    """Memory that held something else before, in the order of `a`."""
+    return ndarray(np.full_like(unwrap(a), np.nan if a.dtype.kind in "fc" else 1, shape=shape))
 
 
 class Module(ModuleType):
@@ -281,7 +275,7 @@ def make() -> Module:
 
     module = Module("cupy")
     module.ndarray, module.array, module.asarray = ndarray, asarray, asarray
-    module.empty, module.empty_like = empty, empty_like
+    module.empty_like, module.empty = empty_like, lambda shape, dtype=float: empty_like(np.zeros(shape, dtype))
     module.fuse = cupy_fusion_double.fuse
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from npsnn.adversarial import attacked
 from npsnn.affine import Conv2d, Linear
 from npsnn.checkpoint import LAST, load_arrays
 from npsnn.classifier import Classifier
@@ -20,7 +21,7 @@ from npsnn.normalisation import BatchNorm
 from npsnn.parallel import Workers
 from npsnn.streams import Stream
 from npsnn.train import build, fit, resume
-from npsnn.trainer import Epoch, Step, Trainer, attacked
+from npsnn.trainer import Epoch, Step, Trainer
 
 SHORT: dict[str, Any] = {
     "noise": "features",

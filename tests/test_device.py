@@ -20,7 +20,7 @@ from npsnn.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propa
 from npsnn.network import Residual, Sequential, flatten, unflatten
 from npsnn.noise import COVARIANCES, FeatureNoise, PreactivationNoise
 from npsnn.normalisation import BatchNorm
-from npsnn.ops import conv, feature_noise, gaussian, linear, loss, pool
+from npsnn.ops import conv, feature_noise, gaussian, linear, loss, pool, winograd
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import SGD, Adam, Optimizer, unit_norm
 from npsnn.streams import Stream
@@ -129,6 +129,19 @@ def test_layers(cupy: ModuleType, layer: Layer, shape: tuple[int, ...], noise: N
     on_both(cupy, both_ways, params, values(*inner), None)
     if isinstance(noise, Propagated) and not isinstance(layer, FeatureNoise):
         on_both(cupy, both_ways, params, values(*inner), positive(*inner))
+
+
+@pytest.mark.parametrize("r", winograd.OUTPUTS)
+def test_winograd(cupy: ModuleType, r: int) -> None:
+    """By its functions: layers take it in single precision alone."""
+
+    def both_ways(x: Any, w: Any) -> Any:
+        u = winograd.winograd_weights(w)
+        y, saved = winograd.winograd(x, u, r, 1)
+        dx, du = winograd.winograd_backward(y * 2, u, saved, r, 1, x.shape, True)
+        return y, dx, winograd.winograd_weights_backward(du, r)
+
+    on_both(cupy, both_ways, values(7, 2, 6, 3), values(2, r, r, 2))
 
 
 @pytest.mark.usefixtures("same_draws")

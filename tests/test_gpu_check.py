@@ -25,7 +25,7 @@ def test_the_script_writes_its_tables(tmp_path: Path) -> None:
         done.stderr
     )
     report = json.loads((tmp_path / "new" / "gpu-check.json").read_text())
-    assert report["tests"]["passed"] and report["tests"]["summary"].startswith("28 passed, ")
+    assert report["tests"]["passed"] and report["tests"]["summary"].partition(" ")[2].startswith("passed, ")
     assert {r["dtype"] for r in report["compare"]} == {"float64", "float32"}
     assert {kind for r in report["compare"] for kind in r["errors"]} == {
         *("moments", "loss", "gradients", "input gradient", "parameters", "images")
@@ -41,7 +41,6 @@ def test_a_device_that_computes_something_else_is_found(tmp_path: Path, monkeypa
         host = np.array(a, dtype)
         return cupy_double.ndarray(host * host.dtype.type(1 + 1e-6) if host.dtype.kind == "f" else host)
 
-    monkeypatch.syspath_prepend(SCRIPTS)
     import gpu_check
 
     monkeypatch.setattr(cupy_double, "asarray", moved)
@@ -54,7 +53,6 @@ def test_a_device_that_computes_something_else_is_found(tmp_path: Path, monkeypa
 
 
 def test_a_result_that_is_not_a_number_or_another_array_is_no_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPTS)
     import gpu_compare
 
     wanted = np.array([2.0, -4.0])
@@ -68,7 +66,6 @@ def test_a_result_that_is_not_a_number_or_another_array_is_no_rounding(monkeypat
 
 @pytest.mark.parametrize("device", ["cuda", "cpu", "cuda:x"])
 def test_without_a_gpu_there_is_one_clear_line(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPTS)
     monkeypatch.setitem(sys.modules, "cupy", None)
     import gpu_check
 

@@ -92,6 +92,23 @@ def test_an_error_in_step_ends_all(failing: int) -> None:
     assert threading.active_count() <= before + 1
 
 
+def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that wait already must not wait for ever."""
+    before, start, started = threading.active_count(), threading.Thread.start, [0]
+
+    def refused(self: threading.Thread) -> None:
+        started[0] += 1
+        if started[0] == 3:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with Workers(1) as workers:
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            workers.in_step(lambda i, total: total(i), 4)
+    assert started[0] == 3 and threading.active_count() == before
+
+
 def test_all_threads_work_and_the_caller_is_one_of_them() -> None:
     barrier = threading.Barrier(3, timeout=10)
 

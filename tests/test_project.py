@@ -24,7 +24,7 @@ RANKS = [
     {"averaging"},
     {"classifier", "config"},
     {"updates", "bounds", "recipes"},
-    {"trainer", "train", "attacks"},
+    {"trainer", "train", "adversarial", "attacks"},
     {"audit"},
 ]
 

@@ -2,7 +2,7 @@
 
 Five are those of A2SNN Sec. 4.5, after Athalye, Carlini and Wagner (2018); the last three ask what noise adds to them.
 "Leaves" is said of an attack: the accuracy under it. "Surely" is by more than two standard errors over images, of the
-paired difference of their accuracies: of networks for which there is none, 2.3 % fail a criterion by luck.
+paired difference of their accuracies: of networks for which there is none, 2.3 % fail a comparison by luck.
 """
 
 from collections.abc import Callable, Iterator

@@ -65,7 +65,7 @@ class Checklist:
 
     def runs(self, noisy: bool) -> int:
         """How many attacks on all images there are: what progress adds up to, over the images."""
-        return 4 + len({self.eps, *self.ladder}) + len(self.pixels) + (2 + self.draws if noisy else 0)
+        return 4 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + (2 + self.draws if noisy else 0)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ U = G w Gᵀ and V = Bᵀ x B, summed over the channels as n² products of matri
 instead of r². The backward pass is the adjoint of each of these steps. Each is a matrix product: windows are
 overlapping views of an image that lies in memory as (H, W, C, N), and so does the result.
 
-Activations are (H, C, W, N), here as transposed views, weights (O, r, r, C). In float32 rounding costs about ten times
-as much as in the direct sum of `npsnn.ops.conv`; sums of positive numbers may come out slightly negative.
+Activations are (H, C, W, N), here as transposed views, weights (O, r, r, C). In float32 rounding costs a few times as
+much as in the direct sum of `npsnn.ops.conv`; sums of positive numbers may come out slightly negative.
 Source: Winograd 1980; Lavin and Gray 2016. The transforms are Toom and Cook's for the points of `POINTS`.
 """
 

@@ -74,7 +74,7 @@ def test_what_is_not_wanted_is_not_computed() -> None:
 
 @pytest.mark.parametrize(("shape", "bound"), [((3, 1, 16, 16, 64, 32, 8), 2e-5), ((5, 2, 14, 14, 64, 32, 8), 2e-5)])
 def test_rounding_in_single_precision(shape: tuple[int, ...], bound: float) -> None:
-    """Within 2e-5 of the largest output, of float64: the figure that docs/performance.md has."""
+    """Within 2e-5 of the largest output, of float64."""
     x, w = case(shape)
     exact, _ = both(x, w, shape[1])
     _, single = both(x.astype("f"), w.astype("f"), shape[1])
