@@ -275,7 +275,7 @@ def make() -> Module:
 
     module = Module("cupy")
     module.ndarray, module.array, module.asarray = ndarray, asarray, asarray
-    module.empty_like, module.empty = empty_like, lambda shape, dtype=float: empty_like(np.zeros(shape, dtype))
+    module.empty_like, module.empty = empty_like, lambda shape, dtype=float: empty_like(ndarray(np.zeros(shape, dtype)))
     module.fuse = cupy_fusion_double.fuse
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np

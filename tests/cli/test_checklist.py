@@ -38,6 +38,8 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "run",
         "inference_sigma",
         "average",
+        "checkpoint",
+        "conv",
         "examples",
         "clean_accuracy",
         "passed",

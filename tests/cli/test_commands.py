@@ -59,6 +59,8 @@ def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: 
         "inference_sigma",
         "draws",
         "average",
+        "checkpoint",
+        "conv",
     }
     test = data.load("digits", data_dir).test
     predicted = Classifier.load(trained / "small").predict(data.as_float(test.images[:300])).argmax(axis=1)
@@ -79,6 +81,8 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
         "inference_sigma",
         "draws",
         "average",
+        "checkpoint",
+        "conv",
         "examples",
         "clean_accuracy",
         "results",

@@ -82,7 +82,7 @@ def n23(lab: Lab) -> Iterator[Figure]:
     symbols=(
         "npsnn.ops.loss.win_probability",
         "npsnn.objectives.noise_aware",
-        "npsnn.affine.Affine.gradients",
+        "npsnn.affine.Affine.pull",
     ),
     headline="constant {constant too large by} times too large at n = 6; printed off by {printed off by, relative} "
     "times the truth",
