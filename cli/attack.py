@@ -21,14 +21,12 @@ from npsnn.cli.attack_rows import Rows, title
 from npsnn.cli.common import (
     Epsilon,
     F,
-    averaged,
     field_option,
     how_loaded,
-    interval,
     load_run,
     load_test_images,
     options,
-    percent,
+    print_defended,
     print_json,
     test_images,
 )
@@ -155,9 +153,8 @@ def _run(
     assert plan.sigma is not None and plan.average is not None
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
     if what:
-        noise = f"noise {plan.sigma:g}, {plan.draws} draws{averaged(plan.average)}" if plan.sigma else "noise off"
-        click.echo(f"{about['run']}: {what}, {noise}")
-        click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}\n")
+        print_defended(about["run"], what, plan.sigma, plan.draws, plan.average, clean)
+        click.echo()
     show = Rows(plan, shown=what is not None)
     saved: dict[str, np.ndarray] = {}
     for results in _by_ball(classifier, x, labels, plan, show):

@@ -16,14 +16,12 @@ from npsnn.attacks.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
     Table,
-    averaged,
     field_option,
     how_loaded,
-    interval,
     load_run,
     load_test_images,
     options,
-    percent,
+    print_defended,
     print_json,
     test_images,
 )
@@ -117,9 +115,8 @@ def command(
     defended = settings.plan.defended(classifier)
     clean = attacks.accuracy(defended, x, labels, settings.draws, settings.seed)
     if not as_json:
-        noise = f"noise {sigma:g}, {settings.draws} draws{averaged(settings.average or 1)}" if sigma else "noise off"
-        click.echo(f"{folder}: {test_images(len(labels), limit)}, {noise}")
-        click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}")
+        images = test_images(len(labels), limit)
+        print_defended(folder, images, sigma, settings.draws, settings.average or 1, clean)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
         click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
     rows = _measure(classifier, x, labels, settings, not as_json)

@@ -186,6 +186,13 @@ def averaged(average: int) -> str:
     return f", every draw an average of {average}" if average > 1 else ""
 
 
+def print_defended(run: object, images: str, sigma: float, draws: int, average: int, clean: Any) -> None:
+    """The heading of what is done to a defended network: its noise, and its `Accuracy` before."""
+    noise = f"noise {sigma:g}, {draws} draws{averaged(average)}" if sigma else "noise off"
+    click.echo(f"{run}: {images}, {noise}")
+    click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}")
+
+
 def print_json(document: dict[str, Any]) -> None:
     click.echo(json.dumps(document))
 
