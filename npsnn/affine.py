@@ -129,16 +129,14 @@ class Conv2d(Affine):
         return super().shift_gradient(dy) if self.bias else {}
 
     def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
-        if not self.by_winograd(x):
-            cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
-            return conv.conv2d(cols, w, x.shape[-1]), cols
-        u = winograd.winograd_weights(w)
-        y, v = winograd.winograd(x, u, self.kernel, self.padding)
-        return y, (u, v)
+        if self.by_winograd(x):
+            return winograd.winograd(x, w, self.padding)
+        cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
+        return conv.conv2d(cols, w, x.shape[-1]), cols
 
     def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
         y, saved = self.apply(w, x)
-        if isinstance(saved, tuple):  # differences cancel there, and rounding may leave less than nothing
+        if isinstance(saved, list):  # by Winograd: differences cancel there, and rounding may leave less than nothing
             namespace(y).maximum(y, 0, out=y)
         return y, saved
 
@@ -149,11 +147,10 @@ class Conv2d(Affine):
         return conv.conv2d_weight_backward(dy, saved, w.shape)
 
     def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
-        if not isinstance(saved, tuple):
+        if not isinstance(saved, list):
             return super().pull(w, dy, saved, shape, want)
-        (u, v), wanted = saved, shape if Want.INPUT in want else None
-        dx, du = winograd.winograd_backward(dy, u, v, self.kernel, self.padding, wanted, Want.PARAMS in want)
-        return dx, None if du is None else winograd.winograd_weights_backward(du, self.kernel)
+        wanted = shape if Want.INPUT in want else None
+        return winograd.winograd_backward(dy, w, saved, self.padding, wanted, Want.PARAMS in want)
 
     def by_winograd(self, x: Array) -> bool:
         """Whether this layer filters the images x, (H, C, W, N), by Winograd's method."""

@@ -45,6 +45,13 @@ def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array
     return xp.lib.stride_tricks.as_strided(x, shape, strides)
 
 
+def frozen(numbers: Any, dtype: str) -> Array:
+    """The numbers as a NumPy array that cannot be written to: to be kept, and given to `asarray` of any library."""
+    array = np.array(numbers, dtype)
+    array.setflags(write=False)
+    return array
+
+
 def special(*arrays: Array) -> ModuleType:
     """The special functions (ndtr, log_ndtr, erfcx, ...) for these arrays' library."""
     return importlib.import_module(SPECIAL_FUNCTIONS[namespace(*arrays).__name__])

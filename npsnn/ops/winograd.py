@@ -3,7 +3,7 @@
 An image is cut into windows of n by n pixels, n = m + r - 1, each of which gives m by m outputs: y = Aᵀ(U ∘ V)A with
 U = G w Gᵀ and V = Bᵀ x B, summed over the channels as n² products of matrices: n² m⁻² multiplications for an output
 instead of r². The backward pass is the adjoint of each of these steps. Each is a matrix product: windows are
-overlapping views of an image that lies in memory as (H, W, C, N), and so does the result.
+overlapping views of an image that lies in memory as (H, W, N, C), and so does the result.
 
 Activations are (H, C, W, N), here as transposed views, weights (O, r, r, C). In float32 rounding costs a few times as
 much as in the direct sum of `npsnn.ops.conv`; sums of positive numbers may come out slightly negative.
@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cache
 from typing import TypeAlias
 
-from npsnn.backend import Array, namespace, strided
+from npsnn.backend import Array, frozen, namespace, strided
 
 Table: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -57,107 +57,137 @@ def _product_of_roots(roots: list[Fraction]) -> list[Fraction]:
     return poly
 
 
-def winograd_weights(w: Array) -> Array:
-    """U = G w Gᵀ: (O, r, r, C) -> (n, n, O, C)."""
-    o, r, _, c = w.shape
-    n = OUTPUTS[r] + r - 1
-    return (_both_ways(w, r) @ w.transpose(1, 2, 0, 3).reshape(r * r, o * c)).reshape(n, n, o, c)
-
-
-def winograd_weights_backward(du: Array, r: int) -> Array:
-    """Cotangent of the weights: (n, n, O, C) -> (O, r, r, C)."""
-    n, _, o, c = du.shape
-    return (_both_ways(du, r).T @ du.reshape(n * n, o * c)).reshape(r, r, o, c).transpose(2, 0, 1, 3)
-
-
-def _both_ways(like: Array, r: int) -> Array:
-    """G for rows and columns at once: (n², r²)."""
-    g = _table(like, 1, r)
-    return namespace(like).kron(g, g)
-
-
-def _table(like: Array, which: int, r: int) -> Array:
-    """Aᵀ, G or Bᵀ in the dtype and library of `like`."""
-    return namespace(like).asarray(transforms(OUTPUTS[r], r)[which], like.dtype)
-
-
-def winograd(x: Array, u: Array, r: int, padding: int) -> tuple[Array, list[Array]]:
-    """Cross-correlation: (H, C, W, N), (n, n, O, C) -> (OH, O, OW, N), and V for each row of windows."""
-    xp = namespace(x, u)
-    (h, c, w, batch), (n, _, o, _), m = x.shape, u.shape, OUTPUTS[r]
-    out = h + 2 * padding - r + 1, w + 2 * padding - r + 1
+def winograd(x: Array, w: Array, padding: int) -> tuple[Array, list[Array]]:
+    """Cross-correlation: (H, C, W, N), (O, r, r, C) -> (OH, O, OW, N), and V for each row of windows."""
+    (h, _, width, batch), (o, r, _, _) = x.shape, w.shape
+    out, m = (h + 2 * padding - r + 1, width + 2 * padding - r + 1), OUTPUTS[r]
     down, across = (-(-size // m) for size in out)
-    at, bt = _table(x, 0, r), _table(x, 2, r)
+    at, bt, u = _table(x, "Aᵀ", r), _table(x, "Bᵀ", r), _frequencies_of_weights(w)
     image = _padded(x, padding, m * down + r - 1, m * across + r - 1)
-    y = xp.empty((m * down, m * across, o, batch), x.dtype)
+    y = namespace(x, w).empty((m * down, m * across, batch, o), x.dtype)
     saved = []
     for i in range(down):
-        v = _windows(bt, _transform(bt, image[m * i : m * i + n]), m).reshape(n, across, n, c, batch)
-        columns = at @ (u[:, None] @ v).reshape(n, across, n, -1)
-        _transform(at, columns, y[m * i : m * i + m])
+        v = _frequencies(bt, _transform(bt, image[m * i : m * (i + 1) + r - 1]), m, batch)
+        _transform(at, at @ _by_window(_products(v, u)), y[m * i : m * (i + 1)])
         saved.append(v)
-    return y[: out[0], : out[1]].transpose(0, 2, 1, 3), saved
+    return y[: out[0], : out[1]].transpose(0, 3, 1, 2), saved
 
 
 def winograd_backward(
-    dy: Array, u: Array, saved: list[Array], r: int, padding: int, shape: tuple[int, ...] | None, weights: bool
+    dy: Array, w: Array, saved: list[Array], padding: int, shape: tuple[int, ...] | None, weights: bool
 ) -> tuple[Array | None, Array | None]:
-    """Cotangents of the input, of `shape` or None where that is None, and of U, None unless `weights`."""
-    xp = namespace(dy, u)
-    (n, _, o, c), m, batch = u.shape, OUTPUTS[r], dy.shape[3]
-    down, across = -(-dy.shape[0] // m), -(-dy.shape[2] // m)
-    a, b = _table(dy, 0, r).T, _table(dy, 2, r).T
-    image = _padded(dy, 0, m * down, m * across)
-    dx = None if shape is None else xp.zeros((m * down + r - 1, m * across + r - 1, c, batch), dy.dtype)
-    ut, du = u.transpose(0, 1, 3, 2)[:, None], None
+    """Cotangents of the input, of `shape` or None where that is None, and of the weights, None unless `weights`."""
+    xp = namespace(dy, w)
+    (o, r, _, c), batch = w.shape, dy.shape[3]
+    m = OUTPUTS[r]
+    n, down, across = m + r - 1, -(-dy.shape[0] // m), -(-dy.shape[2] // m)
+    a, b = _table(dy, "A", r), _table(dy, "B", r)
+    image, du, dx = _padded(dy, 0, m * down, m * across), None, None
+    if shape is not None:
+        # made anew: to turn U round would take as long, and to keep it memory
+        u = _frequencies_of_weights(w.transpose(3, 1, 2, 0))
+        dx = xp.empty((m * down + r - 1, m * across + r - 1, batch, c), dy.dtype)
+        dx[: r - 1] = 0
     for i, v in enumerate(saved):
-        d = _windows(a, _transform(a, image[m * i : m * i + m]), m).reshape(n, across, n, o, batch)
-        for j in range(across if weights else 0):
-            product = d[:, j] @ v[:, j].transpose(0, 1, 3, 2)
+        d = _frequencies(a, _transform(a, image[m * i : m * (i + 1)]), m, batch)
+        if weights:
+            product = d.reshape(n, n, -1, o).swapaxes(2, 3) @ v.reshape(n, n, -1, c)
             du = product if du is None else xp.add(du, product, out=du)
         if dx is not None:
-            dv = b @ (ut @ d).reshape(n, across, n, -1)
-            dx[m * i : m * i + n] += _transform(b, _overlapped(dv, m)).reshape(n, -1, c, batch)
+            columns = _overlapped(b @ _by_window(_products(d, u)), m)
+            # of the rows, r - 1 are the window's above, too
+            shared, own = dx[m * i : m * i + r - 1], dx[m * i + r - 1 : m * i + n]
+            shared += _transform(b[: r - 1], columns).reshape(shared.shape)
+            _transform(b[r - 1 :], columns, own)
     if dx is not None and shape is not None:
-        dx = dx[padding : padding + shape[0], padding : padding + shape[2]].transpose(0, 2, 1, 3)
-    return dx, du
+        dx = dx[padding : padding + shape[0], padding : padding + shape[2]].transpose(0, 3, 1, 2)
+    return dx, None if du is None else _weights_backward(du, r)
+
+
+def _frequencies_of_weights(w: Array) -> Array:
+    """U = G w Gᵀ: (O, r, r, C) -> (n, n, C, O)."""
+    o, r, _, c = w.shape
+    n = OUTPUTS[r] + r - 1
+    return _transform(_table(w, "G⊗G", r), w.transpose(1, 2, 3, 0).reshape(r * r, c, o)).reshape(n, n, c, o)
+
+
+def _weights_backward(du: Array, r: int) -> Array:
+    """Cotangent of the weights: (n, n, O, C) -> (O, r, r, C)."""
+    n, _, o, c = du.shape
+    return (_table(du, "G⊗G", r).T @ du.reshape(n * n, o * c)).reshape(r, r, o, c).transpose(2, 0, 1, 3)
+
+
+def _table(like: Array, name: str, r: int) -> Array:
+    """Aᵀ, A, Bᵀ, B or, for rows and columns at once, G⊗G, in the dtype and library of `like`."""
+    return namespace(like).asarray(_tables(r, like.dtype.char)[name])
+
+
+@cache
+def _tables(r: int, dtype: str) -> dict[str, Array]:
+    """Made once, for every layer of every micro-batch asks for them."""
+    at, g, bt = transforms(OUTPUTS[r], r)
+    both = [[p * q for p in one for q in other] for one in g for other in g]
+    tables = {"Aᵀ": at, "A": [*zip(*at, strict=True)], "Bᵀ": bt, "B": [*zip(*bt, strict=True)], "G⊗G": both}
+    return {name: frozen(table, dtype) for name, table in tables.items()}
 
 
 def _padded(x: Array, padding: int, height: int, width: int) -> Array:
-    """(H, C, W, N) with zeros around it, (height, width, C, N); a view where nothing is to be done."""
+    """(H, C, W, N) with zeros around it, (height, width, N, C); a view where nothing is to be done."""
     h, c, w, batch = x.shape
-    image = x.transpose(0, 2, 1, 3)
+    image = x.transpose(0, 2, 3, 1)
     if (h, w) == (height, width) and image.flags.c_contiguous:
         return image
-    out = namespace(x).zeros((height, width, c, batch), x.dtype)
+    out = namespace(x).empty((height, width, batch, c), x.dtype)
     out[padding : padding + h, padding : padding + w] = image
+    for edge in (out[:padding], out[padding + h :], out[:, :padding], out[:, padding + w :]):
+        edge[...] = 0
     return out
 
 
 def _transform(table: Array, rows: Array, out: Array | None = None) -> Array:
     """The table times the rows: (n, k), (k, ...) -> (n, ...); with `out` into that."""
-    xp = namespace(table, rows)
-    (n, k), flat = table.shape, rows.reshape(len(rows), -1)
-    result = xp.empty((n, *rows.shape[1:]), rows.dtype) if out is None else out
-    target, size = result.reshape(n, -1), SMALL // (n * k)
-    for start in range(0, flat.shape[1], size):
-        xp.matmul(table, flat[:, start : start + size], out=target[:, start : start + size])
+    (n, k), size = table.shape, rows.size // len(rows)
+    result = namespace(rows).empty((n, *rows.shape[1:]), rows.dtype) if out is None else out
+    parts = -(-n * k * size // SMALL)
+    while size % parts:
+        parts += 1
+    into = result.reshape(n, parts, -1).transpose(1, 0, 2)
+    namespace(table, rows).matmul(table, rows.reshape(k, parts, -1).transpose(1, 0, 2), out=into)
     return result
 
 
-def _windows(table: Array, half: Array, m: int) -> Array:
-    """The table times the columns of each window, m apart: (n, k), (n, width, ...) -> (n, windows, n, P)."""
+def _frequencies(table: Array, half: Array, m: int, batch: int) -> Array:
+    """The table times the columns of each window, m apart: (n, k), (n, width, ...) -> (n, n, windows, N, channels)."""
+    xp = namespace(table, half)
     (n, k), (_, width) = table.shape, half.shape[:2]
-    columns = half.reshape(n, width, -1)
+    columns, count = half.reshape(n, width, -1), (width - k) // m + 1
     row, column, number = columns.strides
-    shape = n, (width - k) // m + 1, k, columns.shape[2]
-    return table @ strided(columns, shape, (row, m * column, column, number))
+    windows = strided(columns, (n, count, k, columns.shape[2]), (row, m * column, column, number))
+    out = xp.empty((n, n, count, batch, columns.shape[2] // batch), half.dtype)
+    xp.matmul(table, windows, out=_by_window(out))
+    return out
+
+
+def _by_window(frequencies: Array) -> Array:
+    """A view of each window's columns as rows of a matrix: (n, n, windows, ...) -> (n, windows, n, P)."""
+    n, _, count = frequencies.shape[:3]
+    return frequencies.reshape(n, n, count, -1).transpose(0, 2, 1, 3)
+
+
+def _products(v: Array, u: Array) -> Array:
+    """(n, n, windows, N, C), (n, n, C, O) -> (n, n, windows, N, O), window by window if that is the faster path."""
+    n, _, count, batch, c = v.shape
+    if batch * c * u.shape[3] <= SMALL:
+        return v @ u[:, :, None]
+    return (v.reshape(n, n, -1, c) @ u).reshape(n, n, count, batch, -1)
 
 
 def _overlapped(windows: Array, m: int) -> Array:
-    """The sum of windows of k columns, m apart: (n, windows, k, P) -> (n, width, P)."""
+    """The sum of windows of k columns, m apart, k < 2m: (n, windows, k, P) -> (n, width, P)."""
     n, across, k, p = windows.shape
-    columns = namespace(windows).zeros((n, m * (across - 1) + k, p), windows.dtype)
-    for j in range(across):
-        columns[:, m * j : m * j + k] += windows[:, j]
+    shared, width = k - m, m * across
+    columns = namespace(windows).empty((n, width + shared, p), windows.dtype)
+    columns[:, :shared] = 0
+    columns[:, shared:].reshape(n, across, m, p)[...] = windows[:, :, shared:]
+    columns[:, :width].reshape(n, across, m, p)[:, :, :shared] += windows[:, :, :shared]
     return columns

@@ -35,10 +35,8 @@ def both(x: np.ndarray, w: np.ndarray, padding: int) -> list[tuple[np.ndarray, .
         conv.conv2d_input_backward(dy, w, 1, padding, x.shape),
         conv.conv2d_weight_backward(dy, cols, w.shape),
     )
-    u = winograd.winograd_weights(w)
-    y, saved = winograd.winograd(x, u, r, padding)
-    dx, du = winograd.winograd_backward(dy, u, saved, r, padding, x.shape, True)
-    return [direct, (y, dx, winograd.winograd_weights_backward(du, r))]
+    y, saved = winograd.winograd(x, w, padding)
+    return [direct, (y, *winograd.winograd_backward(dy, w, saved, padding, x.shape, True))]
 
 
 @given(SHAPES)
@@ -50,26 +48,23 @@ def test_it_is_the_direct_sum_and_so_are_its_gradients(shape: tuple[int, ...]) -
 @pytest.mark.parametrize("r", winograd.OUTPUTS)
 def test_gradients_are_those_of_finite_differences(r: int) -> None:
     x, w = case((r, 1, 6, 7, 2, 2, 2))
-    u = winograd.winograd_weights(w)
-    y, saved = winograd.winograd(x, u, r, 1)
+    y, saved = winograd.winograd(x, w, 1)
     dy = np.random.default_rng(1).standard_normal(y.shape)
-    dx, du = winograd.winograd_backward(dy, u, saved, r, 1, x.shape, True)
-    dw = winograd.winograd_weights_backward(du, r)
+    dx, dw = winograd.winograd_backward(dy, w, saved, 1, x.shape, True)
 
     def f(a: dict[str, np.ndarray]) -> float:
-        return float((winograd.winograd(a["x"], winograd.winograd_weights(a["w"]), r, 1)[0] * dy).sum())
+        return float((winograd.winograd(a["x"], a["w"], 1)[0] * dy).sum())
 
     check_gradient(f, {"x": x, "w": w}, {"x": dx, "w": dw})
 
 
 def test_what_is_not_wanted_is_not_computed() -> None:
     x, w = case((3, 1, 6, 6, 2, 3, 2))
-    u = winograd.winograd_weights(w)
-    y, saved = winograd.winograd(x, u, 3, 1)
-    dx, du = winograd.winograd_backward(y, u, saved, 3, 1, None, True)
-    assert dx is None and du is not None
-    dx, du = winograd.winograd_backward(y, u, saved, 3, 1, x.shape, False)
-    assert dx is not None and du is None
+    y, saved = winograd.winograd(x, w, 1)
+    dx, dw = winograd.winograd_backward(y, w, saved, 1, None, True)
+    assert dx is None and dw is not None
+    dx, dw = winograd.winograd_backward(y, w, saved, 1, x.shape, False)
+    assert dx is not None and dw is None
 
 
 @pytest.mark.parametrize(("shape", "bound"), [((3, 1, 16, 16, 64, 32, 8), 2e-5), ((5, 2, 14, 14, 64, 32, 8), 2e-5)])
