@@ -40,14 +40,15 @@ def conv2d(cols: Array, w: Array, batch: int) -> Array:
     return y.reshape(len(y), len(w), -1, batch)
 
 
-def _product(w: Array, matrices: Array) -> Array:
-    """w times each matrix: (M, K), (B, K, N) -> (B, M, N)."""
+def _product(w: Array, matrices: Array, out: Array | None = None) -> Array:
+    """w times each matrix: (M, K), (B, K, N) -> (B, M, N); with `out` into that."""
     xp = namespace(w, matrices)
     (m, k), (b, _, n) = w.shape, matrices.shape
-    if not _halved(m, k, n):
-        return w @ matrices
-    y = xp.empty((b, m, n), w.dtype)
-    xp.matmul(w, _halves(matrices), out=_halves(y))
+    y = xp.empty((b, m, n), w.dtype) if out is None else out
+    if _halved(m, k, n):
+        xp.matmul(w, _halves(matrices), out=_halves(y))
+    else:
+        xp.matmul(w, matrices, out=y)
     return y
 
 
@@ -96,16 +97,25 @@ def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape:
 def _gather_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
     """The kernel's rows undone, its columns not yet: (OH, O, OW, N) -> (height, kw, C, OW, N).
 
-    The rows of dy, spread by the stride and padded by kh - 1, are taken kh at a time without a copy.
+    Input rows that are a stride apart meet the same rows of the kernel, and each as many rows of dy, which lie between
+    rows of zeros and are taken without a copy.
     """
     xp = namespace(dy, w)
     (oh, o, ow, n), (_, kh, kw, c) = dy.shape, w.shape
-    spread = xp.zeros((height + kh - 1, o, ow, n), dy.dtype)
-    spread[kh - 1 : kh - 1 + stride * (oh - 1) + 1 : stride] = dy
-    row, width = spread.strides[0], ow * n * dy.itemsize
-    windows = strided(spread, (height, kh * o, ow * n), (row, width, dy.itemsize))
-    flipped = xp.ascontiguousarray(w[:, ::-1].transpose(2, 3, 1, 0)).reshape(kw * c, kh * o)
-    return _product(flipped, windows).reshape(height, kw, c, ow, n)
+    above = (kh - 1) // stride
+    padded = xp.zeros((oh + 2 * above + 1, o, ow, n), dy.dtype)
+    padded[above : above + oh] = dy
+    row, width = padded.strides[0], ow * n * dy.itemsize
+    g = xp.empty((height, kw * c, ow * n), dy.dtype)
+    for first in range(stride):
+        part, taps = g[first::stride], len(range(first, kh, stride))
+        if taps:
+            windows = strided(padded[above - taps + 1 :], (len(part), taps * o, ow * n), (row, width, dy.itemsize))
+            flipped = xp.ascontiguousarray(w[:, first::stride][:, ::-1].transpose(2, 3, 1, 0)).reshape(kw * c, taps * o)
+            _product(flipped, windows, part)
+        else:
+            part[...] = 0
+    return g.reshape(height, kw, c, ow, n)
 
 
 def _spread_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
