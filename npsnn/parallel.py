@@ -186,8 +186,12 @@ class _Fold(Generic[T]):
             self.turned.notify_all()
 
 
-ALLOCATOR = {"TRIM_THRESHOLD": 1 << 30, "TOP_PAD": 64 << 20, "MMAP_THRESHOLD": 32 << 20}
-"""Bytes that glibc's allocator keeps: its mallopt parameters -1, -2 and -3, or MALLOC_..._ in the environment."""
+ALLOCATOR = {"TRIM_THRESHOLD": (-1, 1 << 30), "TOP_PAD": (-2, 64 << 20), "MMAP_MAX": (-4, 0)}
+"""mallopt's parameters by number, and their values: how many bytes of freed memory glibc keeps, by how many it grows,
+and that no array is mapped apart, which would be returned as soon as it is freed.
+
+In the environment they are MALLOC_TRIM_THRESHOLD_ and so on.
+"""
 
 
 def keep_freed_memory() -> None:
@@ -199,8 +203,8 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        for parameter, size in zip((-1, -2, -3), ALLOCATOR.values(), strict=True):
-            mallopt(parameter, size)
+        for parameter, value in ALLOCATOR.values():
+            mallopt(parameter, value)
 
 
 def micro_batches(examples: int, size: int) -> list[slice]:

@@ -39,7 +39,7 @@ algorithm that rounds a few times as much (Winograd's) moves a few times as many
 and in float64, compares to 1e-9.
 """
 LAYOUTS = ("nchw", "channels_last")
-RAISED = {f"MALLOC_{name}_": str(size) for name, size in ALLOCATOR.items()}
+RAISED = {f"MALLOC_{name}_": str(value) for name, (_, value) in ALLOCATOR.items()}
 ALLOCATORS: dict[str, dict[str, str]] = {"defaults": {}, "raised": RAISED}
 
 
@@ -138,7 +138,7 @@ def chosen(names: tuple[str, ...]) -> list[Case]:
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Comparisons in fresh processes.")
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns that each side takes.")
-@click.option("--seconds", type=click.FloatRange(0), default=0.2, show_default=True, help="A turn; one step at least.")
+@click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="A turn; one step at least.")
 @click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
 @click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
 @click.option("--json", "form", flag_value="json", help="One JSON document.")
