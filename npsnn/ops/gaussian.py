@@ -146,9 +146,9 @@ def rectified_laplace(mean: Array, var: Array) -> Rectified:
     mean, var: (...), var >= 0.
     Source: noise paper Eq. 6; audit N13, N14 ("close to zero" is read as 0, sigma as the unit's own sqrt(var)).
     """
-    on = mean > 0
-    kept = mean >= -3.0 * namespace(mean, var).sqrt(var)
-    return mean * on, var * kept, (on, kept)
+    xp = namespace(mean, var)
+    kept = mean >= -3.0 * xp.sqrt(var)
+    return xp.maximum(mean, 0), var * kept, (mean > 0, kept)
 
 
 def rectified_linear(mean: Array, var: Array) -> Rectified:
@@ -158,7 +158,7 @@ def rectified_linear(mean: Array, var: Array) -> Rectified:
     Source: not in the papers; the first-order rule, to compare with.
     """
     on = mean > 0
-    return mean * on, None if var is None else var * on, (on, on)
+    return namespace(mean).maximum(mean, 0), None if var is None else var * on, (on, on)
 
 
 def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
