@@ -27,8 +27,8 @@ class Affine(ABC):
     """
 
     @abstractmethod
-    def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
-        """A(w) x, and what `weight_backward` needs."""
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
+        """A(w) x + b, and what `weight_backward` needs."""
 
     @abstractmethod
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
@@ -36,13 +36,6 @@ class Affine(ABC):
 
     def weight(self, params: Params, like: Array) -> Array:
         return params["w"]
-
-    def shift(self, params: Params, y: Array) -> None:
-        """Add b to `y`, which is this layer's own."""
-        y += per_channel(params["b"], y)
-
-    def shift_gradient(self, dy: Array) -> Params:
-        return {"b": channel_sums(dy)}
 
     @abstractmethod
     def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array | None:
@@ -58,10 +51,9 @@ class Affine(ABC):
         return self.apply(w, x)
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        w = self.weight(params, m.mean)
+        w, b = self.weight(params, m.mean), params.get("b")
         shape = m.mean.shape
-        mean, saved = self.apply(w, m.mean)
-        self.shift(params, mean)
+        mean, saved = self.apply(w, m.mean, b)
         var, saved_var, squared = None, None, None
         if m.var is not None:
             squared = w * w
@@ -76,10 +68,19 @@ class Affine(ABC):
                     dw_var *= w
                     dw_var *= 2
                     dw += dw_var
-            grads = {} if dw is None else {"w": dw} | self.shift_gradient(g.mean)
+            grads = {} if dw is None else {"w": dw}
+            if grads and b is not None:
+                grads["b"] = channel_sums(g.mean)
             return None if dx is None else Moments(dx, dvar), grads
 
         return Moments(mean, var), backward
+
+
+def _shifted(y: Array, b: Array | None) -> Array:
+    """y + b for each channel, written to y."""
+    if b is not None:
+        y += per_channel(b, y)
+    return y
 
 
 def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
@@ -121,18 +122,11 @@ class Conv2d(Affine):
         params = _he_normal(rng, (self.channels, self.kernel, self.kernel, c))
         return params if self.bias else {"w": params["w"]}, (self.channels, *out)
 
-    def shift(self, params: Params, y: Array) -> None:
-        if self.bias:
-            super().shift(params, y)
-
-    def shift_gradient(self, dy: Array) -> Params:
-        return super().shift_gradient(dy) if self.bias else {}
-
-    def apply(self, w: Array, x: Array) -> tuple[Array, Any]:
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
         if self.by_winograd(x):
-            return winograd.winograd(x, w, self.padding)
+            return winograd.winograd(x, w, self.padding, b)
         cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
-        return conv.conv2d(cols, w, x.shape[-1]), cols
+        return _shifted(conv.conv2d(cols, w, x.shape[-1]), b), cols
 
     def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
         y, saved = self.apply(w, x)
@@ -187,8 +181,8 @@ class Linear(Affine):
             raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
         return _he_normal(rng, (self.features, shape[0])), (self.features,)
 
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
-        return linear.linear(x, w), x
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
+        return _shifted(linear.linear(x, w), b), x
 
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
         return linear.linear_input_backward(dy, w)
@@ -232,9 +226,6 @@ class Constant(Affine):
     @abstractmethod
     def output_shape(self, shape: Shape) -> Shape: ...
 
-    def shift(self, params: Params, y: Array) -> None:
-        return
-
     def weight_backward(self, w: Array, dy: Array, saved: Any) -> None:
         return None
 
@@ -254,7 +245,7 @@ class MeanPool(Constant):
     def weight(self, params: Params, like: Array) -> Array:
         return namespace(like).asarray(1 / self.size**2, like.dtype)
 
-    def apply(self, w: Array, x: Array) -> tuple[Array, None]:
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, None]:
         return w * pool.sum_pool(x, self.size), None
 
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
@@ -280,7 +271,7 @@ class Normalise(Constant):
     def weight(self, params: Params, like: Array) -> Array:
         return 1 / self._channels(self.std, like)
 
-    def apply(self, w: Array, x: Array) -> tuple[Array, Array]:
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
         return w * x, w
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:

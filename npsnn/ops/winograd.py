@@ -12,7 +12,7 @@ Source: Winograd 1980; Lavin and Gray 2016. The transforms are Toom and Cook's f
 
 from fractions import Fraction
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from npsnn.backend import Array, frozen, namespace, strided
 
@@ -20,6 +20,7 @@ Table: TypeAlias = tuple[tuple[float, ...], ...]
 
 POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
 """Where the polynomials are evaluated, besides infinity: few and small, for rounding grows with their powers."""
+ONE = POINTS.index(1)
 OUTPUTS = {3: 4, 5: 4}
 """m for each r that is supported."""
 SMALL = 1_000_000
@@ -57,8 +58,11 @@ def _product_of_roots(roots: list[Fraction]) -> list[Fraction]:
     return poly
 
 
-def winograd(x: Array, w: Array, padding: int) -> tuple[Array, list[Array]]:
-    """Cross-correlation: (H, C, W, N), (O, r, r, C) -> (OH, O, OW, N), and V for each row of windows."""
+def winograd(x: Array, w: Array, padding: int, b: Array | None = None) -> tuple[Array, list[Array]]:
+    """Cross-correlation: (H, C, W, N), (O, r, r, C) -> (OH, O, OW, N), and V for each row of windows.
+
+    b: (O,), to be added. The point 1 gives the same to all outputs of a window, so there it is added, to one in n².
+    """
     (h, _, width, batch), (o, r, _, _) = x.shape, w.shape
     out, m = (h + 2 * padding - r + 1, width + 2 * padding - r + 1), OUTPUTS[r]
     down, across = (-(-size // m) for size in out)
@@ -68,7 +72,10 @@ def winograd(x: Array, w: Array, padding: int) -> tuple[Array, list[Array]]:
     saved = []
     for i in range(down):
         v = _frequencies(bt, _transform(bt, image[m * i : m * (i + 1) + r - 1]), m, batch)
-        _transform(at, at @ _by_window(_products(v, u)), y[m * i : m * (i + 1)])
+        products = _products(v, u)
+        if b is not None:
+            products[ONE, ONE] += b
+        _transform(at, at @ _by_window(products), y[m * i : m * (i + 1)])
         saved.append(v)
     return y[: out[0], : out[1]].transpose(0, 3, 1, 2), saved
 
@@ -114,11 +121,12 @@ def _frequencies_of_weights(w: Array) -> Array:
 def _weights_backward(du: Array, r: int) -> Array:
     """Cotangent of the weights: (n, n, O, C) -> (O, r, r, C)."""
     n, _, o, c = du.shape
-    return (_table(du, "G⊗G", r).T @ du.reshape(n * n, o * c)).reshape(r, r, o, c).transpose(2, 0, 1, 3)
+    dw = _transform(_table(du, "(G⊗G)ᵀ", r), du.reshape(n * n, o * c))
+    return dw.reshape(r, r, o, c).transpose(2, 0, 1, 3)
 
 
 def _table(like: Array, name: str, r: int) -> Array:
-    """Aᵀ, A, Bᵀ, B or, for rows and columns at once, G⊗G, in the dtype and library of `like`."""
+    """Aᵀ, Bᵀ or, for rows and columns at once, G⊗G, or one of them turned, in the dtype and library of `like`."""
     return namespace(like).asarray(_tables(r, like.dtype.char)[name])
 
 
@@ -127,8 +135,13 @@ def _tables(r: int, dtype: str) -> dict[str, Array]:
     """Made once, for every layer of every micro-batch asks for them."""
     at, g, bt = transforms(OUTPUTS[r], r)
     both = [[p * q for p in one for q in other] for one in g for other in g]
-    tables = {"Aᵀ": at, "A": [*zip(*at, strict=True)], "Bᵀ": bt, "B": [*zip(*bt, strict=True)], "G⊗G": both}
+    tables = {"Aᵀ": at, "Bᵀ": bt, "G⊗G": both}
+    tables |= {"A": _turned(at), "B": _turned(bt), "(G⊗G)ᵀ": _turned(both)}
     return {name: frozen(table, dtype) for name, table in tables.items()}
+
+
+def _turned(table: Any) -> Any:
+    return [*zip(*table, strict=True)]
 
 
 def _padded(x: Array, padding: int, height: int, width: int) -> Array:

@@ -58,6 +58,15 @@ def test_gradients_are_those_of_finite_differences(r: int) -> None:
     check_gradient(f, {"x": x, "w": w}, {"x": dx, "w": dw})
 
 
+@given(SHAPES)
+def test_a_bias_is_added_to_every_output(shape: tuple[int, ...]) -> None:
+    x, w = case(shape)
+    b = np.random.default_rng(2).standard_normal(len(w))
+    y, _ = winograd.winograd(x, w, shape[1])
+    shifted, _ = winograd.winograd(x, w, shape[1], b)
+    np.testing.assert_allclose(shifted, y + b[:, None, None], rtol=1e-10, atol=1e-10 * abs(y).max())
+
+
 def test_what_is_not_wanted_is_not_computed() -> None:
     x, w = case((3, 1, 6, 6, 2, 3, 2))
     y, saved = winograd.winograd(x, w, 1)
