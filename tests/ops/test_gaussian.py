@@ -271,3 +271,10 @@ def test_rules_are_a_table_of_the_three_that_carry_variance():
     for rule in VARIANCE_RULES:
         changed = (rule.rectify(args[0], args[1] * 2)[0] != rule.rectify(*args[:2])[0]).any()
         assert changed == rule.mean_uses_var
+
+
+@pytest.mark.parametrize("rule", [LAPLACE, LINEAR, DETERMINISTIC], ids=lambda rule: rule.name)
+def test_an_infinite_mean_is_rectified(rule):
+    mean = np.array([-np.inf, np.inf])
+    m, _, _ = rule.rectify(mean, None if rule is DETERMINISTIC else np.ones(2))
+    np.testing.assert_array_equal(m, [0, np.inf])
