@@ -16,7 +16,7 @@ from npsnn import models
 from npsnn.attacks import closed_form, sampled
 from npsnn.attacks.evaluation import Plan, evaluate
 from npsnn.attacks.judging import judge
-from npsnn.backend import namespace, special, to_device, to_host, to_numbers, use_device
+from npsnn.backend import frozen, namespace, special, to_device, to_host, to_numbers, use_device
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
@@ -258,3 +258,10 @@ def test_draws_of_the_gpu_are_keyed_by_the_first_sample(cupy: Module) -> None:
         assert draws[0].dtype == np.float32 and draws[0].shape == (3, 4)
         np.testing.assert_array_equal(draws[0], draws[1])
         assert all((draws[0] != other).all() for other in draws[2:])
+
+
+def test_what_is_kept_for_all_cannot_be_written_to() -> None:
+    table = frozen(((1, 2), (3, 4)), "f")
+    assert table.dtype == np.float32 and table.tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(ValueError, match="read-only"):
+        table[0, 0] = 0
