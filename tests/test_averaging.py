@@ -116,7 +116,7 @@ def test_the_layers_before_the_noise_are_computed_once(monkeypatch: pytest.Monke
     network, seen = on_features().averaging(6), []
     conv = type(network.model.network.layers[0][1])
     apply = conv.apply
-    monkeypatch.setattr(conv, "apply", lambda self, w, x: seen.append(w) or apply(self, w, x))
+    monkeypatch.setattr(conv, "apply", lambda self, w, *given: seen.append(w) or apply(self, w, *given))
     network.loss_gradient(X, LABELS, Sampled(Stream(0)), OBJECTIVES["cross-entropy"])
     assert len(seen) == 1
 

@@ -92,7 +92,13 @@ class OnePixel:
         return self.population * (self.generations + 1) * target.passes
 
     def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
-        """Adversarial images for some images: (N, C, H, W) in [0, 1] -> the same shape; a search for each."""
+        """Adversarial images for some images: (N, C, H, W) in [0, 1] -> the same shape; a search for each.
+
+        Raises ValueError for more pixels than an image has.
+        """
+        height, width = x.shape[2:]
+        if self.pixels > height * width:
+            raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")
         found = [
             self._search(target, image, labels[n : n + 1], stream.at("image", stream.first + n).from_sample(0))
             for n, image in enumerate(x)

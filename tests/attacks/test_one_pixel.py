@@ -283,3 +283,12 @@ def test_energies_without_noise_do_not_overflow() -> None:
 def test_wrong_settings_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OnePixel(**options)
+
+
+def test_an_image_has_only_so_many_pixels() -> None:
+    network, most = linear(), SHAPE[1] * SHAPE[2]
+    labels = predicted(network, X)
+    target = expectation(network, "margin")
+    assert replace(SMALL, pixels=most, generations=1)(target, X[:1], labels[:1], Stream(0)).shape == X[:1].shape
+    with pytest.raises(ValueError, match=f"pixels must be at most {most}, as an image has no more, got {most + 1}"):
+        replace(SMALL, pixels=most + 1)(target, X, labels, Stream(0))
