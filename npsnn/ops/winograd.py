@@ -141,6 +141,7 @@ def _tables(r: int, dtype: str) -> dict[str, Array]:
 
 
 def _turned(table: Any) -> Any:
+    """Rows for columns."""
     return [*zip(*table, strict=True)]
 
 
