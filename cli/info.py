@@ -16,11 +16,11 @@ def command(device: str, data_dir: Path | None, as_json: bool) -> None:
     from npsnn.environment import environment
 
     use_device(device)
-    about = environment() | {"device": device, "data": str(data.data_folder(data_dir))}
+    about = environment(device) | {"data": str(data.data_folder(data_dir))}
     if as_json:
         print_json(about)
         return
     for name, value in about.items():
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
-        click.echo(f"{name:<10} {', '.join(value) if isinstance(value, list) else value}")
+        click.echo(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}")

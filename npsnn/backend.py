@@ -123,5 +123,17 @@ def use_device(device: str) -> None:
         raise ValueError(f"device {device!r} was asked for, but CuPy finds no usable NVIDIA GPU")
     count = cupy.cuda.runtime.getDeviceCount()
     if int(index or 0) >= count:
-        raise ValueError(f"device {device!r} was asked for, but there are {count} GPUs, counted from 0")
+        there = "is 1 GPU" if count == 1 else f"are {count} GPUs"
+        raise ValueError(f"device {device!r} was asked for, but there {there}, counted from 0")
     cupy.cuda.Device(int(index or 0)).use()
+
+
+def about_gpu(device: str) -> dict[str, Any]:
+    """The name of the GPU that `use_device` has made current, and CUDA's versions; of a CPU nothing."""
+    if device == "cpu":
+        return {}
+    runtime = importlib.import_module("cupy").cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"]
+    versions = {"CUDA driver": runtime.driverGetVersion(), "CUDA runtime": runtime.runtimeGetVersion()}
+    # CUDA's number for 13.2 is 13020
+    return {"gpu": name.decode(), **{k: f"{v // 1000}.{v % 1000 // 10}" for k, v in versions.items()}}

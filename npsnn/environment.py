@@ -5,11 +5,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import npsnn
+from npsnn.backend import about_gpu
 from npsnn.parallel import available_cores
 
 
-def environment() -> dict[str, Any]:
-    """Versions, the BLAS, the cores and the machine, as JSON."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Versions, the BLAS, the cores, the machine and the GPU that is in use, as JSON."""
     import scipy.linalg  # noqa: F401  (so that its BLAS shows too)
 
     packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy-cuda12x", "cupy-cuda13x")
@@ -21,6 +22,8 @@ def environment() -> dict[str, Any]:
         "cores": available_cores(),
         "machine": platform.machine(),
         "system": platform.system(),
+        "device": device,
+        **about_gpu(device),
     }
 
 

@@ -83,7 +83,7 @@ def fit(
             "train": asdict(config),
             "spec": model.spec(),
             "data": dataset.digests,
-            "environment": environment(),
+            "environment": environment(device),
         }
         checkpoint.write_json(folder / checkpoint.CONFIG, about)
     return _run(config, model, dataset, folder, None, threads, device, _started(start, model, config))

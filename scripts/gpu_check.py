@@ -50,22 +50,6 @@ def computing_on(device: str) -> Iterator[str]:
         yield "cuda"
 
 
-def about(device: str) -> Report:
-    """What the checks were made with."""
-    from npsnn.environment import environment
-
-    report = environment() | {"device": device}
-    if device != DOUBLE:
-        import cupy
-
-        runtime = cupy.cuda.runtime
-        name = runtime.getDeviceProperties(runtime.getDevice())["name"]
-        report["gpu"] = name.decode() if isinstance(name, bytes) else str(name)
-        report["cupy"] = cupy.__version__
-        report |= {"cuda_driver": runtime.driverGetVersion(), "cuda_runtime": runtime.runtimeGetVersion()}
-    return report
-
-
 def tests(device: str, select: str | None) -> Report:
     """The tests of the engine, in a process of their own."""
     if lacking := [name for name in ("pytest", "hypothesis") if find_spec(name) is None]:
@@ -135,8 +119,10 @@ def main(
     """Check npsnn on a GPU and write what was found to the folder --out; exit code 1 where something differs."""
     from gpu_report import write
 
+    from npsnn.environment import environment
+
     with computing_on(device) as usable:
-        report: Report = {"environment": about(device)}
+        report: Report = {"environment": environment("cpu" if device == DOUBLE else device)}
         for part in (p for p in PARTS if p in parts and (p, device) != ("bench", DOUBLE)):
             click.echo(f"{part}:", err=True)
             if part == "tests":

@@ -17,9 +17,9 @@ def write(report: Report, folder: Path) -> None:
 def markdown(report: Report) -> str:
     """The page: a section for each part that was run."""
     about = report["environment"]
-    lines = ["# scripts/gpu-check", "", f"Device {about['device']}: {about.get('gpu', 'no GPU, the double of CuPy')}."]
+    lines = ["# scripts/gpu-check", "", about.get("gpu", "No GPU, the double of CuPy") + "."]
     versions = {k: about[k] for k in ("npsnn", "python")} | about["packages"]
-    versions |= {k: about[k] for k in ("cupy", "cuda_driver", "cuda_runtime") if k in about}
+    versions |= {k: about[k] for k in ("CUDA driver", "CUDA runtime") if k in about}
     lines += [f"{', '.join(f'{k} {v}' for k, v in versions.items())}."]
     if "tests" in report:
         found = report["tests"]

@@ -283,6 +283,8 @@ def make() -> Module:
     module.linalg = SimpleNamespace(eigh=lambda a: tuple(map(wrap, np.linalg.eigh(unwrap(a)))))
     module.random = SimpleNamespace(default_rng=Generator, Philox4x3210=int, Generator=Generator)
     runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
+    runtime.getDeviceProperties = lambda number: {"name": f"double {number}".encode()}
+    runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
     module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime)
     return module
 

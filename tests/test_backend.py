@@ -20,6 +20,7 @@ from npsnn.backend import frozen, namespace, special, to_device, to_host, to_num
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
+from npsnn.environment import environment
 from npsnn.parallel import Workers
 from npsnn.streams import Stream
 from npsnn.train import fit, resume
@@ -109,6 +110,13 @@ def test_a_gpu_must_exist(double: Module) -> None:
         assert double.cuda.runtime.getDevice() == index
     with pytest.raises(ValueError, match="there are 2 GPUs, counted from 0"):
         use_device("cuda:2")
+
+
+@pytest.mark.usefixtures("cupy")
+def test_the_environment_names_the_gpu_where_one_is_used() -> None:
+    assert environment("cpu").keys().isdisjoint({"gpu", "CUDA driver"}) and environment("cpu")["device"] == "cpu"
+    about = environment("cuda")
+    assert about["gpu"] and float(about["CUDA driver"]) >= 12 and float(about["CUDA runtime"]) >= 12
 
 
 def records(run: Iterator[Step | Epoch]) -> tuple[list[Step], list[Epoch]]:
