@@ -22,7 +22,7 @@ from bench_cases import CASES, Case
 from bench_side import NO_TORCH, Side
 
 STEPS = ("plain", "noise-aware")
-FUSE = {"npsnn": "0", "npsnn, fused": "1"}
+FUSE = {"npsnn": "1", "npsnn, not fused": "0"}
 
 
 def cases(names: tuple[str, ...]) -> list[Case]:
@@ -42,13 +42,16 @@ def compare(case: Case, batch_size: int, rounds: int, seconds: float, device: st
         ours = Side(
             sys.executable, "gpu_bench_npsnn.py", text, str(batch_size), start, device, flag, environment=environment
         )
-        versions, others = {"npsnn": ours.ask("version")}, {}  # and by now it has written the start
-        for layout in LAYOUTS:
-            side = Side(sys.executable, "gpu_bench_torch.py", text, layout, start, device, flag)
-            version = side.ask("version")
-            if version == NO_TORCH:
-                break
-            versions["PyTorch"], others[f"PyTorch {layout}"] = version, side
+        versions = {"npsnn": ours.ask("version")}  # and by now it has written the start
+        others = {
+            f"PyTorch {layout}": Side(sys.executable, "gpu_bench_torch.py", text, layout, start, device, flag)
+            for layout in LAYOUTS
+        }
+        answers = {side.ask("version") for side in others.values()}
+        if NO_TORCH in answers:
+            others = {}
+        else:
+            versions["PyTorch"] = answers.pop()
         error = None if tf32 else check_gradients(case, ours, others, folder)
         times: dict[str, list[float]] = {k: [] for k in (*FUSE, *others)}
         for _ in range(rounds + 1):
