@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, namespace, on_gpu
 from npsnn.layers import Backward, Params, Shape, Want, image_shape, pooled_shape
 from npsnn.moments import Moments, Noise
 from npsnn.ops import conv, linear, pool, winograd
@@ -156,7 +156,7 @@ class Conv2d(Affine):
         h, w = (size + 2 * self.padding - self.kernel + 1 for size in (x.shape[0], x.shape[2]))
         products = (m + self.kernel - 1) ** 2 * -(-h // m) * -(-w // m)
         few = products <= WORTH_IT * self.kernel**2 * h * w
-        return few and min(x.shape[1], self.channels) >= ENOUGH_CHANNELS and namespace(x) is np
+        return few and min(x.shape[1], self.channels) >= ENOUGH_CHANNELS and not on_gpu(x)
 
 
 @dataclass(frozen=True)

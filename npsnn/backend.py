@@ -36,6 +36,11 @@ def namespace(*arrays: Array) -> ModuleType:
     return importlib.import_module(found.pop())
 
 
+def on_gpu(*arrays: Array) -> bool:
+    """Whether these arrays are CuPy's; raises TypeError as `namespace` does."""
+    return namespace(*arrays) is not np
+
+
 def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of x with that shape and those strides, in bytes, from its first element on."""
     xp = namespace(x)
@@ -78,16 +83,16 @@ def to_numbers(*values: Array) -> list[float]:
 
 
 def fused(f: F) -> F:
-    """f, and on a GPU one kernel instead of one for each operation, if NPSNN_FUSE=1 is set: `cupy.fuse`.
+    """f, and on a GPU one kernel instead of one for each operation, unless NPSNN_FUSE=0 is set: `cupy.fuse`.
 
-    Off by default until a GPU has shown that it pays; `scripts/gpu-check` times both. f must be elementwise and may
-    use operators, ufuncs and astype: no truth value, index, reduction or method else. Its arguments are arrays, numbers
-    or None by position, and it returns arrays alone. Two numbers must not meet in it: they may become a float64 array.
+    It pays (docs/gpu.md); `scripts/gpu-check` times both. f must be elementwise and may use operators, ufuncs and
+    astype: no truth value, index, reduction or method else. Its arguments are arrays, numbers or None by position, and
+    it returns arrays alone. Two numbers must not meet in it: they may become a float64 array.
     """
 
     @wraps(f)
     def call(*args: Any) -> Any:
-        if namespace(*args) is np or os.environ.get("NPSNN_FUSE") != "1":
+        if not on_gpu(*args) or os.environ.get("NPSNN_FUSE") == "0":
             return f(*args)
         return _kernel(f)(*args)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsnn import averaging, checkpoint
-from npsnn.backend import Array, namespace, to_device, to_host, use_device
+from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
 from npsnn.layers import Backward, Params, Shape, Want
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
@@ -106,7 +106,7 @@ class Classifier:
 
     @property
     def on_gpu(self) -> bool:
-        return namespace(self._any_parameter) is not np
+        return on_gpu(self._any_parameter)
 
     @property
     def _any_parameter(self) -> Array:

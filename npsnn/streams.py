@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, namespace, on_gpu
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Stream:
         if self.shared:
             one = replace(self, first=0, shared=False)._draw(like[..., :1], kind)
             return xp.broadcast_to(one, like.shape)
-        if xp is np:
+        if not on_gpu(like):
             return self._samples(like.shape, kind, like.dtype)
         # A GPU draws the block at once: one generator a sample would cost more than the network.
         # Philox, because cuRAND's default generator takes long to set up, and here each draw has its own.

@@ -178,16 +178,18 @@ def test_update_rules(
     same(steps(*tree(cupy.asarray, (flat, grads))), theirs, 1e-12 if dtype == np.float64 else 1e-6)
 
 
-def test_fusion_is_for_the_gpu_alone_and_on_request(double: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fusion_is_for_the_gpu_alone_and_can_be_switched_off(
+    double: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def kernels(xp: Any) -> int:
         before, params = Fusion.calls, {"w": xp.ones(2)}
         Adam().update(params, params, Adam().init(params), 0.1, 1)
         return Fusion.calls - before
 
     monkeypatch.delenv("NPSNN_FUSE", raising=False)
-    assert kernels(double) == 0
-    monkeypatch.setenv("NPSNN_FUSE", "1")
     assert kernels(double) == 1 and kernels(np) == 0
+    monkeypatch.setenv("NPSNN_FUSE", "0")
+    assert kernels(double) == 0
 
 
 @pytest.mark.usefixtures("same_draws")

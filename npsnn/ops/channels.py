@@ -1,6 +1,6 @@
 """The channels that images (H, C, W, N) and vectors (C, N) have: a number for each, and sums over everything else."""
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, namespace, on_gpu
 
 
 def per_channel(values: Array, like: Array) -> Array:
@@ -10,10 +10,17 @@ def per_channel(values: Array, like: Array) -> Array:
 
 def channel_sums(x: Array) -> Array:
     """(H, C, W, N) or (C, N) -> (C,), whatever the order in memory."""
-    return namespace(x).einsum("hcwn->hc", x).sum(axis=0) if x.ndim == 4 else x.sum(axis=1)
+    if x.ndim == 2:
+        return x.sum(axis=1)
+    return (x.sum(axis=(2, 3)) if on_gpu(x) else namespace(x).einsum("hcwn->hc", x)).sum(axis=0)
 
 
 def channel_dots(x: Array, y: Array) -> Array:
-    """Σ x∘y within each channel, without an array of the products: (H, C, W, N) or (C, N), twice -> (C,)."""
+    """Σ x∘y within each channel: (H, C, W, N) or (C, N), twice -> (C,).
+
+    On a CPU without an array of the products; CuPy's einsum makes products of vectors of it, which take longer.
+    """
+    if on_gpu(x, y):
+        return channel_sums(x * y)
     xp = namespace(x, y)
     return xp.einsum("hcwn,hcwn->hc", x, y).sum(axis=0) if x.ndim == 4 else xp.einsum("cn,cn->c", x, y)

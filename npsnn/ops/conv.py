@@ -4,7 +4,7 @@ Activations are (H, C, W, N) and weights (O, kh, kw, C). Only the kernel's colum
 to (Hp, kw, C, OW, N), whose kh consecutive rows are, as overlapping views, the matrices of a batched product.
 """
 
-from npsnn.backend import Array, namespace, strided
+from npsnn.backend import Array, namespace, on_gpu, strided
 
 
 def pad_image(x: Array, padding: int) -> Array:
@@ -26,12 +26,13 @@ def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arr
     hp, c, wp, n = x.shape
     oh, ow = (hp - kh) // stride + 1, (wp - kw) // stride + 1
     sh, sc, sw, sn = x.strides
+    if on_gpu(x):  # CuPy copies what overlaps for each product: once here will do
+        windows = strided(x, (oh, kh, kw, c, ow, n), (stride * sh, sh, sw, sc, stride * sw, sn))
+        return xp.ascontiguousarray(windows).reshape(oh, kh * kw * c, ow * n)
     copied = xp.ascontiguousarray(strided(x, (hp, kw, c, ow, n), (sh, sw, sc, stride * sw, sn)))
     row = copied.strides[0]
     width = ow * n * x.itemsize
-    matrices = strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
-    # CuPy copies what overlaps for each product: once here will do
-    return matrices if xp.__name__ == "numpy" else xp.ascontiguousarray(matrices)
+    return strided(copied, (oh, kh * kw * c, ow * n), (stride * row, width, x.itemsize))
 
 
 def conv2d(cols: Array, w: Array, batch: int) -> Array:
@@ -43,21 +44,23 @@ def conv2d(cols: Array, w: Array, batch: int) -> Array:
 def _product(w: Array, matrices: Array, out: Array | None = None) -> Array:
     """w times each matrix: (M, K), (B, K, N) -> (B, M, N); with `out` into that."""
     xp = namespace(w, matrices)
-    (m, k), (b, _, n) = w.shape, matrices.shape
+    m, (b, _, n) = len(w), matrices.shape
     y = xp.empty((b, m, n), w.dtype) if out is None else out
-    if _halved(m, k, n):
+    if _halved(matrices, m):
         xp.matmul(w, _halves(matrices), out=_halves(y))
     else:
         xp.matmul(w, matrices, out=y)
     return y
 
 
-def _halved(rows: int, k: int, n: int) -> bool:
-    """Whether to take N in two halves.
+def _halved(matrices: Array, rows: int) -> bool:
+    """Whether to take N of (B, K, N) in two halves for a product with so many rows.
 
     OpenBLAS has a faster path for products of up to 10^6 multiplications, which pays where there are few rows.
     """
-    return rows <= 32 and n % 2 == 0 and 1_000_000 < rows * k * n <= 2_000_000
+    _, k, n = matrices.shape
+    few = rows <= 32 and n % 2 == 0 and 1_000_000 < rows * k * n <= 2_000_000
+    return few and not on_gpu(matrices)
 
 
 def _halves(z: Array) -> Array:
@@ -71,7 +74,7 @@ def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Ar
     dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
     if len(dy) == 1:
         return (dy[0] @ cols[0].T).reshape(shape)
-    if _halved(shape[0], *cols.shape[1:]):
+    if _halved(cols, shape[0]):
         cols, dy = _halves(cols), _halves(dy)
     # K by O, not O by K: the larger dimension first is the faster product.
     dw = cols @ dy.swapaxes(-1, -2)
