@@ -1,4 +1,4 @@
-"""Micro-batches on worker threads: the one mechanism that uses all cores."""
+"""Micro-batches on worker threads, which use all cores; `npsnn.processes` has such work done in other processes."""
 
 import ctypes
 import os
@@ -82,6 +82,16 @@ class Workers:
         results: list[T] = []
         self.fold(f, jobs, results.append)
         return results
+
+    def spread(
+        self,
+        f: Callable[..., T],
+        arguments: Callable[[int], tuple[Any, ...]],
+        jobs: int,
+        combine: Callable[[T], None],
+    ) -> None:
+        """fold for f(*arguments(0)), ..., work that may be done elsewhere: `npsnn.processes.Processes` has it so."""
+        self.fold(lambda i: f(*arguments(i)), jobs, combine)
 
     def in_step(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int) -> list[T]:
         """[f(0, total), ..., f(parts - 1, total)], a thread each, no more of which work at a time than there are here.

@@ -23,6 +23,7 @@ from npsnn.network import flatten
 from npsnn.noise import NOISE_LAYERS
 from npsnn.optim import Arrays, optimizer
 from npsnn.parallel import Workers, keep_freed_memory
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -127,8 +128,8 @@ def resume(
 
 
 def workers_for(threads: int | None, device: str) -> Workers:
-    """Threads for micro-batches. A GPU runs its kernels in one queue: more threads would only wait for one another."""
-    return Workers(threads if device == "cpu" else 1)
+    """What computes micro-batches. A GPU runs its kernels in one queue: more threads would wait for one another."""
+    return Processes(threads) if device == "cpu" else Workers(1)
 
 
 def _run(

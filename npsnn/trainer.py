@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from npsnn.adversarial import attacked
 from npsnn.backend import Array, namespace, to_host, to_numbers
 from npsnn.classifier import Classifier
-from npsnn.config import SAMPLED, Config
+from npsnn.config import Config
 from npsnn.data import Split
-from npsnn.data.augment import AUGMENTATIONS
-from npsnn.layers import Want
+from npsnn.gradients import PartGradient, Total
 from npsnn.models import Model
-from npsnn.moments import EXPECTATION, WHOLE, Batch, Moments, Noise, Propagated, Sampled
+from npsnn.moments import EXPECTATION, Batch, Moments, Noise, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.normalisation import is_statistic
-from npsnn.objectives import OBJECTIVES, Objective
-from npsnn.ops.gaussian import RULES
 from npsnn.optim import SCHEDULES, Arrays, Optimizer, optimizer
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
@@ -79,36 +77,6 @@ class State:
     best: float
 
 
-@dataclass
-class Total:
-    """Sums over examples, added up in the order of the micro-batches; loss and correct are arrays of no dimensions."""
-
-    loss: Array = 0.0
-    correct: Array = 0
-    grads: Arrays | None = None
-
-    def add(self, other: "Total") -> None:
-        self.loss += other.loss
-        self.correct += other.correct
-        if self.grads is None:
-            self.grads = other.grads
-        elif other.grads is not None:
-            # statistics of the whole batch: each part has the same
-            self.grads = {k: g if is_statistic(k) else g + other.grads[k] for k, g in self.grads.items()}
-
-
-def batch_gradient(
-    network: Classifier, images: np.ndarray, labels: np.ndarray, objective: Objective, noise: Noise
-) -> Total:
-    """Summed loss, correct mean predictions and summed parameter gradients of one micro-batch of images."""
-    x = network.to_engine(images)
-    target = namespace(x).asarray(labels)
-    m, backward = network.model.network.forward(network.params, Moments(x), noise)
-    values, cotangent = objective(m, target)
-    _, grads = backward(cotangent, Want.PARAMS)
-    return Total(values.sum().astype(np.float64), (m.mean.argmax(axis=0) == target).sum(), flatten(grads))
-
-
 @dataclass(frozen=True)
 class Trainer:
     """What stays the same throughout a training: the options, the network's form, the images and the threads.
@@ -138,6 +106,11 @@ class Trainer:
         params = projected(self.config, self.model, params)
         return State(params, self.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
+    @cached_property
+    def part_gradient(self) -> PartGradient:
+        """One object for all steps: a process that has it is not sent it again."""
+        return PartGradient(self.config, self.model)
+
     @property
     def optimizer(self) -> Optimizer:
         c = self.config
@@ -148,43 +121,27 @@ class Trainer:
 
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
-        network, objective = self.network(params), OBJECTIVES[self.config.loss]
-        coupled = self.model.network.couples_batch
+        network, coupled = self.network(params), self.model.network.couples_batch
         # on a GPU, which one thread uses, a batch that is coupled stays whole
         parts = micro_batches(len(chosen), len(chosen) if coupled and network.on_gpu else network.micro_batch)
         draws = draws or Stream(self.config.seed)
         one_draw = draws.one_draw() if self.config.authors_code else None  # for all examples (audit B6)
 
-        def one(i: int, batch: Batch = WHOLE) -> Total:
-            rows, part = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
-            images, labels = self.images(network, rows, part), self.train.labels[rows]
-            return batch_gradient(network, images, labels, objective, self.noise((one_draw or part).at("noise"), batch))
+        def part(i: int) -> tuple[Any, ...]:
+            rows, own = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
+            return params, self.train.images[rows], self.train.labels[rows], own, (one_draw or own).at("noise")
 
-        total = Total()
+        total, of_part = Total(), self.part_gradient
         if coupled:
-            results = self.workers.in_step(lambda i, add_up: one(i, Batch(len(chosen), add_up)), len(parts))
-            for result in results:
+            met = self.workers.in_step(lambda i, sums: of_part(*part(i), batch=Batch(len(chosen), sums)), len(parts))
+            for result in met:
                 total.add(result)
         else:
-            self.workers.fold(one, len(parts), total.add)
+            self.workers.spread(of_part, part, len(parts), total.add)
         grads = {k: g if is_statistic(k) else g / len(chosen) for k, g in (total.grads or {}).items()}
         reward, rewarded = rewards(self.config, self.model, params)
         grads |= {k: grads[k] + g for k, g in rewarded.items()}
         return Total(total.loss / len(chosen) + reward, total.correct, grads)
-
-    def images(self, network: Classifier, rows: np.ndarray, draws: Stream) -> np.ndarray:
-        """The training images of these rows as training sees them: augmented, and partly attacked if so configured."""
-        images = AUGMENTATIONS[self.config.augmentation](self.train.images[rows], draws.at("augmentation"))
-        if self.config.adversarial == "none":
-            return images
-        return attacked(network, images, self.train.labels[rows], self.config, draws.at("adversary"))
-
-    def noise(self, draws: Stream, batch: Batch) -> Noise:
-        """How training carries the noise: drawn for each example, or propagated by a rule."""
-        training = None if self.config.noise_only else batch  # a network that stays keeps its running averages
-        if self.config.propagation == SAMPLED:
-            return Sampled(draws, training)
-        return Propagated(RULES[self.config.propagation], training)
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
         """One step of the optimiser by the gradients of the whole loss, then the constraints.

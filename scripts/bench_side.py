@@ -3,6 +3,7 @@
 Imports nothing but the standard library, for PyTorch's interpreter need not have more.
 """
 
+import os
 import resource
 import subprocess
 import sys
@@ -62,12 +63,19 @@ def milliseconds(step: Callable[[], object], seconds: float) -> float:
 
 
 def peak_memory() -> int:
-    """The most memory this process has held, in bytes.
+    """The most memory that this process has held and those that it has started, in bytes.
 
+    What they share, such as libraries, counts for each. Without /proc those that it has started are left out.
     Linux counts into ru_maxrss what the parent held when it started this process; VmHWM begins with this program.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return next(int(line.split()[1]) << 10 for line in status.read_text().splitlines() if "VmHWM" in line)
+    if Path("/proc/self/status").exists():
+        started = Path(f"/proc/self/task/{os.getpid()}/children")
+        others = started.read_text().split() if started.exists() else []
+        return sum(_high_water_mark(process) for process in ("self", *others))
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most << 10
+
+
+def _high_water_mark(process: str) -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if "VmHWM" in line)

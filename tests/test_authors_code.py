@@ -16,6 +16,7 @@ from gradcheck import check_gradient
 from npsnn import models, recipes
 from npsnn.config import Config
 from npsnn.data import Split, digits
+from npsnn.gradients import PartGradient
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.network import flatten
@@ -196,8 +197,8 @@ def test_a_batch_has_one_draw_whatever_the_threads_and_the_micro_batches() -> No
 
 
 def test_the_gradient_of_a_batch_is_that_of_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, noises, noise = np.arange(100), [], Trainer.noise
-    monkeypatch.setattr(Trainer, "noise", lambda *given: noises.append(noise(*given)) or noises[-1])
+    chosen, noises, noise = np.arange(100), [], PartGradient.noise
+    monkeypatch.setattr(PartGradient, "noise", lambda *given: noises.append(noise(*given)) or noises[-1])
     with training(micro_batch=32, max_entropy=0.0, alignment=0.0) as trainer:
         params = {k: p.astype(np.float64) for k, p in trainer.initial().params.items()}
         draws = Stream(0, first=128).at("training", 1)

@@ -15,7 +15,7 @@ LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 RANKS = [
     {"backend", "streams", "data", "validate"},
     {"ops"},
-    {"moments", "parallel", "checkpoint"},
+    {"moments", "parallel", "processes", "checkpoint"},
     {"layers"},
     {"affine", "noise", "normalisation"},
     {"network"},
@@ -24,7 +24,8 @@ RANKS = [
     {"averaging"},
     {"classifier", "config"},
     {"updates", "bounds", "recipes"},
-    {"trainer", "train", "adversarial", "attacks"},
+    {"adversarial", "attacks", "gradients"},
+    {"trainer", "train"},
     {"audit"},
 ]
 

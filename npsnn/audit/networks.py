@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from npsnn import trainer
+from npsnn import gradients
 from npsnn.affine import Conv2d, Linear
 from npsnn.audit.card import Floats
 from npsnn.classifier import Classifier
@@ -80,7 +80,7 @@ def trained(
     objective, noise = OBJECTIVES["noise-aware"], Propagated(RULES["exact"])
     for _ in range(200):
         chosen = rng.integers(0, len(images), 32)
-        grads = trainer.batch_gradient(network, images[chosen], labels[chosen], objective, noise).grads or {}
+        grads = gradients.batch_gradient(network, images[chosen], labels[chosen], objective, noise).grads or {}
         steps = {name: 0.3 / 32 * g for name, g in grads.items() if name != "noise.sigma"}
         params = {name: p - steps.get(name, 0) for name, p in flatten(network.params).items()}
         network = replace(network, params=unflatten(params))

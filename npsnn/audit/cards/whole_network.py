@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npsnn import models, optim, trainer
+from npsnn import gradients, models, optim
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
 from npsnn.classifier import Classifier
@@ -26,7 +26,7 @@ from npsnn.reference import affine, differences, montecarlo, plain
     because=r"A definition. The gradient that training descends is the slope of the mean loss over images, in weights "
     r"and biases, by differences of its values.",
     instead=r"as printed; $\sigma$ is a parameter only where it is learned (Eq. 8)",
-    symbols=("npsnn.trainer.batch_gradient", "npsnn.objectives.noise_aware"),
+    symbols=("npsnn.gradients.batch_gradient", "npsnn.objectives.noise_aware"),
     headline="engine {engine}, differences {differences}",
 )
 def n1(lab: Lab) -> Iterator[Figure]:
@@ -43,7 +43,7 @@ def n1(lab: Lab) -> Iterator[Figure]:
         return float(np.mean([networks.loss(network, moved, x, int(k), "exact", "noise-aware") for x, k in pairs]))
 
     noise = Propagated(gaussian.RULES["exact"])
-    grads = trainer.batch_gradient(network, images, labels, OBJECTIVES["noise-aware"], noise).grads or {}
+    grads = gradients.batch_gradient(network, images, labels, OBJECTIVES["noise-aware"], noise).grads or {}
     slopes = {name: float(np.sum(grads[name] * d)) / len(images) for name, d in along.items()}
     wanted = differences.slope(risk, step=1e-4)
     yield near("engine", sum(slopes.values()), wanted, 1e-6 * sum(abs(s) for s in slopes.values()))

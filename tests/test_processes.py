@@ -1,0 +1,135 @@
+"""Work in other processes: the results of threads, errors that come through, and nothing left behind."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from npsnn.parallel import Workers
+from npsnn.processes import Processes
+
+
+def spread(workers: Workers, f: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> list[Any]:
+    """The results, in order, as they are when they are combined."""
+    found: list[Any] = []
+    workers.spread(
+        f, lambda i: jobs[i], len(jobs), lambda x: found.append(x.copy() if isinstance(x, np.ndarray) else x)
+    )
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_results_are_those_of_threads_and_in_order(threads: int) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((3, n + 1)).astype(np.float32) for n in range(7)]
+    jobs = [(a, np.float32(i)) for i, a in enumerate(arrays)]
+    with Processes(threads) as processes, Workers(threads) as workers:
+        for count in (0, 1, 5, 7):
+            both = [spread(w, np.multiply, jobs[:count]) for w in (processes, workers)]
+            assert len(both[0]) == count
+            for ours, theirs in zip(*both, strict=True):
+                assert ours.dtype == np.float32 and np.array_equal(ours, theirs)
+        assert len(processes._others) == threads - 1
+        assert spread(processes, math.gcd, [(12, 18), (7, 21), (4, 9)]) == [6, 7, 1]
+
+
+def test_each_further_thread_is_another_process() -> None:
+    with Processes(3) as workers:
+        found = spread(workers, os.getpid, [()] * 6)
+        assert found[0] == os.getpid() and len(set(found[:3])) == 3 and found[3:] == found[:3]
+        assert found[1:3] == [other.process.pid for other in workers._others]
+
+
+def test_arrays_may_outgrow_the_memory_that_is_shared() -> None:
+    rng = np.random.default_rng(1)
+    with Processes(2) as workers:
+        for size in (10, 1000, 300_000, 5):
+            arrays = [rng.standard_normal(size) for _ in range(4)]
+            jobs = [(np.stack([a, a]).T, a[::-1, None]) for a in arrays]  # and may lie in memory in any order
+            for (x, y), found in zip(jobs, spread(workers, np.subtract, jobs), strict=True):
+                assert np.array_equal(found, x - y)
+
+
+def test_what_a_function_brings_along_stays() -> None:
+    ones = np.ones(50)
+    with Processes(2) as workers:
+        jobs = [(np.full(50, float(i)),) for i in range(8)]
+        found = spread(workers, partial(np.add, ones), jobs)
+        assert [x.tolist() for x in found] == [[1.0 + i] * 50 for i in range(8)]
+        assert [x.tolist() for x in spread(workers, partial(np.add, 2 * ones), jobs[:2])] == [[2.0] * 50, [3.0] * 50]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3])
+def test_an_exception_comes_through_and_the_next_work_is_done(failing: int) -> None:
+    jobs = [(4.0,)] * 5
+    jobs[failing] = (-1.0,)
+    with Processes(3) as workers:
+        with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+            spread(workers, math.sqrt, jobs)
+        assert spread(workers, math.sqrt, [(9.0,), (16.0,)]) == [3.0, 4.0]
+
+
+def test_an_exception_in_combine_ends_the_work() -> None:
+    with Processes(2) as workers:
+        with pytest.raises(ZeroDivisionError):
+            workers.spread(math.sqrt, lambda i: (4.0,), 4, lambda x: 1 / 0)
+        assert spread(workers, math.sqrt, [(9.0,), (16.0,)]) == [3.0, 4.0]
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_process_that_has_ended_is_told_of_and_replaced(when: str) -> None:
+    with Processes(2) as workers:
+        spread(workers, os.getpid, [(), ()])
+        other = workers._others[0].process
+        if when == "before":
+            other.kill()
+            other.wait()
+        with pytest.raises(ChildProcessError, match="exit code -9: try 1 thread"):
+            spread(workers, os.kill, [(os.getpid(), 0), (other.pid, signal.SIGKILL)])
+        assert spread(workers, math.sqrt, [(9.0,), (16.0,)]) == [3.0, 4.0]
+
+
+def test_what_another_process_is() -> None:
+    """One thread of BLAS, deaf to interrupts, which are for the one that asks, and with this one's modules."""
+    with Processes(2) as workers:
+        blas = [p["num_threads"] for p in spread(workers, threadpool_info, [(), ()])[1] if p["user_api"] == "blas"]
+        assert blas and set(blas) == {1}
+        assert spread(workers, signal.getsignal, [(signal.SIGINT,)] * 2)[1] == signal.SIG_IGN
+        assert spread(workers, eval, [("__import__('sys').path",)] * 2)[1] == sys.path
+
+
+def test_the_processes_end_with_the_work() -> None:
+    with Processes(3) as workers:
+        spread(workers, math.sqrt, [(4.0,)] * 3)
+        others = [other.process for other in workers._others]
+        assert [other.poll() for other in others] == [None, None]
+    assert all(other.poll() is not None for other in others)
+
+
+def test_without_a_program_to_start_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with Processes(2) as workers:
+        assert spread(workers, lambda: os.getpid(), [()] * 3) == [os.getpid()] * 3
+
+
+KILLED = """
+import math, os, signal
+from npsnn.processes import Processes
+with Processes(3) as workers:
+    workers.spread(math.sqrt, lambda i: (4.0,), 3, print)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_processes_do_not_survive_the_one_that_asks() -> None:
+    """They hold its standard error open, which would otherwise be waited for."""
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL and done.stderr == ""
