@@ -55,7 +55,9 @@ _OPTIONS = {
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output."),
     "seed": click.option("--seed", type=int, default=0, show_default=True, help="Names all randomness."),
     "threads": click.option(
-        "--threads", type=click.IntRange(1), help="Worker threads, all cores by default; results do not depend on it."
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads or processes, all cores by default; results do not depend on it.",
     ),
     "device": click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
     "data-dir": click.option(
