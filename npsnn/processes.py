@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -209,4 +210,5 @@ def _called(f: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, An
     try:
         return True, f(*arguments)
     except Exception as error:
+        error.add_note(f"In another process:\n{traceback.format_exc()}")  # a traceback itself cannot be sent
         return False, error

@@ -72,8 +72,10 @@ def test_an_exception_comes_through_and_the_next_work_is_done(failing: int) -> N
     jobs = [(4.0,)] * 5
     jobs[failing] = (-1.0,)
     with Processes(3) as workers:
-        with pytest.raises(ValueError, match=r"math domain error|nonnegative"):
+        with pytest.raises(ValueError, match=r"math domain error|nonnegative") as caught:
             spread(workers, math.sqrt, jobs)
+        # of three jobs the first is this process's own
+        assert [note.count("Traceback") for note in getattr(caught.value, "__notes__", [])] == [1] * (failing % 3 > 0)
         assert spread(workers, math.sqrt, [(9.0,), (16.0,)]) == [3.0, 4.0]
 
 
