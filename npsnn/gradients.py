@@ -67,7 +67,7 @@ class PartGradient:
         *,
         batch: Batch = WHOLE,
     ) -> Total:
-        """params: flat; images, labels: of this part alone; draws: what its augmentation and attack draw from."""
+        """params: flat; images, labels: of this part alone; draws: for its augmentation and attack; noise: for it."""
         network = Classifier(self.model, unflatten(params))
         images = self.seen(network, images, labels, draws)
         return batch_gradient(network, images, labels, OBJECTIVES[self.config.loss], self.noise(noise, batch))

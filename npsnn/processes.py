@@ -16,6 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
@@ -91,7 +92,8 @@ class _Process:
         self.out = _Channel(os.fdopen(our_out, "wb"), theirs[1])
         self.into = _Channel(os.fdopen(our_in, "rb"), theirs[3])
         self.asked: Any = None
-        command = [sys.executable, "-c", START, json.dumps(list(map(str, sys.path))), json.dumps(theirs)]
+        path = [*map(str, sys.path), str(Path(__file__).parent.parent)]  # last, where the others no longer lead here
+        command = [sys.executable, "-c", START, json.dumps(path), json.dumps(theirs)]
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)
         finally:
@@ -111,7 +113,7 @@ class _Process:
         """What the call returned; raises what it raised."""
         try:
             done, result = self.into.get()
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # nothing, or the first part of an answer
             raise self._ended() from None
         if not done:
             raise result

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from npsnn import processes
 from npsnn.parallel import Workers
 from npsnn.processes import Processes
 
@@ -31,14 +33,14 @@ def test_results_are_those_of_threads_and_in_order(threads: int) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((3, n + 1)).astype(np.float32) for n in range(7)]
     jobs = [(a, np.float32(i)) for i, a in enumerate(arrays)]
-    with Processes(threads) as processes, Workers(threads) as workers:
+    with Processes(threads) as others, Workers(threads) as workers:
         for count in (0, 1, 5, 7):
-            both = [spread(w, np.multiply, jobs[:count]) for w in (processes, workers)]
+            both = [spread(w, np.multiply, jobs[:count]) for w in (others, workers)]
             assert len(both[0]) == count
             for ours, theirs in zip(*both, strict=True):
                 assert ours.dtype == np.float32 and np.array_equal(ours, theirs)
-        assert len(processes._others) == threads - 1
-        assert spread(processes, math.gcd, [(12, 18), (7, 21), (4, 9)]) == [6, 7, 1]
+        assert len(others._others) == threads - 1
+        assert spread(others, math.gcd, [(12, 18), (7, 21), (4, 9)]) == [6, 7, 1]
 
 
 def test_each_further_thread_is_another_process() -> None:
@@ -105,7 +107,8 @@ def test_what_another_process_is() -> None:
         blas = [p["num_threads"] for p in spread(workers, threadpool_info, [(), ()])[1] if p["user_api"] == "blas"]
         assert blas and set(blas) == {1}
         assert spread(workers, signal.getsignal, [(signal.SIGINT,)] * 2)[1] == signal.SIG_IGN
-        assert spread(workers, eval, [("__import__('sys').path",)] * 2)[1] == sys.path
+        path = spread(workers, eval, [("__import__('sys').path",)] * 2)[1]
+        assert path == [*sys.path, str(Path(processes.__file__).parent.parent)]
 
 
 def test_the_processes_end_with_the_work() -> None:
