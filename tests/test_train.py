@@ -58,6 +58,22 @@ def test_checkpoints_are_bit_identical_for_any_threads(threads: int | None, refe
     assert files(tmp_path / "run") == files(reference)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "cross-entropy", "propagation": "sampled", "augmentation": "crop-flip"},
+        {"loss": "cross-entropy", "propagation": "sampled", "adversarial": "pgd"},
+        {"loss": "mse", "propagation": "exact", "learn_sigma": True},
+    ],
+    ids=str,
+)
+def test_processes_compute_what_one_does(options: dict[str, Any], tmp_path: Path) -> None:
+    config = Config(**SHORT | options | {"batch_size": 130})  # three micro-batches
+    for threads in (1, 2, 3):
+        finished(fit(config, DATA, tmp_path / str(threads), threads=threads))
+    assert files(tmp_path / "1") == files(tmp_path / "2") == files(tmp_path / "3")
+
+
 @pytest.mark.parametrize("change", [{"seed": 1}, {"sigma": 0.5}, {"lr": 2e-3}, {"batch_size": 63}, {"limit": 159}])
 def test_other_options_give_another_network(change: dict[str, Any], reference: Path, tmp_path: Path) -> None:
     finished(fit(Config(**SHORT | change), DATA, tmp_path, threads=1))

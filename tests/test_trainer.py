@@ -17,7 +17,6 @@ from npsnn.objectives import OBJECTIVES, largest_stationary_sigma, sigma_reward
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import Arrays
 from npsnn.parallel import Workers
-from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -33,12 +32,10 @@ TRAIN, VALIDATION = split(150), split(70, seed=1)
 
 
 @contextmanager
-def training(
-    threads: int = 1, train: Split = TRAIN, kind: type[Workers] = Workers, **options: Any
-) -> Iterator[Trainer]:
+def training(threads: int = 1, train: Split = TRAIN, **options: Any) -> Iterator[Trainer]:
     config = Config(**options)
     model = models.build("lenet5", (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck)
-    with kind(threads) as workers:
+    with Workers(threads) as workers:
         yield Trainer(config, model, train, VALIDATION, workers, "cpu")
 
 
@@ -104,30 +101,6 @@ def test_gradients_are_bit_identical_for_any_threads() -> None:
             total = trainer.gradient(trainer.initial().params, np.arange(150))
             found.append((total.loss, {k: g.tobytes() for k, g in (total.grads or {}).items()}))
     assert all(f == found[0] for f in found)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"loss": "cross-entropy", "propagation": "sampled", "augmentation": "crop-flip"},
-        {"loss": "cross-entropy", "propagation": "sampled", "adversarial": "pgd"},
-        {"loss": "mse", "propagation": "exact", "learn_sigma": True},
-    ],
-    ids=str,
-)
-def test_processes_compute_what_a_thread_does(options: dict[str, Any]) -> None:
-    found = []
-    for kind, threads in ((Workers, 1), (Processes, 2), (Processes, 3)):
-        with training(threads, kind=kind, **options) as trainer:
-            state = trainer.initial()
-            for first in (0, 20):
-                draws = Stream(0).at("training", 1).from_sample(first)
-                total = trainer.gradient(state.params, np.arange(first, 130 + first), draws)
-                state = trainer.updated(state, total.grads or {}, 0.01)
-            values = total.loss, total.correct, *(p.tobytes() for p in state.params.values())
-            found.append(values)
-    assert found[1:] == found[:1] * 2
 
 
 @pytest.mark.parametrize("options", [{}, {"augmentation": "crop-flip"}, {"noise": "features"}], ids=str)
