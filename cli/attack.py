@@ -149,6 +149,7 @@ def _run(
 ) -> None:
     """about: the run and how it was loaded; what: the images in words, for people; None for JSON."""
     from npsnn import attacks, checkpoint
+    from npsnn.data.files import write_npz
 
     assert plan.sigma is not None and plan.average is not None
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
@@ -164,7 +165,7 @@ def _run(
             saved |= {f"{title(r).replace(' ', '-')}-{r.norm}-{r.eps:g}": r.x_adv for r in results}
     if save:
         buffer = BytesIO()
-        np.savez(buffer, allow_pickle=False, labels=labels, **saved)
+        write_npz(buffer, labels=labels, **saved)
         checkpoint.write_atomic(save, buffer.getvalue())
         click.echo(f"adversarial images: {save}", err=True)
     document = about | {

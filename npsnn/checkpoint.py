@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.data.files import write_npz
+
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
 
 
@@ -30,7 +32,7 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]
     """An .npz of `arrays`, with `about` (JSON) beside them; equal contents give equal bytes."""
     buffer = BytesIO()
     text = np.array(json.dumps(about, sort_keys=True))
-    np.savez(buffer, allow_pickle=False, **{"about.json": text}, **arrays)
+    write_npz(buffer, **{"about.json": text}, **arrays)
     write_atomic(path, buffer.getvalue())
 
 

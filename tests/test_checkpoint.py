@@ -5,6 +5,7 @@ import os
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,19 @@ def test_equal_contents_give_equal_bytes(saved: Path, tmp_path: Path, monkeypatc
     other = tmp_path / "deeper" / "other.npz"
     save_arrays(other, {k: a.copy() for k, a in ARRAYS.items()}, dict(reversed(ABOUT.items())))
     assert other.read_bytes() == saved.read_bytes()
+
+
+def test_an_interrupt_while_a_file_is_written_stays_one(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, opened, open_one = saved.read_bytes(), [], zipfile.ZipFile.open
+
+    def interrupted(*args: Any, **keywords: Any) -> None:
+        opened.append(open_one(*args, **keywords))  # and nobody closes it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_arrays(saved, ARRAYS, ABOUT)
+    assert saved.read_bytes() == before
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace", "write"])

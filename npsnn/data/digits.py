@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
-from npsnn.data.files import replacing
+from npsnn.data.files import replacing, write_npz
 
 VERSION = 1
 """Raise this with every change of what is drawn: a cache of another version is drawn afresh."""
@@ -183,7 +183,7 @@ def _write_cache(path: Path, splits: dict[str, Split]) -> None:
         # Asked of the mode bits, because the superuser could write to a folder that was made read-only on purpose.
         if nearest.stat().st_mode & 0o222:
             with replacing(path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                write_npz(file, **arrays)
 
 
 def load(folder: Path) -> Dataset:

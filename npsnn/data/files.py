@@ -11,6 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
+
 
 def data_folder(data_dir: Path | str | None = None) -> Path:
     """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder."""
@@ -21,6 +23,17 @@ def data_folder(data_dir: Path | str | None = None) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification has relative paths ignored.
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "npsnn"
+
+
+def write_npz(file: BinaryIO, **arrays: np.ndarray) -> None:
+    """The arrays as an .npz file; an interrupt stays one."""
+    try:
+        np.savez(file, allow_pickle=False, **arrays)
+    except ValueError as error:
+        # what zipfile says, in the place of the interrupt, where that came while it had a handle open
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 def unpack(raw: bytes, gzipped: bool, name: str) -> bytes:
