@@ -13,7 +13,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """Versions, the BLAS, the cores, the machine and the GPU that is in use, as JSON."""
     import scipy.linalg  # noqa: F401  (so that its BLAS shows too)
 
-    packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy-cuda12x", "cupy-cuda13x")
+    packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy", "cupy-cuda12x", "cupy-cuda13x")
     return {
         "npsnn": npsnn.__version__,
         "python": platform.python_version(),

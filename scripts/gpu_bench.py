@@ -49,6 +49,8 @@ def compare(case: Case, batch_size: int, rounds: int, seconds: float, device: st
         }
         answers = {side.ask("version") for side in others.values()}
         if NO_TORCH in answers:
+            for side in others.values():
+                side.close()
             others = {}
         else:
             versions["PyTorch"] = answers.pop()

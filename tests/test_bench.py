@@ -204,4 +204,14 @@ def test_at_least_one_step_is_timed() -> None:
     calls: list[int] = []
     assert milliseconds(lambda: calls.append(1), 0) > 0
     assert calls == [1]
-    assert 10**7 < peak_memory() < 10**11
+
+
+@pytest.mark.skipif(not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="no list of processes here")
+def test_peak_memory_is_that_of_the_processes_that_were_started_too() -> None:
+    before = peak_memory()
+    assert 10**7 < before < 10**11
+    program = "held = b'x' * 10**8; print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        assert peak_memory() >= before + 10**8
+        other.communicate(b"\n")
