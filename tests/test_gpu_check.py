@@ -12,6 +12,10 @@ import cupy_double
 import numpy as np
 import pytest
 
+from npsnn.moments import Propagated
+from npsnn.normalisation import is_statistic
+from npsnn.ops.gaussian import RULES
+
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 
@@ -62,6 +66,18 @@ def test_a_result_that_is_not_a_number_or_another_array_is_no_rounding(monkeypat
     one, other = {"loss": wanted}, {"loss": wanted, "gradients:w": wanted}
     found = gpu_compare.compared("m", "w", "float64", "cuda", lambda device: one if device == "cpu" else other)
     assert found.errors == {"loss": 0.0, "gradients": np.inf} and not found.passed
+
+
+def test_the_noise_of_a_deep_network_has_a_gradient_to_compare() -> None:
+    import gpu_compare as compare
+
+    model = compare.build("resnet18")
+    flat, (x, labels) = compare.start(model, "float64"), compare.images(model, "float64")
+    averages = compare.averages(model, flat, x, labels)
+    assert averages and set(averages) == {k for k in flat if is_statistic(k)}
+    noise = Propagated(RULES["exact"])
+    found = compare.both_ways(model, flat | averages, x, labels, noise, "expected-cross-entropy")("cpu")
+    assert abs(found["gradients:noise.L"]).max() > 1e-3
 
 
 @pytest.mark.parametrize("device", ["cuda", "cpu", "cuda:x"])
