@@ -1,4 +1,4 @@
-"""Micro-batches on worker threads, which use all cores; `npsnn.processes` has such work done in other processes."""
+"""Micro-batches on worker threads, which use all cores; `npsnn.processes` adds processes to them."""
 
 import ctypes
 import os
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class Workers:
         self._queues: list[SimpleQueue[_Fold[Any] | None]] = [SimpleQueue() for _ in range(self.threads - 1)]
         self._limits: Any = None
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Self:
         # One call for all the work: setting the limits costs more than a step of a small network.
         self._limits = self._limited()
         for queue in self._queues:
@@ -82,16 +82,6 @@ class Workers:
         results: list[T] = []
         self.fold(f, jobs, results.append)
         return results
-
-    def spread(
-        self,
-        f: Callable[..., T],
-        arguments: Callable[[int], tuple[Any, ...]],
-        jobs: int,
-        combine: Callable[[T], None],
-    ) -> None:
-        """fold for f(*arguments(0)), ..., work that may be done elsewhere: `npsnn.processes.Processes` has it so."""
-        self.fold(lambda i: f(*arguments(i)), jobs, combine)
 
     def in_step(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int) -> list[T]:
         """[f(0, total), ..., f(parts - 1, total)], a thread each, no more of which work at a time than there are here.

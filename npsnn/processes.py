@@ -25,12 +25,13 @@ from npsnn.parallel import Workers, keep_freed_memory
 T = TypeVar("T")
 
 ALIGNMENT = 64
+"""The bytes of a cache line, at the beginning of which each array in shared memory lies."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from npsnn.processes import serve; serve()"
 """What another process runs: its modules are those of this one, whatever this one's program is."""
 
 
 class Processes(Workers):
-    """Workers whose `spread` uses a process for each further thread. Results are the same, bit by bit.
+    """Workers with `spread`, a `fold` that uses a process for each further thread. Results are the same, bit by bit.
 
     The processes start when they are first needed, and live as long as the with statement. What they are given and give
     back is pickled, but for its arrays, which lie in shared memory: results share it, so `combine` must keep copies.
@@ -54,7 +55,7 @@ class Processes(Workers):
         """
         count = min(self.threads, jobs) if os.name == "posix" and sys.executable else 1
         if count <= 1 or self._limits is None:
-            super().spread(f, arguments, jobs, combine)
+            self.fold(lambda i: f(*arguments(i)), jobs, combine)
             return
         while len(self._others) < count - 1:
             self._others.append(_Process(room=2 * _size(arguments(0))))
@@ -144,7 +145,7 @@ class _Channel:
         places: list[tuple[int, int]] = []
         end = 0
 
-        def kept(buffer: pickle.PickleBuffer) -> bool:
+        def in_band(buffer: pickle.PickleBuffer) -> bool:
             """Whether the array has to be pickled with the rest."""
             nonlocal end
             with buffer.raw() as raw:
@@ -156,7 +157,7 @@ class _Channel:
             end = -(-stop // ALIGNMENT) * ALIGNMENT
             return False
 
-        pickle.dump((pickle.dumps(value, 5, buffer_callback=kept), places), self.file)
+        pickle.dump((pickle.dumps(value, 5, buffer_callback=in_band), places), self.file)
         self.file.flush()
 
     def get(self) -> Any:

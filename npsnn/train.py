@@ -22,7 +22,7 @@ from npsnn.models import Model
 from npsnn.network import flatten
 from npsnn.noise import NOISE_LAYERS
 from npsnn.optim import Arrays, optimizer
-from npsnn.parallel import Workers, keep_freed_memory
+from npsnn.parallel import keep_freed_memory
 from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
@@ -127,9 +127,9 @@ def resume(
     return _run(config, model, dataset, folder, state, threads, device)
 
 
-def workers_for(threads: int | None, device: str) -> Workers:
+def workers_for(threads: int | None, device: str) -> Processes:
     """What computes micro-batches. A GPU runs its kernels in one queue: more threads would wait for one another."""
-    return Processes(threads) if device == "cpu" else Workers(1)
+    return Processes(threads if device == "cpu" else 1)
 
 
 def _run(

@@ -18,7 +18,8 @@ from npsnn.moments import EXPECTATION, Batch, Moments, Noise, Sampled
 from npsnn.network import flatten, unflatten
 from npsnn.normalisation import is_statistic
 from npsnn.optim import SCHEDULES, Arrays, Optimizer, optimizer
-from npsnn.parallel import Workers, micro_batches
+from npsnn.parallel import micro_batches
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.updates import authors_start, decayed, diagnostics, moved_averages, of_layer, projected, rewards
 
@@ -88,7 +89,7 @@ class Trainer:
     model: Model
     train: Split
     validation: Split
-    workers: Workers
+    workers: Processes
     device: str
     start: Arrays | None = None
 

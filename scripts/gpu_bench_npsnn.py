@@ -15,7 +15,7 @@ from bench_side import answer, milliseconds
 
 import npsnn
 from npsnn.backend import to_host, use_device
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.trainer import Trainer
 
 TF32_TENSOR_OP_MATH = 3
@@ -40,7 +40,7 @@ def main(case: Case, examples: int, start: str, device: str, tf32: bool) -> None
     if tf32 and device != "cpu":
         allow_tf32()
     batch = batch_of(case, examples)
-    with Workers(1) as workers:
+    with Processes(1) as workers:
         trainer = Trainer(config_of(case), model_of(case), batch, batch, workers, device)
         work = Training(trainer, trainer.initial())
         parameters = {k: to_host(p) for k, p in work.state.params.items()}

@@ -27,7 +27,7 @@ from npsnn.noise import FeatureNoise
 from npsnn.normalisation import is_statistic
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Trainer
 
@@ -179,7 +179,7 @@ def training(name: str, device: str) -> Comparison:
     split = Split(pixels, rng.integers(0, CLASSES, count))
 
     def f(device: str) -> Arrays:
-        with Workers(1) as workers:
+        with Processes(1) as workers:
             trainer = Trainer(config, model, split, split, workers, device, start(model, "float64"))
             state = trainer.initial()
             for step in range(STEPS):

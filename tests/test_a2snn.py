@@ -18,7 +18,7 @@ from npsnn.models import MODELS, Model
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.network import Sequential, flatten, unflatten
 from npsnn.normalisation import BatchNorm
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.train import build, fit, resume
 from npsnn.trainer import Epoch, Step, Trainer
@@ -149,7 +149,7 @@ def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.M
     def gradient(micro_batch: int, threads: int) -> tuple[Trainer, Any, Any]:
         model = Model("normalised", Sequential(layers), (1, 28, 28), 10, micro_batch)
         monkeypatch.setitem(MODELS, "normalised", lambda *arguments: model)
-        with Workers(threads) as workers:
+        with Processes(threads) as workers:
             config = Config(**SHORT | {"model": "normalised"})
             trainer = Trainer(config, build(config, DATA), DATA.train, DATA.test, workers, "cpu")
             state = trainer.initial()

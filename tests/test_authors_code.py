@@ -21,7 +21,7 @@ from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.network import flatten
 from npsnn.optim import Adam, Arrays
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.reference import alignment, authors_code
 from npsnn.streams import Stream
 from npsnn.trainer import Trainer
@@ -51,7 +51,7 @@ TRAIN = split(150)
 def training(threads: int = 1, micro_batch: int = 64, **options: Any) -> Iterator[Trainer]:
     config = Config(**AUTHORS | {"bottleneck": 8} | options)
     model = models.build("lenet5", (1, 28, 28), 10, config.sigma, "features", "full", config.bottleneck)
-    with Workers(threads) as workers:
+    with Processes(threads) as workers:
         yield Trainer(config, replace(model, micro_batch=micro_batch), TRAIN, TRAIN, workers, "cpu")
 
 

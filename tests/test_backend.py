@@ -21,7 +21,7 @@ from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.trainer import Epoch, Step, Trainer
@@ -195,7 +195,7 @@ def test_images_arrive_as_the_engine_has_them(cupy: ModuleType, network: Classif
 def test_a_gradient_waits_no_more_for_a_deeper_network(double: Module) -> None:
     config, data = Config(), dataset()
     model = models.lenet5()
-    with Workers(1) as workers:
+    with Processes(1) as workers:
         trainer = Trainer(config, model, data.train, data.test, workers, "cuda")
         state = trainer.initial()
         with synchronisations() as waits:

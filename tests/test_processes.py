@@ -1,4 +1,4 @@
-"""Work in other processes: the results of threads, errors that come through, and nothing left behind."""
+"""Work in other processes: the results of calls, errors that come through, and nothing left behind."""
 
 import math
 import os
@@ -15,11 +15,10 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from npsnn import processes
-from npsnn.parallel import Workers
 from npsnn.processes import Processes
 
 
-def spread(workers: Workers, f: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> list[Any]:
+def spread(workers: Processes, f: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> list[Any]:
     """The results, in order, as they are when they are combined."""
     found: list[Any] = []
     workers.spread(
@@ -29,18 +28,16 @@ def spread(workers: Workers, f: Callable[..., Any], jobs: list[tuple[Any, ...]])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_results_are_those_of_threads_and_in_order(threads: int) -> None:
+def test_results_are_those_of_calls_and_in_order(threads: int) -> None:
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal((3, n + 1)).astype(np.float32) for n in range(7)]
     jobs = [(a, np.float32(i)) for i, a in enumerate(arrays)]
-    with Processes(threads) as others, Workers(threads) as workers:
+    with Processes(threads) as workers:
         for count in (0, 1, 5, 7):
-            both = [spread(w, np.multiply, jobs[:count]) for w in (others, workers)]
-            assert len(both[0]) == count
-            for ours, theirs in zip(*both, strict=True):
-                assert ours.dtype == np.float32 and np.array_equal(ours, theirs)
-        assert len(others._others) == threads - 1
-        assert spread(others, math.gcd, [(12, 18), (7, 21), (4, 9)]) == [6, 7, 1]
+            for found, job in zip(spread(workers, np.multiply, jobs[:count]), jobs[:count], strict=True):
+                assert found.dtype == np.float32 and np.array_equal(found, np.multiply(*job))
+        assert len(workers._others) == threads - 1
+        assert spread(workers, math.gcd, [(12, 18), (7, 21), (4, 9)]) == [6, 7, 1]
 
 
 def test_each_further_thread_is_another_process() -> None:

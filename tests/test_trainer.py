@@ -16,7 +16,7 @@ from npsnn.moments import EXPECTATION, Sampled
 from npsnn.objectives import OBJECTIVES, largest_stationary_sigma, sigma_reward
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import Arrays
-from npsnn.parallel import Workers
+from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -35,7 +35,7 @@ TRAIN, VALIDATION = split(150), split(70, seed=1)
 def training(threads: int = 1, train: Split = TRAIN, **options: Any) -> Iterator[Trainer]:
     config = Config(**options)
     model = models.build("lenet5", (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck)
-    with Workers(threads) as workers:
+    with Processes(threads) as workers:
         yield Trainer(config, model, train, VALIDATION, workers, "cpu")
 
 
