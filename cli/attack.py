@@ -148,8 +148,8 @@ def _run(
     about: dict[str, str], classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None
 ) -> None:
     """about: the run and how it was loaded; what: the images in words, for people; None for JSON."""
-    from npsnn import attacks, checkpoint
-    from npsnn.data.files import write_npz
+    from npsnn import attacks, files
+    from npsnn.npz import write_npz
 
     assert plan.sigma is not None and plan.average is not None
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
@@ -166,7 +166,7 @@ def _run(
     if save:
         buffer = BytesIO()
         write_npz(buffer, labels=labels, **saved)
-        checkpoint.write_atomic(save, buffer.getvalue())
+        files.write_atomic(save, buffer.getvalue())
         click.echo(f"adversarial images: {save}", err=True)
     document = about | {
         "inference_sigma": plan.sigma,
@@ -179,7 +179,7 @@ def _run(
     }
     if not what:
         print_json(document)
-    checkpoint.append_line(Path(about["run"]) / "attacks.jsonl", {"plan": asdict(plan)} | document)
+    files.append_line(Path(about["run"]) / "attacks.jsonl", {"plan": asdict(plan)} | document)
 
 
 def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:

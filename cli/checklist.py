@@ -103,8 +103,7 @@ def command(
       npsnn checklist RUN --average 10
       npsnn checklist RUN --eps 0.1 --limit 50 --pixels 1 --pixels 3
     """
-    from npsnn import attacks
-    from npsnn import checkpoint as files
+    from npsnn import attacks, files
 
     start = time.perf_counter()
     folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)

@@ -149,15 +149,16 @@ def load_run(
     """
     from dataclasses import replace
 
-    from npsnn import checkpoint as files
+    from npsnn import checkpoint as runs
+    from npsnn import files
     from npsnn.classifier import Classifier
     from npsnn.config import Config
 
-    folder = files.find_run(run, runs_dir)
+    folder = runs.find_run(run, runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     classifier = classifier if conv is None else classifier.convolving(conv)
-    config = files.read_json(folder / files.CONFIG)
-    epochs, done = Config.from_json(config.get("train")).epochs, len(files.read_lines(folder / files.METRICS))
+    config = files.read_json(folder / runs.CONFIG)
+    epochs, done = Config.from_json(config.get("train")).epochs, len(files.read_lines(folder / runs.METRICS))
     if done < epochs:
         click.echo(f"warning: {folder} has {done} of its {epochs} epochs", err=True)
     return folder, classifier, config

@@ -107,13 +107,13 @@ def command(
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """
-    from npsnn import checkpoint, data, train
+    from npsnn import checkpoint, data, files, train
     from npsnn.backend import use_device
 
     if resume is not None:
         _refuse_options(ctx)
         folder = checkpoint.find_run(resume, runs_dir)
-        config = Config.from_json(checkpoint.read_json(folder / checkpoint.CONFIG).get("train"))
+        config = Config.from_json(files.read_json(folder / checkpoint.CONFIG).get("train"))
         dataset = data.load(config.dataset, data_dir)
         records = train.resume(folder, dataset, threads, device)
     else:
@@ -131,7 +131,7 @@ def command(
     try:
         done = _show(records, config)
     except KeyboardInterrupt:
-        whole = len(checkpoint.read_lines(folder / checkpoint.METRICS))
+        whole = len(files.read_lines(folder / checkpoint.METRICS))
         click.echo(f"\nStopped after {whole} whole epochs. Go on: npsnn train --resume {quoted}", err=True)
         sys.exit(130)
     _report(folder, config, dataset, threads, device, done, as_json)

@@ -9,23 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.data.files import write_npz
+from npsnn.files import write_atomic
+from npsnn.npz import write_npz
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to the disk, renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
@@ -61,48 +48,6 @@ def with_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndar
 def without_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those arrays whose name begins with `prefix`, without it."""
     return {n.removeprefix(f"{prefix}/"): a for n, a in arrays.items() if n.startswith(f"{prefix}/")}
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises ValueError where the file is no JSON object."""
-    try:
-        document = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(document).__name__}")
-    return document
-
-
-def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
-    """A JSON document a line."""
-    write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """One more document at the end, whatever stands before it."""
-    with path.open("a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The documents of a file, none where there is no file; ValueError names a line that is no JSON object."""
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}, is no JSON object: mend the file or remove it")
-        records.append(record)
-    return records
 
 
 def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str] = "runs") -> Path:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn import averaging, checkpoint
+from npsnn import averaging, checkpoint, files
 from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
 from npsnn.layers import Backward, Params, Shape, Want
 from npsnn.models import Model
@@ -81,7 +81,7 @@ class Classifier:
         if which not in ("last", "best"):
             raise ValueError(f"checkpoint must be last or best, got {which!r}")
         folder = checkpoint.find_run(run, runs_dir)
-        config = checkpoint.read_json(folder / checkpoint.CONFIG)
+        config = files.read_json(folder / checkpoint.CONFIG)
         if "spec" not in config:
             raise ValueError(f"{folder / checkpoint.CONFIG} has no model specification")
         model = Model.from_spec(config["spec"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn import checkpoint, models
+from npsnn import checkpoint, files, models
 from npsnn.backend import to_device, to_host, use_device
 from npsnn.classifier import Classifier, load_params
 from npsnn.config import Config
@@ -86,7 +86,7 @@ def fit(
             "data": dataset.digests,
             "environment": environment(device),
         }
-        checkpoint.write_json(folder / checkpoint.CONFIG, about)
+        files.write_json(folder / checkpoint.CONFIG, about)
     return _run(config, model, dataset, folder, None, threads, device, _started(start, model, config))
 
 
@@ -112,7 +112,7 @@ def resume(
     """
     use_device(device)
     folder = Path(folder)
-    about = checkpoint.read_json(folder / checkpoint.CONFIG)
+    about = files.read_json(folder / checkpoint.CONFIG)
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
     config = Config.from_json(about.get("train"))
@@ -120,7 +120,7 @@ def resume(
     model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
     if stored != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
-    begun = (folder / checkpoint.BEST).exists() or checkpoint.read_lines(folder / checkpoint.METRICS)
+    begun = (folder / checkpoint.BEST).exists() or files.read_lines(folder / checkpoint.METRICS)
     if begun and not (folder / checkpoint.LAST).exists():
         raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
     state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
@@ -152,7 +152,7 @@ def _run(
         else:
             params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
             state = replace(state, params=params, optimizer=moments)
-        records = checkpoint.read_lines(folder / checkpoint.METRICS)[: state.epoch] if folder else []
+        records = files.read_lines(folder / checkpoint.METRICS)[: state.epoch] if folder else []
         while state.epoch < config.epochs:
             best = state.best
             for record in trainer.epoch(state):
@@ -173,7 +173,7 @@ def save_state(folder: Path | None, state: State, records: list[dict[str, Any]],
     about = {"epoch": state.epoch, "steps": state.steps, "best": state.best}
     if is_best:
         checkpoint.save_arrays(folder / checkpoint.BEST, params, about)
-    checkpoint.write_lines(folder / checkpoint.METRICS, records)
+    files.write_lines(folder / checkpoint.METRICS, records)
     moments = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
     checkpoint.save_arrays(folder / checkpoint.LAST, params | moments, about)
 

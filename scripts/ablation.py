@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from npsnn import Classifier, attacks, checkpoint, data, recipes, train
+from npsnn import Classifier, attacks, checkpoint, data, files, recipes, train
 from npsnn.cli.common import Epsilon, options, percent
 
 CLOSED_FORM = {"attacks": ("adaptive-pgd",), "objective": "expected-cross-entropy"}
@@ -88,7 +88,7 @@ def main(
         clean = attacks.accuracy(network, images.test.images, images.test.labels).mean
         rows[recipe] = {"clean": clean, "sigma": network.sigma, "attacks": list(measured(network, test, eps))}
         click.echo(f"{recipe}: {perf_counter() - start:.0f} s", err=True)
-        checkpoint.write_json(out / "table.json", rows)
+        files.write_json(out / "table.json", rows)
     click.echo(table(rows, eps))
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npsnn import checkpoint
-from npsnn.checkpoint import append_line, find_run, load_arrays, new_run, read_lines, save_arrays, write_atomic
+from npsnn import checkpoint, files
+from npsnn.checkpoint import find_run, load_arrays, new_run, save_arrays
+from npsnn.files import append_line, read_lines, write_atomic
 
 ARRAYS = {
     "params/conv1.w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -84,7 +85,7 @@ def test_the_new_content_is_on_the_disk_before_the_old_one_goes(
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(path.read_bytes()), fsync(fd)))
     write_atomic(path, b"new")
-    assert seen == [b"old"] and path.read_bytes() == b"new"
+    assert seen == [b"old", b"new"] and path.read_bytes() == b"new"
 
 
 def one_line(error: pytest.ExceptionInfo[ValueError], path: Path) -> None:
@@ -185,25 +186,25 @@ def test_prefixes() -> None:
 
 def test_json_files(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    checkpoint.write_json(path, {"sigma": 0.1, "spec": [1, 2]})
-    assert checkpoint.read_json(path) == {"sigma": 0.1, "spec": [1, 2]}
+    files.write_json(path, {"sigma": 0.1, "spec": [1, 2]})
+    assert files.read_json(path) == {"sigma": 0.1, "spec": [1, 2]}
     for text, message in (("{", "is not JSON"), ("[1]", "must hold a JSON object, got list"), ("\x00", "is not JSON")):
         path.write_text(text)
         with pytest.raises(ValueError, match=message) as caught:
-            checkpoint.read_json(path)
+            files.read_json(path)
         one_line(caught, path)
     lines = [{"epoch": 1}, {"epoch": 2, "ratio": None}]
-    checkpoint.write_lines(tmp_path / "metrics.jsonl", lines)
+    files.write_lines(tmp_path / "metrics.jsonl", lines)
     assert [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == lines
-    assert checkpoint.read_lines(tmp_path / "metrics.jsonl") == lines
-    assert checkpoint.read_lines(tmp_path / "missing.jsonl") == []
+    assert files.read_lines(tmp_path / "metrics.jsonl") == lines
+    assert files.read_lines(tmp_path / "missing.jsonl") == []
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Three runs, of which "b" is the newest, and a folder that is none."""
     for age, name in enumerate(("b", "c", "a")):
-        checkpoint.write_json(tmp_path / "runs" / name / checkpoint.CONFIG, {})
+        files.write_json(tmp_path / "runs" / name / checkpoint.CONFIG, {})
         os.utime(tmp_path / "runs" / name / checkpoint.CONFIG, (1e9 - age, 1e9 - age))
     (tmp_path / "runs" / "z").mkdir()
     return tmp_path / "runs"
@@ -216,7 +217,7 @@ def test_runs_are_found(runs: Path) -> None:
 
 def test_a_name_goes_before_a_folder_here(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.parent)
-    checkpoint.write_json(Path("a") / checkpoint.CONFIG, {})
+    files.write_json(Path("a") / checkpoint.CONFIG, {})
     assert find_run("a") == Path("runs/a")
     assert find_run("./a") == Path("runs/a") and find_run(Path("a").resolve()) == runs.parent / "a"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from npsnn.audit.report import markdown
 from npsnn.audit.run import Row
-from npsnn.checkpoint import write_atomic
+from npsnn.files import write_atomic
 
 LIBRARIES = ("matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins")
 

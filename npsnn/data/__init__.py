@@ -8,7 +8,7 @@ from npsnn.data import cifar, digits, idx, svhn
 from npsnn.data.augment import AUGMENTATIONS, augment
 from npsnn.data.dataset import Dataset, Split, as_float
 from npsnn.data.download import Progress
-from npsnn.data.files import data_folder
+from npsnn.data.folder import data_folder
 
 __all__ = [
     "AUGMENTATIONS",

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress, download
-from npsnn.data.files import check_digest, not_there, state
+from npsnn.data.folder import not_there, state
 from npsnn.data.unpickle import as_uint8, loads
+from npsnn.files import check_digest
 
 CLASSES = 10
 SIDE = 32

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
-from npsnn.data.files import replacing, write_npz
+from npsnn.files import replacing
+from npsnn.npz import write_npz
 
 VERSION = 1
 """Raise this with every change of what is drawn: a cache of another version is drawn afresh."""

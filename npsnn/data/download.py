@@ -6,12 +6,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from npsnn.data.files import check_digest, replacing, unpack
+from npsnn.files import check_digest, replacing, unpack
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes received so far and, where the server says, the bytes in all."""
 
 BLOCK = 1 << 16
+LIMIT = 1 << 26
 TIMEOUT = 30.0  # seconds without a byte
 
 
@@ -59,4 +60,4 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
         remedy = f"try again later, or put the files into {target.parent}"
         with Path(file.name).open("rb") as written:
             packed = target.suffix == ".gz" and not as_is
-            check_digest(unpack(written.read(), True, url) if packed else written, sha256, url, remedy)
+            check_digest(unpack(written.read(), True, url, LIMIT) if packed else written, sha256, url, remedy)

@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress, download
-from npsnn.data.files import check_digest, not_there, read_content, state
+from npsnn.data.folder import not_there, state
+from npsnn.files import check_digest, read_content
 
 UINT8 = 0x08  # the type code in an IDX file's third byte
 SIDE = 28
+LIMIT = 1 << 26  # bytes of a file, packed or not; the largest, of 60,000 images, has 47 million
 CLASSES = 10
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -83,7 +85,7 @@ def read_idx(path: Path, ndim: int | None = None) -> npt.NDArray[np.uint8]:
 
     Raises OSError where it cannot be read, ValueError where its content is not what is expected.
     """
-    return parse_idx(read_content(path), str(path), ndim)
+    return parse_idx(read_content(path, LIMIT), str(path), ndim)
 
 
 def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
@@ -115,7 +117,7 @@ def _checked(spec: IdxSet, name: str, content: bytes, path: Path) -> str:
 
 def _is_sound(spec: IdxSet, name: str, path: Path) -> bool:
     try:
-        _checked(spec, name, read_content(path), path)
+        _checked(spec, name, read_content(path, LIMIT), path)
     except ValueError:
         return False
     return True
@@ -123,7 +125,7 @@ def _is_sound(spec: IdxSet, name: str, path: Path) -> bool:
 
 def _read_split(spec: IdxSet, paths: Mapping[str, Path], split: str) -> tuple[Split, dict[str, str]]:
     """One split and the digests of its two files; the shapes go first, since their messages say more."""
-    contents = {name: read_content(paths[name]) for name in FILES[split]}
+    contents = {name: read_content(paths[name], LIMIT) for name in FILES[split]}
     of_images, of_labels = FILES[split]
     images = parse_idx(contents[of_images], str(paths[of_images]), 3)
     labels = parse_idx(contents[of_labels], str(paths[of_labels]), 1)

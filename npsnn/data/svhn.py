@@ -15,7 +15,8 @@ import numpy as np
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
 from npsnn.data.download import Progress, download
-from npsnn.data.files import check_digest, not_there, state
+from npsnn.data.folder import not_there, state
+from npsnn.files import check_digest
 
 SIDE = 32
 CLASSES = 10
