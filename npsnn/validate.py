@@ -5,6 +5,8 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, get_args, get_origin
 
+import numpy as np
+
 SIGMA_LIMIT = 1e9
 """Far beyond any use, and far from where the square of sigma overflows in single precision."""
 
@@ -12,7 +14,8 @@ SIGMA_LIMIT = 1e9
 def check_types(options: Any) -> None:
     """Make each field of a frozen dataclass of plain values (str, bool, int, float, tuples, None) of its own type.
 
-    A whole number will do for a float, and NumPy's numbers become Python's. Raises ValueError naming the field.
+    A whole number will do for a float, one value for a tuple, and NumPy's numbers become Python's. Raises ValueError
+    naming the field.
     """
     for field in fields(options):
         value = getattr(options, field.name)
@@ -31,9 +34,10 @@ def _as_type(value: Any, kind: Any) -> Any:
             return None
         return _as_type(value, next(option for option in options if option is not type(None)))
     if get_origin(kind) is tuple:
-        if not isinstance(value, tuple | list):
-            raise TypeError
-        return tuple(_as_type(v, get_args(kind)[0]) for v in value)
+        if isinstance(value, np.ndarray | range):
+            value = list(value)
+        several = value if isinstance(value, tuple | list) else (value,)
+        return tuple(_as_type(v, get_args(kind)[0]) for v in several)
     numeric = {int: Integral, float: Real}.get(kind)
     if numeric is None:
         if not isinstance(value, kind):

@@ -76,11 +76,7 @@ class Plan:
     def __post_init__(self) -> None:
         check_types(self)
         self._check_numbers()
-        known = (*ATTACKS, *ON_REQUEST)
-        for name in self.attacks:
-            if name not in known:
-                raise ValueError(f"attack must be one of {', '.join(known)}, got {name!r}")
-        for name in known:
+        for name in (*self.attacks, *ATTACKS, *ON_REQUEST):
             for strength in self.strengths(name):
                 self.attack(name, strength)
         if self.objective is not None:
@@ -121,7 +117,7 @@ class Plan:
         ]
 
     def attack(self, name: str, strength: float) -> Attack:
-        """The named attack at an eps, a number of pixels or a kappa."""
+        """The named attack at an eps, a number of pixels or a kappa; ValueError for an unknown name."""
         kind, norm = _kind(name), self.norm
         if kind == "fgsm":
             return gradient.fgsm(strength, norm)
@@ -132,6 +128,8 @@ class Plan:
         if kind == "random":
             return RandomSearch(Ball(norm, strength), self.samples, self.draws)
         if kind == "one-pixel":
+            if strength != int(strength):
+                raise ValueError(f"pixels must be a whole number, got {strength!r}")
             return OnePixel(int(strength), self.population, self.generations, draws=self.draws)
         return CarliniWagner(strength, self.cw_steps, self.cw_lr, self.cw_constant, self.cw_searches, self.draws)
 
@@ -150,5 +148,8 @@ class Plan:
 
 
 def _kind(name: str) -> str:
-    """The attack without what it attacks."""
+    """The attack without what it attacks; ValueError for an unknown name."""
+    known = (*ATTACKS, *ON_REQUEST)
+    if name not in known:
+        raise ValueError(f"attack must be one of {', '.join(known)}, got {name!r}")
     return name.removeprefix("adaptive-")

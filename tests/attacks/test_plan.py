@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
+import numpy as np
 import pytest
 from small_networks import linear
 
@@ -12,6 +13,7 @@ from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.suite import Checklist
 from npsnn.attacks.target import ASCENDED
 
 
@@ -115,3 +117,28 @@ def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: st
         assert (target.kind, target.objective) == (kind, ASCENDED[objective])
     assert PLAN.target("cw", linear(0.3)).draws == 3
     assert replace(PLAN, eot=0).target("cw", linear(0.3)).kind == "expectation"
+
+
+@pytest.mark.parametrize("name", ["apgd", "adaptive-apgd", "", "PGD"])
+def test_an_unknown_attack_is_refused_wherever_it_is_named(name: str) -> None:
+    for call in (
+        lambda: Plan().attack(name, 0.1),
+        lambda: Plan().strengths(name),
+        lambda: Plan().target(name, linear()),
+        lambda: Plan(name),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ValueError, match=f"attack must be one of fgsm, bim, .*, got '{name}'"):
+            call()
+
+
+def test_part_of_a_pixel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pixels must be a whole number, got 1\.7"):
+        Plan().attack("one-pixel", 1.7)
+
+
+def test_one_value_will_do_for_several() -> None:
+    assert Plan("pgd", eps=0.1, pixels=2, kappa=1) == Plan(("pgd",), (0.1,), pixels=(2,), kappa=(1.0,))  # type: ignore[arg-type]
+    assert Plan(eps=np.array([0.1, 0.2]), pixels=range(1, 3)) == Plan(eps=(0.1, 0.2), pixels=(1, 2))  # type: ignore[arg-type]
+    assert Checklist(pixels=3).pixels == (3,)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"eps must be of the type .*, got 'pgd'"):
+        Plan(eps="pgd")  # type: ignore[arg-type]
