@@ -45,14 +45,23 @@ class Limit:
         return flat.max(axis=1) if self.norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
 
     def check(self, x_adv: Images, x: Images) -> None:
-        """Raise ValueError unless every image is finite, in the box, and within eps but for rounding."""
+        """Raise ValueError unless every image is finite, in the box, and within eps but for rounding.
+
+        Rounding may move a pixel by one unit in its last place, and no farther than eps; at eps 0 by nothing.
+        """
         if x_adv.shape != x.shape or not np.isfinite(x_adv).all():
             raise ValueError(f"adversarial images must be finite and of the shape {x.shape}, got {x_adv.shape}")
         if x_adv.size and (x_adv.min() < 0 or x_adv.max() > 1):
-            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min():g} to {x_adv.max():g}")
-        size = self.size(x_adv.astype(np.float64) - x)
-        if size.size and size.max() > self.eps + 1e-6 * max(1.0, self.eps):
-            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:g}, got {size.max():g}")
+            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min()!s} to {x_adv.max()!s}")
+        delta = x_adv.astype(np.float64) - x
+        dtype = np.float64 if x.dtype == x_adv.dtype == np.float64 else np.float32
+        if self.norm != "l0":
+            ulp = np.spacing(np.maximum(x, x_adv).astype(dtype)).astype(np.float64)
+            delta = np.maximum(np.abs(delta) - np.minimum(ulp, self.eps), 0)
+        size = self.size(delta)
+        if size.size and size.max() > self.eps * (1 + 8 * float(np.finfo(dtype).eps)):
+            far = self.size(x_adv.astype(np.float64) - x).max()
+            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:.9g}, got {far:.9g}")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy import stats
 from npsnn.attacks.balls import NORMS, Ball, Limit
 from npsnn.streams import Stream
 
-EPS = st.one_of(st.just(0.0), st.floats(1e-6, 3.0), st.sampled_from([1e-30, 8 / 255, 1.0, 100.0]))
+EPS = st.one_of(st.just(0.0), st.floats(1e-9, 3.0), st.sampled_from([1e-30, 1e-8, 8 / 255, 1.0, 100.0]))
 SEEDS = st.integers(0, 2**32 - 1)
 ROUNDING = {np.float32: 3e-7, np.float64: 1e-15}
 
@@ -149,11 +149,26 @@ def test_each_violation_is_noticed(norm: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_rounding_is_no_violation_but_more_is(norm: str) -> None:
-    x = np.full((1, 1, 1, 1), 0.5)
-    Ball(norm, 0.1).check(x + 0.1 + 9e-7, x)
-    with pytest.raises(ValueError, match="within"):
-        Ball(norm, 0.1).check(x + 0.1 + 2e-6, x)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("eps", [1e-12, 3e-8, 1e-7, 1e-3, 0.1])
+def test_rounding_is_no_violation_but_more_is(norm: str, dtype: Any, eps: float) -> None:
+    """One unit in the last place of a pixel is rounding, of an eps below it too; twice eps and two units are not."""
+    x = np.random.default_rng(0).uniform(0.3, 0.7, (5, 1, 4, 4)).astype(dtype)
+    ball = Ball(norm, eps)
+    far = ball.project((x + 10 * ball.eps * ball.steepest(np.sin(1e3 * x))).astype(dtype), x)
+    ball.check(far, x)
+    ulps = 3 * np.spacing(x[:1, :1, :1, :1])
+    off = far.copy()
+    off[0, 0, 0, 0] = x[0, 0, 0, 0] + dtype(eps) + max(ulps.item(), eps)
+    with pytest.raises(ValueError, match=f"within {norm} .*, got"):
+        ball.check(off, x)
+
+
+def test_at_eps_0_nothing_moves() -> None:
+    x = np.full((1, 1, 1, 1), 0.5, np.float32)
+    Ball("linf", 0).check(x, x)
+    with pytest.raises(ValueError, match=r"within linf 0, got 5\.96"):
+        Ball("linf", 0).check(np.nextafter(x, np.float32(1)), x)
 
 
 @pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf")])
