@@ -14,10 +14,10 @@ import numpy.typing as npt
 from scipy.special import erf, ndtr, ndtri
 
 from npsnn.backend import to_host
-from npsnn.classifier import Classifier, check_images, check_labels
+from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.noise import FeatureNoise
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, Stream, as_stream
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -108,7 +108,12 @@ class Gap:
 
 
 def gap(
-    classifier: Classifier, x: npt.NDArray[Any], x_adv: npt.NDArray[Any], labels: Any, draws: int = 2000, seed: int = 0
+    classifier: Classifier,
+    x: npt.NDArray[Any],
+    x_adv: npt.NDArray[Any],
+    labels: Any,
+    draws: int = 2000,
+    seed: Randomness = 0,
 ) -> Gap:
     """What an attack x -> x_adv took from each image, simulated, and what its shift of the features could take at most.
 
@@ -120,13 +125,15 @@ def gap(
         raise ValueError("the bounds are for noise on the features: this network's is elsewhere, or off")
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")
-    for images in (x, x_adv):
-        check_images(images, classifier.model.shape)
-        check_labels(labels, len(images), classifier.model.classes)
+    (x, labels), (x_adv, _) = (classifier.checked(images, labels) for images in (x, x_adv))
+    if not len(x):
+        raise ValueError("there must be at least one image, got none")
+    stream = as_stream(seed)
     W, b, L = _head(classifier, layer)
     before, after = _features(classifier, x), _features(classifier, x_adv)
     rows = [
-        _of_image(W, b, L, before[n], after[n], int(k), Stream(seed).at("gap", n), draws) for n, k in enumerate(labels)
+        _of_image(W, b, L, before[n], after[n], int(k), stream.at("gap", stream.first + n), draws)
+        for n, k in enumerate(labels)
     ]
     return Gap(*(np.array(column) for column in zip(*rows, strict=True)))
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from npsnn import averaging, checkpoint, files
 from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
-from npsnn.layers import Backward, Params, Shape, Want
+from npsnn.inputs import as_images, as_labels
+from npsnn.layers import Backward, Params, Want
 from npsnn.models import Model
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.network import flatten, unflatten
@@ -18,7 +19,7 @@ from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.optim import Arrays
 from npsnn.parallel import Workers, micro_batches
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, as_stream
 from npsnn.validate import check_average, check_sigma
 
 Images: TypeAlias = np.ndarray
@@ -31,27 +32,6 @@ def named(table: dict[str, Any], name: Any, what: str) -> Any:
     if not isinstance(name, str) or name not in table:
         raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}")
     return table[name]
-
-
-def check_images(x: Images, shape: Shape) -> None:
-    """Raise ValueError or TypeError unless x is (N, *shape), floating-point, finite and in [0, 1]."""
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"images must be a NumPy array, got {type(x).__name__}")
-    if x.ndim != 4 or x.shape[1:] != shape:
-        raise ValueError(f"images must have the shape (N, {', '.join(map(str, shape))}), got {x.shape}")
-    if x.dtype.kind != "f":
-        raise TypeError(f"images must be floats in [0, 1], got {x.dtype}; divide 8-bit images by 255")
-    if x.size and not (x.min() >= 0 and x.max() <= 1):
-        raise ValueError(f"images must be finite and in [0, 1], got values from {x.min():g} to {x.max():g}")
-
-
-def check_labels(labels: np.ndarray, examples: int, classes: int) -> None:
-    """Raise ValueError unless labels are `examples` integers in [0, classes)."""
-    labels = np.asarray(labels)
-    if labels.shape != (examples,) or labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be {examples} integers, got {labels.dtype} of the shape {labels.shape}")
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
-        raise ValueError(f"labels must be in 0 ... {classes - 1}, got {labels.min()} to {labels.max()}")
 
 
 @dataclass(frozen=True)
@@ -189,6 +169,11 @@ class Classifier:
         assert g is not None
         return value, (g.mean * unit).transpose(3, 1, 0, 2)
 
+    def checked(self, x: Images, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels in the engine's form; ValueError or TypeError for what does not fit the network."""
+        x = as_images(x, self.model.shape)
+        return x, as_labels(labels, len(x), self.model.classes)
+
     def each_batch(
         self, f: Callable[[slice], Any], examples: int, progress: Callable[[int], None] | None = None
     ) -> list[Any]:
@@ -208,7 +193,7 @@ class Classifier:
 
     def predict(self, x: Images) -> np.ndarray:
         """Logits of the expectation network (noise off): (N, C, H, W) -> (N, classes)."""
-        check_images(x, self.model.shape)
+        x = as_images(x, self.model.shape)
         return self._logits(x, lambda s: EXPECTATION)[0]
 
     def moments(self, x: Images, propagation: str | Rule = "exact") -> tuple[np.ndarray, np.ndarray]:
@@ -217,20 +202,20 @@ class Classifier:
         propagation: "exact" (extensions E1, E2), "laplace" (the noise paper's Eq. 6) or "linear". Each is exact or not
         for a unit; all take the units of a layer as independent (audit N15), which the units of a convolution are not.
         """
-        check_images(x, self.model.shape)
+        x = as_images(x, self.model.shape)
         rule = named(RULES, propagation, "propagation")
         mean, var = self._logits(x, lambda s: Propagated(rule))
         return mean, np.zeros_like(mean) if var is None else var
 
-    def sample(self, x: Images, rng: np.random.Generator | Stream | int, draws: int) -> np.ndarray:
+    def sample(self, x: Images, rng: Randomness, draws: int) -> np.ndarray:
         """Logits under `draws` independent draws of the noise: (N, C, H, W) -> (draws, N, classes)."""
-        check_images(x, self.model.shape)
+        x = as_images(x, self.model.shape)
         stream = as_stream(rng)
         if draws < 1:
             raise ValueError(f"draws must be >= 1, got {draws}")
         return np.stack(
             [
-                self._logits(x, lambda s, d=d: Sampled(stream.at(d).from_sample(s.start)))[0]  # type: ignore[misc]
+                self._logits(x, lambda s, d=d: Sampled(stream.at(d).further(s.start)))[0]  # type: ignore[misc]
                 for d in range(draws)
             ]
         )
@@ -242,8 +227,7 @@ class Classifier:
 
         Source: noise paper Sec. 4, with the derived terms (audit N34-N37); with sigma = 0 the plain input gradient.
         """
-        check_images(x, self.model.shape)
-        check_labels(labels, len(x), self.model.classes)
+        x, labels = self.checked(x, labels)
         noise = Propagated(named(RULES, propagation, "propagation"))
         f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
         parts = self.each_batch(lambda s: to_host(self.loss_gradient(x[s], labels[s], noise, f)[1]), len(x))
@@ -273,17 +257,6 @@ def load_params(path: Path, model: Model) -> tuple[Arrays, Arrays, dict[str, Any
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return params, arrays, about
-
-
-def as_stream(rng: np.random.Generator | Stream | int) -> Stream:
-    """A stream of keyed draws from whatever names a source of randomness."""
-    if isinstance(rng, Stream):
-        return rng
-    if isinstance(rng, np.random.Generator):
-        return Stream(int(rng.integers(2**63)))
-    if isinstance(rng, bool) or not isinstance(rng, int | np.integer):
-        raise TypeError(f"rng must be a numpy.random.Generator, a Stream or a whole number, got {rng!r}")
-    return Stream(int(rng))
 
 
 def _marginal(var: np.ndarray) -> np.ndarray:

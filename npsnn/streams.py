@@ -2,10 +2,18 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from numbers import Integral
+from operator import index
+from typing import TypeAlias
 
 import numpy as np
 
 from npsnn.backend import Array, namespace, on_gpu
+
+WHOLE = ("init", "validation", "shuffle", "gap", "evolution", "generator")
+"""Purposes whose draws belong to no sample: a stream for one of them has a generator, and no numbers by sample."""
+FIRST_LIMIT = 2**63
+"""A sample is one of the counter's 64-bit words, and a batch begins well below the last of them."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,14 @@ class Stream:
     first: int = 0
     shared: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
+            raise TypeError(f"seed must be a whole number, got {self.seed!r}")
+        if not isinstance(self.first, Integral):
+            raise TypeError(f"first must be a whole number, got {self.first!r}")
+        if not 0 <= self.first < FIRST_LIMIT:
+            raise ValueError(f"first must be the index of a sample, from 0 to 2**63 - 1, got {self.first}")
+
     def at(self, *path: str | int) -> "Stream":
         """The stream for a narrower purpose."""
         return replace(self, path=self.path + path)
@@ -30,6 +46,10 @@ class Stream:
     def from_sample(self, first: int) -> "Stream":
         """The same stream for a batch whose first sample has the index `first`."""
         return replace(self, first=first)
+
+    def further(self, samples: int) -> "Stream":
+        """The same stream for a batch that begins `samples` samples later: for a part of a batch."""
+        return self.from_sample(self.first + samples)
 
     def one_draw(self) -> "Stream":
         """The stream whose samples all have the same numbers, others for another `first`: one draw for a whole batch.
@@ -40,13 +60,23 @@ class Stream:
 
     def _key(self) -> list[int]:
         # NumPy's integers are the integers they equal.
-        path = tuple(part if isinstance(part, str) else int(part) for part in self.path)
+        path = tuple(part if isinstance(part, str) else index(part) for part in self.path)
         digest = hashlib.blake2b(repr((int(self.seed), path)).encode(), digest_size=16).digest()
         return [int.from_bytes(digest[:8]), int.from_bytes(digest[8:])]
 
+    @property
+    def whole(self) -> bool:
+        """Whether its draws belong to no sample: the last word of its path is one of `WHOLE`."""
+        return next((part for part in reversed(self.path) if isinstance(part, str)), None) in WHOLE
+
     def generator(self) -> np.random.Generator:
-        """A NumPy generator for draws that belong to no sample (initial weights, permutations)."""
-        return np.random.Generator(np.random.Philox(key=self._key()))
+        """A NumPy generator for draws that belong to no sample (initial weights, permutations).
+
+        The generator shares no numbers with `normal` and `uniform`: for a purpose outside `WHOLE` it is that of
+        `at("generator")`.
+        """
+        own = self if self.whole else self.at("generator")
+        return np.random.Generator(np.random.Philox(key=own._key()))
 
     def _samples(self, shape: tuple[int, ...], kind: str, dtype: np.dtype) -> Array:
         # Philox is counter-based: the highest counter word is the sample, so no two samples can overlap.
@@ -58,6 +88,8 @@ class Stream:
         return np.ascontiguousarray(np.moveaxis(out, 0, -1))
 
     def _draw(self, like: Array, kind: str) -> Array:
+        if self.whole:
+            raise ValueError(f"draws of the stream {self.path} belong to no sample: take its generator()")
         xp = namespace(like)
         if self.shared:
             one = replace(self, first=0, shared=False)._draw(like[..., :1], kind)
@@ -76,3 +108,18 @@ class Stream:
     def uniform(self, like: Array) -> Array:
         """Uniform numbers on [0, 1) in the shape (..., N), dtype and library of `like`, keyed by sample."""
         return self._draw(like, "random")
+
+
+Randomness: TypeAlias = np.random.Generator | Stream | int
+"""What may name a source of randomness; a generator is advanced by one number."""
+
+
+def as_stream(rng: Randomness) -> Stream:
+    """A stream of keyed draws from what names a source of randomness; TypeError for anything else."""
+    if isinstance(rng, Stream):
+        return rng
+    if isinstance(rng, np.random.Generator):
+        return Stream(int(rng.integers(2**63)))
+    if isinstance(rng, bool) or not isinstance(rng, Integral):
+        raise TypeError(f"rng must be a numpy.random.Generator, a Stream or a whole number, got {rng!r}")
+    return Stream(int(rng))

@@ -255,12 +255,17 @@ CALLS = {
     [
         (lambda x: x + 1, ValueError, r"in \[0, 1\], got values from 1"),
         (lambda x: x - 1, ValueError, r"in \[0, 1\], got values from -0"),
-        (lambda x: x * np.nan, ValueError, "must be finite"),
+        (lambda x: x * np.nan, ValueError, "must be finite .* got a NaN"),
         (lambda x: np.where(x > 0.5, np.inf, x), ValueError, "must be finite"),
         (lambda x: x[:, :1], ValueError, r"shape \(N, 2, 6, 5\), got \(4, 1, 6, 5\)"),
         (lambda x: x[0], ValueError, r"shape \(N, 2, 6, 5\), got \(2, 6, 5\)"),
-        (lambda x: (255 * x).astype(np.uint8), TypeError, "floats in .*got uint8; divide 8-bit images by 255"),
-        (lambda x: x.tolist(), TypeError, "must be a NumPy array, got list"),
+        (lambda x: (255 * x).astype(int), TypeError, r"floats in .* or uint8, got int64; divide 8-bit values by 255"),
+        (lambda x: x > 0.5, TypeError, r"floats in .* or uint8, got bool$"),
+        (lambda x: x + 0j, TypeError, "or uint8, got complex128"),
+        (lambda x: x.astype(str), TypeError, "or uint8, got <U"),
+        (lambda x: np.where(x == x.max(), 1.00001, x).astype(np.float32), ValueError, "got values from .* to 1.00001$"),
+        (lambda x: np.ma.masked_less(x, 0.5), ValueError, "images must be plain numbers, got masked ones"),
+        (lambda x: [x[0].tolist(), [0.5]], ValueError, "images must form an array, got list"),
     ],
 )
 def test_images_that_are_not(call: str, change: Callable[[Any], Any], error: type[Exception], message: str) -> None:

@@ -115,3 +115,47 @@ def test_other_processes_draw_the_same() -> None:
     code = f"import numpy as np; from npsnn.streams import Stream; {shown}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(run.stdout.split()[-1]) == Stream(0).at("a", 1).normal(np.empty((1, 2)))[0, 0]
+
+
+@pytest.mark.parametrize("path", [(), ("a",), ("a", 1), ("judge", 0)])
+def test_a_generator_shares_no_number_with_the_draws_by_sample(path: tuple[str | int, ...]) -> None:
+    stream = Stream(4, path)
+    by_sample = {draw(stream, kind, (5, 3)).tobytes() for kind in KINDS}
+    apart = stream.generator(), stream.at("generator").generator()
+    columns = [np.ascontiguousarray(draw(stream, "normal", (5, 3))[:, n]).tobytes() for n in range(3)]
+    assert apart[0].standard_normal(5).tobytes() not in columns
+    assert apart[1].standard_normal((5, 3)).tobytes() not in by_sample
+
+
+@pytest.mark.parametrize("path", [("init",), ("validation",), ("shuffle", 3), ("gap", 0), ("image", 2, "evolution")])
+def test_a_purpose_that_belongs_to_no_sample_has_a_generator_alone(path: tuple[str | int, ...]) -> None:
+    key = Stream(4, path)._key()
+    expected = np.random.Generator(np.random.Philox(key=key)).random(3)
+    np.testing.assert_array_equal(Stream(4, path).generator().random(3), expected)
+    for kind in KINDS:
+        with pytest.raises(ValueError, match=r"draws of the stream \(.*\) belong to no sample: take its generator\(\)"):
+            draw(Stream(4, path), kind)
+
+
+def test_trainings_begin_with_the_numbers_they_always_had() -> None:
+    """Of version 0.1.0; a change would change every training."""
+    assert Stream(0).at("init").generator().integers(2**32) == 3574312221
+    assert Stream(0).at("shuffle", 1).generator().permutation(6).tolist() == [1, 4, 3, 0, 2, 5]
+
+
+@pytest.mark.parametrize("first", [-1, 2**63, 2**70])
+def test_a_batch_begins_at_a_sample_that_there_can_be(first: int) -> None:
+    with pytest.raises(ValueError, match="first must be the index of a sample, from 0 to"):
+        Stream(0).from_sample(first)
+    assert draw(Stream(0).from_sample(2**63 - 1), shape=(2, 3)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("seed", [0.5, "0", None, True, np.float64(1)])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(TypeError, match="seed must be a whole number, got"):
+        Stream(seed)
+
+
+def test_a_step_of_a_path_is_a_word_or_a_whole_number() -> None:
+    with pytest.raises(TypeError):
+        draw(Stream(0).at("draw", 0.5))  # type: ignore[arg-type]

@@ -8,9 +8,10 @@ import numpy as np
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.margins import margin
 from npsnn.attacks.target import Queried, Target
+from npsnn.inputs import as_images, as_labels
 from npsnn.moments import Moments
 from npsnn.optim import Adam
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, Stream, as_stream
 
 ANYWHERE = Limit("l2", inf)
 INSIDE = 1 - 1e-6
@@ -90,8 +91,9 @@ class CarliniWagner:
         """Forward and backward passes for one image, without those of the judging."""
         return self.steps * self.searches * target.passes
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the box."""
+        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
         clean = stream.at("clean")
         there = -target.value(x, labels, clean.at("margin")) <= -self.kappa
         found = there & self._misread(target, x, labels, clean)

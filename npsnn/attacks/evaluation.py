@@ -114,7 +114,7 @@ def run(
 
     def one(s: slice) -> tuple[np.ndarray, Watched]:
         watched = Watched(target, *(np.zeros(len(x[s]), bool) for _ in range(3)))
-        x_adv = attack(watched, x[s], labels[s], stream.at("attack").from_sample(s.start))
+        x_adv = attack(watched, x[s], labels[s], stream.at("attack").further(s.start))
         attack.ball.check(x_adv, x[s])
         return x_adv, watched
 
@@ -153,7 +153,7 @@ def evaluate(
     attacks of one eps are judged on the same draws, so that their differences are not those of the noise.
     Raises ValueError for what does not fit the network.
     """
-    x = checked(classifier, x, labels)
+    x, labels = checked(classifier, x, labels)
     keep_freed_memory()
     defended = plan.defended(classifier)
     targets = {name: plan.target(name, defended) for name in plan.attacks}

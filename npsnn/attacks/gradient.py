@@ -6,7 +6,8 @@ import numpy as np
 
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.target import Target
-from npsnn.streams import Stream
+from npsnn.inputs import as_images, as_labels
+from npsnn.streams import Randomness, Stream, as_stream
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class GradientAttack:
         choice = self.restarts if self.restarts > 1 else 0
         return (self.steps * self.restarts + choice) * target.passes
 
-    def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
+        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
         best = self._climb(target, x, labels, stream.at("restart", 0))
         if self.restarts == 1:
             return best

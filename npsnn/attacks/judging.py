@@ -8,11 +8,10 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn.backend import namespace, to_host
-from npsnn.classifier import Classifier, as_stream, check_images, check_labels
-from npsnn.data import as_float
+from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Sampled
 from npsnn.parallel import keep_freed_memory
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, Stream, as_stream
 
 Progress: TypeAlias = Callable[[int], None]
 
@@ -65,30 +64,28 @@ def accuracy(
     x: np.ndarray,
     labels: np.ndarray,
     draws: int = 10,
-    rng: np.random.Generator | Stream | int = 0,
+    rng: Randomness = 0,
     progress: Progress | None = None,
 ) -> Accuracy:
     """Accuracy of the network under its own noise; of the expectation network where its sigma is 0.
 
     x: (N, C, H, W), floats in [0, 1] or 8-bit. Raises ValueError for what does not fit the network.
     """
-    x = checked(classifier, x, labels)
+    x, labels = checked(classifier, x, labels)
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
     keep_freed_memory()
     stream = as_stream(rng)
 
     def one(s: slice) -> np.ndarray:
-        return judge(classifier, x[s], labels[s], draws, stream.from_sample(s.start))
+        return judge(classifier, x[s], labels[s], draws, stream.further(s.start))
 
     return Accuracy(np.concatenate(classifier.each_batch(one, len(x), progress)))
 
 
-def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The images as floats in [0, 1], once they and the labels are known to fit the network; ValueError otherwise."""
-    x = as_float(x) if isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 4 else x
-    check_images(x, classifier.model.shape)
-    check_labels(labels, len(x), classifier.model.classes)
+def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The images as floats in [0, 1] and the labels, once they are known to fit the network; ValueError otherwise."""
+    x, labels = classifier.checked(x, labels)
     if not len(x):
         raise ValueError("there must be at least one image, got none")
-    return x
+    return x, labels

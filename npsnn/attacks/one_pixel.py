@@ -9,7 +9,8 @@ from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.target import Queried, Target
-from npsnn.streams import Stream
+from npsnn.inputs import as_images, as_labels
+from npsnn.streams import Randomness, Stream, as_stream
 
 STRATEGIES = tuple(
     f"{base}{by}"
@@ -91,11 +92,12 @@ class OnePixel:
         """Forward passes for one image, if the search does not end early."""
         return self.population * (self.generations + 1) * target.passes
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for some images: (N, C, H, W) in [0, 1] -> the same shape; a search for each.
 
         Raises ValueError for more pixels than an image has.
         """
+        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
         height, width = x.shape[2:]
         if self.pixels > height * width:
             raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")

@@ -6,7 +6,8 @@ import numpy as np
 
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.target import Queried, Target
-from npsnn.streams import Stream
+from npsnn.inputs import as_images, as_labels
+from npsnn.streams import Randomness, as_stream
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class RandomSearch:
         """Forward passes for one image."""
         return self.samples * self.draws
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
+        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
         worst, most = x, np.full(len(x), -1.0)
         for sample in range(self.samples):
             point = self.ball.random(x, stream.at("sample", sample))

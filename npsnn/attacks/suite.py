@@ -92,7 +92,8 @@ class Suite:
     def __init__(
         self, classifier: Classifier, x: np.ndarray, labels: np.ndarray, options: Checklist, progress: Progress | None
     ) -> None:
-        self.x, self.labels, self.options, self.progress = checked(classifier, x, labels), labels, options, progress
+        self.x, self.labels = checked(classifier, x, labels)
+        self.options, self.progress = options, progress
         if len(self.x) < 2:
             raise ValueError("there must be at least two images, or no difference has a standard error, got one")
         self.plan = options.plan

@@ -18,7 +18,7 @@ from npsnn.noise import FeatureNoise
 from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.parallel import micro_batches
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, Stream, as_stream
 
 ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
@@ -76,29 +76,28 @@ class NetworkTarget:
         """Whether the loss of an image differs from one stream to another."""
         return self.kind == "sampled"
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> tuple[np.ndarray, np.ndarray]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
 
         x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
         """
-        noises = self._noises(stream)
+        noises = self._noises(as_stream(stream))
         loss, gradient = self._one(x, labels, noises[0])
         for noise in noises[1:]:
             more_loss, more_gradient = self._one(x, labels, noise)
             loss, gradient = loss + more_loss, gradient + more_gradient
         return to_host(loss / len(noises)), to_host(gradient / len(noises))
 
-    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
-        batches = micro_batches(len(x), self.classifier.micro_batch)
-        return np.concatenate(
-            [self._value(x[s], labels[s], stream.from_sample(stream.first + s.start)) for s in batches]
-        )
+        stream, batches = as_stream(stream), micro_batches(len(x), self.classifier.micro_batch)
+        return np.concatenate([self._value(x[s], labels[s], stream.further(s.start)) for s in batches])
 
-    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Randomness) -> np.ndarray:
         """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
+        stream = as_stream(stream)
         if self.judging is not None:
-            draws, stream = 1, self.judging.from_sample(stream.first)
+            draws, stream = 1, self.judging.further(stream.first)
         return 1 - judge(self.classifier, x, labels, draws, stream)
 
     def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
@@ -119,7 +118,7 @@ class NetworkTarget:
         if self.kind == "closed-form":
             return [Propagated(self.rule)]
         if self.judging is not None:
-            return [Sampled(self.judging.at(0).from_sample(stream.first))]
+            return [Sampled(self.judging.at(0).further(stream.first))]
         return [Sampled(stream.at("draw", d)) for d in range(self.draws)]
 
 
@@ -135,14 +134,14 @@ def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cr
     return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
 
 
-def known(classifier: Classifier, judging: Stream, objective: str | Objective = "cross-entropy") -> NetworkTarget:
+def known(classifier: Classifier, judging: Randomness, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """The network with one draw of the noise for each image that the attacker knows, by which it is also judged.
 
     judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`; an attack must know an image by
     its place in the batch, as all but One-Pixel do. The network is deterministic then: what is left of its robustness
     is not the noise's (A2SNN Sec. 4.5 does not ask this).
     """
-    return NetworkTarget(classifier, "known", named(ASCENDED, objective, "objective"), judging=judging)
+    return NetworkTarget(classifier, "known", named(ASCENDED, objective, "objective"), judging=as_stream(judging))
 
 
 def closed_form(

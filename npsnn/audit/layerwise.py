@@ -13,7 +13,7 @@ import numpy as np
 
 from npsnn.affine import Affine, Conv2d, Linear
 from npsnn.audit.card import Floats
-from npsnn.classifier import Classifier, Images, check_images, check_labels
+from npsnn.classifier import Classifier, Images
 from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
 from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.noise import FeatureNoise, PreactivationNoise
@@ -76,8 +76,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
     a noise layer, and where its noise is off.
     """
     model = classifier.model
-    check_images(x, model.shape)
-    check_labels(labels, len(x), model.classes)
+    x, labels = classifier.checked(x, labels)
     if len(x) < 1:
         raise ValueError("images must be at least one, got none")
     if draws < 2:
