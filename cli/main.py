@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import click
 
+from npsnn.host import keep_freed_memory
+
 COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
     "evaluate": "Accuracy of a trained network, with its noise off and on.",
@@ -61,6 +63,7 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> Any:
     """Run the command line. Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage."""
+    keep_freed_memory()
     try:
         with warnings.catch_warnings():
             # A loss or a gradient that overflows is reported with what to do about it: NumPy's word adds nothing.

@@ -6,7 +6,7 @@ from typing import Any
 
 import npsnn
 from npsnn.backend import about_gpu
-from npsnn.parallel import available_cores
+from npsnn.host import available_cores
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:

@@ -1,24 +1,20 @@
 """Micro-batches on worker threads, which use all cores; `npsnn.processes` adds processes to them."""
 
-import ctypes
-import os
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import count
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+from npsnn.host import available_cores, check_threads, one_blas_thread
+
 T = TypeVar("T")
 
 
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Workers:
-    """Threads that work through a list of jobs, with BLAS held to one thread meanwhile; the caller is one of them.
+    """Threads that work through a list of jobs, with BLAS held to one thread as long as they work; the caller is one.
 
     Results are combined in the order of the jobs, whichever thread made them and when: sums of floating-point
     numbers come out bit-identical for any number of threads. At most about one finished result a thread is kept
@@ -26,54 +22,56 @@ class Workers:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        """threads: None for all cores. Raises ValueError for less than one."""
+        """threads: None for all cores. Raises ValueError where `check_threads` does."""
         self.threads = available_cores() if threads is None else threads
-        if self.threads < 1:
-            raise ValueError(f"threads must be >= 1, got {threads}")
-        self._queues: list[SimpleQueue[_Fold[Any] | None]] = [SimpleQueue() for _ in range(self.threads - 1)]
-        self._limits: Any = None
+        check_threads(self.threads)
+        self._queues: list[SimpleQueue[_Fold[Any] | None]] = []
+        self._open = False
 
     def __enter__(self) -> Self:
-        # One call for all the work: setting the limits costs more than a step of a small network.
-        self._limits = self._limited()
-        for queue in self._queues:
-            threading.Thread(target=_serve, args=(queue,), daemon=True).start()
+        # a GPU's work is the calling thread's alone, and none of it the CPU's BLAS's
+        if self.threads > 1 and find_spec("threadpoolctl") is None:
+            message = "several threads need threadpoolctl, to hold BLAS to one each: pip install threadpoolctl"
+            raise ValueError(f"{message}, or set threads to 1")
+        self._open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for queue in self._queues:
-            queue.put(None)
-        self._limits.restore_original_limits()
-        self._limits = None
+        self._open = False
+        while self._queues:
+            self._queues.pop().put(None)
 
-    def _limited(self) -> Any:
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError as error:
-            # a GPU's work is the calling thread's alone, and none of it the CPU's BLAS's
-            if self.threads > 1:
-                message = "several threads need threadpoolctl, to hold BLAS to one each: pip install threadpoolctl"
-                raise ValueError(f"{message}, or set threads to 1") from error
-            return _Unlimited()
-        return threadpool_limits(1, "blas")
+    def _check_open(self) -> None:
+        if not self._open:
+            raise RuntimeError("Workers work inside a with statement only")
+
+    def _queues_for(self, jobs: int) -> "list[SimpleQueue[_Fold[Any] | None]]":
+        """The queues of as many further threads as there is work for; the threads start when first needed."""
+        self._check_open()
+        count = max(0, min(self.threads, jobs) - 1)
+        while len(self._queues) < count:
+            queue: SimpleQueue[_Fold[Any] | None] = SimpleQueue()
+            _start(threading.Thread(target=_serve, args=(queue,), daemon=True))
+            self._queues.append(queue)
+        return self._queues[:count]
 
     def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
         """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
 
         The first exception, in the order of the jobs, is raised here once all threads have stopped.
         """
-        if self._limits is None:
-            raise RuntimeError("Workers work inside a with statement only")
+        queues = self._queues_for(jobs)
         job = _Fold(f, jobs, combine, ahead=self.threads)
-        for queue in self._queues:
-            queue.put(job)
-        try:
-            job.work()
-        finally:
-            for _ in self._queues:
-                job.finished.get()
+        with one_blas_thread():
+            for queue in queues:
+                queue.put(job)
+            try:
+                job.work()
+            finally:
+                for _ in queues:
+                    job.finished.get()
         if job.errors:
             raise job.errors[min(job.errors)]
 
@@ -90,21 +88,21 @@ class Workers:
         for one another: all must call it equally often. So this too comes out bit-identical for any number of threads.
         An exception in one part ends all; of several the first, in the order of the parts, is raised.
         """
-        if self._limits is None:
-            raise RuntimeError("Workers work inside a with statement only")
+        self._check_open()
         step = _InStep(f, parts, self.threads)
         others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
-        try:
-            for thread in others:
-                thread.start()
-            step.work(0)
-        except BaseException:  # an interrupt, or no more threads: those that wait would wait for ever
-            step.met.abort()
-            raise
-        finally:
-            for thread in others:
-                if thread.ident is not None:
-                    thread.join()
+        with one_blas_thread():
+            try:
+                for thread in others:
+                    _start(thread)
+                step.work(0)
+            except BaseException:  # an interrupt, or no more threads: those that wait would wait for ever
+                step.met.abort()
+                raise
+            finally:
+                for thread in others:
+                    if thread.ident is not None:
+                        thread.join()
         if step.errors:
             caused = {i: e for i, e in step.errors.items() if not isinstance(e, threading.BrokenBarrierError)}
             raise caused[min(caused)]
@@ -142,11 +140,12 @@ class _InStep(Generic[T]):
                 self.met.abort()
 
 
-class _Unlimited:
-    """Leaves BLAS as it is."""
-
-    def restore_original_limits(self) -> None:
-        return
+def _start(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        now = threading.active_count()
+        raise OSError(f"the system refuses a thread beside {now} others ({error}): try fewer threads") from error
 
 
 def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:
@@ -184,27 +183,6 @@ class _Fold(Generic[T]):
                 self.combine(self.waiting.pop(self.turn))
                 self.turn += 1
             self.turned.notify_all()
-
-
-ALLOCATOR = {"TRIM_THRESHOLD": (-1, 1 << 30), "TOP_PAD": (-2, 64 << 20), "MMAP_MAX": (-4, 0)}
-"""mallopt's parameters by number, and their values: how many bytes of freed memory glibc keeps, by how many it grows,
-and that no array is mapped apart, which would be returned as soon as it is freed.
-
-In the environment they are MALLOC_TRIM_THRESHOLD_ and so on.
-"""
-
-
-def keep_freed_memory() -> None:
-    """Ask glibc to keep freed memory for the next array rather than return it to the system page by page.
-
-    Fresh arrays cost page faults otherwise. Does nothing without glibc, or where NPSNN_MALLOC=0 is set.
-    """
-    if os.environ.get("NPSNN_MALLOC") == "0":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        for parameter, value in ALLOCATOR.values():
-            mallopt(parameter, value)
 
 
 def micro_batches(examples: int, size: int) -> list[slice]:

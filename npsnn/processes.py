@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
-from npsnn.parallel import Workers, keep_freed_memory
+from npsnn.host import keep_freed_memory, one_blas_thread
+from npsnn.parallel import Workers
 
 T = TypeVar("T")
 
@@ -54,19 +55,20 @@ class Processes(Workers):
         An exception is raised here as in `fold`; ChildProcessError where a process has ended.
         """
         count = min(self.threads, jobs) if os.name == "posix" and sys.executable else 1
-        if count <= 1 or self._limits is None:
+        if count <= 1 or not self._open:
             self.fold(lambda i: f(*arguments(i)), jobs, combine)
             return
         while len(self._others) < count - 1:
             self._others.append(_Process(room=2 * _size(arguments(0))))
         try:
-            for first in range(0, jobs, count):
-                busy = list(zip(range(first + 1, min(first + count, jobs)), self._others, strict=False))
-                for i, other in busy:
-                    other.ask(f, arguments(i))
-                combine(f(*arguments(first)))
-                for _, other in busy:
-                    combine(other.answer())
+            with one_blas_thread():
+                for first in range(0, jobs, count):
+                    busy = list(zip(range(first + 1, min(first + count, jobs)), self._others, strict=False))
+                    for i, other in busy:
+                        other.ask(f, arguments(i))
+                    combine(f(*arguments(first)))
+                    for _, other in busy:
+                        combine(other.answer())
         except BaseException:  # some may still have an answer that nobody will ask for
             self._end()
             raise
@@ -88,7 +90,7 @@ class _Process:
 
     def __init__(self, room: int) -> None:
         """room: the bytes of arrays that each direction has shared memory for; what is more goes through the pipe."""
-        (its_in, our_out), (our_in, its_out) = os.pipe(), os.pipe()
+        (its_in, our_out), (our_in, its_out) = _pipe(), _pipe()
         theirs = its_in, _shared(room), its_out, _shared(room)
         self.out = _Channel(os.fdopen(our_out, "wb"), theirs[1])
         self.into = _Channel(os.fdopen(our_in, "rb"), theirs[3])
@@ -173,13 +175,34 @@ def _size(value: Any) -> int:
     return sum(sizes)
 
 
+def _pipe() -> tuple[int, int]:
+    into, out = os.pipe()
+    return _beyond_standard(into), _beyond_standard(out)
+
+
+def _beyond_standard(descriptor: int) -> int:
+    """The same open file under a number from 3: a process that lacks standard input is given 0 for its next file.
+
+    Another process has files of its own under 0 to 2.
+    """
+    if descriptor > 2:
+        return descriptor
+    import fcntl  # here, since it is POSIX's alone
+
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
+
+
 def _shared(size: int) -> int:
     """The file descriptor of so many bytes of memory that can be shared, or a page of it."""
-    if hasattr(os, "memfd_create"):
+    try:
         descriptor = os.memfd_create("npsnn")
-    else:
+    except (AttributeError, OSError):  # not Linux, or a sandbox that forbids it
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
+    descriptor = _beyond_standard(descriptor)
     with os.fdopen(descriptor, "wb", closefd=False) as file:
         file.write(bytes(max(size, mmap.PAGESIZE)))  # now, where a full disk is an error: later it would be a signal
     return descriptor
@@ -195,7 +218,7 @@ def serve() -> None:
     keep_freed_memory()
     into, out = _Channel(os.fdopen(requests, "rb"), shared_in), _Channel(os.fdopen(answers, "wb"), shared_out)
     f: Any = None
-    with Workers(1):
+    with one_blas_thread():
         while True:
             try:
                 new, arguments = into.get()

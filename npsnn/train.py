@@ -5,7 +5,7 @@ for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digi
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from npsnn.classifier import Classifier, load_params
 from npsnn.config import Config
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
+from npsnn.host import one_by_one
 from npsnn.models import Model
 from npsnn.network import flatten
 from npsnn.noise import NOISE_LAYERS
 from npsnn.optim import Arrays, optimizer
-from npsnn.parallel import keep_freed_memory
 from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
@@ -87,7 +87,7 @@ def fit(
             "environment": environment(device),
         }
         files.write_json(folder / checkpoint.CONFIG, about)
-    return _run(config, model, dataset, folder, None, threads, device, _started(start, model, config))
+    return one_by_one(_run(config, model, dataset, folder, None, threads, device, _started(start, model, config)))
 
 
 def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
@@ -124,7 +124,7 @@ def resume(
     if begun and not (folder / checkpoint.LAST).exists():
         raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
     state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
-    return _run(config, model, dataset, folder, state, threads, device)
+    return one_by_one(_run(config, model, dataset, folder, state, threads, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:
@@ -141,8 +141,7 @@ def _run(
     threads: int | None,
     device: str,
     start: Arrays | None = None,
-) -> Iterator[Step | Epoch]:
-    keep_freed_memory()
+) -> Generator[Step | Epoch, None, None]:
     train, validation = split_validation(dataset.train, config.seed, config.limit)
     with workers_for(threads, device) as workers:
         trainer = Trainer(config, model, train, validation, workers, device, start)

@@ -9,6 +9,7 @@ import click
 
 from npsnn import Classifier, attacks, checkpoint, data, files, recipes, train
 from npsnn.cli.common import Epsilon, options, percent
+from npsnn.host import keep_freed_memory
 
 CLOSED_FORM = {"attacks": ("adaptive-pgd",), "objective": "expected-cross-entropy"}
 ATTACKS: dict[str, dict[str, Any]] = {
@@ -93,4 +94,5 @@ def main(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

@@ -26,7 +26,7 @@ from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
 from npsnn.environment import environment
-from npsnn.parallel import ALLOCATOR
+from npsnn.host import ALLOCATOR
 
 LOSS_LIMIT = 1e-4
 LIMITS = {"resnet18": 5e-2}

@@ -21,11 +21,12 @@ from npsnn.attacks.target import Target, closed_form, expectation, sampled
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Split, as_float
+from npsnn.host import keep_freed_memory
 from npsnn.models import Model
 from npsnn.network import Sequential, unflatten
 from npsnn.normalisation import is_statistic
 from npsnn.optim import Arrays
-from npsnn.parallel import Workers, keep_freed_memory, micro_batches
+from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
 from npsnn.train import workers_for
 from npsnn.trainer import State, Trainer

@@ -21,6 +21,7 @@ import numpy as np
 from npsnn import Classifier, attacks, data
 from npsnn.attacks.evaluation import run
 from npsnn.config import Config
+from npsnn.host import keep_freed_memory
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.ops.loss import one_hot
 from npsnn.streams import Stream
@@ -199,4 +200,5 @@ def main(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

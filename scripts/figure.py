@@ -11,6 +11,7 @@ from npsnn import attacks, data
 from npsnn.attacks.evaluation import Result
 from npsnn.classifier import Classifier
 from npsnn.cli.common import load_run
+from npsnn.host import keep_freed_memory
 
 matplotlib.use("Agg")
 EPS = (0.025, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -76,4 +77,5 @@ def main(run: str | None, runs_dir: Path, data_dir: Path | None, limit: int, out
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     main()

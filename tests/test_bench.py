@@ -170,7 +170,7 @@ import sys
 import numpy as np
 from pathlib import Path
 if sys.argv[2] == "asked":
-    from npsnn.parallel import keep_freed_memory
+    from npsnn.host import keep_freed_memory
     keep_freed_memory()
 arrays = [np.ones((20 << 20) // int(sys.argv[1]), np.float32) for _ in range(int(sys.argv[1]))]
 del arrays

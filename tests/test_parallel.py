@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from pathlib import Path
 from time import sleep, time
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from npsnn import parallel
+from npsnn import host
 from npsnn.environment import environment
-from npsnn.parallel import Workers, available_cores, keep_freed_memory, micro_batches
+from npsnn.host import available_cores
+from npsnn.parallel import Workers, micro_batches
 
 THREADS = [1, 2, 3, 7]
 
@@ -102,7 +104,7 @@ def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -
 
     with Workers(1) as workers:
         monkeypatch.setattr(threading.Thread, "start", refused)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        with pytest.raises(OSError, match=r"the system refuses a thread.*can't start new thread.*: try fewer threads"):
             workers.in_step(lambda i, total: total(i), 4)
     assert len(asked) == 3 and not any(thread.is_alive() for thread in asked)
 
@@ -196,6 +198,21 @@ def test_there_must_be_a_thread(threads: int) -> None:
         Workers(threads)
 
 
+def test_there_are_no_more_threads_than_a_machine_could_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"at most \d+, got 20000: this process may use \d+ core"):
+        Workers(20_000)
+    monkeypatch.setattr(host, "available_cores", lambda: 1024)
+    assert Workers(1024).threads == 1024
+
+
+def test_there_are_no_more_threads_than_jobs() -> None:
+    before, seen = threading.active_count(), list[int]()
+    with Workers(200) as workers:
+        assert threading.active_count() == before
+        workers.fold(lambda i: seen.append(threading.active_count()), 3, lambda result: None)
+    assert max(seen) <= before + 2
+
+
 def test_none_is_all_cores() -> None:
     assert Workers().threads == available_cores() >= 1
 
@@ -205,7 +222,7 @@ def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
         before = blas_threads()
         assert before and set(before) == {2}
         with Workers(2) as workers:
-            assert set(blas_threads()) == {1}
+            assert blas_threads() == before
             assert [set(b) for b in workers.map(lambda i: blas_threads(), 4)] == [{1}] * 4
         assert blas_threads() == before
         with pytest.raises(RuntimeError), Workers(2):
@@ -232,16 +249,10 @@ def test_micro_batches_cover_everything_once(examples: int, size: int) -> None:
     assert all(s.stop <= examples for s in parts)
 
 
-def test_memory_settings_may_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_freed_memory()
-    monkeypatch.setenv("NPSNN_MALLOC", "0")
-    monkeypatch.setattr(parallel.ctypes, "CDLL", lambda name: pytest.fail("the C library was asked"))
-    keep_freed_memory()
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux only")
 def test_only_the_cores_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 6})
+    monkeypatch.setattr(host, "OWN_CONTROL_GROUPS", Path("/nowhere"))
     assert available_cores() == 3
 
 

@@ -14,7 +14,6 @@ from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget
 from npsnn.classifier import Classifier
-from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Stream
 
 
@@ -154,7 +153,6 @@ def evaluate(
     Raises ValueError for what does not fit the network.
     """
     x, labels = checked(classifier, x, labels)
-    keep_freed_memory()
     defended = plan.defended(classifier)
     targets = {name: plan.target(name, defended) for name in plan.attacks}
     for name, strength in plan.runs():

@@ -10,7 +10,6 @@ import numpy as np
 from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Sampled
-from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Randomness, Stream, as_stream
 
 Progress: TypeAlias = Callable[[int], None]
@@ -74,7 +73,6 @@ def accuracy(
     x, labels = checked(classifier, x, labels)
     if draws < 1:
         raise ValueError(f"draws must be >= 1, got {draws}")
-    keep_freed_memory()
     stream = as_stream(rng)
 
     def one(s: slice) -> np.ndarray:

@@ -15,7 +15,6 @@ from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget, closed_form, expectation, known
 from npsnn.classifier import Classifier
-from npsnn.parallel import keep_freed_memory
 from npsnn.streams import Stream
 from npsnn.validate import check_types
 
@@ -101,7 +100,6 @@ class Suite:
         self.noisy = self.network.sigma > 0
         self.stream = Stream(options.seed).at("checklist")
         self._of_eps: dict[float, Result] = {}
-        keep_freed_memory()
 
     def run(self, name: str, attack: Attack, target: NetworkTarget) -> Result:
         """One attack on all images, judged like all others."""
