@@ -5,17 +5,25 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "attacks", "audit", "bounds", "data", "models", "recipes", "train"]
+__all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "models", "recipes", "train"]
+
+_CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams"}
 
 if TYPE_CHECKING:
     from npsnn import attacks, audit, bounds, data, models, recipes, train
     from npsnn.classifier import Classifier
+    from npsnn.streams import Stream
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `npsnn --help` shall not wait for SciPy."""
-    if name == "Classifier":
-        return importlib.import_module("npsnn.classifier").Classifier
+    if name in _CLASSES:
+        return getattr(importlib.import_module(_CLASSES[name]), name)
     if name in __all__:
         return importlib.import_module(f"npsnn.{name}")
     raise AttributeError(f"module 'npsnn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not, beside the module's own."""
+    return sorted({*globals(), *__all__})
