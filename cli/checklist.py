@@ -147,7 +147,7 @@ def _measure(classifier: Any, x: Any, labels: Any, settings: Checklist, shown: b
     """The criteria; each is printed as it comes, if shown, under a bar where stderr is a terminal."""
     from npsnn import attacks
 
-    noisy = settings.plan.defended(classifier).sigma > 0
+    noisy = settings.plan.defended(classifier).random
     table = Table({"": 1, "criterion": -23, "outcome": -14}) if shown else None
     bar = click.progressbar(length=settings.runs(noisy) * len(labels), label="attacking", file=sys.stderr)
     rows = []

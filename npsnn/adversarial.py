@@ -19,6 +19,6 @@ def attacked(network: Classifier, images: np.ndarray, labels: np.ndarray, config
     x = as_float(images, network.dtype) if images.dtype == np.uint8 else images
     count = round(config.adversarial_mix * len(x))
     steps = 1 if config.adversarial == "fgsm" else 10
-    target = sampled(network, 1) if network.sigma > 0 else expectation(network)
+    target = sampled(network, 1) if network.random else expectation(network)
     attack = GradientAttack(Ball("linf", config.adversarial_eps), steps, config.adversarial_eps / steps)
     return np.concatenate([attack(target, x[:count], labels[:count], stream), x[count:]]) if count else x

@@ -14,7 +14,7 @@ def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) 
     m: images (H, C, W, N), without variance. Raises ValueError where the backward pass is asked for parameters.
     Source: A2SNN Sec. 4.4, Table 6 (audit A32).
     """
-    if count == 1 or not isinstance(noise, Sampled | Propagated):
+    if count == 1 or not model.noisy or not isinstance(noise, Sampled | Propagated):
         return model.network.forward(params, m, noise)
     before = model.before_noise
     after = Sequential(model.network.layers[len(before.layers) :])

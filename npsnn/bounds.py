@@ -120,8 +120,8 @@ def gap(
     x, x_adv: (N, C, H, W) in [0, 1]; labels: (N,). Raises ValueError for a network without noise on its features, for
     noise that is 0, and for images that do not fit the network. Source: A2SNN Theorem 1 (audit A10), extension E4.
     """
-    _, layer = classifier.model.noise
-    if not isinstance(layer, FeatureNoise) or classifier.sigma == 0:
+    layer = classifier.model.noise[1] if classifier.random else None
+    if not isinstance(layer, FeatureNoise):
         raise ValueError("the bounds are for noise on the features: this network's is elsewhere, or off")
     if draws < 2:
         raise ValueError(f"draws must be >= 2, got {draws}")

@@ -34,20 +34,27 @@ def named(table: dict[str, Any], name: Any, what: str) -> Any:
     return table[name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A network with its parameters. Threads: None for all cores.
 
     average: the draws of the noise whose logits are averaged for one answer, as `averaging` sets it.
+    noise_off: the network without its noise, whose parameters it keeps; `with_sigma` sets it.
     """
 
     model: Model
     params: Params
     threads: int | None = None
     average: int = 1
+    noise_off: bool = False
 
     def __post_init__(self) -> None:
         check_average(self.average)
+
+    def __repr__(self) -> str:
+        where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
+        what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {self.sigma:g}"
+        return f"<Classifier {what}, {self.dtype} on the {where}>"
 
     @staticmethod
     def load(
@@ -75,10 +82,17 @@ class Classifier:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of its noise; on features, the root mean square over them."""
+        """Standard deviation of its noise; on features, the root mean square over them. 0 without any noise."""
+        if self.noise_off or not self.model.noisy:
+            return 0.0
         name, layer = self.model.noise
         # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
         return float(str(to_host(layer.level(self.params[name]))))
+
+    @property
+    def random(self) -> bool:
+        """Whether its answers differ from one draw of its noise to another."""
+        return self.sigma > 0
 
     @property
     def dtype(self) -> Any:
@@ -106,10 +120,16 @@ class Classifier:
         return replace(self, model=self.model.convolving(method))
 
     def with_sigma(self, sigma: float) -> "Classifier":
-        """The same network with another noise; raises ValueError unless sigma is >= 0 and finite."""
+        """The same network with another noise: the covariance of noise on features is scaled, and kept at sigma 0.
+
+        Raises ValueError unless sigma is >= 0 and finite, and for noise in a network without a noise layer.
+        """
         check_sigma(sigma)
+        if sigma == 0:
+            return replace(self, noise_off=self.model.noisy)
         name, layer = self.model.noise
-        return replace(self, params=self.params | {name: layer.at_level(self.params[name], sigma)})
+        params = self.params | {name: layer.at_level(self.params[name], sigma)}
+        return replace(self, params=params, noise_off=False)
 
     def averaging(self, average: int) -> "Classifier":
         """The same network with its logits averaged over `average` draws for one answer, which lessens its noise.
@@ -146,6 +166,7 @@ class Classifier:
         return self._forward(x, noise)[0]
 
     def _forward(self, x: Images, noise: Noise) -> tuple[Moments, Backward]:
+        noise = EXPECTATION if self.noise_off else noise
         return averaging.forward(self.model, self.params, Moments(self.to_engine(x)), noise, self.average)
 
     def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU, Shape
 from npsnn.network import Residual, Sequential, flatten, leaves, mapped
 from npsnn.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.normalisation import BatchNorm
+from npsnn.streams import WHOLE
 from npsnn.validate import check_sigma
 
 LAYERS: dict[str, type[Any]] = {
@@ -59,6 +60,10 @@ class Model:
         layers = [layer for _, layer in self.network.layers]
         if sum(isinstance(layer, NOISE_LAYERS) for layer in layers) > 1:
             raise ValueError(f"{self.name}: there must be at most one noise layer")
+        if reserved := [
+            name for name, layer in self.network.layers if isinstance(layer, NOISE_LAYERS) and name in WHOLE
+        ]:
+            raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {reserved[0]}")
         following = [*layers[1:], None]
         noisy = [after for layer, after in zip(layers, following, strict=True) if isinstance(layer, FeatureNoise)]
         if any(not isinstance(after, Linear) or not after.joint for after in noisy):
@@ -75,6 +80,11 @@ class Model:
         if out != (self.classes,):
             raise ValueError(f"{self.name} must end in {self.classes} logits, got the output shape {out}")
         return params
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it has a noise layer."""
+        return any(isinstance(layer, NOISE_LAYERS) for _, layer in self.network.layers)
 
     @property
     def noise(self) -> tuple[str, NoiseLayer]:
@@ -139,7 +149,7 @@ class Model:
             if not np.isfinite(value).all():
                 raise ValueError(f"{self.name}: {name} holds a NaN or an infinity")
             if name.endswith(".sigma"):
-                check_sigma(float(value))
+                check_sigma(float(value), least=0)  # a learned one may have become small
             if name.endswith(".running_var") and value.min(initial=0) < 0:
                 raise ValueError(f"{self.name}: {name} holds a negative variance")
 
@@ -227,23 +237,25 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
 def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
     """LeNet++ with a linear classifier on its 32 features, as published or, "authors", as A2SNN's authors have it.
 
-    There is no noise in it, whatever sigma: `with_feature_noise` adds some. Source: `npsnn.backbones`.
+    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.backbones`.
     """
     names = {"original": "lenetpp", "authors": "lenetpp-authors"}
     if variant not in names:
         raise ValueError(f"variant must be one of {', '.join(names)}, got {variant!r}")
-    return _classifier(names[variant], shape, classes)
+    return _classifier(names[variant], shape, classes, sigma)
 
 
 def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
     """ResNet-18 with a linear classifier on its 32 features.
 
-    There is no noise in it, whatever sigma: `with_feature_noise` adds some. Source: `npsnn.backbones`.
+    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.backbones`.
     """
-    return _classifier("resnet18", shape, classes)
+    return _classifier("resnet18", shape, classes, sigma)
 
 
-def _classifier(name: str, shape: Shape, classes: int) -> Model:
+def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
+    if sigma != 0:
+        raise ValueError(f"{name} has no noise on its first layer: set noise to features, or sigma to 0, got {sigma!r}")
     layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
     return Model(name, Sequential(layers), shape, classes)
 
@@ -295,5 +307,6 @@ def build(
     for what, value, known in (("model", name, MODELS), ("noise", noise, NOISES)):
         if value not in known:
             raise ValueError(f"unknown {what} {value!r}, expected one of {', '.join(known)}")
-    model = MODELS[name](shape, classes, sigma)
-    return model if noise == "preactivation" else with_feature_noise(model, sigma, covariance, bottleneck)
+    if noise == "preactivation":
+        return MODELS[name](shape, classes, sigma)
+    return with_feature_noise(MODELS[name](shape, classes), sigma, covariance, bottleneck)

@@ -21,7 +21,6 @@ from npsnn.environment import environment
 from npsnn.host import one_by_one
 from npsnn.models import Model
 from npsnn.network import flatten
-from npsnn.noise import NOISE_LAYERS
 from npsnn.optim import Arrays, optimizer
 from npsnn.processes import Processes
 from npsnn.streams import Stream
@@ -54,7 +53,7 @@ def build(config: Config, dataset: Dataset) -> Model:
         config.covariance,
         config.bottleneck,
     )
-    if not any(isinstance(layer, NOISE_LAYERS) for _, layer in model.network.layers):
+    if not model.noisy:
         raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
     return model.convolving(config.conv)
 

@@ -228,7 +228,7 @@ class Trainer:
 
     def first_layer_ratio(self, network: Classifier) -> float | None:
         """mean |mu1| / sigma over the first pre-activations of some validation images; None without noise."""
-        if network.sigma == 0:
+        if not network.random:
             return None
         count = min(DIAGNOSED, len(self.validation))
         parts = micro_batches(count, network.micro_batch)

@@ -48,12 +48,18 @@ def _as_type(value: Any, kind: Any) -> Any:
     return kind(value)
 
 
-def check_sigma(sigma: float) -> None:
-    """Raise ValueError unless sigma is a standard deviation that single precision can carry."""
+SIGMA_LEAST = 1e-18
+"""Little above where the square of sigma underflows in single precision: such noise would be taken for none."""
+
+
+def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
+    """Raise ValueError unless sigma is 0 or a standard deviation whose square single precision can carry."""
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
     if sigma > SIGMA_LIMIT:
         raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r}")
+    if 0 < sigma < least:
+        raise ValueError(f"sigma must be 0 or at least {least:g}, got {sigma!r}")
 
 
 def check_average(average: int) -> None:

@@ -39,7 +39,7 @@ def shapes_of(model: Model) -> dict[str, tuple[int, ...]]:
 
 
 def test_resnet18_is_the_network_of_its_docstring() -> None:
-    model = models.build("resnet18", (3, 32, 32), 10, 0.6)
+    model = models.build("resnet18", (3, 32, 32), 10, 0.0)
     shapes = shapes_of(model)
     # 11 173 962 is the usual ResNet-18 for CIFAR-10, whose classifier is on the 512 channels
     assert weights(shapes) == 11_173_962 - 5130 + (512 + 1) * 32 + (32 + 1) * 10
@@ -70,7 +70,7 @@ def is_conv(layer: object) -> bool:
 
 @pytest.mark.parametrize(("name", "flat"), [("lenetpp", 128 * 3 * 3), ("lenetpp-authors", 128 * 4 * 4)])
 def test_lenetpp_is_the_network_of_its_docstring(name: str, flat: int) -> None:
-    model = models.build(name, (1, 28, 28), 10, 0.6)
+    model = models.build(name, (1, 28, 28), 10, 0.0)
     shapes = shapes_of(model)
     pairs = zip((1, 32, 32, 64, 64, 128), (32, 32, 64, 64, 128, 128), strict=True)
     convolutions = sum((25 * before + 1) * after + after for before, after in pairs)
@@ -99,7 +99,7 @@ def test_features_come_before_the_classifier(name: str, shape: tuple[int, ...]) 
     x = batch_last(rng_0(1).random((2, *shape))).astype(np.float32)
     m, _ = Sequential(features).forward(params, Moments(x), EXPECTATION)
     assert m.mean.shape == (5, 2) and m.var is None and (m.mean < 0).any()
-    model = models.build(name, shape, 7, 0.6)
+    model = models.build(name, shape, 7, 0.0)
     assert model.network.layers[:-2] == features[:-1] and model.network.layers[-1] == (
         "classifier",
         Linear(7, joint=True),
@@ -196,7 +196,7 @@ def test_a_gpu_computes_the_same(cupy: ModuleType, noise: Noise) -> None:
     same((far, far_back(far, Want.BOTH)), (m, back(m, Want.BOTH)))
 
 
-@pytest.mark.parametrize("model", [nested(), *(models.build(name, (3, 32, 32), 10, 0.6) for name in NAMES)])
+@pytest.mark.parametrize("model", [nested(), *(models.build(name, (3, 32, 32), 10, 0.0) for name in NAMES)])
 def test_specification_survives_json(model: Model) -> None:
     again = Model.from_spec(json.loads(json.dumps(model.spec())))
     assert again == model

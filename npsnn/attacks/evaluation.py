@@ -179,7 +179,7 @@ def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result]
     best, choice = strongest[0].accuracy.each, np.zeros(len(labels), int)
     for i, result in enumerate(strongest[1:], start=1):
         each = result.accuracy.each
-        surely = best - each > (2 * _standard_error(best, each, plan.draws) if defended.sigma > 0 else 0)
+        surely = best - each > (2 * _standard_error(best, each, plan.draws) if defended.random else 0)
         best, choice = np.where(surely, each, best), np.where(surely, i, choice)
     x_adv = np.stack([r.x_adv for r in strongest])[choice, np.arange(len(choice))]
     stream = Stream(plan.seed).at(results[0].norm, repr(float(results[0].eps)), "worst case")

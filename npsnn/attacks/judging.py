@@ -50,7 +50,7 @@ def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int,
 
     Without noise there is one answer, whatever `draws` is.
     """
-    noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.sigma > 0 else [EXPECTATION]
+    noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.random else [EXPECTATION]
     drawn = [classifier.scores(x, noise).mean for noise in noises]
     logits = to_host(namespace(*drawn).stack(drawn))
     if not np.isfinite(logits).all():

@@ -135,7 +135,7 @@ class Plan:
 
     def target(self, name: str, defended: Classifier) -> NetworkTarget:
         """What the named attack takes the gradient of, or asks for values."""
-        kind, noisy = _kind(name), defended.sigma > 0
+        kind, noisy = _kind(name), defended.random
         adaptive, objective = kind != name, self.objective
         if kind in _PLAIN:
             # without noise there are no standard deviations to measure a margin in

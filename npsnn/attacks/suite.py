@@ -97,7 +97,7 @@ class Suite:
             raise ValueError("there must be at least two images, or no difference has a standard error, got one")
         self.plan = options.plan
         self.network = self.plan.defended(classifier)
-        self.noisy = self.network.sigma > 0
+        self.noisy = self.network.random
         self.stream = Stream(options.seed).at("checklist")
         self._of_eps: dict[float, Result] = {}
 

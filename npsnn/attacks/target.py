@@ -156,11 +156,11 @@ def closed_form(
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    on_features = isinstance(classifier.model.noise[1], FeatureNoise)
+    on_features = classifier.model.noisy and isinstance(classifier.model.noise[1], FeatureNoise)
     moved = rule.mean_uses_var and not on_features
     default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
     ascended = named(ASCENDED, objective or default, "objective")
-    if ascended in (win_probability, least_win_probability) and not classifier.sigma:
+    if ascended in (win_probability, least_win_probability) and not classifier.random:
         name = next(name for name, known in ASCENDED.items() if known is ascended)
         raise ValueError(f"the {name} objective needs noise: sigma must be > 0, got 0")
     if not moved and ascended in _OF_THE_MEAN:

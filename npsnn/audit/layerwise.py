@@ -84,7 +84,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
     if isinstance(model.noise[1], FeatureNoise):
         raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
     before = model.before_noise
-    if classifier.sigma == 0:
+    if not classifier.random:
         raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")
     classifier = (classifier.to("cpu") if classifier.on_gpu else classifier).astype(np.float64)
     below = before.forward(classifier.params, Moments(classifier.to_engine(x)), EXPECTATION)[0].mean
