@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npsnn.backend import Array, namespace, on_gpu
-from npsnn.layers import Backward, Params, Shape, Want, image_shape, pooled_shape
+from npsnn.layers import Backward, Forms, Params, Shape, Want, filled, image_shape, pooled_shape
 from npsnn.moments import Moments, Noise
 from npsnn.ops import conv, linear, pool, winograd
 from npsnn.ops.channels import channel_sums, per_channel
@@ -84,8 +84,11 @@ def _shifted(y: Array, b: Array | None) -> Array:
 
 
 def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
-    w = rng.standard_normal(shape) * sqrt(2 / prod(shape[1:]))
-    return {"w": w.astype(np.float32), "b": np.zeros(shape[0], np.float32)}
+    if isinstance(rng, Forms):
+        w = rng.parameter(shape)
+    else:
+        w = (rng.standard_normal(shape) * sqrt(2 / prod(shape[1:]))).astype(np.float32)
+    return {"w": w, "b": filled(rng, shape[:1])}
 
 
 @dataclass(frozen=True)

@@ -9,36 +9,44 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.files import write_atomic
-from npsnn.npz import write_npz
+from npsnn.files import parse_json, write_atomic
+from npsnn.npz import read_npz, write_npz
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
+
+ABOUT = "about.json"
+WHAT = "checkpoint"
+ABOUT_LIMIT = 1 << 20
+LIMIT = 1 << 30
+"""The bytes that a checkpoint may have, unless its model says less."""
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     """An .npz of `arrays`, with `about` (JSON) beside them; equal contents give equal bytes."""
     buffer = BytesIO()
     text = np.array(json.dumps(about, sort_keys=True))
-    write_npz(buffer, **{"about.json": text}, **arrays)
+    write_npz(buffer, **{ABOUT: text}, **arrays)
     write_atomic(path, buffer.getvalue())
 
 
-def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(
+    path: Path, limit: int = LIMIT, prefixes: tuple[str, ...] = ("",)
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of `save_arrays` and what is said about them.
 
-    Raises FileNotFoundError, or ValueError for a file that is damaged or no checkpoint. Nothing is unpickled.
+    limit: the bytes that the file may have. prefixes: of the names of the arrays that are read.
+    Raises FileNotFoundError, or ValueError for a file that is too large, damaged or no checkpoint.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}")
+    arrays = read_npz(path, WHAT, limit, lambda name: name.startswith((ABOUT, *prefixes)))
+    about = arrays.pop(ABOUT, np.zeros(0))
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about: dict[str, Any] = json.loads(str(arrays.pop("about.json")))
-        if not isinstance(about, dict):
-            raise ValueError("about.json holds no object")
-    except Exception as error:  # a damaged archive can raise nearly anything
-        raise ValueError(f"{path} is damaged or no checkpoint of npsnn: {error}") from error
-    return arrays, about
+        if about.shape or about.dtype.kind != "U" or about.nbytes > ABOUT_LIMIT:
+            raise ValueError(f"it holds no {ABOUT}, a text of at most {ABOUT_LIMIT:,} bytes")
+        return arrays, parse_json(about.item(), f"its {ABOUT}")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or no {WHAT} of npsnn: {error}") from error
 
 
 def with_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

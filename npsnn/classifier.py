@@ -266,12 +266,17 @@ class Classifier:
         return np.concatenate([m for m, _ in parts], axis=1).T, var
 
 
-def load_params(path: Path, model: Model) -> tuple[Arrays, Arrays, dict[str, Any]]:
-    """The model's parameters in a checkpoint, flat, then all its arrays and what is said about them.
+def load_params(
+    path: Path, model: Model, prefixes: tuple[str, ...] = ("params/",)
+) -> tuple[Arrays, Arrays, dict[str, Any]]:
+    """The model's parameters in a checkpoint, flat, then all its arrays with one of the prefixes, and what is said.
 
     Raises FileNotFoundError, or ValueError, naming the file, where it is damaged or another model's.
     """
-    arrays, about = checkpoint.load_arrays(path)
+    # Parameters and at most two arrays of an optimiser for each, in double precision at most, each with its headers.
+    forms = model.forms().values()
+    limit = (1 << 20) + sum(3 * (8 * p.size + 1024) for p in forms)
+    arrays, about = checkpoint.load_arrays(path, limit, prefixes)
     params = checkpoint.without_prefix("params", arrays)
     try:
         model.check(params)

@@ -29,6 +29,9 @@ from npsnn.validate import check_types
 Params: TypeAlias = dict[str, Any]
 Shape: TypeAlias = tuple[int, ...]
 
+LARGEST = 1 << 26
+"""The numbers that a network may have as parameters, and a layer as outputs: 256 MB in single precision."""
+
 
 class Want(Flag):
     """Which cotangents a backward pass is asked for; what is not wanted is not computed."""
@@ -40,6 +43,36 @@ class Want(Flag):
 
 Backward: TypeAlias = Callable[[Moments, Want], tuple[Moments | None, Params]]
 """Cotangent of the output -> (cotangent of the input; parameter gradients). What is not wanted may be None and {}."""
+
+
+class Forms(np.random.Generator):
+    """Takes the place of a generator where the shapes of parameters are asked for, and no values.
+
+    Parameters made with it by `filled` take no memory. Raises ValueError where they are too many numbers in all, or a
+    layer's output is too large.
+    """
+
+    def __init__(self, examples: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.examples, self.left = examples, LARGEST
+
+    def parameter(self, shape: Shape) -> Array:
+        self.left -= prod(shape)
+        if self.left < 0:
+            raise ValueError(f"a network must have at most {LARGEST:,} parameters, this one has more")
+        return np.broadcast_to(np.float32(0), shape)
+
+    def output(self, layer: str, shape: Shape) -> None:
+        if self.examples * prod(shape) > LARGEST:
+            raise ValueError(
+                f"the outputs of a layer must be at most {LARGEST:,} numbers a micro-batch, {layer} makes "
+                f"{self.examples:,} of the shape {shape}"
+            )
+
+
+def filled(rng: np.random.Generator, shape: Shape, value: float = 0.0) -> Array:
+    """A parameter that begins as `value` everywhere, in float32."""
+    return rng.parameter(shape) if isinstance(rng, Forms) else np.full(shape, value, np.float32)
 
 
 class Layer(Protocol):
@@ -105,7 +138,7 @@ class PReLU:
     """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        return {"slope": np.full(shape[0], 0.25, np.float32)}, shape
+        return {"slope": filled(rng, shape[:1], 0.25)}, shape
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule, slope = rule_of(m, noise), params["slope"]

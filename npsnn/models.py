@@ -9,7 +9,7 @@ import numpy as np
 
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
 from npsnn.backbones import backbone
-from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU, Shape
+from npsnn.layers import Flatten, Forms, Layer, MaxPool, Params, PReLU, ReLU, Shape
 from npsnn.network import Residual, Sequential, flatten, leaves, mapped
 from npsnn.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.normalisation import BatchNorm
@@ -75,11 +75,20 @@ class Model:
             raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
 
     def init(self, rng: np.random.Generator) -> Params:
-        """Initial parameters, He-normal in float32; raises ValueError where a layer does not fit the images."""
-        params, out = self.network.init(rng, self.shape)
+        """Initial parameters, He-normal in float32; raises ValueError as `forms`."""
+        self.forms()
+        params, _ = self.network.init(rng, self.shape)
+        return params
+
+    def forms(self) -> dict[str, np.ndarray]:
+        """Placeholders of its parameters, flat, which take no memory: nothing is drawn.
+
+        Raises ValueError where a layer does not fit the images, and where the network is larger than `layers.LARGEST`.
+        """
+        params, out = self.network.init(Forms(self.micro_batch), self.shape)
         if out != (self.classes,):
             raise ValueError(f"{self.name} must end in {self.classes} logits, got the output shape {out}")
-        return params
+        return flatten(params)
 
     @property
     def noisy(self) -> bool:
@@ -138,7 +147,7 @@ class Model:
 
     def check(self, flat: dict[str, np.ndarray]) -> None:
         """Raise ValueError unless `flat` holds this model's parameters, all of them, with its shapes, all finite."""
-        expected = flatten(self.init(np.random.default_rng(0)))
+        expected = self.forms()
         if flat.keys() != expected.keys():
             odd = ", ".join(sorted(flat.keys() ^ expected.keys()))
             raise ValueError(f"the parameters are another model's, not {self.name}'s: they differ in {odd}")

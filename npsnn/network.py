@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.layers import Backward, Layer, Params, Shape, Want, couples_batch
+from npsnn.layers import Backward, Forms, Layer, Params, Shape, Want, couples_batch
 from npsnn.moments import Moments, Noise
 from npsnn.validate import check_types
 
@@ -31,6 +31,8 @@ class Sequential:
         params: Params = {}
         for name, layer in self.layers:
             params[name], shape = layer.init(rng, shape)
+            if isinstance(rng, Forms):
+                rng.output(name, shape)
         return {name: p for name, p in params.items() if p}, shape
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn.backend import Array, namespace
-from npsnn.layers import Backward, Params, Shape, Want
+from npsnn.layers import Backward, Forms, Params, Shape, Want, filled
 from npsnn.moments import Moments, Noise, Propagated, Sampled
 from npsnn.ops import feature_noise
 from npsnn.validate import check_sigma, check_types
@@ -104,8 +104,11 @@ class FeatureNoise:
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         if len(shape) != 1:
             raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
-        ones = {"full": np.eye(shape[0]), "diagonal": np.ones(shape), "scalar": np.ones(())}[self.covariance]
-        return {"L": (self.sigma * ones).astype(np.float32)}, shape
+        if self.covariance != "full":
+            return {"L": filled(rng, shape if self.covariance == "diagonal" else (), self.sigma)}, shape
+        if isinstance(rng, Forms):
+            return {"L": rng.parameter(2 * shape)}, shape
+        return {"L": (self.sigma * np.eye(shape[0])).astype(np.float32)}, shape
 
     def level(self, params: Params) -> Array:
         """Root mean square of the features' standard deviations, √(tr Sigma / D)."""

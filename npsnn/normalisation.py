@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from npsnn.backend import namespace
-from npsnn.layers import Backward, Params, Shape, Want
+from npsnn.layers import Backward, Params, Shape, Want, filled
 from npsnn.moments import Batch, Moments, Noise
 from npsnn.ops import norm
 from npsnn.validate import check_types
@@ -45,8 +45,8 @@ class BatchNorm:
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         if len(shape) not in (1, 3):
             raise ValueError(f"{self} needs an image (C, H, W) or a vector (features,), got the shape {shape}")
-        zeros, ones = np.zeros(shape[0], np.float32), np.ones(shape[0], np.float32)
-        return {"w": ones, "b": zeros, "running_mean": zeros.copy(), "running_var": ones.copy()}, shape
+        start = {"w": 1.0, "b": 0.0, "running_mean": 0.0, "running_var": 1.0}
+        return {name: filled(rng, shape[:1], value) for name, value in start.items()}, shape
 
     def moved(self, params: Params, batch: Params) -> Params:
         """The running averages after one more batch, of which `batch` holds the statistics: old + momentum (new - old).

@@ -1,8 +1,21 @@
-"""Arrays in .npz files: equal contents give equal bytes."""
+"""Arrays in .npz files: equal contents give equal bytes, and nothing is read whose size is not known before.
 
-from typing import BinaryIO
+An .npz file is a zip archive of .npy files. Archives are read here that `write_npz` writes, and no others: stored
+without compression, each member a plain .npy file of numbers or text. Nothing in them is unpickled or evaluated.
+"""
+
+import re
+import zipfile
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|][biufU][0-9]{1,7})', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n"
+)
 
 
 def write_npz(file: BinaryIO, **arrays: np.ndarray) -> None:
@@ -14,3 +27,72 @@ def write_npz(file: BinaryIO, **arrays: np.ndarray) -> None:
         if isinstance(error.__context__, KeyboardInterrupt | OSError | MemoryError):
             raise error.__context__ from None
         raise
+
+
+def read_npz(
+    path: Path, what: str, limit: int, wanted: Callable[[str], bool] = lambda name: True
+) -> dict[str, np.ndarray]:
+    """Those arrays of an .npz file whose names are `wanted`; the sizes of all are checked before one is read.
+
+    what: the kind of file, for the messages. limit: the bytes that it may have.
+    Raises OSError where the file cannot be opened, ValueError, naming it, where it is too large, damaged, or another kind
+    of file than `write_npz` writes.
+    """
+    with path.open("rb") as file:
+        if (size := file.seek(0, 2)) > limit:
+            raise ValueError(f"{path} must have at most {limit:,} bytes, got {size:,}")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = _members(archive, size)
+                return {name: _array(archive, members[name]) for name in members if wanted(name)}
+        except Exception as error:  # a damaged archive can raise nearly anything
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{path} is damaged or no {what} of npsnn: {reason}") from error
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The members of an archive of `size` bytes by the names of their arrays, once none can surprise."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name == info.filename or name in members:
+            raise ValueError(f"its member {info.filename!r} is no .npy file, or there are two of the name")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise ValueError(f"its member {info.filename!r} is compressed, which npsnn never does")
+        if not 0 <= info.header_offset < size:
+            raise ValueError(f"its member {info.filename!r} lies outside of the file")
+        members[name] = info
+    # Each byte of the file belongs to one member at most: else a small file could hold many large ones.
+    if (claimed := sum(info.file_size for info in members.values())) > size:
+        raise ValueError(f"its members claim {claimed:,} bytes, more than the {size:,} that it has")
+    return members
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as member:
+        prefix = member.read(10)
+        if prefix[:8] != b"\x93NUMPY\x01\x00":
+            raise ValueError(f"its member {info.filename!r} is no .npy file of version 1")
+        header = member.read(int.from_bytes(prefix[8:], "little"))
+        dtype, in_columns, shape = _form(header, info.filename)
+        length = info.file_size - len(prefix) - len(header)
+        if prod(shape) * dtype.itemsize != length:
+            raise ValueError(f"its member {info.filename!r} must have {dtype} {shape}, got {length:,} bytes")
+        array = np.empty(prod(shape), dtype)
+        content, start = array.view(np.uint8), 0
+        while block := member.read(1 << 20):
+            content[start : start + len(block)] = np.frombuffer(block, np.uint8)
+            start += len(block)
+    if start != length:
+        raise ValueError(f"its member {info.filename!r} ends after {start:,} of {length:,} bytes")
+    return array.reshape(shape[::-1]).T if in_columns else array.reshape(shape)
+
+
+def _form(header: bytes, name: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    """The type, the order (whether it is column by column) and the shape in the header of a .npy file."""
+    found = _HEADER.fullmatch(header)
+    if found is None:
+        raise ValueError(f"its member {name!r} holds no array of numbers or text")
+    dtype, order, sizes = found.groups()
+    shape = tuple(int(part) for part in sizes.replace(b" ", b"").split(b",") if part)
+    return np.dtype(dtype.decode()), order == b"True", shape

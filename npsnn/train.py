@@ -179,7 +179,7 @@ def save_state(folder: Path | None, state: State, records: list[dict[str, Any]],
 def load_state(folder: Path, model: Model, config: Config) -> State:
     """The state that `save_state` wrote; raises ValueError where it is damaged or another model's."""
     path = folder / checkpoint.LAST
-    params, arrays, about = load_params(path, model)
+    params, arrays, about = load_params(path, model, ("params/", "optimizer/"))
     moments = checkpoint.without_prefix("optimizer", arrays)
     expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
     odd = moments.keys() ^ expected.keys()
