@@ -152,21 +152,21 @@ def load_run(
     from npsnn import checkpoint as runs
     from npsnn import files
     from npsnn.classifier import Classifier
-    from npsnn.config import Config
+    from npsnn.config import read_run
 
     folder = runs.find_run(run, runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     classifier = classifier if conv is None else classifier.convolving(conv)
-    config = files.read_json(folder / runs.CONFIG)
-    epochs, done = Config.from_json(config.get("train")).epochs, len(files.read_lines(folder / runs.METRICS))
-    if done < epochs:
-        click.echo(f"warning: {folder} has {done} of its {epochs} epochs", err=True)
-    return folder, classifier, config
+    about, config = read_run(folder)
+    done = len(files.read_lines(folder / runs.METRICS))
+    if done < config.epochs:
+        click.echo(f"warning: {folder} has {done} of its {config.epochs} epochs", err=True)
+    return folder, classifier, about
 
 
 def how_loaded(checkpoint: str, conv: str | None, config: dict[str, Any]) -> dict[str, str]:
     """What of `load_run` a result depends on, to be recorded with it."""
-    return {"checkpoint": checkpoint, "conv": conv or config["train"].get("conv", "auto")}
+    return {"checkpoint": checkpoint, "conv": conv or config["train"]["conv"]}
 
 
 def load_test_images(config: dict[str, Any], data_dir: Path | None, limit: int | None) -> tuple[Any, Any]:

@@ -109,11 +109,12 @@ def command(
     """
     from npsnn import checkpoint, data, files, train
     from npsnn.backend import use_device
+    from npsnn.config import read_run
 
     if resume is not None:
         _refuse_options(ctx)
         folder = checkpoint.find_run(resume, runs_dir)
-        config = Config.from_json(files.read_json(folder / checkpoint.CONFIG).get("train"))
+        _, config = read_run(folder)
         dataset = data.load(config.dataset, data_dir)
         records = train.resume(folder, dataset, threads, device)
     else:

@@ -68,10 +68,10 @@ class Classifier:
         if which not in ("last", "best"):
             raise ValueError(f"checkpoint must be last or best, got {which!r}")
         folder = checkpoint.find_run(run, runs_dir)
-        config = files.read_json(folder / checkpoint.CONFIG)
-        if "spec" not in config:
-            raise ValueError(f"{folder / checkpoint.CONFIG} has no model specification")
-        model = Model.from_spec(config["spec"])
+        config = folder / checkpoint.CONFIG
+        spec = files.read_json(config).get("spec")
+        with files.blamed(config):
+            model = Model.from_spec(spec)
         params, _, _ = load_params(folder / (checkpoint.LAST if which == "last" else checkpoint.BEST), model)
         return Classifier(model, unflatten(params))
 
@@ -274,8 +274,8 @@ def load_params(
     Raises FileNotFoundError, or ValueError, naming the file, where it is damaged or another model's.
     """
     # Parameters and at most two arrays of an optimiser for each, in double precision at most, each with its headers.
-    forms = model.forms().values()
-    limit = (1 << 20) + sum(3 * (8 * p.size + 1024) for p in forms)
+    needed = sum(3 * (8 * p.size + 1024) for p in model.forms().values())
+    limit = max(needed, 1 << 26)  # so that most files of another model are read far enough to be told from this one's
     arrays, about = checkpoint.load_arrays(path, limit, prefixes)
     params = checkpoint.without_prefix("params", arrays)
     try:

@@ -1,9 +1,11 @@
 """The options of a training."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from npsnn import checkpoint, files
 from npsnn.affine import METHODS
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS, NOISES
@@ -149,3 +151,15 @@ class Config:
         if odd := values.keys() - {f.name for f in fields(Config)}:
             raise ValueError(f"unknown training options: {', '.join(sorted(odd))}")
         return Config(**values)
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], Config]:
+    """What config.json says in the folder of a run, and the options in it.
+
+    Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
+    """
+    path = folder / checkpoint.CONFIG
+    about = files.read_json(path)
+    with files.blamed(path):
+        config = Config.from_json(about.get("train"))
+    return about | {"train": asdict(config)}, config

@@ -163,10 +163,23 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
+@contextlib.contextmanager
+def blamed(name: object) -> Iterator[None]:
+    """Errors about the content of a file become ValueErrors that begin with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _no_number(constant: str) -> None:
+    raise ValueError(f"it holds {constant}, which is no number of JSON")
+
+
 def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
     """The JSON object in a file's content; ValueError, naming the file, where there is none."""
     try:
-        document = json.loads(content)
+        document = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(document, dict):
@@ -185,9 +198,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     content = read_bytes(path, LINES_LIMIT) if path.exists() else b""
     for number, line in enumerate(BytesIO(content), start=1):
         try:
-            records.append(parse_json(line, ""))
-        except ValueError:
-            raise ValueError(f"{path}, line {number}, is no JSON object: mend the file or remove it") from None
+            record = json.loads(line)  # with NaN: a training that goes astray is recorded as it was
+        except (ValueError, RecursionError):
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}, is no JSON object: mend the file or remove it")
+        records.append(record)
     return records
 
 

@@ -51,6 +51,8 @@ class Model:
     micro_batch: int = 64
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a string, got {self.name!r}")
         numbers = (*self.shape, self.classes, self.micro_batch)
         if len(self.shape) != 3 or not all(type(n) is int for n in numbers) or min(*numbers, self.classes - 1) < 1:
             what = f"shape {self.shape}, classes {self.classes}, micro_batch {self.micro_batch}"
@@ -137,13 +139,17 @@ class Model:
         }
 
     @staticmethod
-    def from_spec(spec: dict[str, Any]) -> "Model":
-        """The model that `spec` describes; raises ValueError naming what is wrong with it."""
+    def from_spec(spec: Any) -> "Model":
+        """The model that `spec` describes; raises ValueError naming what is wrong with it, or where it is too large."""
+        if not isinstance(spec, dict):
+            raise ValueError(f"spec is not a model specification: it must be a JSON object, got {type(spec).__name__}")
         try:
             network = _sequential(spec["layers"])
-            return Model(spec["name"], network, tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
+            model = Model(spec["name"], network, tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
+            model.forms()
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"not a model specification: {error!r}") from error
+            raise ValueError(f"spec is not a model specification: {error!r}") from error
+        return model
 
     def check(self, flat: dict[str, np.ndarray]) -> None:
         """Raise ValueError unless `flat` holds this model's parameters, all of them, with its shapes, all finite."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|][biufU][0-9]{1,7})', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n"
+    rb"\{'descr': '([<>|][biufU][1-9][0-9]{0,6})', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n"
 )
 
 
@@ -35,8 +35,8 @@ def read_npz(
     """Those arrays of an .npz file whose names are `wanted`; the sizes of all are checked before one is read.
 
     what: the kind of file, for the messages. limit: the bytes that it may have.
-    Raises OSError where the file cannot be opened, ValueError, naming it, where it is too large, damaged, or another kind
-    of file than `write_npz` writes.
+    Raises OSError where the file cannot be opened, ValueError, naming it, where it is too large, damaged, or of another
+    kind than `write_npz` writes.
     """
     with path.open("rb") as file:
         if (size := file.seek(0, 2)) > limit:

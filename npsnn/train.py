@@ -15,7 +15,7 @@ import numpy as np
 from npsnn import checkpoint, files, models
 from npsnn.backend import to_device, to_host, use_device
 from npsnn.classifier import Classifier, load_params
-from npsnn.config import Config
+from npsnn.config import Config, read_run
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
 from npsnn.host import one_by_one
@@ -111,11 +111,11 @@ def resume(
     """
     use_device(device)
     folder = Path(folder)
-    about = files.read_json(folder / checkpoint.CONFIG)
+    about, config = read_run(folder)
     if about.get("data") != dataset.digests:
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
-    config = Config.from_json(about.get("train"))
-    stored = Model.from_spec(about.get("spec", {}))
+    with files.blamed(folder / checkpoint.CONFIG):
+        stored = Model.from_spec(about.get("spec"))
     model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
     if stored != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")

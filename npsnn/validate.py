@@ -21,6 +21,8 @@ def check_types(options: Any) -> None:
         value = getattr(options, field.name)
         try:
             object.__setattr__(options, field.name, _as_type(value, field.type))
+        except OverflowError:
+            raise ValueError(f"{field.name} must be a number of double precision, got a larger one") from None
         except TypeError:
             what = getattr(field.type, "__name__", None) or str(field.type)
             name = what if get_args(field.type) == () else str(field.type)
