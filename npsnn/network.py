@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.backend import Array
+from npsnn.interrupts import heed
 from npsnn.layers import Backward, Forms, Layer, Params, Shape, Want, couples_batch
 from npsnn.moments import Moments, Noise
 from npsnn.validate import check_types
@@ -38,6 +39,7 @@ class Sequential:
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         steps: list[tuple[str, Backward]] = []
         for name, layer in self.layers:
+            heed()
             m, back = layer.forward(params.get(name, {}), m, noise.at(name))
             steps.append((name, back))
         first = next((i for i, (name, _) in enumerate(steps) if name in params), len(steps))
@@ -47,6 +49,7 @@ class Sequential:
             cotangent: Moments | None = g
             above = want | Want.INPUT
             for i in range(len(steps) - 1, -1 if Want.INPUT in want else first - 1, -1):
+                heed()
                 name, back = steps[i]
                 cotangent, found = back(_known(cotangent), above if i > first else want)
                 if found:

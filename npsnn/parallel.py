@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from queue import SimpleQueue
@@ -9,8 +10,14 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from npsnn.host import available_cores, check_threads, one_blas_thread
+from npsnn.interrupts import Cancelled, cancelled_where, noted
 
 T = TypeVar("T")
+
+INTERRUPT = -1
+"""The place of an interrupt among the errors of jobs and parts, before all of theirs."""
+PATIENCE = 0.1
+"""Seconds that a thread waits at a time: not every system wakes a waiting thread for a signal."""
 
 
 class Workers:
@@ -60,18 +67,18 @@ class Workers:
     def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
         """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
 
-        The first exception, in the order of the jobs, is raised here once all threads have stopped.
+        The first exception, in the order of the jobs, is raised here once all threads have stopped; later jobs are
+        ended then, and by an interrupt all of them, at the next layer that a pass comes to.
         """
         queues = self._queues_for(jobs)
         job = _Fold(f, jobs, combine, ahead=self.threads)
-        with one_blas_thread():
+        with one_blas_thread(), noted(job.interrupt):
             for queue in queues:
                 queue.put(job)
-            try:
-                job.work()
-            finally:
-                for _ in queues:
-                    job.finished.get()
+            job.work()
+            for _ in queues:
+                while not job.finished.acquire(timeout=PATIENCE):
+                    pass
         if job.errors:
             raise job.errors[min(job.errors)]
 
@@ -91,18 +98,18 @@ class Workers:
         self._check_open()
         step = _InStep(f, parts, self.threads)
         others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
-        with one_blas_thread():
+        with one_blas_thread(), noted(step.interrupt):
             try:
                 for thread in others:
                     _start(thread)
                 step.work(0)
-            except BaseException:  # an interrupt, or no more threads: those that wait would wait for ever
+            except BaseException:  # no more threads: those that wait would wait for ever
                 step.met.abort()
                 raise
             finally:
                 for thread in others:
-                    if thread.ident is not None:
-                        thread.join()
+                    while thread.is_alive():
+                        thread.join(PATIENCE)
         if step.errors:
             caused = {i: e for i, e in step.errors.items() if not isinstance(e, threading.BrokenBarrierError)}
             raise caused[min(caused)]
@@ -132,12 +139,18 @@ class _InStep(Generic[T]):
                 self.working.acquire()
             return sum(brought[1:], start=brought[0])
 
-        with self.working:
+        with self.working, cancelled_where(lambda: INTERRUPT in self.errors):
             try:
                 self.results[part] = self.f(part, total)
+            except Cancelled:
+                self.met.abort()
             except BaseException as error:  # raised again by the caller; the others would wait for ever
                 self.errors[part] = error
                 self.met.abort()
+
+    def interrupt(self, error: BaseException) -> None:
+        """End all parts; called amid anything that the main thread does, so it must not wait for a lock."""
+        self.errors.setdefault(INTERRUPT, error)
 
 
 def _start(thread: threading.Thread) -> None:
@@ -151,7 +164,7 @@ def _start(thread: threading.Thread) -> None:
 def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:
     while (job := queue.get()) is not None:
         job.work()
-        job.finished.put(None)
+        job.finished.release()
 
 
 class _Fold(Generic[T]):
@@ -164,20 +177,33 @@ class _Fold(Generic[T]):
         self.waiting: dict[int, T] = {}
         self.turned = threading.Condition()
         self.errors: dict[int, BaseException] = {}
-        self.finished: SimpleQueue[None] = SimpleQueue()
+        self.finished = threading.Semaphore(0)
 
     def work(self) -> None:
         while not self.errors and (i := next(self.numbers)) < self.jobs:
             try:
-                self._deliver(i, self.f(i))
+                with cancelled_where(partial(self._pointless, i)):
+                    result = self.f(i)
+                self._deliver(i, result)
+            except Cancelled:
+                break
             except BaseException as error:  # raised again by the caller; a lost thread would stop every other
                 self.errors[i] = error
-                with self.turned:
-                    self.turned.notify_all()
+        with self.turned:
+            self.turned.notify_all()
+
+    def interrupt(self, error: BaseException) -> None:
+        """End all jobs; called amid anything that the main thread does, so it must not wait for a lock."""
+        self.errors.setdefault(INTERRUPT, error)
+
+    def _pointless(self, i: int) -> bool:
+        """Whether nobody waits for job i: an earlier one has failed, or all were interrupted."""
+        return bool(self.errors) and min(self.errors) < i
 
     def _deliver(self, i: int, result: T) -> None:
         with self.turned:
-            self.turned.wait_for(lambda: i <= self.turn + self.ahead or self.errors)
+            while not self.turned.wait_for(lambda: i <= self.turn + self.ahead or self.errors, PATIENCE):
+                pass
             self.waiting[i] = result
             while self.turn in self.waiting:
                 self.combine(self.waiting.pop(self.turn))
