@@ -23,7 +23,7 @@ def command() -> None:
 @options("data-dir")
 def list_sets(data_dir: Path | None) -> None:
     """Name, state and description of each data set."""
-    click.echo(f"in {data.data_folder(data_dir)}", err=True)
+    click.echo(f"in {data.where(data_dir)}", err=True)
     table = Table({"name": -18, "state": -10, "description": -1})
     for name in data.NAMES:
         table.row(name, data.status(name, data_dir), data.describe(name))

@@ -16,7 +16,7 @@ def command(device: str, data_dir: Path | None, as_json: bool) -> None:
     from npsnn.environment import environment
 
     use_device(device)
-    about = environment(device) | {"data": str(data.data_folder(data_dir))}
+    about = environment(device) | {"data": data.where(data_dir)}
     if as_json:
         print_json(about)
         return

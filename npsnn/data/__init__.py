@@ -8,7 +8,7 @@ from npsnn.data import cifar, digits, idx, svhn
 from npsnn.data.augment import AUGMENTATIONS, augment
 from npsnn.data.dataset import Dataset, Split, as_float
 from npsnn.data.download import Progress
-from npsnn.data.folder import data_folder
+from npsnn.data.folder import NoFolderError, data_folder
 
 __all__ = [
     "AUGMENTATIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "load",
     "status",
     "verify",
+    "where",
 ]
 
 NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar10-unverified", "svhn")
@@ -55,17 +56,32 @@ def _reader(name: str) -> tuple[ModuleType, Any]:
     return next((module, module.SETS[name]) for module in (idx, cifar, svhn) if name in module.SETS)
 
 
+def _optional_folder(data_dir: Path | str | None) -> Path | None:
+    """The data folder, or None where there can be none: the digits need no folder."""
+    try:
+        return data_folder(data_dir)
+    except NoFolderError:
+        return None
+
+
+def where(data_dir: Path | str | None = None) -> str:
+    """The data folder in words, or why there is none."""
+    try:
+        return str(data_folder(data_dir))
+    except NoFolderError as error:
+        return f"no folder: {error}"
+
+
 def load(name: str, data_dir: Path | str | None = None) -> Dataset:
     """The data set, every file verified; nothing is ever downloaded. `data_dir` as in `data_folder`.
 
     Of cifar10-unverified the form of the files is checked, and not whether they are the official ones.
     Raises ValueError for an unknown name or a wrong file, FileNotFoundError, saying what to do, for a missing one.
     """
-    folder = data_folder(data_dir)
     if _known(name) == "digits":
-        return digits.load(folder)
+        return digits.load(_optional_folder(data_dir))
     module, spec = _reader(name)
-    dataset: Dataset = module.load(spec, folder)
+    dataset: Dataset = module.load(spec, data_folder(data_dir))
     return dataset
 
 
@@ -79,9 +95,9 @@ def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | No
     folder = data_folder(data_dir)
     if _known(name) == "digits":
         digits.load(folder)
-        if not (folder / "digits").is_dir():
+        if not digits.cache(folder).is_file():
             raise OSError(f"digits were drawn, but could not be stored in {folder}: they are drawn anew when needed")
-        return folder / "digits"
+        return digits.cache(folder).parent
     module, spec = _reader(name)
     fetched: Path = module.fetch(spec, folder, progress)
     return fetched
@@ -90,8 +106,11 @@ def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | No
 def verify(name: str, data_dir: Path | str | None = None) -> dict[str, str]:
     """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected; raises as `load`.
 
-    Both versions of CIFAR-10 have the digests of the binary one. What `verify` cannot know is in `caveat`.
+    The digits are drawn afresh, and those that are kept in the folder must be the same. Both versions of CIFAR-10 have
+    the digests of the binary one. What `verify` cannot know is in `caveat`.
     """
+    if _known(name) == "digits":
+        return digits.verify(_optional_folder(data_dir)).digests
     return load(name, data_dir).digests
 
 
@@ -105,7 +124,8 @@ def status(name: str, data_dir: Path | str | None = None) -> str:
     if _known(name) == "digits":
         return "built in"
     module, spec = _reader(name)
-    found: str = module.status(spec, data_folder(data_dir))
+    folder = _optional_folder(data_dir)
+    found: str = module.status(spec, folder) if folder else "missing"
     return found
 
 

@@ -5,6 +5,8 @@ and inked with a random pen. The position, slant and size vary enough that no fi
 """
 
 import contextlib
+import json
+from collections.abc import Mapping
 from hashlib import sha256
 from itertools import pairwise
 from math import cos, pi, sin
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
 from npsnn.files import replacing
-from npsnn.npz import write_npz
+from npsnn.npz import read_npz, write_npz
 
 VERSION = 1
 """Raise this with every change of what is drawn: a cache of another version is drawn afresh."""
@@ -162,40 +164,79 @@ def generate(split: str) -> Split:
     return Split(draw(labels, rng), labels)
 
 
-def _read_cache(path: Path) -> dict[str, Split] | None:
-    """The splits in the cache file, or None where it is absent, of another version or damaged in whatever way."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: Split(archive[f"{name}_images"], archive[f"{name}_labels"]) for name in SIZES}
-            current = archive["version"].tolist() == VERSION
-    except Exception:  # a damaged zip file raises almost anything, and drawing again is the answer to all of it
-        return None
-    whole = all(split.images.shape == (SIZES[name], 1, SIDE, SIDE) for name, split in found.items())
-    return found if current and whole else None
+def _digests(splits: Mapping[str, Split]) -> dict[str, str]:
+    digests = {}
+    for name, split in splits.items():
+        digests[f"{name}-images"] = sha256(split.images.tobytes()).hexdigest()
+        digests[f"{name}-labels"] = sha256(split.labels.astype("<i8").tobytes()).hexdigest()
+    return digests
 
 
-def _write_cache(path: Path, splits: dict[str, Split]) -> None:
-    """Keep the splits for the next time if the folder lets us; if not, the next time draws them again."""
-    arrays: dict[str, Array] = {"version": np.array(VERSION)}
+def _arrays(splits: Mapping[str, Split]) -> dict[str, Array]:
+    """What the cache file holds: the splits, and with them their digests."""
+    arrays: dict[str, Array] = {"version": np.array(VERSION), "digests": np.array(json.dumps(_digests(splits)))}
     for name, split in splits.items():
         arrays |= {f"{name}_images": split.images, f"{name}_labels": split.labels}
+    return arrays
+
+
+def _read_cache(path: Path) -> dict[str, Split]:
+    """The splits in the cache file.
+
+    Raises OSError where there is none, ValueError, naming it, where it is damaged, of another version, or changed.
+    """
+    limit = (1 << 16) + sum(SIZES.values()) * (SIDE * SIDE + 8)
+    found = read_npz(path, "cache of the digits", limit)
+    try:
+        splits = {name: Split(found[f"{name}_images"], found[f"{name}_labels"]) for name in SIZES}
+        wrong = found.keys() ^ (expected := _arrays(splits)).keys()
+        wrong |= {name for name in ("version", "digests") if not np.array_equal(found[name], expected[name])}
+        wrong |= {name for name in SIZES if splits[name].images.shape != (SIZES[name], 1, SIDE, SIDE)}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no cache of the digits: {error}") from error
+    if wrong:
+        raise ValueError(f"{path} is not as npsnn wrote it: it differs in {', '.join(sorted(wrong))}")
+    return splits
+
+
+def _write_cache(path: Path, splits: Mapping[str, Split]) -> None:
+    """Keep the splits for the next time if the folder lets us; if not, the next time draws them again."""
     with contextlib.suppress(OSError):
         nearest = next(folder for folder in path.parents if folder.exists())
         # Asked of the mode bits, because the superuser could write to a folder that was made read-only on purpose.
         if nearest.stat().st_mode & 0o222:
             with replacing(path) as file:
-                write_npz(file, **arrays)
+                write_npz(file, **_arrays(splits))
 
 
-def load(folder: Path) -> Dataset:
+def cache(folder: Path) -> Path:
+    """Where the digits are kept once they are drawn."""
+    return folder / "digits" / "digits.npz"
+
+
+def _dataset(splits: Mapping[str, Split]) -> Dataset:
+    return Dataset("digits", splits["train"], splits["test"], CLASSES, _digests(splits))
+
+
+def load(folder: Path | None) -> Dataset:
     """The set `digits`, from the cache file in `folder` or drawn afresh; raises nothing for a bad or absent cache."""
-    path = folder / "digits" / "digits.npz"
-    splits = _read_cache(path)
-    if splits is None:
-        splits = {name: generate(name) for name in SIZES}
-        _write_cache(path, splits)
-    digests = {}
-    for name, split in splits.items():
-        digests[f"{name}-images"] = sha256(split.images.tobytes()).hexdigest()
-        digests[f"{name}-labels"] = sha256(split.labels.astype("<i8").tobytes()).hexdigest()
-    return Dataset("digits", splits["train"], splits["test"], CLASSES, digests)
+    with contextlib.suppress(OSError, ValueError):
+        if folder is not None:
+            return _dataset(_read_cache(cache(folder)))
+    splits = {name: generate(name) for name in SIZES}
+    if folder is not None:
+        _write_cache(cache(folder), splits)
+    return _dataset(splits)
+
+
+def verify(folder: Path | None) -> Dataset:
+    """The set `digits`, drawn afresh; ValueError, naming the cache file in `folder`, where it holds something else."""
+    splits = {name: generate(name) for name in SIZES}
+    if folder is not None and (path := cache(folder)).exists():
+        kept = _read_cache(path)
+        if odd := [name for name, digest in _digests(splits).items() if _digests(kept)[name] != digest]:
+            raise ValueError(
+                f"{path} holds other digits than are drawn here, they differ in {', '.join(odd)}: it was changed, or "
+                "drawn on another processor or by another version of NumPy; delete it to have them drawn again"
+            )
+    return _dataset(splits)

@@ -1,19 +1,42 @@
 """Where data lies, and how much of a set is there."""
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 
+class NoFolderError(ValueError):
+    """There is no folder for data sets, because the user has no home directory."""
+
+
 def data_folder(data_dir: Path | str | None = None) -> Path:
-    """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder."""
-    if data_dir is not None:
-        return Path(data_dir).expanduser()
-    if named := os.environ.get("NPSNN_DATA"):
-        return Path(named).expanduser()
-    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return (cache if cache.is_absolute() else Path.home() / ".cache") / "npsnn"
+    """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder.
+
+    The cache folder is $XDG_CACHE_HOME, else the platform's: ~/.cache, on macOS ~/Library/Caches, on Windows
+    %LOCALAPPDATA%. Raises NoFolderError where a home directory is needed and there is none.
+    """
+    try:
+        if data_dir is not None:
+            return Path(data_dir).expanduser()
+        if named := os.environ.get("NPSNN_DATA"):
+            return Path(named).expanduser()
+        return _cache_folder() / "npsnn"
+    except RuntimeError as error:
+        raise NoFolderError(
+            "there is no home directory to keep data sets in: pass --data-dir or set NPSNN_DATA to a folder"
+        ) from error
+
+
+def _cache_folder() -> Path:
+    windows = sys.platform == "win32"
+    for variable in ("XDG_CACHE_HOME", *(["LOCALAPPDATA"] if windows else [])):
+        # The XDG specification has relative paths ignored.
+        if (folder := Path(os.environ.get(variable, ""))).is_absolute():
+            return folder
+    if windows:
+        return Path.home() / "AppData" / "Local"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds: str) -> FileNotFoundError:

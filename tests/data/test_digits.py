@@ -1,4 +1,5 @@
 import os
+import re
 import time
 import zipfile
 from hashlib import sha256
@@ -10,6 +11,7 @@ from scipy.optimize import minimize
 
 from npsnn import data
 from npsnn.data import digits
+from npsnn.data.dataset import Split
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,11 @@ def rewrite(path, **changes):
     np.savez(path, **{name: value for name, value in (arrays | changes).items() if value is not None})
 
 
+def compressed(path):
+    with np.load(path) as archive:
+        np.savez_compressed(path, **dict(archive))
+
+
 SPOILERS = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-100]),
     "flipped": flip_a_byte,
@@ -168,6 +175,12 @@ SPOILERS = {
     "fewer": lambda path: rewrite(path, test_images=np.zeros((19, 1, 28, 28), np.uint8), test_labels=np.zeros(19, int)),
     "type": lambda path: rewrite(path, test_images=np.zeros((20, 1, 28, 28))),
     "shape": lambda path: rewrite(path, train_images=np.zeros((60, 1, 28, 27), np.uint8)),
+    "labels": lambda path: rewrite(path, train_labels=(np.load(path)["train_labels"] + 1) % 10),
+    "images": lambda path: rewrite(path, train_images=255 - np.load(path)["train_images"]),
+    "label out of range": lambda path: rewrite(path, test_labels=np.full(20, 10)),
+    "no digests": lambda path: rewrite(path, digests=None),
+    "one more": lambda path: rewrite(path, more=np.zeros(3)),
+    "compressed": compressed,
     "pickle": lambda path: rewrite(path, test_labels=np.array([None] * 20)),
 }
 
@@ -180,6 +193,28 @@ def test_a_bad_cache_is_replaced_in_silence(few, tmp_path, spoil):
     spoil(path)
     assert same(data.load("digits", tmp_path), first) and len(few) == 4
     assert same(data.load("digits", tmp_path), first) and len(few) == 4
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS.keys())
+def test_a_bad_cache_is_not_verified(tmp_path, spoil):
+    data.load("digits", tmp_path)
+    path = tmp_path / "digits" / "digits.npz"
+    spoil(path)
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        data.verify("digits", tmp_path)
+    path.unlink()
+    assert data.verify("digits", tmp_path) == data.load("digits", tmp_path).digests
+
+
+@pytest.mark.usefixtures("few")
+def test_other_digits_with_digests_of_their_own_are_not_verified(tmp_path):
+    splits = {name: digits.generate(name) for name in digits.SIZES}
+    splits["train"] = Split(splits["train"].images, (splits["train"].labels + 1) % 10)
+    digits._write_cache(tmp_path / "digits" / "digits.npz", splits)
+    with pytest.raises(ValueError, match=r"other digits than are drawn here, they differ in train-labels: .* delete"):
+        data.verify("digits", tmp_path)
 
 
 class Planted:
