@@ -1,8 +1,6 @@
 """`npsnn attack`."""
 
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from io import BytesIO
@@ -30,6 +28,7 @@ from npsnn.cli.common import (
     print_json,
     test_images,
 )
+from npsnn.cli.terminal import Bar
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 
@@ -183,12 +182,11 @@ def _run(
 
 
 def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:
-    """The results of each ball together; each is shown as it comes, under a bar where stderr is a terminal."""
+    """The results of each ball together; each is shown as it comes, over a bar."""
     runs = plan.runs()
     balls = [len(list(group)) for _, group in groupby(plan.attack(*run).ball for run in runs)]
-    bar = click.progressbar(length=len(labels) * len(runs), label="attacking", file=sys.stderr)
-    with bar if sys.stderr.isatty() else nullcontext():
-        results = evaluate(classifier, x, labels, plan, bar.update if sys.stderr.isatty() else None)
+    with Bar("attacking", len(labels) * len(runs)) as bar:
+        results = evaluate(classifier, x, labels, plan, bar.update)
         for length in balls:
             group = []
             for result in islice(results, length):

@@ -3,12 +3,12 @@
 from math import isinf
 from typing import Any
 
-import click
-
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.plan import Plan
-from npsnn.cli.common import Table, interval, percent
+from npsnn.cli.common import interval, percent
+from npsnn.cli.table import Table
+from npsnn.cli.terminal import say
 
 
 def title(r: Result) -> str:
@@ -36,7 +36,8 @@ class Rows:
         width = max(13, *(len(name) for name in titles))
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
-        return Table(columns | ({"misread": 7, "median": 6, "mean": 6} if self.nearest else {}))
+        columns |= {"misread": 7, "median": 6, "mean": 6} if self.nearest else {}
+        return Table(columns, optional=("seconds", "passes", "gradient"))
 
     def row(self, r: Result, images: int) -> None:
         """Adds a result of `images` images."""
@@ -57,11 +58,11 @@ class Rows:
             what = (
                 f"misread under at least one of {self.plan.samples:,} samples: {r.misread_once:,} of {images:,} images"
             )
-            click.echo(f"  {what}, without the perturbation {r.control:,}")
+            say(f"  {what}, without the perturbation {r.control:,}")
         for count, kind in ((r.zero_gradients, "an all-zero"), (r.bad_gradients, "a non-finite")):
             if count:
                 text = f"warning: {title(r)} at {r.eps:g} met {kind} gradient on {count:,} of {images:,} images"
-                click.echo(f"{text}: the attack is weaker there than its name says", err=True)
+                say(f"{text}: the attack is weaker there than its name says", err=True)
 
     def worst(self, r: Result, accuracy: Accuracy) -> None:
         """Adds what the attacks of one ball leave together; r: one of them."""

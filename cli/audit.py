@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npsnn.audit.card import PAPERS, VERDICTS
-from npsnn.cli.common import Table, load_run, load_test_images, options, print_json
+from npsnn.cli.common import load_run, load_test_images, options, print_json
+from npsnn.cli.table import REST, Table
+from npsnn.cli.terminal import width
 
 if TYPE_CHECKING:
     from npsnn.audit.layerwise import Fit
@@ -86,7 +88,8 @@ def command(
 def _print_rows(selected: Iterable["Row"], details: bool) -> list["Row"]:
     from npsnn.audit import report
 
-    table = Table({"row": -4, "place": -22, "verdict": -13, "checked on": -14, "holds": -5, "decisive figure": -1})
+    columns = {"row": -4, "place": -22, "verdict": -13, "checked on": -14, "holds": -5, "decisive figure": REST}
+    table = Table(columns, optional=("checked on", "place"))
     rows = []
     for row in selected:
         rows.append(row)
@@ -116,4 +119,4 @@ def _print_comparison(folder: str, fit: "Fit") -> None:
     table = Table({header[0]: -19} | dict.fromkeys(header[1:], 13))
     for cells in rows:
         table.row(*cells)
-    click.echo(click.wrap_text(report.comparison_notes(fit), 80) + "\n")
+    click.echo(click.wrap_text(report.comparison_notes(fit), min(80, width() or 80)) + "\n")

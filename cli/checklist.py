@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from npsnn.attacks.checklist import Criterion
 from npsnn.attacks.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
-    Table,
     field_option,
     how_loaded,
     load_run,
@@ -25,6 +23,8 @@ from npsnn.cli.common import (
     print_json,
     test_images,
 )
+from npsnn.cli.table import Table
+from npsnn.cli.terminal import Bar, width
 
 FAILS = 3
 INDENT = " " * 3
@@ -144,19 +144,18 @@ def command(
 
 
 def _measure(classifier: Any, x: Any, labels: Any, settings: Checklist, shown: bool) -> list[Criterion]:
-    """The criteria; each is printed as it comes, if shown, under a bar where stderr is a terminal."""
+    """The criteria; each is printed as it comes, if shown, over a bar."""
     from npsnn import attacks
 
     noisy = settings.plan.defended(classifier).random
     table = Table({"": 1, "criterion": -23, "outcome": -14}) if shown else None
-    bar = click.progressbar(length=settings.runs(noisy) * len(labels), label="attacking", file=sys.stderr)
+    columns = min(80, width() or 80)
     rows = []
-    with bar if sys.stderr.isatty() else nullcontext():
-        update = bar.update if sys.stderr.isatty() else None
-        criteria: Iterator[Criterion] = attacks.inspect(classifier, x, labels, settings, update)
+    with Bar("attacking", settings.runs(noisy) * len(labels)) as bar:
+        criteria: Iterator[Criterion] = attacks.inspect(classifier, x, labels, settings, bar.update)
         for row in criteria:
             rows.append(row)
             if table:
                 table.row(row.number, row.name, OUTCOMES[row.passed])
-                click.echo(click.wrap_text(row.explanation, 80, initial_indent=INDENT, subsequent_indent=INDENT))
+                click.echo(click.wrap_text(row.explanation, columns, initial_indent=INDENT, subsequent_indent=INDENT))
     return rows

@@ -1,4 +1,4 @@
-"""What the commands share: options, the --config file, tables and JSON, and the reading of a run."""
+"""What the commands share: options, the --config file, JSON, and the reading of a run."""
 
 import json
 import tomllib
@@ -206,19 +206,3 @@ def percent(fraction: float) -> str:
 
 def interval(ci95: tuple[float, float]) -> str:
     return f"{100 * ci95[0]:.1f} to {100 * ci95[1]:.1f} %"
-
-
-class Table:
-    """Rows under a header, printed one at a time as they come; numbers to the right."""
-
-    def __init__(self, columns: dict[str, int], err: bool = False) -> None:
-        """columns: header -> width, negative for text, which stands to the left."""
-        self.err, self.columns = err, columns
-        self.row(*columns)
-
-    def row(self, *cells: object) -> None:
-        padded = (
-            f"{cell!s:<{-width}}" if width < 0 else f"{cell!s:>{width}}"
-            for cell, width in zip(cells, self.columns.values(), strict=True)
-        )
-        click.echo("  ".join(padded).rstrip(), err=self.err)

@@ -1,12 +1,13 @@
 """`npsnn data`."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from npsnn import data
-from npsnn.cli.common import Table, options
+from npsnn.cli.common import options
+from npsnn.cli.table import REST, Table
+from npsnn.cli.terminal import Bar
 
 
 @click.group("data")
@@ -24,7 +25,7 @@ def command() -> None:
 def list_sets(data_dir: Path | None) -> None:
     """Name, state and description of each data set."""
     click.echo(f"in {data.where(data_dir)}", err=True)
-    table = Table({"name": -18, "state": -10, "description": -1})
+    table = Table({"name": -18, "state": -10, "description": REST})
     for name in data.NAMES:
         table.row(name, data.status(name, data_dir), data.describe(name))
 
@@ -34,15 +35,13 @@ def list_sets(data_dir: Path | None) -> None:
 @options("data-dir")
 def fetch(name: str, data_dir: Path | None) -> None:
     """Download NAME into the data folder, verified by SHA-256."""
-    terminal = sys.stderr.isatty()
+    with Bar(name, 0) as bar:
 
-    def progress(done: int, total: int | None) -> None:
-        if terminal:
-            click.echo(f"\r{done / 1e6:8.1f} MB" + (f" of {total / 1e6:.1f} MB" if total else ""), nl=False, err=True)
+        def progress(done: int, total: int | None) -> None:
+            bar.label, bar.length = f"{name} {done / 1e6:8.1f} MB", total or 0
+            bar.update(done - bar.done)
 
-    folder = data.fetch(name, data_dir, progress)
-    if terminal:
-        click.echo(err=True)
+        folder = data.fetch(name, data_dir, progress)
     click.echo(f"{name} is in {folder}")
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from npsnn.cli.terminal import standard_streams
 from npsnn.host import keep_freed_memory
 
 COMMANDS = {
@@ -62,8 +63,16 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> Any:
-    """Run the command line. Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage, 141 nobody reads standard output any longer.
+    """
     keep_freed_memory()
+    with standard_streams():
+        return _run(args)
+
+
+def _run(args: list[str] | None) -> Any:
     try:
         with warnings.catch_warnings():
             # A loss or a gradient that overflows is reported with what to do about it: NumPy's word adds nothing.

@@ -12,7 +12,9 @@ from click.core import ParameterSource
 
 from npsnn import recipes
 from npsnn.affine import METHODS
-from npsnn.cli.common import Epsilon, Table, field_option, load_run, options, percent, print_json
+from npsnn.cli.common import Epsilon, field_option, load_run, options, percent, print_json
+from npsnn.cli.table import Table
+from npsnn.cli.terminal import Bar
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS, NOISES
@@ -186,39 +188,40 @@ def _say_start(config: Config, folder: Path) -> None:
 
 
 def _show(records: Any, config: Config) -> list[Any]:
-    """Print a line for each epoch, under a bar for its steps where stderr is a terminal; returns the epochs."""
+    """Print a line for each epoch, over a bar for its steps; returns the epochs."""
     from npsnn.trainer import Epoch
 
     columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "noisy": 7, "sigma": 6, "dLoss/dsigma": 12}
-    table = Table(columns | {"|mu1|/sigma": 11, "images/s": 8}, err=True)
+    columns |= {"|mu1|/sigma": 11, "images/s": 8}
+    table = Table(columns, err=True, optional=("images/s", "dLoss/dsigma", "|mu1|/sigma"))
     epochs: list[Epoch] = []
-    bar, steps = None, 0
-    for record in records:
-        if isinstance(record, Epoch):
-            if bar:
-                bar.render_finish()
-                bar = None
-            ratio = "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3g}"
-            table.row(
-                record.epoch,
-                f"{record.loss:.4g}",
-                percent(record.training_accuracy),
-                percent(record.validation_accuracy),
-                percent(record.noisy_validation_accuracy),
-                f"{record.sigma:.3g}",
-                f"{record.sigma_gradient:.2e}",
-                ratio,
-                f"{record.examples_per_second:.0f}",
-            )
-            if config.learn_sigma and record.sigma >= config.sigma_max:
-                click.echo(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
-            epochs.append(record)
-        elif sys.stderr.isatty():
-            if bar is None:
-                bar, steps = click.progressbar(length=record.steps, label=f"epoch {record.epoch}", file=sys.stderr), 0
-            bar.update(record.step - steps)
-            steps = record.step
+    with Bar("training", 0) as bar:
+        for record in records:
+            if isinstance(record, Epoch):
+                table.row(*_cells(record))
+                if config.learn_sigma and record.sigma >= config.sigma_max:
+                    click.echo(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
+                epochs.append(record)
+                continue
+            if record.step == 1:
+                bar.restart(f"epoch {record.epoch}", record.steps)
+            bar.update(1)
     return epochs
+
+
+def _cells(record: Any) -> tuple[object, ...]:
+    """What the table shows of an epoch."""
+    return (
+        record.epoch,
+        f"{record.loss:.4g}",
+        percent(record.training_accuracy),
+        percent(record.validation_accuracy),
+        percent(record.noisy_validation_accuracy),
+        f"{record.sigma:.3g}",
+        f"{record.sigma_gradient:.2e}",
+        "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3g}",
+        f"{record.examples_per_second:.0f}",
+    )
 
 
 def _report(
