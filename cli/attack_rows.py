@@ -36,8 +36,8 @@ class Rows:
         width = max(13, *(len(name) for name in titles))
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
-        columns |= {"misread": 7, "median": 6, "mean": 6} if self.nearest else {}
-        return Table(columns, optional=("seconds", "passes", "gradient"))
+        columns |= {"misread": 7, "median": 8, "mean": 8} if self.nearest else {}
+        return Table(columns, optional=("seconds", "passes", "gradient", "norm"))
 
     def row(self, r: Result, images: int) -> None:
         """Adds a result of `images` images."""
