@@ -1,7 +1,7 @@
 """`npsnn attack`."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from io import BytesIO
 from itertools import groupby, islice
@@ -20,14 +20,14 @@ from npsnn.cli.common import (
     Epsilon,
     F,
     field_option,
-    how_loaded,
-    load_run,
-    load_test_images,
     options,
+    print_caveats,
     print_defended,
     print_json,
+    speaking_of_flags,
     test_images,
 )
+from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
@@ -87,13 +87,14 @@ def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], 
 @click.option(
     "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."
 )
-@options("checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@options("checkpoint", "other-data", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
     inference_sigma: float | None,
     limit: int | None,
     save: Path | None,
     checkpoint: str,
+    other_data: bool,
     conv: str | None,
     threads: int | None,
     device: str,
@@ -104,12 +105,12 @@ def command(
 ) -> None:
     """Attack RUN and print the accuracy that is left.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest. Without an attack's flag, the first five
-    run. The attacked network is the defended one, noise and all. Plain attacks average their gradient over --eot draws
-    of the noise (expectation over transformations, EoT); the adaptive ones take the gradient of a closed form instead,
-    one pass for the whole distribution. Success is judged on fresh noise, with a 95 % interval over test images and
-    noise; the last line for each eps is the strongest attack, with another in its place on images where that is surely
-    stronger.
+    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. Without an attack's
+    flag, the first five run. The attacked network is the defended one, noise and all. Plain attacks average their
+    gradient over --eot draws of the noise (expectation over transformations, EoT); the adaptive ones take the gradient
+    of a closed form instead, one pass for the whole distribution. Success is judged on fresh noise, with a 95 %
+    interval over test images and noise; the last line for each eps is the strongest attack, with another in its place
+    on images where that is surely stronger.
 
     The adaptive attacks ascend the cross-entropy of the exact mean logits, or noise-aware, the loss of the noise paper
     with the derived signs, or win-probability, -Σ ln P(the label's logit beats another's). With --propagation laplace
@@ -128,12 +129,12 @@ def command(
     """
     if save and (save.exists() or not save.parent.is_dir()):
         raise ValueError(f"--save must name a new file in a folder that exists, got {save}")
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
-    sigma = classifier.sigma if inference_sigma is None else inference_sigma
-    plan = _plan(chosen | {"sigma": sigma})
-    x, labels = load_test_images(config, data_dir, limit)
-    about = {"run": str(folder), **how_loaded(checkpoint, conv, config)}
-    _run(about, classifier, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
+    with speaking_of_flags(sigma="--inference-sigma"):
+        plan = _plan(chosen | {"sigma": inference_sigma})
+    loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
+    loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
+    plan = replace(plan, sigma=loaded.classifier.sigma if inference_sigma is None else inference_sigma)
+    _run(loaded, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
 
 
 def _plan(chosen: dict[str, Any]) -> Plan:
@@ -143,17 +144,16 @@ def _plan(chosen: dict[str, Any]) -> Plan:
     return Plan(**values | ({"attacks": attacks} if attacks else {}))
 
 
-def _run(
-    about: dict[str, str], classifier: Any, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None
-) -> None:
-    """about: the run and how it was loaded; what: the images in words, for people; None for JSON."""
+def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
+    """what: the images in words, for people; None for JSON."""
     from npsnn import attacks, files
     from npsnn.npz import write_npz
 
     assert plan.sigma is not None and plan.average is not None
+    classifier = run.classifier
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
     if what:
-        print_defended(about["run"], what, plan.sigma, plan.draws, plan.average, clean)
+        print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean)
         click.echo()
     show = Rows(plan, shown=what is not None)
     saved: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ def _run(
         write_npz(buffer, labels=labels, **saved)
         files.write_atomic(save, buffer.getvalue())
         click.echo(f"adversarial images: {save}", err=True)
-    document = about | {
+    document = run.about | {
         "inference_sigma": plan.sigma,
         "draws": plan.draws,
         "average": plan.average,
@@ -175,10 +175,13 @@ def _run(
         "clean_accuracy": clean.mean,
         "results": show.rows,
         "worst_case": show.worst_rows,
+        "caveats": [asdict(caveat) for caveat in run.caveats],
     }
-    if not what:
+    if what:
+        print_caveats(run.caveats)
+    else:
         print_json(document)
-    files.append_line(Path(about["run"]) / "attacks.jsonl", {"plan": asdict(plan)} | document)
+    files.append_line(run.folder / "attacks.jsonl", {"plan": asdict(plan)} | document)
 
 
 def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npsnn.audit.card import PAPERS, VERDICTS
-from npsnn.cli.common import load_run, load_test_images, options, print_json
+from npsnn.cli.common import options, print_caveats, print_json
+from npsnn.cli.runs import Run, load_run, load_test_images
+from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import width
 
@@ -24,8 +26,8 @@ REPORT = click.Path(dir_okay=False, path_type=Path)
 
 @click.command("audit")
 @click.argument("ids", nargs=-1, metavar="[ROW]...")
-@click.option("--paper", type=click.Choice(list(PAPERS.values())), help="Only the rows of this source.")
-@click.option("--verdict", type=click.Choice(VERDICTS), help="Only the rows with this verdict.")
+@click.option("--paper", type=Choice(list(PAPERS.values())), help="Only the rows of this source.")
+@click.option("--verdict", type=Choice(VERDICTS), help="Only the rows with this verdict.")
 @click.option("--thorough", is_flag=True, help="16 times the Monte Carlo draws.")
 @click.option("--details", is_flag=True, help="Print each card whole: statements, reasons, all figures.")
 @click.option("--markdown", type=REPORT, help="Write the report as Markdown, its figures beside it.")
@@ -33,7 +35,7 @@ REPORT = click.Path(dir_okay=False, path_type=Path)
 @click.option("--run", metavar="RUN", help="Also compare the closed forms with draws, layer by layer, on this run.")
 @click.option("--images", type=click.IntRange(1), default=5, show_default=True, help="For --run: test images.")
 @click.option("--draws", type=click.IntRange(2), default=4000, show_default=True, help="For --run: draws an image.")
-@options("checkpoint", "seed", "data-dir", "runs-dir", "config", "json")
+@options("checkpoint", "other-data", "seed", "data-dir", "runs-dir", "config", "json")
 def command(
     ids: tuple[str, ...],
     paper: str | None,
@@ -46,6 +48,7 @@ def command(
     images: int,
     draws: int,
     checkpoint: str,
+    other_data: bool,
     seed: int,
     data_dir: Path | None,
     runs_dir: Path,
@@ -59,7 +62,7 @@ def command(
     Exit code 3: a verdict does not hold.
     """
     from npsnn import audit
-    from npsnn.audit import publish, report
+    from npsnn.audit import layerwise, publish, report
 
     start = time.perf_counter()
     try:
@@ -69,17 +72,22 @@ def command(
     if markdown or html:
         publish.check_libraries()
     where = load_run(run, runs_dir, checkpoint, None, "cpu") if run else None
+    if where:
+        where, x, labels = load_test_images(where, data_dir, images, other_data)
     rows = list(selected) if as_json else _print_rows(selected, details)
-    fit = _compare(where, data_dir, images, draws, seed) if where else None
+    fit = layerwise.layerwise(where.classifier, x / 255, labels, draws, seed) if where else None
     if markdown or html:
-        publish.write(rows, markdown, html, report.comparison(str(where[0]), fit) if where and fit else "")
+        publish.write(rows, markdown, html, report.comparison(where.heading, fit) if where and fit else "")
     seconds = time.perf_counter() - start
     if as_json:
         document: dict[str, Any] = {"rows": [row.to_json() for row in rows], "seconds": seconds}
-        print_json(document | ({"run": {"folder": str(where[0]), **asdict(fit)}} if where and fit else {}))
+        if where and fit:
+            document["run"] = {"folder": str(where.folder)} | where.about | asdict(fit)
+            document["run"]["caveats"] = [asdict(caveat) for caveat in where.caveats]
+        print_json(document)
     else:
         if where and fit:
-            _print_comparison(str(where[0]), fit)
+            _print_comparison(where, fit)
         click.echo(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
     if not all(row.supported for row in rows):
         sys.exit(UNSUPPORTED)
@@ -103,20 +111,13 @@ def _print_rows(selected: Iterable["Row"], details: bool) -> list["Row"]:
     return rows
 
 
-def _compare(where: tuple[Path, Any, Any], data_dir: Path | None, images: int, draws: int, seed: int) -> "Fit":
-    from npsnn.audit import layerwise
-
-    _, classifier, config = where
-    x, labels = load_test_images(config, data_dir, images)
-    return layerwise.layerwise(classifier, x / 255, labels, draws, seed)
-
-
-def _print_comparison(folder: str, fit: "Fit") -> None:
+def _print_comparison(run: Run, fit: "Fit") -> None:
     from npsnn.audit import report
 
     header, *rows = report.comparison_table(fit)
-    click.echo(f"{folder}: the closed forms against draws")
+    click.echo(f"{run.heading}: the closed forms against draws")
     table = Table({header[0]: -19} | dict.fromkeys(header[1:], 13))
     for cells in rows:
         table.row(*cells)
     click.echo(click.wrap_text(report.comparison_notes(fit), min(80, width() or 80)) + "\n")
+    print_caveats(run.caveats)

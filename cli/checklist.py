@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from npsnn.attacks.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
     field_option,
-    how_loaded,
-    load_run,
-    load_test_images,
     options,
+    print_caveats,
     print_defended,
     print_json,
+    speaking_of_flags,
     test_images,
 )
+from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, width
 
@@ -49,12 +49,13 @@ _option = partial(field_option, Checklist())
 @_option("--population", click.IntRange(5), "Candidates of One-Pixel (A2SNN: 400).")
 @_option("--generations", click.IntRange(1), "Generations of One-Pixel at most (A2SNN: 75, then 1000).")
 @click.option("--limit", type=click.IntRange(2), default=200, show_default=True, help="The first N test images.")
-@options("checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@options("checkpoint", "other-data", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
     inference_sigma: float | None,
     limit: int,
     checkpoint: str,
+    other_data: bool,
     conv: str | None,
     threads: int | None,
     device: str,
@@ -65,11 +66,12 @@ def command(
 ) -> None:
     """Whether RUN is robust, or its gradients are obfuscated: eight criteria.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest. The first five criteria are those of
-    A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018), the last three ask about the noise. Attacks take gradients
-    averaged over --eot draws (EoT) of the defended network, in Linf; all are judged on the same fresh draws. What an
-    attack leaves is the accuracy under it. "Surely" is by more than two standard errors over images (± shows one) of
-    the paired difference in accuracy: of networks for which there is none, 2.3 % fail a comparison by luck.
+    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. The first five criteria
+    are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018), the last three ask about the noise. Attacks
+    take gradients averaged over --eot draws (EoT) of the defended network, in Linf; all are judged on the same fresh
+    draws. What an attack leaves is the accuracy under it. "Surely" is by more than two standard errors over images (±
+    shows one) of the paired difference in accuracy: of networks for which there is none, 2.3 % fail a comparison by
+    luck.
 
     1: fails if PGD surely leaves more than FGSM.
 
@@ -106,39 +108,43 @@ def command(
     from npsnn import attacks, files
 
     start = time.perf_counter()
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
-    sigma = classifier.sigma if inference_sigma is None else inference_sigma
     values = {f.name: chosen[f.name] for f in fields(Checklist) if chosen.get(f.name) not in ((), None)}
-    settings = Checklist(**values | {"sigma": sigma})
-    x, labels = load_test_images(config, data_dir, limit)
+    with speaking_of_flags(sigma="--inference-sigma"):
+        settings = Checklist(**values | {"sigma": inference_sigma})
+    loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
+    loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
+    classifier = loaded.classifier
+    sigma = classifier.sigma if inference_sigma is None else inference_sigma
+    settings = replace(settings, sigma=sigma)
     defended = settings.plan.defended(classifier)
     clean = attacks.accuracy(defended, x, labels, settings.draws, settings.seed)
     if not as_json:
         images = test_images(len(labels), limit)
-        print_defended(folder, images, sigma, settings.draws, settings.average or 1, clean)
+        print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
         click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
     rows = _measure(classifier, x, labels, settings, not as_json)
     failed = [row.number for row in rows if row.passed is False]
     document = {
         "checklist": asdict(settings),
-        "run": str(folder),
-        **how_loaded(checkpoint, conv, config),
+        **loaded.about,
         "inference_sigma": sigma,
         "average": settings.average,
         "examples": len(labels),
         "clean_accuracy": clean.mean,
         "passed": not failed,
         "criteria": [asdict(row) for row in rows],
+        "caveats": [asdict(caveat) for caveat in loaded.caveats],
         "seconds": time.perf_counter() - start,
     }
-    files.append_line(folder / "checklist.jsonl", document)
+    files.append_line(loaded.folder / "checklist.jsonl", document)
     if as_json:
         print_json(document)
     else:
         counted = sum(row.passed is not None for row in rows)
         numbers = f": {', '.join(map(str, failed))}" if failed else ""
         click.echo(f"\n{counted - len(failed)} of {counted} criteria pass, {len(failed)} fail{numbers}")
+        print_caveats(loaded.caveats)
     if failed:
         sys.exit(FAILS)
 

@@ -6,11 +6,12 @@ import click
 
 from npsnn import data
 from npsnn.cli.common import options
+from npsnn.cli.suggest import Choice, Group
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import Bar
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def command() -> None:
     """List, fetch and verify the data sets.
 
@@ -31,7 +32,7 @@ def list_sets(data_dir: Path | None) -> None:
 
 
 @command.command("fetch")
-@click.argument("name", type=click.Choice(data.NAMES))
+@click.argument("name", type=Choice(data.NAMES))
 @options("data-dir")
 def fetch(name: str, data_dir: Path | None) -> None:
     """Download NAME into the data folder, verified by SHA-256."""
@@ -46,7 +47,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
 
 @command.command("verify")
-@click.argument("names", type=click.Choice(data.NAMES), nargs=-1)
+@click.argument("names", type=Choice(data.NAMES), nargs=-1)
 @options("data-dir")
 def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
     """Check the SHA-256 of each file's content.

@@ -1,20 +1,22 @@
 """`npsnn evaluate`."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from npsnn.cli.common import (
     averaged,
-    how_loaded,
     interval,
-    load_run,
-    load_test_images,
     options,
     percent,
+    print_caveats,
     print_json,
+    speaking_of_flags,
     test_images,
 )
+from npsnn.cli.runs import load_run, load_test_images
+from npsnn.validate import check_sigma
 
 
 @click.command("evaluate")
@@ -23,9 +25,8 @@ from npsnn.cli.common import (
 @click.option(
     "--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of the noise for each image."
 )
-@options(
-    "average", "limit", "checkpoint", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json"
-)
+@options("average", "limit", "checkpoint", "other-data", "conv", "seed", "threads", "device")
+@options("data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,
     inference_sigma: float | None,
@@ -33,6 +34,7 @@ def command(
     average: int,
     limit: int | None,
     checkpoint: str,
+    other_data: bool,
     conv: str | None,
     seed: int,
     threads: int | None,
@@ -43,32 +45,43 @@ def command(
 ) -> None:
     """Accuracy of RUN on its test images: with the noise off, and under fresh draws of it.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest. The interval is a 95 % interval over
-    test images and noise. With --average N each of the draws is an answer of logits averaged over N draws.
+    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. The interval is a 95 %
+    interval over test images and noise. With --average N each of the draws is an answer of logits averaged over N
+    draws.
     """
+    from npsnn import caveats
     from npsnn.attacks import accuracy
 
-    folder, classifier, config = load_run(run, runs_dir, checkpoint, threads, device, conv)
-    x, labels = load_test_images(config, data_dir, limit)
+    with speaking_of_flags(sigma="--inference-sigma"):
+        check_sigma(inference_sigma or 0)
+    loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
+    loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
+    classifier = loaded.classifier
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier.with_sigma(sigma).averaging(average), x, labels, draws, seed)
+    classes = classifier.model.classes
+    found = loaded.caveats + caveats.of_network(classifier.sigma, sigma, noisy, len(labels), classes)
     if as_json:
         print_json(
-            {
-                "run": str(folder),
-                **how_loaded(checkpoint, conv, config),
+            loaded.about
+            | {
+                "seed": seed,
+                "examples": len(labels),
                 "clean_accuracy": clean.mean,
+                "clean_accuracy_ci95": list(clean.ci95),
                 "noisy_accuracy": noisy.mean,
                 "noisy_accuracy_ci95": list(noisy.ci95),
                 "inference_sigma": sigma,
                 "draws": draws,
                 "average": average,
+                "caveats": [asdict(caveat) for caveat in found],
             }
         )
         return
-    click.echo(f"{folder}: {test_images(len(labels), limit)}{averaged(average)}")
+    click.echo(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average)}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     click.echo(
         f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}   95 % interval {interval(noisy.ci95)}"
     )
+    print_caveats(found)

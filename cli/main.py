@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from npsnn.cli.suggest import Group
 from npsnn.cli.terminal import standard_streams
 from npsnn.host import keep_freed_memory
 
@@ -22,7 +23,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Reads a command's module only when the command is asked for: the help text needs no NumPy."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

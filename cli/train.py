@@ -12,10 +12,13 @@ from click.core import ParameterSource
 
 from npsnn import recipes
 from npsnn.affine import METHODS
-from npsnn.cli.common import Epsilon, field_option, load_run, options, percent, print_json
+from npsnn.cli.common import Epsilon, field_option, options, percent, print_json, speaking_of_flags
+from npsnn.cli.runs import Run, load_dataset, load_run
+from npsnn.cli.suggest import Choice
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
+from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS, NOISES
 from npsnn.noise import COVARIANCES
@@ -30,7 +33,7 @@ _option = partial(field_option, _DEFAULT)
 
 @click.command("train")
 @_option("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
-@click.option("--dataset", default=_DEFAULT.dataset, show_default=True, help="A name that npsnn data list shows.")
+@_option("--dataset", NAMES, "A name that npsnn data list shows.")
 @_option("--noise", NOISES, "On the first pre-activation (noise paper), or on the last features (A2SNN).")
 @_option("--covariance", COVARIANCES, "Of the noise on features; A2SNN calls diagonal isotropic.")
 @_option("--bottleneck", click.IntRange(1), "How many features the noise is on.")
@@ -73,13 +76,15 @@ _option = partial(field_option, _DEFAULT)
 @_option("--adversarial-mix", click.FloatRange(0, 1), "The part of the images that is attacked.")
 @click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
 @click.option(
-    "--recipe", type=click.Choice(RECIPES), help="The options of a model of A2SNN's Table 5; others given go before."
+    "--recipe", type=Choice(RECIPES), help="The options of a model of A2SNN's Table 5; others given go before."
 )
 @click.option("--train-noise-only", metavar="RUN", help="Start from this run's network and train nothing but noise.")
 @click.option("--show", is_flag=True, help="Print the options as JSON and train nothing.")
 @click.option("--name", help="Name of the run's folder; made from model and data set by default.")
-@click.option("--resume", metavar="RUN", help="Go on with a stopped run, by its own options.")
-@options("seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
+@click.option(
+    "--resume", metavar="RUN", help="Go on with a stopped run, by its own options; with more --epochs, longer."
+)
+@options("other-data", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -89,6 +94,7 @@ def command(
     train_noise_only: str | None,
     show: bool,
     resume: str | None,
+    other_data: bool,
     threads: int | None,
     device: str,
     data_dir: Path | None,
@@ -116,19 +122,27 @@ def command(
     if resume is not None:
         _refuse_options(ctx)
         folder = checkpoint.find_run(resume, runs_dir)
-        _, config = read_run(folder)
-        dataset = data.load(config.dataset, data_dir)
-        records = train.resume(folder, dataset, threads, device)
+        about, config = read_run(folder)
+        with speaking_of_flags():
+            config = config.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else config
+        dataset, _ = load_dataset(folder, about, data_dir)
+        records = train.resume(folder, dataset, threads, device, config.epochs)
     else:
-        start, of_start = _start(train_noise_only, runs_dir)
-        config = _config(ctx, recipe, of_start, chosen)
+        start = _start(train_noise_only, runs_dir)
+        with speaking_of_flags():
+            config = _config(ctx, recipe, start, chosen)
         if show:
             print_json(asdict(config))
             return
         use_device(device)  # before a folder is made for the run
-        dataset = data.load(config.dataset, data_dir)
-        folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
-        records = train.fit(config, dataset, folder, threads, device, start)
+        if start:
+            dataset, _ = load_dataset(start.folder, start.config, data_dir, other_data)
+        else:
+            dataset = data.load(config.dataset, data_dir)
+        train.build(config, dataset)
+        with speaking_of_flags():
+            folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
+        records = train.fit(config, dataset, folder, threads, device, start.classifier if start else None)
     quoted = shlex.quote(str(folder))
     _say_start(config, folder)
     try:
@@ -140,17 +154,17 @@ def command(
     _report(folder, config, dataset, threads, device, done, as_json)
 
 
-def _start(run: str | None, runs_dir: Path) -> tuple[Any, dict[str, Any]]:
-    """The network whose noise alone is to be trained, and the options that follow from it; (None, {}) without RUN."""
-    if run is None:
-        return None, {}
-    _, classifier, config = load_run(run, runs_dir, "last", None, "cpu")
-    kept = {k: config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}
-    return classifier, kept | {"noise_only": True, "learn_sigma": True}
+def _start(run: str | None, runs_dir: Path) -> Run | None:
+    """The run whose network's noise alone is to be trained; None without RUN."""
+    return None if run is None else load_run(run, runs_dir, "last", None, "cpu")
 
 
-def _config(ctx: click.Context, recipe: str | None, of_start: dict[str, Any], chosen: dict[str, Any]) -> Config:
+def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: dict[str, Any]) -> Config:
     """The options chosen; of a recipe, or for a given network, only those that were given go before."""
+    of_start: dict[str, Any] = {}
+    if start:
+        of_start = {k: start.config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}
+        of_start |= {"noise_only": True, "learn_sigma": True}
     given = {k: v for k, v in chosen.items() if ctx.get_parameter_source(k) != ParameterSource.DEFAULT}
     if odd := [k for k, v in of_start.items() if given.get(k, v) != v]:
         raise click.UsageError(
@@ -161,10 +175,14 @@ def _config(ctx: click.Context, recipe: str | None, of_start: dict[str, Any], ch
     return Config(**chosen | of_start)
 
 
+def _is_given(ctx: click.Context, field: str) -> bool:
+    return ctx.get_parameter_source(field) == ParameterSource.COMMANDLINE
+
+
 def _refuse_options(ctx: click.Context) -> None:
     """--resume goes on with the run's own options: to accept others in silence would be a lie."""
-    for field in [f.name for f in fields(Config)] + ["name", "recipe", "train_noise_only", "show"]:
-        if ctx.get_parameter_source(field) == ParameterSource.COMMANDLINE:
+    for field in [f.name for f in fields(Config)] + ["name", "recipe", "train_noise_only", "other_data", "show"]:
+        if field != "epochs" and _is_given(ctx, field):
             flag = "--" + field.replace("_", "-")
             raise click.UsageError(f"--resume goes on with the run's own options: {flag} cannot be set with it")
 
@@ -229,8 +247,10 @@ def _report(
 ) -> None:
     from npsnn.attacks import accuracy
 
-    _, classifier, _ = load_run(str(folder), folder.parent, "last", threads, device)
-    clean = accuracy(classifier.with_sigma(0), dataset.test.images, dataset.test.labels).mean
+    classifier = load_run(str(folder), folder.parent, "last", threads, device).classifier
+    x, labels = dataset.test.images, dataset.test.labels
+    clean = accuracy(classifier.with_sigma(0), x, labels).mean
+    noisy = accuracy(classifier, x, labels, 1, config.seed).mean
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
@@ -243,11 +263,13 @@ def _report(
                 "seconds": seconds,
                 "examples_per_second": sum(e.seconds * e.examples_per_second for e in done) / seconds if done else None,
                 "clean_accuracy": clean,
+                "noisy_accuracy": noisy,
                 "validation_accuracy": done[-1].validation_accuracy if done else None,
             }
         )
         return
-    click.echo(f"{folder}: {percent(clean)} of {len(dataset.test):,} test images with the noise off")
+    on = f", {percent(noisy)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
+    click.echo(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
     if not done:
         click.echo(f"{folder} had all its {config.epochs} epochs already", err=True)
     click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

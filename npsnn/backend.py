@@ -105,14 +105,20 @@ def _kernel(f: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError unless `device` is named cpu, cuda or cuda:N, whether or not there is one."""
+    name, _, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (":" in device and (name == "cpu" or not index.isdecimal())):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
+
+
 def use_device(device: str) -> None:
     """Make `device` the one on which this thread computes; GPUs are computed on by the calling thread alone.
 
     Raises ValueError for a name that is not cpu, cuda or cuda:N, and for a GPU that cannot be used.
     """
+    check_device(device)
     name, _, index = device.partition(":")
-    if name not in ("cpu", "cuda") or (":" in device and (name == "cpu" or not index.isdecimal())):
-        raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
     if name == "cpu":
         return
     try:

@@ -2,14 +2,16 @@
 
 import json
 import os
+from difflib import get_close_matches
 from io import BytesIO
 from itertools import count
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npsnn.files import parse_json, write_atomic
+from npsnn.files import parse_json, read_json, read_lines, write_atomic
 from npsnn.npz import read_npz, write_npz
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
@@ -59,21 +61,54 @@ def without_prefix(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.n
 
 
 def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str] = "runs") -> Path:
-    """The folder of a run: a path, a name under `runs_dir`, or for None the newest there.
+    """The folder of a run: a path, a name under `runs_dir`, or for None the newest there that is finished.
 
     Raises FileNotFoundError that names what was looked for, and what there is.
     """
-    runs = Path(runs_dir)
-    known = sorted(runs.glob(f"*/{CONFIG}"), key=_last_written) if runs.is_dir() else []
     if run is None:
-        if not known:
-            raise FileNotFoundError(f"there are no runs in {runs}/: train one with 'npsnn train', or name a run")
-        return known[-1].parent
+        return newest_run(runs_dir)[0]
+    runs = Path(runs_dir)
     for folder in (runs / run, Path(run)):
         if (folder / CONFIG).is_file():
             return folder
-    names = ", ".join(p.parent.name for p in known[-5:]) or "none"
-    raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ (there: {names})")
+    known = [folder.name for folder in _by_age(runs)]
+    near = get_close_matches(str(run), known, 1)
+    names = f"did you mean {near[0]}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
+    raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ ({names})")
+
+
+def newest_run(runs_dir: str | os.PathLike[str] = "runs") -> tuple[Path, list[str]]:
+    """The newest run under `runs_dir` that is finished, and why each newer one is not.
+
+    Raises FileNotFoundError where no run is finished.
+    """
+    runs, passed = Path(runs_dir), list[str]()
+    for folder in reversed(_by_age(runs)):
+        reason = _unfinished(folder)
+        if not reason:
+            return folder, passed
+        passed.append(f"{folder.name} {reason}")
+    if not passed:
+        raise FileNotFoundError(f"there are no runs in {runs}/: train one with 'npsnn train', or name a run")
+    raise FileNotFoundError(f"no run in {runs}/ is finished: {', '.join(passed[:5])}; name a run to take it as it is")
+
+
+def _by_age(runs: Path) -> list[Path]:
+    found = sorted(runs.glob(f"*/{CONFIG}"), key=_last_written) if runs.is_dir() else []
+    return [config.parent for config in found]
+
+
+def _unfinished(folder: Path) -> str:
+    """Why a run is not finished; empty where it is. A training that diverged has stopped before its last epoch."""
+    try:
+        epochs, done = read_json(folder / CONFIG)["train"]["epochs"], read_lines(folder / METRICS)
+        if not (folder / LAST).is_file():
+            return f"has no {LAST}"
+        if done and not isfinite(done[-1]["loss"]):
+            return "has diverged"
+        return f"has {len(done)} of its {epochs} epochs" if len(done) < max(epochs, 1) else ""
+    except (ValueError, KeyError, TypeError, OSError):
+        return "is damaged"
 
 
 def _last_written(config: Path) -> float:

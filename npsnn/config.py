@@ -1,7 +1,7 @@
 """The options of a training."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,17 @@ class Config:
         if self.propagation == SAMPLED or self.loss in ("noise-aware", "expected-cross-entropy"):
             return True
         return self.noise == "preactivation" and RULES[self.propagation].mean_uses_var
+
+    def lengthened(self, epochs: int) -> "Config":
+        """The options with more epochs; raises ValueError where a training of so many would have begun otherwise."""
+        if epochs < self.epochs:
+            raise ValueError(f"epochs must be at least the run's own {self.epochs}, got {epochs}")
+        if epochs > self.epochs and self.schedule != "constant":
+            raise ValueError(
+                f"epochs must be the run's own {self.epochs} under schedule {self.schedule}, which is over all epochs: "
+                f"the learning rates so far were not those of {epochs}, got {epochs}"
+            )
+        return replace(self, epochs=epochs)
 
     @staticmethod
     def from_json(values: Any) -> "Config":

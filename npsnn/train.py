@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn import checkpoint, files, models
+from npsnn import checkpoint, files, models, provenance
 from npsnn.backend import to_device, to_host, use_device
 from npsnn.classifier import Classifier, load_params
 from npsnn.config import Config, read_run
@@ -70,11 +70,14 @@ def fit(
 
     start: the network to begin with, instead of one that is drawn; its noise is set to the options' sigma.
     With a folder, which must be new or empty, config.json is written first, and metrics.jsonl, last.npz and best.npz
-    after every epoch. threads: None for all cores; the result does not depend on it.
+    after every epoch. config.json names the data set that is given, whatever `config.dataset` says, with digests of its
+    arrays. threads: None for all cores; the result does not depend on it.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
     """
     use_device(device)
+    config = replace(config, dataset=dataset.name)
     model = build(config, dataset)
+    begin = _started(start, model, config)
     if folder is not None:
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -83,10 +86,13 @@ def fit(
             "train": asdict(config),
             "spec": model.spec(),
             "data": dataset.digests,
+            "arrays": provenance.of_data(dataset),
             "environment": environment(device),
         }
+        if start is not None:
+            about["start"] = {"parameters": provenance.of_network(start.params)}
         files.write_json(folder / checkpoint.CONFIG, about)
-    return one_by_one(_run(config, model, dataset, folder, None, threads, device, _started(start, model, config)))
+    return one_by_one(_run(config, model, dataset, folder, None, threads, device, begin))
 
 
 def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
@@ -103,27 +109,39 @@ def _started(start: Classifier | None, model: Model, config: Config) -> Arrays |
 
 
 def resume(
-    folder: str | os.PathLike[str], dataset: Dataset, threads: int | None = None, device: str = "cpu"
+    folder: str | os.PathLike[str],
+    dataset: Dataset,
+    threads: int | None = None,
+    device: str = "cpu",
+    epochs: int | None = None,
 ) -> Iterator[Step | Epoch]:
     """Go on with the run in `folder`, by its own options, as if it had never stopped.
 
-    Raises FileNotFoundError where there is no run, ValueError where its files or the data are not those it had.
+    epochs: more epochs in all than its options say; config.json then has the new number, and the earlier ones. The
+    result is that of a run which had so many from the start.
+    Raises FileNotFoundError where there is no run, ValueError where its files or the data are not those it had, and
+    where its learning rate follows a schedule over all epochs, which another number of them would have changed.
     """
     use_device(device)
     folder = Path(folder)
     about, config = read_run(folder)
-    if about.get("data") != dataset.digests:
-        raise ValueError(f"{folder} was trained on other data than this {dataset.name}: their digests differ")
+    if odd := provenance.difference(about, dataset):
+        raise ValueError(f"{folder} was trained on other data than this {dataset.name}: they differ in {odd}")
     with files.blamed(folder / checkpoint.CONFIG):
         stored = Model.from_spec(about.get("spec"))
     model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
     if stored != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
+    lengthened = config if epochs is None else config.lengthened(epochs)
     begun = (folder / checkpoint.BEST).exists() or files.read_lines(folder / checkpoint.METRICS)
     if begun and not (folder / checkpoint.LAST).exists():
         raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
     state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
-    return one_by_one(_run(config, model, dataset, folder, state, threads, device))
+    if lengthened != config:
+        earlier = [*about.get("earlier_epochs", []), config.epochs]
+        document = about | {"train": asdict(lengthened), "earlier_epochs": earlier}
+        files.write_json(folder / checkpoint.CONFIG, document)
+    return one_by_one(_run(lengthened, model, dataset, folder, state, threads, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:

@@ -7,10 +7,10 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
-from npsnn import attacks, data
+from npsnn import attacks
 from npsnn.attacks.evaluation import Result
 from npsnn.classifier import Classifier
-from npsnn.cli.common import load_run
+from npsnn.cli.runs import load_run, load_test_images
 from npsnn.host import keep_freed_memory
 
 matplotlib.use("Agg")
@@ -68,12 +68,11 @@ def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, t
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/robustness.png"), show_default=True)
 def main(run: str | None, runs_dir: Path, data_dir: Path | None, limit: int, out: Path) -> None:
     """Attack RUN in four ways and draw the accuracy that is left."""
-    folder, network, config = load_run(run, runs_dir, "last", None, "cpu")
-    options = config["train"]
-    test = data.load(options["dataset"], data_dir).test
+    loaded, x, labels = load_test_images(load_run(run, runs_dir, "last", None, "cpu"), data_dir, limit, False)
+    network, options = loaded.classifier, loaded.config["train"]
     title = f"{options['model']}, sigma {network.sigma:g}, {options['dataset']}, one-step attacks"
-    draw(network, test.images[:limit], test.labels[:limit], out, title)
-    click.echo(f"{folder} -> {out}")
+    draw(network, x, labels, out, title)
+    click.echo(f"{loaded.folder} -> {out}")
 
 
 if __name__ == "__main__":

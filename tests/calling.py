@@ -25,3 +25,7 @@ class Outcome:
 
 Npsnn = Callable[..., Outcome]
 """npsnn("train", "--epochs", 1) -> its outcome."""
+
+ABOUT = {"run", "checkpoint", "epoch", "parameters", "dataset", "conv", "threads", "environment", "limit", "other_data"}
+ABOUT |= {"caveats"}
+"""What every record of a run says of the run and of how it was measured."""

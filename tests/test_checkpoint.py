@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npsnn import checkpoint, files
-from npsnn.checkpoint import find_run, load_arrays, new_run, save_arrays
+from npsnn.checkpoint import find_run, load_arrays, new_run, newest_run, save_arrays
 from npsnn.files import append_line, read_lines, write_atomic
 
 ARRAYS = {
@@ -202,10 +203,13 @@ def test_json_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Three runs, of which "b" is the newest, and a folder that is none."""
+    """Three finished runs, of which "b" is the newest, and a folder that is none."""
     for age, name in enumerate(("b", "c", "a")):
-        files.write_json(tmp_path / "runs" / name / checkpoint.CONFIG, {})
-        os.utime(tmp_path / "runs" / name / checkpoint.CONFIG, (1e9 - age, 1e9 - age))
+        folder = tmp_path / "runs" / name
+        files.write_json(folder / checkpoint.CONFIG, {"train": {"epochs": 1}})
+        files.write_lines(folder / checkpoint.METRICS, [{"epoch": 1, "loss": 0.5}])
+        (folder / checkpoint.LAST).touch()
+        os.utime(folder / checkpoint.LAST, (1e9 - age, 1e9 - age))
     (tmp_path / "runs" / "z").mkdir()
     return tmp_path / "runs"
 
@@ -213,6 +217,48 @@ def runs(tmp_path: Path) -> Path:
 def test_runs_are_found(runs: Path) -> None:
     assert find_run(None, runs) == runs / "b"
     assert find_run("a", runs) == find_run(runs / "a", "elsewhere") == find_run(str(runs / "a"), runs) == runs / "a"
+
+
+def _begin(run: Path) -> None:
+    (run / checkpoint.METRICS).unlink()
+
+
+def _interrupt(run: Path) -> None:
+    files.write_json(run / checkpoint.CONFIG, {"train": {"epochs": 2}})
+
+
+def _diverge(run: Path) -> None:
+    files.write_lines(run / checkpoint.METRICS, [{"epoch": 1, "loss": float("nan")}])
+
+
+def _lose(run: Path) -> None:
+    (run / checkpoint.LAST).unlink()
+    os.utime(run / checkpoint.CONFIG, (2e9, 2e9))
+
+
+def _spoil(run: Path) -> None:
+    (run / checkpoint.CONFIG).write_text("[")
+
+
+@pytest.mark.parametrize(
+    ("happens", "why"),
+    [
+        (_begin, "b has 0 of its 1 epochs"),
+        (_interrupt, "b has 1 of its 2 epochs"),
+        (_diverge, "b has diverged"),
+        (_lose, "b has no last.npz"),
+        (_spoil, "b is damaged"),
+    ],
+)
+def test_the_newest_run_is_a_finished_one(runs: Path, happens: Callable[[Path], None], why: str) -> None:
+    happens(runs / "b")
+    assert find_run(None, runs) == runs / "c"
+    assert newest_run(runs) == (runs / "c", [why])
+    assert find_run("b", runs) == runs / "b", "it can be had by name"
+    for name in ("a", "c"):
+        _begin(runs / name)
+    with pytest.raises(FileNotFoundError, match=r"is finished: b .*, c has 0 .*; name a run to take it as it is"):
+        find_run(None, runs)
 
 
 def test_a_name_goes_before_a_folder_here(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +276,12 @@ def test_an_unknown_run_is_refused_with_the_known_ones(runs: Path, tmp_path: Pat
         find_run("x", tmp_path / "empty")
     with pytest.raises(FileNotFoundError, match="there are no runs in"):
         find_run(None, tmp_path / "empty")
+
+
+def test_a_misspelt_run_is_met_by_the_nearest(runs: Path) -> None:
+    (runs / "a").rename(runs / "lenet5-digits")
+    with pytest.raises(FileNotFoundError, match=r"unknown run 'lenet5-digit'.*\(did you mean lenet5-digits\?\)"):
+        find_run("lenet5-digit", runs)
 
 
 def test_new_runs_are_numbered(runs: Path, tmp_path: Path) -> None:

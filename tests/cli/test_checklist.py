@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calling import Npsnn
+from calling import ABOUT, Npsnn
 
 from npsnn.attacks.checklist import CRITERIA
 from npsnn.classifier import Classifier
@@ -33,13 +33,10 @@ def no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     ended = npsnn("checklist", *where, "--eps", "16/255", "--average", 2, "--json")
     document = json.loads(ended.out)
-    assert document.keys() == {
+    assert document.keys() == ABOUT | {
         "checklist",
-        "run",
         "inference_sigma",
         "average",
-        "checkpoint",
-        "conv",
         "examples",
         "clean_accuracy",
         "passed",
@@ -112,5 +109,5 @@ def test_wrong_usage_is_one_line(npsnn: Npsnn, trained: Path, options: tuple[str
 
 
 def test_failures_are_one_line(npsnn: Npsnn, where: tuple[object, ...], trained: Path) -> None:
-    assert "eps must be > 0" in npsnn("checklist", *where, "--eps", 0).error_line(1)
+    assert "--eps must be > 0" in npsnn("checklist", *where, "--eps", 0).error_line(2)
     assert "unknown run 'nobody'" in npsnn("checklist", "nobody", "--runs-dir", trained).error_line(1)

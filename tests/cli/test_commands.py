@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import Npsnn
+from calling import ABOUT, Npsnn
 
 from npsnn import Classifier, attacks, data
 from npsnn.affine import Conv2d
@@ -27,6 +27,7 @@ TRAIN = {
     "seconds",
     "examples_per_second",
     "clean_accuracy",
+    "noisy_accuracy",
     "validation_accuracy",
 }
 ATTACK = {"attack", "norm", "eps", "robust_accuracy", "ci95", "gradient", "gradient_passes", "seconds"}
@@ -51,16 +52,16 @@ def test_train_json(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
 def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: Path, data_dir: Path) -> None:
     outcome = npsnn("evaluate", "small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 300, "--json")
     document = json.loads(outcome.out)
-    assert document.keys() == {
-        "run",
+    assert document.keys() == ABOUT | {
+        "examples",
+        "seed",
         "clean_accuracy",
+        "clean_accuracy_ci95",
         "noisy_accuracy",
         "noisy_accuracy_ci95",
         "inference_sigma",
         "draws",
         "average",
-        "checkpoint",
-        "conv",
     }
     test = data.load("digits", data_dir).test
     predicted = Classifier.load(trained / "small").predict(data.as_float(test.images[:300])).argmax(axis=1)
@@ -76,13 +77,10 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
     outcome = npsnn("attack", *where, *options, "--save", save, "--json")
     assert outcome.code == 0
     document = json.loads(outcome.out)
-    assert document.keys() == {
-        "run",
+    assert document.keys() == ABOUT | {
         "inference_sigma",
         "draws",
         "average",
-        "checkpoint",
-        "conv",
         "examples",
         "clean_accuracy",
         "results",
@@ -226,7 +224,7 @@ def test_data_list_verify_info(npsnn: Npsnn, data_dir: Path) -> None:
 
 def test_installed_command_and_module_from_another_folder(tmp_path: Path, trained: Path) -> None:
     program = Path(sys.executable).with_name("npsnn")
-    for command in ([str(program)], [sys.executable, "-m", "npsnn.cli"]):
+    for command in ([str(program)], [sys.executable, "-m", "npsnn"], [sys.executable, "-m", "npsnn.cli"]):
         done = subprocess.run([*command, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
         assert "npsnn" in done.stdout
     code = f"import npsnn; c = npsnn.Classifier.load({str(trained / 'small')!r}); print(c.spec['name'])"

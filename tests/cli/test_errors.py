@@ -23,25 +23,31 @@ USAGE = {
     ("--first-layer-norm", "l3"): "--first-layer-norm",
     ("--config", "nowhere.toml"): "nowhere.toml",
     ("--no-such-option",): "--no-such-option",
-    ("--resume", "small", "--epochs", "7"): "--epochs cannot be set",
+    ("--resume", "small", "--lr", "7"): "--lr cannot be set",
     ("--resume", "small", "--name", "new"): "--name cannot be set",
+    ("--sigma", "nan"): "--sigma must be >= 0 and finite",
+    ("--sigma", "inf"): "--sigma must be >= 0 and finite",
+    ("--sigma", "1e39"): "--sigma must be at most 1e+09",
+    ("--learn-sigma", "--loss", "mse"): "--learn-sigma needs a loss that depends on sigma",
+    ("--lr", "nan"): "--lr must be >= 0 and finite",
+    ("--dataset", "imagenet"): "--dataset",
+    ("--dataset", "minst"): "Did you mean mnist?",
+    ("--loss", "noise-awear"): "Did you mean noise-aware?",
+    ("--name", "a/b"): "plain folder name",
+    ("--learn-sigma", "--sigma", "0"): "--learn-sigma needs 0 < sigma",
+    ("--learn-sigma", "--sigma", "5", "--sigma-max", "2"): "0 < sigma <= --sigma-max = 2",
+    ("--sigma-reward", "0.25"): "--sigma-reward acts on a learned sigma: set --learn-sigma as well",
+    ("--max-entropy", "0.25"): "--max-entropy is for noise features",
+    ("--device", "tpu"): "device must be cpu, cuda or cuda:N",
+    ("--device", "cuda:x"): "device must be cpu, cuda or cuda:N",
 }
 
 FAILURES = {
-    ("--sigma", "nan"): "sigma must be >= 0 and finite",
-    ("--sigma", "inf"): "sigma must be >= 0 and finite",
-    ("--sigma", "1e39"): "sigma must be at most 1e+09",
-    ("--learn-sigma", "--loss", "mse"): "learn_sigma needs a loss that depends on sigma",
-    ("--lr", "nan"): "lr must be >= 0 and finite",
-    ("--dataset", "imagenet"): "'imagenet'",
-    ("--name", "a/b"): "plain folder name",
     ("--name", "small"): "exists already",
     ("--resume", "nobody"): "unknown run 'nobody'",
-    ("--learn-sigma", "--sigma", "0"): "learn_sigma needs 0 < sigma",
-    ("--sigma-reward", "0.25"): "sigma_reward",
-    ("--device", "tpu"): "device must be cpu, cuda or cuda:N",
-    ("--device", "cuda:x"): "device must be cpu, cuda or cuda:N",
+    ("--resume", "smal"): "did you mean small?",
     ("--dataset", "mnist"): "npsnn data fetch mnist",
+    ("--model", "resnet18"): "set noise to features",
 }
 
 
@@ -69,7 +75,9 @@ def test_failing_train(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) ->
     ("text", "said"),
     [
         ("[train\n", "neither TOML nor JSON"),
-        ("[train]\nsigmaa = 1\n", "unknown option sigmaa"),
+        ("[train]\nsigmaa = 1\n", "unknown option sigmaa for train. Did you mean sigma?"),
+        ("[trian]\nsigma = 1\n", "unknown table [trian]. Did you mean train?"),
+        ("[train]\nsigma = 1\n[atack]\neot = 1\n", "unknown table [atack]. Did you mean attack?"),
         ("train = 3\n", "must hold a table [train]"),
         ("[train]\nsigma = -1\n", "sigma"),
         ("[train]\nsigma = [1, 2]\n", "sigma cannot be [1, 2]"),
@@ -217,7 +225,10 @@ def test_saved_images_overwrite_nothing(npsnn: Npsnn, trained: Path, tmp_path: P
 
 
 def test_unknown_command(npsnn: Npsnn) -> None:
-    assert "No such command" in npsnn("trian").error_line(2)
+    assert npsnn("trian").error_line(2).endswith("No such command 'trian'. Did you mean train?")
+    assert npsnn("data", "verfy").error_line(2).endswith("Did you mean verify?")
+    assert "There are train, evaluate" in npsnn("xyz").error_line(2)
+    assert "Did you mean digits?" in npsnn("data", "verify", "digit").err
 
 
 def test_another_network_than_the_options_make(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:

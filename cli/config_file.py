@@ -1,0 +1,71 @@
+"""The --config file: a table of options for each command, a run's config.json, or what `train --show` prints."""
+
+import json
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from npsnn.cli.suggest import did_you_mean
+
+
+def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Make the options of the command's table its defaults; raises BadParameter for what is no table of options."""
+    if path is None:
+        return
+    try:
+        document = _parsed(path)
+        command = ctx.command.name or ""
+        known = {flag.lstrip("-"): p for p in ctx.command.params for flag in p.opts if flag.startswith("--")}
+        defaults = {}
+        for name, value in _tables(document, command).get(command, {}).items():
+            flag = name.replace("_", "-")
+            if flag not in known or flag == "config":
+                raise ValueError(f"unknown option {name} for {command}.{did_you_mean(flag, known)}")
+            defaults[known[flag].name or ""] = _as_given(known[flag], value, name)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{path}: {error}", ctx, param) from error
+    ctx.default_map = defaults
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text) if path.suffix == ".json" or text.lstrip().startswith("{") else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"neither TOML nor JSON: {error}") from error
+
+
+def _tables(parsed: Any, command: str) -> dict[str, dict[str, Any]]:
+    """The options by command; those of a training stand alone in what --show prints, beside others in config.json."""
+    from npsnn.cli.main import COMMANDS
+    from npsnn.config import Config
+
+    document: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+    if {"model", "dataset"} <= document.keys() <= {field.name for field in fields(Config)}:
+        return {"train": _of_training(document)}
+    if {"train", "spec"} <= document.keys() and isinstance(document["train"], dict):
+        return {"train": _of_training(document["train"])}
+    if not document or not all(isinstance(table, dict) for table in document.values()):
+        raise ValueError(f"it must hold a table [{command}] of options")
+    for name in document.keys() - COMMANDS.keys():
+        raise ValueError(f"unknown table [{name}].{did_you_mean(name, COMMANDS)}")
+    return document
+
+
+def _of_training(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a training as they would be given: None is not given, noise_only needs a network to begin with."""
+    if options.get("noise_only"):
+        raise ValueError("its training begins with another run's network: give --train-noise-only RUN and the options")
+    return {name: value for name, value in options.items() if value is not None and name != "noise_only"}
+
+
+def _as_given(option: click.Parameter, value: Any, name: str) -> Any:
+    """As the command line would give it, so that click checks it in the same way."""
+    values = value if isinstance(value, list) and option.multiple else [value]
+    flag = isinstance(option, click.Option) and option.is_flag
+    if any(isinstance(v, bool) != flag or not isinstance(v, str | int | float) for v in values):
+        raise ValueError(f"{name} cannot be {value!r}")
+    return value if flag else [str(v) for v in values] if option.multiple else str(value)

@@ -1,0 +1,116 @@
+"""The run that a command is about: its network, its images, and what every record says of both."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from npsnn.caveats import Caveat
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as a command was given it.
+
+    classifier: its network, on the device.
+    config: its config.json.
+    about: what every record of it says.
+    caveats: what qualifies every number of it.
+    """
+
+    folder: Path
+    classifier: Any
+    config: dict[str, Any]
+    about: dict[str, Any]
+    caveats: list[Caveat] = field(default_factory=list)
+
+    @property
+    def heading(self) -> str:
+        """How a table names it."""
+        other = any(caveat.code == "other-data" for caveat in self.caveats)
+        return f"{self.folder}{' on other data' if other else ''}"
+
+
+def load_run(
+    run: str | None, runs_dir: Path, checkpoint: str, threads: int | None, device: str, conv: str | None = None
+) -> Run:
+    """A run by its folder or name; without one the newest that is finished, which is said on stderr.
+
+    conv: another way to compute convolutions than in its training.
+    """
+    from npsnn import caveats, data, files, provenance
+    from npsnn import checkpoint as runs
+    from npsnn.classifier import Classifier
+    from npsnn.config import read_run
+    from npsnn.environment import environment
+
+    folder = runs.find_run(run, runs_dir) if run is not None else _newest(runs_dir)
+    classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
+    classifier = classifier if conv is None else classifier.convolving(conv)
+    config, options = read_run(folder)
+    done = len(files.read_lines(folder / runs.METRICS))
+    found = caveats.of_run(done, options.epochs, data.CAVEATS.get(options.dataset))
+    about = {
+        "run": str(folder),
+        "checkpoint": checkpoint,
+        "epoch": runs.load_arrays(folder / f"{checkpoint}.npz", prefixes=())[1].get("epoch"),
+        "parameters": provenance.of_network(classifier.params),
+        "dataset": options.dataset,
+        "conv": conv or options.conv,
+        "threads": threads,
+        "environment": environment(device),
+    }
+    return Run(folder, classifier, config, about, found)
+
+
+def _newest(runs_dir: Path) -> Path:
+    from npsnn.checkpoint import newest_run
+
+    folder, passed = newest_run(runs_dir)
+    over = f" (passed over: {', '.join(passed)})" if passed else ""
+    click.echo(f"the newest finished run: {folder}{over}", err=True)
+    return folder
+
+
+def load_dataset(
+    folder: Path, config: dict[str, Any], data_dir: Path | None, other_data: bool | None = None
+) -> tuple[Any, str]:
+    """The data set that a run was trained on, and how the one at hand differs from it.
+
+    other_data: whether it may differ; None where the command has no such option.
+    Raises ValueError where it may not, and where npsnn cannot read such a set.
+    """
+    from npsnn import data, provenance
+
+    name = config["train"]["dataset"]
+    if name not in data.NAMES:
+        raise ValueError(
+            f"{folder} was trained on {name!r}, which npsnn cannot read by name: go on in Python, with your own arrays "
+            f"and Classifier.load({str(folder)!r})"
+        )
+    dataset = data.load(name, data_dir)
+    odd = provenance.difference(config, dataset)
+    if odd and not other_data:
+        way = ", or take these with --other-data, which every result will say" if other_data is not None else ""
+        raise ValueError(
+            f"this {name} is not the one that {folder} was trained on, they differ in {odd}: name the folder of the "
+            f"run's data with --data-dir{way}"
+        )
+    return dataset, odd
+
+
+def load_test_images(run: Run, data_dir: Path | None, limit: int | None, other_data: bool) -> tuple[Run, Any, Any]:
+    """The run, what it is measured on noted; the first test images (8-bit) and their labels.
+
+    Says on stderr what qualifies every number; raises ValueError as `load_dataset` does.
+    """
+    from npsnn import caveats
+
+    dataset, odd = load_dataset(run.folder, run.config, data_dir, other_data)
+    found = [*run.caveats, *caveats.of_data(odd)]
+    for caveat in found:
+        click.echo(f"warning: {run.folder}: {caveat.text}", err=True)
+    about = run.about | {"limit": limit, "other_data": odd or None}
+    x, labels = dataset.test.images[:limit], dataset.test.labels[:limit]
+    return replace(run, about=about, caveats=found), x, labels

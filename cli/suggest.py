@@ -1,0 +1,33 @@
+"""The nearest known word to a misspelt command, choice or table."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question to end a message with; empty where no known word is near."""
+    near = get_close_matches(word.lower(), known, 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+class Choice(click.Choice[str]):
+    """One of some words; a misspelt one is met by the nearest."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"{super().get_invalid_choice_message(value, ctx)}{did_you_mean(str(value), self.choices)}"
+
+
+class Group(click.Group):
+    """A group whose misspelt commands are met by the nearest."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word, known = args[0], self.list_commands(ctx)
+        if word not in known and not word.startswith("-"):
+            there = ", ".join(known)
+            ctx.fail(f"No such command {word!r}.{did_you_mean(word, known) or f' There are {there}.'}")
+        return super().resolve_command(ctx, args)

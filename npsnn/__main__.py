@@ -1,0 +1,5 @@
+"""`python -m npsnn`."""
+
+from npsnn.cli.main import main
+
+main()

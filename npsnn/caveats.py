@@ -1,0 +1,81 @@
+"""What qualifies a number, for records and tables: one list for all commands and for Python."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+FEW = 100
+"""Fewer images than these leave a 95 % interval about 20 points wide."""
+LARGE_EPS = 0.5
+"""A Linf ball of this radius holds the grey image, which shows nothing."""
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """One reason to read a number with care: a code for programs, a clause for people."""
+
+    code: str
+    text: str
+
+
+class Measured(Protocol):
+    """An accuracy over some images: `npsnn.attacks.Accuracy`."""
+
+    @property
+    def mean(self) -> float: ...
+
+    @property
+    def ci95(self) -> tuple[float, float]: ...
+
+
+def of_run(done: int, epochs: int, unverified: str | None) -> list[Caveat]:
+    """Caveats of all that is measured on a run.
+
+    done: the whole epochs it has, of `epochs`.
+    unverified: what nobody has checked of its data set, or None.
+    """
+    found = []
+    if done < epochs:
+        found.append(Caveat("unfinished", f"the run has {done} of its {epochs} epochs"))
+    if unverified:
+        found.append(Caveat("unverified-data", unverified))
+    return found
+
+
+def of_data(other: str) -> list[Caveat]:
+    """Caveats of the data that a run is measured on; other: how they differ from the run's own, or ""."""
+    if not other:
+        return []
+    return [Caveat("other-data", f"the data are not those the run was trained on, they differ in {other}")]
+
+
+def of_network(own: float, sigma: float, clean: Measured, images: int, classes: int) -> list[Caveat]:
+    """Caveats of a network before any attack.
+
+    own: the sigma of its run.
+    sigma: the one that it is measured with.
+    clean: its accuracy without an attack.
+    """
+    found = []
+    if own > 0 and sigma == 0:
+        found.append(Caveat("noise-off", f"the network was trained with noise {own:g}, which is off"))
+    if clean.ci95[0] <= 1 / classes:
+        guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than guessing among {classes} classes"
+        found.append(Caveat("at-chance", guess))
+    if images < FEW:
+        found.append(Caveat("few-images", f"the number of images is {images}, fewer than {FEW}"))
+    return found
+
+
+def of_attack(norm: str, eps: float, zero: int, bad: int, images: int) -> list[Caveat]:
+    """Caveats of one attack's result.
+
+    zero, bad: the images on which it met an all-zero or a non-finite gradient.
+    """
+    found = []
+    for count, code, kind in ((zero, "zero-gradients", "an all-zero"), (bad, "bad-gradients", "a non-finite")):
+        if count:
+            where = f"{kind} gradient on {count:,} of {images:,} images: the attack is weaker there than its name says"
+            found.append(Caveat(code, where))
+    if norm == "linf" and LARGE_EPS <= eps < float("inf"):
+        found.append(Caveat("large-eps", f"eps {eps:.4g} is in units of the [0, 1] pixel and takes any image to grey"))
+    return found

@@ -1,0 +1,35 @@
+"""A data set of a user's own, and small trainings on it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsnn import Classifier
+from npsnn.checkpoint import CONFIG
+from npsnn.config import Config
+from npsnn.data import Dataset, Split
+from npsnn.train import fit
+
+
+def drawn(count: int = 40, seed: int = 0, size: int = 28) -> Split:
+    rng = np.random.default_rng(seed)
+    return Split(rng.integers(0, 256, (count, 1, size, size), dtype=np.uint8), np.arange(count) % 10)
+
+
+MINE = Dataset("mine", drawn(), drawn(20, 1), 10, {})
+
+
+def other(**parts: Any) -> Dataset:
+    """The same data set but for some parts."""
+    return replace(MINE, **parts)
+
+
+def trained_on(folder: Path, dataset: Dataset, config: Config | None = None, start: Classifier | None = None) -> Any:
+    """Trains into the folder, for one epoch by default; its config.json."""
+    config = config or Config(epochs=1)
+    for _ in fit(config, dataset, folder, threads=1, start=start):
+        pass
+    return json.loads((folder / CONFIG).read_text())
