@@ -251,13 +251,26 @@ class Classifier:
         x, labels = self.checked(x, labels)
         noise = Propagated(named(RULES, propagation, "propagation"))
         f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
-        parts = self.each_batch(lambda s: to_host(self.loss_gradient(x[s], labels[s], noise, f)[1]), len(x))
+
+        def host(s: slice) -> np.ndarray:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return self._finite(to_host(self.loss_gradient(x[s], labels[s], noise, f)[1]), "gradients")
+
+        parts = self.each_batch(host, len(x))
         return np.concatenate(parts) if parts else np.zeros(x.shape)
+
+    def _finite(self, values: np.ndarray, what: str) -> np.ndarray:
+        """The values, unless one of them is a NaN or an infinity: a ValueError says that they overflow."""
+        if not np.isfinite(values).all():
+            raise ValueError(f"{self.model.name}: the {what} of some images overflow {self.dtype}")
+        return values
 
     def _logits(self, x: Images, noise: Callable[[slice], Noise]) -> tuple[np.ndarray, np.ndarray | None]:
         def host(s: slice) -> tuple[np.ndarray, np.ndarray | None]:
-            m = self.scores(x[s], noise(s))
-            return to_host(m.mean), None if m.var is None else _marginal(to_host(m.var))
+            with np.errstate(over="ignore", invalid="ignore"):
+                m = self.scores(x[s], noise(s))
+            mean = self._finite(to_host(m.mean), "logits")
+            return mean, None if m.var is None else self._finite(_marginal(to_host(m.var)), "variances of the logits")
 
         parts = self.each_batch(host, len(x))
         if not parts:

@@ -47,9 +47,11 @@ def true_class_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
 
     Source: what One-Pixel lowers (Su, Vargas and Sakurai 2019); A2SNN does not say (audit A22).
     """
+    xp = namespace(m.mean)
     surprise, cotangent = loss.cross_entropy(m.mean, labels)
-    p = namespace(m.mean).exp(-surprise)
-    return -p, Moments(p * cotangent)
+    # a label that is lost has a direction still, as one that is sure
+    slope = xp.exp(-xp.minimum(surprise, loss.FAINT))
+    return -xp.exp(-surprise), Moments(slope * cotangent)
 
 
 MARGINS: dict[str, Objective] = {

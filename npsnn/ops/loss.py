@@ -5,14 +5,29 @@ deterministic logits. labels: (N,) integers in [0, classes). With k the label, d
 S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (audit N18, N19).
 """
 
-from math import pi, sqrt
+from math import exp, pi, sqrt
 
 from npsnn.backend import Array, namespace, special
 
 FAR = 40.0
 """exp(-FAR² / 2) is 0 in every dtype: what is farther may be taken for it, before its square overflows."""
 
+FAINT = 640.0
+"""exp(-FAINT), 1e-278, is the least that the gradient of a sure answer is in double precision.
+
+The true one may be exp(-10000), which no number holds, yet it has a direction. Such a gradient is raised to exp(-FAINT)
+as a whole: beside any other it is still nothing, and an attack that takes its sign goes where it points.
+"""
+
+SURE = 20.0
+"""A lead from which ln(1 + exp(-lead)) has lost half of its digits."""
+
 Loss = tuple[Array, Array, Array | None]
+
+
+def _double(mean: Array) -> bool:
+    """Whether it is worth it: single precision, in which networks train, has no exp(-FAINT) either."""
+    return bool(mean.dtype.itemsize > 4)
 
 
 def one_hot(mean: Array, labels: Array) -> Array:
@@ -35,7 +50,26 @@ def cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
     total = e.sum(axis=0)
     # p_k - 1 would round to 0 for a sure prediction and hide it from an attack: sum the others instead.
     others = e / total * (1 - hot)
-    return namespace(mean).log(total) - (shifted * hot).sum(axis=0), others - hot * others.sum(axis=0)
+    value = namespace(mean).log(total) - (shifted * hot).sum(axis=0)
+    if _double(mean):
+        value, others = _of_sure_answers(mean, hot, value, others)
+    return value, others - hot * others.sum(axis=0)
+
+
+def _of_sure_answers(mean: Array, hot: Array, value: Array, others: Array) -> tuple[Array, Array]:
+    """The cross-entropy and the other classes' probabilities, kept from 0 where the label leads by far.
+
+    With lead the label's distance from the best other logit, the value is log1p(Σ exp(mean_i - mean_k)), and beyond
+    FAINT exp(-FAINT) FAINT/lead, which keeps the order.
+    """
+    xp = namespace(mean)
+    rivals = xp.where(hot > 0, -xp.inf, mean)
+    rival = rivals.max(axis=0)
+    lead = (mean * hot).sum(axis=0) - rival
+    faint = xp.exp(rivals - rival - FAINT)
+    near = xp.log1p(xp.exp(rivals - rival).sum(axis=0) * xp.exp(-xp.clip(lead, 0, FAINT)))
+    value = xp.where(lead > SURE, near * FAINT / xp.maximum(lead, FAINT), value)
+    return value, xp.where(lead > FAINT, faint, others)
 
 
 def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
@@ -103,8 +137,21 @@ def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
     value = xp.where(uncertain | (d >= 0), special(u).log_ndtr(u), -xp.inf)
     value = xp.where(hot > 0, 0, value).sum(axis=0)
     slope = sqrt(2 / pi) / special(u).erfcx(u * -sqrt(0.5)) * uncertain / root
+    if _double(mean):
+        slope = _of_sure_wins(u, uncertain, root, slope)
     dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
     return value, dmean, dvar
+
+
+def _of_sure_wins(u: Array, uncertain: Array, root: Array, slope: Array) -> Array:
+    """The slopes φ(u)/√S, raised together to exp(-FAINT) where the least u has a density below that."""
+    xp = namespace(u, slope)
+    least = xp.where(uncertain, u, xp.inf).min(axis=0)
+    sure = (least > sqrt(2 * FAINT)) & (least < xp.inf)
+    base = xp.where(sure, least, 0)
+    apart = xp.where(uncertain & sure, u, base) - base
+    raised = xp.exp(-0.5 * apart * (apart + 2 * base) - FAINT) / (root * sqrt(2 * pi))
+    return xp.where(sure, raised * uncertain, slope)
 
 
 def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points: Array) -> tuple[Array, Array, Array]:
@@ -131,4 +178,25 @@ def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points
     curvature = xp.eye(len(mean), dtype=mean.dtype) * expected[:, None] - p @ p.transpose(0, 2, 1) / len(points)
     # as in `cross_entropy`: the label's own entry is minus the others', lest it be lost where the answer is sure
     others = expected.T * (1 - hot)
+    if _double(mean):
+        others, curvature = _of_sure_points(shifted, total, hot.T, others, curvature)
     return value, others - hot * others.sum(axis=0), curvature.transpose(1, 2, 0) / 2
+
+
+def _of_sure_points(shifted: Array, total: Array, hot: Array, others: Array, curvature: Array) -> tuple[Array, Array]:
+    """The others' expected probabilities and the curvature where the answer is sure at every point.
+
+    Both are raised to exp(-FAINT) where they are below it, by one factor for all points. The curvature's rows sum to 0,
+    and so its diagonal comes from the rest: p_k(1 - p_k) would round to 0.
+    shifted: (N, classes, P) logits below the largest; total: (N, 1, P); hot: (N, classes); others: (classes, N).
+    """
+    xp = namespace(shifted)
+    log_p = shifted - xp.log(total)
+    rivals = xp.where(hot[..., None] > 0, -xp.inf, log_p)
+    raised = xp.exp(rivals + xp.maximum(-FAINT - rivals.max(axis=(1, 2), keepdims=True), 0))
+    products = raised @ xp.exp(log_p).transpose(0, 2, 1) / shifted.shape[2]
+    between = products + hot[..., None] * products.transpose(0, 2, 1)
+    between *= 1 - xp.eye(hot.shape[1], dtype=shifted.dtype)
+    rows = between.sum(axis=2)[..., None] * xp.eye(hot.shape[1], dtype=shifted.dtype) - between
+    sure = others.sum(axis=0) < exp(-SURE)
+    return xp.where(sure, raised.mean(axis=2).T, others), xp.where(sure[:, None, None], rows, curvature)
