@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import npsnn
+
 ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 
@@ -73,6 +75,18 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_the_library_never_prints(path: Path) -> None:
     calls = (n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call))
     assert not [c for c in calls if isinstance(c, ast.Name) and c.id == "print"]
+
+
+def test_the_version_is_one_and_released_everywhere_or_nowhere() -> None:
+    heading = re.search(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    citation = (ROOT / "CITATION.cff").read_text()
+    version = re.search(r"^version: (.+)$", citation, re.MULTILINE)
+    date = re.search(r'^date-released: "(.+)"$', citation, re.MULTILINE)
+    assert heading and version
+    assert heading[1] == version[1] == npsnn.__version__
+    assert heading[2] == (date[1] if date else "unreleased")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "npsnn.__version__"}
 
 
 def test_ops_ask_the_arrays_for_their_library() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -262,3 +263,28 @@ def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, d
     config.write_text(config.read_text().replace('"epochs": 1000', f'"epochs": {done + 1}'))
     assert npsnn("train", "--resume", "cut", *where).code == 0
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, done + 2))
+
+
+def test_a_bare_command_takes_the_newest_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("--runs-dir", runs, "--data-dir", data_dir, "--limit", 5)
+    newest = json.loads(npsnn("evaluate", *where, "--json").out)["run"]
+    assert newest == str(runs / "other")
+    (runs / "other" / "metrics.jsonl").unlink()  # as a training leaves it that diverged in its first epoch
+    for command in (("evaluate",), ("attack", "--fgsm", "--eot", 1, "--draws", 1, "--eps", 0.1)):
+        ended = npsnn(*command, *where)
+        assert ended.out.startswith(str(runs / "small"))
+        assert f"the newest finished run: {runs / 'small'} (passed over: other has 0 of its 1 epochs)" in ended.err
+    assert "the newest" not in npsnn("evaluate", "other", *where).err
+    (runs / "small" / "metrics.jsonl").unlink()
+    line = npsnn("evaluate", *where).error_line(1)
+    assert "other has 0 of its 1 epochs, small has 0 of its 1 epochs" in line
+
+
+def test_train_ends_with_its_noise_off_and_on(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir)
+    ended = npsnn("train", "--resume", *where)
+    off, on = (float(x) for x in re.findall(r"([\d.]+) %", ended.out))
+    network, test = Classifier.load(runs / "small"), data.load("digits", data_dir).test
+    assert off == round(100 * attacks.accuracy(network.with_sigma(0), test.images, test.labels).mean, 1)
+    assert on == round(100 * attacks.accuracy(network, test.images, test.labels, 1).mean, 1)
+    assert "noise off, " in ended.out and ended.out.endswith("under one draw of its noise 0.6\n")

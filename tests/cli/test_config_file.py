@@ -1,0 +1,49 @@
+"""The --config file: tables of options, a run's config.json and what `train --show` prints."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from calling import Npsnn
+
+from npsnn.config import Config, read_run
+
+
+def shown(npsnn: Npsnn, *options: object) -> Config:
+    ended = npsnn("train", *options, "--show")
+    assert ended.code == 0, ended
+    return Config.from_json(json.loads(ended.out))
+
+
+def test_the_config_of_a_run_is_read(npsnn: Npsnn, trained: Path) -> None:
+    _, config = read_run(trained / "other")
+    assert config.model == "cnn5"
+    assert shown(npsnn, "--config", trained / "other" / "config.json") == config
+    assert shown(npsnn, "--config", trained / "other" / "config.json", "--lr", 0.5) == replace(config, lr=0.5)
+
+
+@pytest.mark.parametrize("suffix", ["json", "txt"])
+def test_what_show_prints_is_read(npsnn: Npsnn, tmp_path: Path, suffix: str) -> None:
+    chosen = ("--recipe", "a2snn-m5", "--model", "lenet5", "--limit", 50, "--adversarial-eps", "1/3", "--pairwise")
+    file = tmp_path / f"shown.{suffix}"
+    file.write_text(npsnn("train", *chosen, "--show").out)
+    assert shown(npsnn, "--config", file) == shown(npsnn, *chosen)
+
+
+def test_the_config_of_a_training_is_no_matter_of_other_commands(npsnn: Npsnn, trained: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 5)
+    assert npsnn("evaluate", *where, "--config", trained / "other" / "config.json").code == 0
+
+
+def test_a_training_of_noise_alone_needs_its_network(npsnn: Npsnn, trained: Path, tmp_path: Path) -> None:
+    about = json.loads((trained / "small" / "config.json").read_text())
+    about["train"] |= {"noise_only": True, "learn_sigma": True}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    assert "--train-noise-only RUN" in npsnn("train", "--config", tmp_path / "config.json").error_line(2)
+
+
+def test_tables_of_all_commands_may_stand_in_one_file(npsnn: Npsnn, tmp_path: Path) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text("[train]\nsigma = 0.25\n[attack]\neot = 3\n[checklist]\neot = 2\n")
+    assert shown(npsnn, "--config", file).sigma == 0.25
