@@ -6,34 +6,19 @@ from math import e, log, pi, sqrt
 import numpy as np
 
 from npsnn import updates
-from npsnn.affine import Linear
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near, shown
 from npsnn.audit.heads import ALIGNMENT, ENTROPY, Formula, directions, factor, together
+from npsnn.audit.noisy_head import AUTHORS, HEAD, head, reward_gradients
 from npsnn.config import Config
-from npsnn.layers import Flatten
 from npsnn.models import Model
 from npsnn.network import Sequential
 from npsnn.noise import FeatureNoise
 from npsnn.ops import feature_noise
+from npsnn.recipes import recipe
 from npsnn.reference import alignment, authors_code, differences
 
 LOG_TRACE = "npsnn.ops.feature_noise.log_trace"
 LOG_ENTROPY = "npsnn.ops.feature_noise.log_entropy"
-HEAD = Sequential((("flatten", Flatten()), ("noise", FeatureNoise(1.0)), ("last", Linear(10, joint=True))))
-AUTHORS = Config(
-    noise="features",
-    learn_sigma=True,
-    propagation="sampled",
-    loss="cross-entropy",
-    max_entropy=1.0,
-    alignment=1.0,
-    authors_code=True,
-)
-
-
-def head(D: int = 32) -> Model:
-    """Ten classes on D features, which are the pixels."""
-    return Model("head", HEAD, (1, 1, D), 10)
 
 
 def gradients(name: str, f: Formula, *at: Floats) -> Iterator[Figure]:
@@ -167,12 +152,14 @@ def b3(lab: Lab) -> Iterator[Figure]:
         return differences.slope(lambda t: float(f((1 + t) * L)))
 
     parts = (alignment.max_entropy, lambda m: alignment.weight_covariance_alignment(W, m))
-    for name, (lambda1, lambda2), wanted in (
-        ("CIFAR-10", (0.1, 1.0), 23.2),
-        ("SVHN", (0.05, 0.5), 11.6),
-        ("F-MNIST", (0.1, 0.5), 13.2),
+    for name, dataset, (lambda1, lambda2), wanted in (
+        ("CIFAR-10", "cifar10", (0.1, 1.0), 23.2),
+        ("SVHN", "svhn", (0.05, 0.5), 11.6),
+        ("F-MNIST", "fashion-mnist", (0.1, 0.5), 13.2),
     ):
         yield near(name, lambda1 * per_scale(parts[0]) + lambda2 * per_scale(parts[1]), wanted, 1e-7)
+        yield error(f"engine: recipe for {name}", _weights(dataset, False), (lambda1, lambda2), 0)
+        yield error(f"engine: recipe of the code for {name}", _weights(dataset, True), (1, 1), 0)
     wanted = 2 + D / alignment.max_entropy(L)
     in_code = (lambda m: authors_code.log_trace(W, m), lambda m: authors_code.log_entropy_slopes(m)[0])
     yield near("code", sum(per_scale(f) for f in in_code), wanted, 1e-7)
@@ -182,6 +169,13 @@ def b3(lab: Lab) -> Iterator[Figure]:
         return float(-updates.rewards(AUTHORS, head(D), {"noise.L": m, "last.w": W})[0])
 
     yield near("engine: code", per_scale(reward), wanted, 1e-7)
+    yield from reward_gradients(W[:, :8], factor(rng, 8))
+
+
+def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
+    """What the engine's recipe of both rewards sets for them."""
+    options = recipe("a2snn-m5", dataset, authors_code)
+    return options["max_entropy"], options["alignment"]
 
 
 @checks(
@@ -263,8 +257,15 @@ def b7(lab: Lab) -> Iterator[Figure]:
         yield near(f"{side}L at rest", beta * (m * m).sum(), 2, 1e-4)
     yield near("class vectors at rest, decay of the settings", sqrt(2 / 1e-4 / C), 44.7, 0.1)
     kept = {k: np.ones((3, 3)) for k in ("noise.L", "last.w", "last.b", "fc.w", "fc.b")}
-    grads = updates.decayed(_with_decay(beta), head(), kept, {k: 0 * p for k, p in kept.items()})
-    yield near("engine: parameters that decay", sum(float(g.max()) > 0 for g in grads.values()), 3, 0)
+    grads = updates.decayed(_with_decay(beta), head(), kept, {k: -p for k, p in kept.items()})
+    decays = {k: beta if k in ("noise.L", "last.w", "last.b") else 0 for k in kept}
+    yield near("engine: parameters that decay", sum(float(g.max()) > -1 for g in grads.values()), 3, 0)
+    yield error(
+        "engine: their decay", [grads[k] + kept[k] for k in kept], [d * kept[k] for k, d in decays.items()], 1e-12
+    )
+    paper = Config(noise="features", unit_classes=True)
+    held = updates.projected(paper, head(), {"last.w": W, "noise.L": L})["noise.L"]
+    yield error("engine: noise after the projection", held, L, 0)
 
 
 def _with_decay(beta: float) -> Config:

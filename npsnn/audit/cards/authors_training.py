@@ -8,10 +8,11 @@ import numpy as np
 from npsnn import train, updates
 from npsnn.affine import Linear, Normalise
 from npsnn.attacks import judging
+from npsnn.audit import noisy_head
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.audit.cards.authors_code import AUTHORS, head
 from npsnn.audit.cards.protocol import NOISY_SCORE
 from npsnn.audit.heads import directions, factor
+from npsnn.audit.noisy_head import AUTHORS, head
 from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.layers import Flatten, Params, ReLU, Want
@@ -61,6 +62,8 @@ def b5(lab: Lab) -> Iterator[Figure]:
     inside = np.concatenate([L[np.tril_indices(32)] for L in drawn_from])
     yield deviation("engine: mean, in standard errors", inside.mean(), sqrt(1 / 12 / len(inside)), 0.5)
     yield near("engine: deviation", inside.std(), sqrt(1 / 12), 0.01)
+    levels = np.array([FeatureNoise(1.0).level({"L": L}) ** 2 for L in drawn_from])
+    yield drawn("engine: level squared", levels.mean(), levels.std() / sqrt(len(levels)), (32 + 1) / 6)
     yield near("engine: above the diagonal", max(np.abs(np.triu(L, 1)).max() for L in drawn_from), 0, 0)
     yield near("engine: range", max(abs(inside.min()), abs(inside.max() - 1)), 0, 0.01)
 
@@ -109,6 +112,7 @@ def b6(lab: Lab) -> Iterator[Figure]:
         alike = authors_code.own_draws(*at, np.tile(eps, (N, 1)))
         yield error(f"one draw as like ones, {name}", authors_code.one_draw(*at, eps).L, alike.L, 1e-12)
         yield from _engine_draw(name, F, labels, W, b, L, int(rng.integers(2**31)))
+    yield from noisy_head.trained_with_one_draw(rng)
 
 
 def _engine_draw(
@@ -168,10 +172,15 @@ def b8(lab: Lab) -> Iterator[Figure]:
     formula = one * sqrt(0.1) * high
     yield near("points too high, nine tenths in common", formula, 0.357, 0.005)
     yield drawn("the same, drawn", best.mean(), best.std() / sqrt(len(best)), formula)
-    whole = Split(np.zeros((60, 1, 1, 1), np.uint8), np.arange(60))
-    parts = [part.labels for part in train.split_validation(whole, int(rng.integers(2**31)), None)]
+    numbers = np.arange(60)
+    whole = Split(numbers.astype(np.uint8)[:, None, None, None], numbers)
+    parts = train.split_validation(whole, int(rng.integers(2**31)), None)
+    labels, pixels = (
+        np.concatenate(found) for found in zip(*((s.labels, s.images.ravel()) for s in parts), strict=True)
+    )
     yield near("engine: images to choose by", len(parts[1]), 5, 0)
-    yield near("engine: images in one of the two parts", len(np.unique(np.concatenate(parts))), 60, 0)
+    yield near("engine: images in one of the two parts", len(np.unique(labels)), 60, 0)
+    yield near("engine: images with another's label", (labels != pixels).sum(), 0, 0)
 
 
 @checks(

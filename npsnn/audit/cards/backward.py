@@ -185,6 +185,8 @@ def _engine_backward(w: Floats, o: Floats, delta: Floats) -> tuple[Floats, Float
     symbols=(
         "npsnn.ops.gaussian.rectified_mask_backward",
         "npsnn.ops.gaussian.rectified_moments_backward",
+        "npsnn.ops.gaussian.rectified_laplace",
+        "npsnn.ops.gaussian.maximum_winner",
         "npsnn.ops.gaussian.maximum_winner_backward",
         "npsnn.ops.gaussian.maximum_clark_backward",
         "npsnn.ops.pool.max_pool_backward",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.audit import noisy_head
 from npsnn.audit.card import MOST_ERRORS, Figure, Floats, Lab, below, checks, error, near, shown
 from npsnn.audit.cards.theorem import ROUNDING, scene, standard_error
 from npsnn.audit.engine import sides
@@ -192,7 +193,7 @@ def excess(head: Head, z: Floats, functions: list[Callable[..., Any]]) -> tuple[
     "4, which has single $w_i$, is not its generalisation.",
     instead="the smaller of the first form and the last, which needs $P$; they are never above the others. As a "
     r"regulariser $\sum_{i<j}\ln((w_i-w_j)^\top\Sigma(w_i-w_j))$, which noise common to all logits does not raise",
-    symbols=tuple(f"npsnn.bounds.{name}" for name in SYMBOLS),
+    symbols=tuple(f"npsnn.bounds.{name}" for name in (*SYMBOLS, "gap")),
     headline="violations {violations}; true gap {true gap}, margin-aware pairs {margin-aware pairs}, Neyman-Pearson "
     "{Neyman-Pearson}",
 )
@@ -212,6 +213,8 @@ def e4(lab: Lab) -> Iterator[Figure]:
         steps = ((margin_aware, tight), (tight, lipschitz), (neyman_pearson, close), (close, far))
         yield below(f"{prefix}out of order", sum(int((a > b + ROUNDING).sum()) for a, b in steps), 0)
         yield from _of_two_classes(prefix, functions, rng)
+    for average in (1, 4):
+        yield from noisy_head.whole_gap(noisy_head.drawn_head(rng, 6, 4, 5), average, lab.draws(4_000), rng)
 
 
 def _of_two_classes(prefix: str, functions: list[Callable[..., Any]], rng: np.random.Generator) -> Iterator[Figure]:

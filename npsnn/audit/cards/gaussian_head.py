@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.audit import noisy_head
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
 from npsnn.audit.heads import Formula, directions, factor, together
 from npsnn.ops import loss as engine
@@ -32,7 +33,19 @@ EXPECTED = "npsnn.ops.loss.expected_cross_entropy"
     r"negatively correlated. Of the expected cross-entropy, the second order is good up to a standard deviation of the "
     r"logits of about 1; 64 Sobol points beat 50 draws at every level, and are the same each time.",
     instead=r"the gradient of $\sum_i\ln\Phi(u_i)$ or of $\mathbb E[CE]$ for attacks, in place of averaged draws",
-    symbols=("npsnn.ops.loss.log_win_probability", "npsnn.ops.loss.win_probability", EXPECTED),
+    symbols=(
+        "npsnn.ops.loss.log_win_probability",
+        "npsnn.ops.loss.win_probability",
+        EXPECTED,
+        "npsnn.objectives.win_probability",
+        "npsnn.objectives.expected_cross_entropy",
+        "npsnn.objectives.sobol_normal",
+        "npsnn.attacks.margins.least_win_probability",
+        "npsnn.noise.FeatureNoise",
+        "npsnn.affine.Linear",
+        "npsnn.ops.linear.full_covariance",
+        "npsnn.ops.linear.full_covariance_backward",
+    ),
     headline="P(correct): Monte Carlo {Monte Carlo P(correct)}, bounds {lower bound} and {upper bound}; error of 64 "
     "Sobol points over that of 50 draws {Sobol 64 over 50 draws, sd 1.8}",
 )
@@ -45,6 +58,8 @@ def e3(lab: Lab) -> Iterator[Figure]:
     for side, (expected,) in together((gaussian_head.expected_cross_entropy, EXPECTED)):
         yield from _expected(side, expected, rng)
     yield from _levels(rng, lab.draws(10_000))
+    yield from noisy_head.whole_gradients(noisy_head.drawn_head(rng, 3, 4, 5))
+    yield from noisy_head.points()
 
 
 def _head(rng: np.random.Generator, C: int, D: int) -> tuple[Floats, Floats, Floats, Floats]:

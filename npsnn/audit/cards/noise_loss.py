@@ -6,11 +6,12 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn import objectives
+from npsnn.affine import Linear
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.moments import Moments
+from npsnn.layers import Want
+from npsnn.moments import Moments, Propagated
 from npsnn.network import flatten
-from npsnn.ops import linear
 from npsnn.ops import loss as engine
 from npsnn.reference import differences, gradient, loss, montecarlo
 
@@ -175,11 +176,14 @@ def n21(lab: Lab) -> Iterator[Figure]:
     yield deviation("variances, in standard errors", spread.var, spread.var_error, exact)
     yield above("independent variance off by, relative", np.abs((v[others] + v[k]) / exact - 1).max(), 0.1)
 
-    S = linear.joint_covariance(v_below[:, None], W)[..., 0]
-    value, dmu, dS = engine_loss(mu, S, k)
+    inputs_of = Moments(np.zeros((inputs, 1)), v_below[:, None])
+    m, backward = Linear(n, joint=True).forward({"w": W, "b": mu}, inputs_of, Propagated())
+    assert m.var is not None
+    value, dmu, dS = engine_loss(m.mean[:, 0], m.var[..., 0], k)
     yield near("engine", value, difference, 1e-12)
-    dv, dW = linear.joint_covariance_backward(dS[..., None], v_below[:, None], W)
-    yield from _difference_gradients((mu, W, v_below, k), {"mu": dmu, "W": dW, "v": dv[:, 0]})
+    below, grads = backward(Moments(dmu[:, None], dS[..., None]), Want.BOTH)
+    assert below is not None and below.var is not None
+    yield from _difference_gradients((mu, W, v_below, k), {"mu": grads["b"], "W": grads["w"], "v": below.var[:, 0]})
 
 
 def _difference_gradients(at: tuple[Floats, Floats, Floats, int], found: dict[str, Floats]) -> Iterator[Figure]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from npsnn.affine import Linear
 from npsnn.attacks import balls, judging
+from npsnn.audit import noisy_head
 from npsnn.audit.card import Card, Figure, Lab, above, add, below, checks, drawn, near, shown
 from npsnn.audit.cards.theorem import standard_error
 from npsnn.classifier import Classifier
@@ -241,14 +242,14 @@ NOISY_SCORE = Sequential((("flatten", Flatten()), ("fc", Linear(2)), ("noise", P
     "and hurts only those that the noise gets right by luck; a loss of 0.8 points needs more of the second kind, or is "
     "chance: it is one evaluation of 10 000 images without an interval.",
     instead="accuracy of single draws, the threat model of the theorem, and the averaged network beside it",
-    symbols=("npsnn.attacks.judging.judge",),
+    symbols=("npsnn.attacks.judging.judge", "npsnn.averaging.forward"),
     headline="error of a margin of 1 sd: one sample {one sample}, ten {ten samples}; bound times {bound, ten over one}",
 )
 def a32(lab: Lab) -> Iterator[Figure]:
     rng, draws = lab.rng(), lab.draws(20_000)
     noise = rng.standard_normal((draws, 10))
     one, ten = float(np.mean(1 + noise[:, 0] < 0)), float(np.mean(1 + noise.mean(axis=1) < 0))
-    single, averaged = theorem.error_probability(1.0, 1.0), theorem.error_probability(1.0, 1 / sqrt(10))
+    single, averaged = (theorem.error_probability(1.0, s) for s in (1.0, 1 / sqrt(10)))
     yield drawn("one sample", one, standard_error(single, draws), single)
     yield drawn("ten samples", ten, standard_error(averaged, draws), averaged)
     yield near("formula, one sample", single, 0.1587, 1e-4)
@@ -256,19 +257,21 @@ def a32(lab: Lab) -> Iterator[Figure]:
     wrong = float(np.mean(-1 + noise.mean(axis=1) > 0))
     yield below("a wrong mean, right by luck, ten over one", wrong / (1 - theorem.error_probability(-1.0, 1.0)), 0.05)
     yield near("bound, ten over one", theorem.theorem1(1.0, 1 / sqrt(10)) / theorem.theorem1(1.0, 1.0), sqrt(10), 1e-12)
-    yield from _judged(lab.draws(100), int(rng.integers(2**31)), single)
+    yield from _judged(lab.draws(100), int(rng.integers(2**31)), {1: single, 10: averaged})
+    yield from noisy_head.averaged_moments(noisy_head.drawn_head(rng, 3, 4, 5), 10)
     for name, column in {"clean": 0, "FGSM": 1, "PGD": 2}.items():
         yield shown(f"Table 6, {name}", TABLE6["ten samples"][column] - TABLE6["one sample"][column])
 
 
-def _judged(draws: int, seed: int, wanted: float) -> Iterator[Figure]:
-    """The engine judges single draws: the difference of two logits has a margin of one standard deviation."""
+def _judged(draws: int, seed: int, errors: dict[int, float]) -> Iterator[Figure]:
+    """The engine judges a difference of logits with a margin of one standard deviation, averaged or not."""
     model = Model("score", NOISY_SCORE, (1, 1, 1), 2)
-    params = {"flatten": {}, "fc": {"w": np.array([[sqrt(2.0)], [0.0]]), "b": np.zeros(2)}}
-    network = Classifier(model, params | {"noise": {"sigma": np.array(1.0)}}, threads=1)
+    last = {"w": np.array([[sqrt(2.0)], [0.0]]), "b": np.zeros(2)}
+    network = Classifier(model, {"fc": last, "noise": {"sigma": np.array(1.0)}}, threads=1)
     x, labels = np.ones((100, 1, 1, 1)), np.zeros(100, int)
-    right = judging.judge(network, x, labels, draws, Stream(seed)).mean()
-    yield drawn("engine", 1 - right, standard_error(wanted, draws * len(x)), wanted)
+    for average, p in errors.items():
+        right = judging.judge(network.averaging(average), x, labels, draws // average, Stream(seed)).mean()
+        yield drawn(f"engine, {average} to average", 1 - right, standard_error(p, draws // average * len(x)), p)
 
 
 @checks(

@@ -43,11 +43,13 @@ def n1(lab: Lab) -> Iterator[Figure]:
         return float(np.mean([networks.loss(network, moved, x, int(k), "exact", "noise-aware") for x, k in pairs]))
 
     noise = Propagated(gaussian.RULES["exact"])
-    grads = gradients.batch_gradient(network, images, labels, OBJECTIVES["noise-aware"], noise).grads or {}
+    total = gradients.batch_gradient(network, images, labels, OBJECTIVES["noise-aware"], noise)
+    grads = total.grads or {}
     slopes = {name: float(np.sum(grads[name] * d)) / len(images) for name, d in along.items()}
     wanted = differences.slope(risk, step=1e-4)
     yield near("engine", sum(slopes.values()), wanted, 1e-6 * sum(abs(s) for s in slopes.values()))
     yield shown("differences", wanted)
+    yield near("engine, mean loss", float(total.loss) / len(images), risk(0), 1e-12)
     yield shown("of which biases", sum(s for name, s in slopes.items() if name.endswith(".b")))
 
 
