@@ -43,7 +43,7 @@ def split_validation(train: Split, seed: int, limit: int | None) -> tuple[Split,
 
 
 def build(config: Config, dataset: Dataset) -> Model:
-    """The network that the options ask for; raises ValueError where it would have no noise layer."""
+    """The network that the options ask for; ValueError where it has no noise layer or does not fit the images."""
     model = models.build(
         config.model,
         dataset.image_shape,
@@ -55,6 +55,7 @@ def build(config: Config, dataset: Dataset) -> Model:
     )
     if not model.noisy:
         raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
+    model.forms()  # a layer that does not fit the images is named before there is a run
     return model.convolving(config.conv)
 
 

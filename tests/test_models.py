@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from gradcheck import Arrays, check_directional
 from strategies import batch_last
 
-from npsnn import models
+from npsnn import attacks, models
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
+from npsnn.classifier import Classifier
+from npsnn.config import Config
+from npsnn.data import Dataset, Split
 from npsnn.layers import Backward, Flatten, MaxPool, PReLU, ReLU, Want
 from npsnn.models import Model, cnn5, lenet5
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
@@ -21,6 +25,7 @@ from npsnn.normalisation import BatchNorm
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
+from npsnn.train import fit
 
 # the expected cross-entropy has the integral's gradient by the variance, not that of its 64 points
 EXACT_GRADIENTS = [o for o in OBJECTIVES if o != "expected-cross-entropy"]
@@ -182,10 +187,44 @@ def test_cnn5_takes_images_up_to_32_pixels(pixels: int) -> None:
     assert cnn5((1, pixels, pixels)).init(rng_0(0))["fc1"]["w"].shape == (256, 128)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("lenet5", (1, 4, 28)), ("cnn5", (3, 1, 32)), ("lenet5", (784,))])
-def test_an_image_that_does_not_fit_is_an_error(name: str, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"needs an image|shape must be"):
-        models.build(name, shape, 10, 0.6).init(rng_0(0))
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 20), (3, 20, 28), (1, 1, 1), (1, 33, 33), (2, 40, 30), (1, 4, 28), (3, 1, 45)]
+)
+@pytest.mark.parametrize("name", ["lenet5", "cnn5"])
+def test_images_of_any_size_are_trained_on_attacked_and_saved(name: str, shape: tuple[int, int, int]) -> None:
+    rng = rng_0(0)
+    split = Split(rng.integers(0, 256, (6, *shape), np.uint8), np.arange(6) % 3)
+    config = Config(model=name, epochs=1, batch_size=4, augmentation="crop-flip")
+    records = list(fit(config, Dataset("mine", split, split, 3, {}), threads=1))
+    assert np.isfinite(records[-1].loss)
+    model = models.build(name, shape, 3, 0.4)
+    assert Model.from_spec(json.loads(json.dumps(model.spec()))) == model
+    network = Classifier(model, model.init(rng), threads=1)
+    x_adv = attacks.pgd(0.1, steps=2)(attacks.sampled(network, 1), split.images, split.labels, 0)
+    assert x_adv.shape == split.images.shape and (x_adv != split.images / np.float32(255)).any()
+    direct = network.convolving("direct").moments(x_adv)
+    np.testing.assert_allclose(network.moments(x_adv)[0], direct[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("lenet5", (784,), r"shape must be \(C, H, W\)"),
+        ("lenetpp", (1, 4, 28), "needs an image of at least 2 pixels"),
+        ("lenetpp-authors", (1, 24, 28), "needs an image of at least 5 pixels"),
+        ("resnet18", (3, 32, 20), "resnet18 needs square images, got 32 x 20"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_an_error(name: str, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        models.build(name, shape, 10, 0.0).init(rng_0(0))
+
+
+def test_images_that_do_not_fit_leave_no_run(tmp_path: Path) -> None:
+    split = Split(np.zeros((6, 1, 4, 28), np.uint8), np.arange(6) % 3)
+    with pytest.raises(ValueError, match="needs an image of at least 2 pixels"):
+        list(fit(Config(model="lenetpp", noise="features"), Dataset("mine", split, split, 3, {}), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_network_must_end_in_its_classes() -> None:
