@@ -11,11 +11,11 @@ from itertools import combinations
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Progress
-from npsnn.attacks.suite import Checklist, Difference, Suite
+from npsnn.attacks.statistics import Difference
+from npsnn.attacks.suite import Checklist, Suite
 from npsnn.classifier import Classifier
 
 ALL = 0.01
@@ -122,7 +122,7 @@ def random_sampling(suite: Suite) -> Findings:
     right = suite.clean.each == 1
     held = right & (suite.pgd().accuracy.each >= 0.5)
     figures: dict[str, float] = {"images that PGD leaves": float(held.sum())}
-    difference, found, control = Difference(0.0, 0.0), 0, 0
+    difference, found, control = Difference.of(np.zeros(1), np.zeros(1)), 0, 0
     if held.any():
         misread, by_itself = (suite.again(held, x) < 0.5 for x in (suite.random.x_adv, suite.x))
         difference = Difference.of(misread.astype(float), by_itself.astype(float))
@@ -147,23 +147,23 @@ def rising_eps(suite: Suite) -> Findings:
     ladder = suite.options.ladder
     results = {eps: suite.pgd(eps) for eps in ladder}
     pairs = list(combinations(ladder, 2))
-    errors = float(-ndtri(ndtr(-2) / len(pairs)))
     rises = {pair: Difference.of(results[pair[1]].accuracy.each, results[pair[0]].accuracy.each) for pair in pairs}
-    low, high = max(rises, key=lambda pair: rises[pair].mean - errors * rises[pair].error)
+    low, high = min(rises, key=lambda pair: (rises[pair].chance, -rises[pair].mean))
     rise = rises[low, high]
     figures = {f"PGD at {eps:.4g}": result.accuracy.mean for eps, result in results.items()}
-    figures |= {"largest rise": rise.mean, "standard error of largest rise": rise.error, "errors allowed": errors}
+    figures |= {"largest rise": rise.mean, "standard error of largest rise": rise.error}
+    figures |= {"chance of largest rise": rise.chance, "pairs": len(pairs)}
     first, last = (results[eps].accuracy for eps in (ladder[0], ladder[-1]))
     fall = Difference.of(first.each, last.each)
     flat = first.mean > ALL and not fall.surely()
     figures |= _figures(fall, "fall from the smallest to the largest")
     left = ", ".join(_percent(result.accuracy.mean).removesuffix(" %") for result in results.values())
     text = f"PGD leaves {left} % at eps {ladder[0]:.4g} to {ladder[-1]:.4g}"
-    if rise.surely(errors):
+    if rise.surely(len(pairs)):
         text += f"; from {low:.4g} to {high:.4g} it rises by {_points(rise)}"
     if flat:
         text += f"; the largest eps takes no more than the smallest: {_points(fall)}"
-    return not (rise.surely(errors) or flat), text, figures
+    return not (rise.surely(len(pairs)) or flat), text, figures
 
 
 def transfer(suite: Suite) -> Findings:

@@ -2,29 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
 
+from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Sampled
 from npsnn.streams import Randomness, Stream, as_stream
 
 Progress: TypeAlias = Callable[[int], None]
-
-
-def wilson_interval(accuracy: float, examples: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a mean of `examples` independent values in [0, 1], each an image's accuracy.
-
-    Averaging an image over draws of the noise only lowers its variance below p(1 - p), so the interval covers both
-    the choice of test images and the noise, and errs on the wide side.
-    """
-    z = 1.959963984540054
-    centre = (accuracy + z * z / (2 * examples)) / (1 + z * z / examples)
-    half = z * sqrt(accuracy * (1 - accuracy) / examples + z * z / (4 * examples**2)) / (1 + z * z / examples)
-    return (max(0.0, centre - half) if accuracy > 0 else 0.0), (min(1.0, centre + half) if accuracy < 1 else 1.0)
 
 
 @dataclass(frozen=True)
@@ -36,13 +24,18 @@ class Accuracy:
 
     each: np.ndarray
 
+    def __post_init__(self) -> None:
+        if not len(self.each):
+            raise ValueError("an accuracy must be of at least one image, got none")
+
     @property
     def mean(self) -> float:
         return float(self.each.mean())
 
     @property
     def ci95(self) -> tuple[float, float]:
-        return wilson_interval(self.mean, len(self.each))
+        low, high = wilson_interval(self.each)
+        return float(low), float(high)
 
 
 def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:

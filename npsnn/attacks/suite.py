@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from math import inf, sqrt
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -65,24 +65,6 @@ class Checklist:
     def runs(self, noisy: bool) -> int:
         """How many attacks on all images there are: what progress adds up to, over the images."""
         return 4 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + (2 + self.draws if noisy else 0)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much more of the same images one attack leaves than another: the mean, and its standard error over images."""
-
-    mean: float
-    error: float
-
-    @staticmethod
-    def of(more: np.ndarray, less: np.ndarray) -> "Difference":
-        """Of two accuracies of each image, (N,); the error of a single image is unknown, and counts as infinite."""
-        each = more - less
-        return Difference(float(each.mean()), float(each.std(ddof=1)) / sqrt(len(each)) if len(each) > 1 else inf)
-
-    def surely(self, errors: float = 2.0) -> bool:
-        """Whether it is above 0 by more than `errors` standard errors."""
-        return self.mean > errors * self.error
 
 
 class Suite:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 from small_networks import SHAPE, images, on_features, predicted
 
 from npsnn import attacks
@@ -230,7 +229,7 @@ def test_of_many_pairs_one_may_not_differ_by_luck() -> None:
     figures = checklist.rising_eps(suite(ladder=(0.01, 0.02, 0.04)))[2]
     fall = figures["fall from the smallest to the largest"]
     assert fall == pytest.approx(figures["PGD at 0.01"] - figures["PGD at 0.04"]) and fall > 0.1
-    assert 3 * norm.sf(figures["errors allowed"]) == pytest.approx(norm.sf(2))
+    assert figures["pairs"] == 3 and figures["chance of largest rise"] > 0.5
     assert list(figures)[:3] == ["PGD at 0.01", "PGD at 0.02", "PGD at 0.04"]
     left = [figures[name] for name in list(figures)[:3]]
     assert left[0] >= left[1] >= left[2] and figures["largest rise"] <= 0
