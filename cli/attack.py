@@ -19,6 +19,7 @@ from npsnn.cli.attack_rows import Rows, title
 from npsnn.cli.common import (
     Epsilon,
     F,
+    UserPath,
     field_option,
     options,
     print_caveats,
@@ -84,9 +85,7 @@ def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], 
 @_option("--cw-constant", _POSITIVE, "First constant c of cw (A2SNN: 0.001).")
 @_option("--cw-searches", click.IntRange(1), "Constants that cw tries, by binary search (A2SNN: 9).")
 @options("limit")
-@click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the adversarial images to this .npz."
-)
+@click.option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this .npz.")
 @options("checkpoint", "other-data", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 def command(
     run: str | None,

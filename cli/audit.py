@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npsnn.audit.card import PAPERS, VERDICTS
-from npsnn.cli.common import options, print_caveats, print_json
+from npsnn.cli.common import UserPath, options, print_caveats, print_json
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from npsnn.audit.run import Row
 
 UNSUPPORTED = 3
-REPORT = click.Path(dir_okay=False, path_type=Path)
+REPORT = UserPath(dir_okay=False)
 
 
 @click.command("audit")

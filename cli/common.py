@@ -14,6 +14,8 @@ from npsnn.backend import check_device
 from npsnn.caveats import Caveat
 from npsnn.cli import config_file
 from npsnn.cli.suggest import Choice
+from npsnn.host import check_threads
+from npsnn.paths import user_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +36,34 @@ class Epsilon(click.ParamType[float]):
         return eps
 
 
+class UserPath(click.Path):
+    """A path in which ~ and ~user are home directories, wherever it was written."""
+
+    def __init__(self, exists: bool = False, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(exists=exists, file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(user_path(value), param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Threads(click.IntRange):
+    """A number of threads that the machine could use."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        threads = super().convert(value, param, ctx)
+        try:
+            check_threads(threads)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return threads
+
+
 class Device(click.ParamType[str]):
     """The name of a device; whether there is one is found out when it is used."""
 
@@ -50,7 +80,7 @@ class Device(click.ParamType[str]):
 _OPTIONS = {
     "config": click.option(
         "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=UserPath(exists=True, dir_okay=False),
         callback=config_file.read,
         is_eager=True,
         expose_value=False,
@@ -62,19 +92,19 @@ _OPTIONS = {
     "seed": click.option("--seed", type=int, default=0, show_default=True, help="Names all randomness."),
     "threads": click.option(
         "--threads",
-        type=click.IntRange(1),
+        type=Threads(),
         help="Threads or processes, all cores by default; results do not depend on it.",
     ),
     "device": click.option("--device", type=Device(), default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
     "data-dir": click.option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=UserPath(file_okay=False),
         envvar="NPSNN_DATA",
         help="Where the data sets are (also NPSNN_DATA); by default the user's cache folder.",
     ),
     "runs-dir": click.option(
         "--runs-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=UserPath(file_okay=False),
         default=Path("runs"),
         show_default=True,
         help="Where the run folders are.",

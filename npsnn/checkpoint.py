@@ -13,6 +13,7 @@ import numpy as np
 
 from npsnn.files import parse_json, read_json, read_lines, write_atomic
 from npsnn.npz import read_npz, write_npz
+from npsnn.paths import user_path
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
 
@@ -67,10 +68,11 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
     """
     if run is None:
         return newest_run(runs_dir)[0]
-    runs = Path(runs_dir)
-    for folder in (runs / run, Path(run)):
-        if (folder / CONFIG).is_file():
-            return folder
+    runs = user_path(runs_dir)
+    if (runs / run / CONFIG).is_file():  # first, since a run may be called ~x
+        return runs / run
+    if ((folder := user_path(run)) / CONFIG).is_file():
+        return folder
     known = [folder.name for folder in _by_age(runs)]
     near = get_close_matches(str(run), known, 1)
     names = f"did you mean {near[0]}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
@@ -82,7 +84,7 @@ def newest_run(runs_dir: str | os.PathLike[str] = "runs") -> tuple[Path, list[st
 
     Raises FileNotFoundError where no run is finished.
     """
-    runs, passed = Path(runs_dir), list[str]()
+    runs, passed = user_path(runs_dir), list[str]()
     for folder in reversed(_by_age(runs)):
         reason = _unfinished(folder)
         if not reason:
@@ -122,7 +124,7 @@ def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> 
     Making it is what claims it: of two at the same time one gets it. Raises FileExistsError where `name` is taken,
     ValueError where it is no plain folder name.
     """
-    runs = Path(runs_dir)
+    runs = user_path(runs_dir)
     if name is not None and (Path(name).name != name or name in ("", "..") or not name.isprintable()):
         raise ValueError(f"the name of a run must be a plain folder name, got {name!r}")
     runs.mkdir(parents=True, exist_ok=True)

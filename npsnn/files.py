@@ -139,7 +139,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """One more JSON document at the end, whatever stands before it; OSError, naming the file, where that fails."""
-    with _writing(path), path.open("a") as file:
+    with _writing(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
         file.flush()
         os.fsync(file.fileno())

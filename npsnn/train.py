@@ -22,6 +22,7 @@ from npsnn.host import one_by_one
 from npsnn.models import Model
 from npsnn.network import flatten
 from npsnn.optim import Arrays, optimizer
+from npsnn.paths import user_path
 from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
@@ -80,7 +81,7 @@ def fit(
     model = build(config, dataset)
     begin = _started(start, model, config)
     if folder is not None:
-        folder = Path(folder)
+        folder = user_path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(f"{folder} must be a new or empty folder: choose another, or resume the run it holds")
         about = {
@@ -124,7 +125,7 @@ def resume(
     where its learning rate follows a schedule over all epochs, which another number of them would have changed.
     """
     use_device(device)
-    folder = Path(folder)
+    folder = user_path(folder)
     about, config = read_run(folder)
     if odd := provenance.difference(about, dataset):
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: they differ in {odd}")

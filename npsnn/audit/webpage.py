@@ -40,5 +40,5 @@ def page(markdown: str, pictures: Mapping[str, str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>\n{STYLE.read_text()}</style>\n</head>\n<body>\n<main>\n{reader.render(markdown)}</main>\n</body>\n</html>\n"
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{reader.render(markdown)}</main>\n</body>\n</html>\n"
     )

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from npsnn.paths import user_path
+
 
 class NoFolderError(ValueError):
     """There is no folder for data sets, because the user has no home directory."""
@@ -14,13 +16,14 @@ def data_folder(data_dir: Path | str | None = None) -> Path:
     """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder.
 
     The cache folder is $XDG_CACHE_HOME, else the platform's: ~/.cache, on macOS ~/Library/Caches, on Windows
-    %LOCALAPPDATA%. Raises NoFolderError where a home directory is needed and there is none.
+    %LOCALAPPDATA%. Raises NoFolderError where the cache folder is needed and there is no home directory, ValueError
+    where nobody knows the home directory of a leading ~.
     """
+    if data_dir is not None:
+        return user_path(data_dir)
+    if named := os.environ.get("NPSNN_DATA"):
+        return user_path(named)
     try:
-        if data_dir is not None:
-            return Path(data_dir).expanduser()
-        if named := os.environ.get("NPSNN_DATA"):
-            return Path(named).expanduser()
         return _cache_folder() / "npsnn"
     except RuntimeError as error:
         raise NoFolderError(
