@@ -133,6 +133,23 @@ def rectified_covariance(mu: Floats, V: Floats) -> Joint:
     return m, joint
 
 
+def leaky_moments(mu: Floats, v: Floats, slope: Floats) -> Joint:
+    """Mean and variance of a X + (1 - a) max(X, 0), a the slope: Cov(X, max(X, 0)) = v P(X > 0) (Stein's lemma)."""
+    m, out = rectified_moments(mu, v)
+    positive = ndtr(mu / np.maximum(np.sqrt(v), TINY))
+    var = slope**2 * v + (1 - slope) ** 2 * out + 2 * slope * (1 - slope) * positive * v
+    return slope * mu + (1 - slope) * m, var
+
+
+def leaky_covariance(mu: Floats, V: Floats, slope: Floats) -> Joint:
+    """The same of joint Gaussians: Cov(X1, max(X2, 0)) = Cov(X1, X2) P(X2 > 0)."""
+    m, rectified = rectified_covariance(mu, V)
+    positive = ndtr(mu / np.maximum(np.sqrt(np.maximum(np.diagonal(V), 0)), TINY))
+    mixed = np.outer(slope, (1 - slope) * positive) * V
+    kept = np.outer(slope, slope) * V + np.outer(1 - slope, 1 - slope) * rectified
+    return slope * mu + (1 - slope) * m, kept + mixed + mixed.T
+
+
 def covariance_masked(mu1: Floats, mu2: Floats, c: Floats) -> Floats:
     """1[mu1 > 0] 1[mu2 > 0] c: both ReLUs linearised at the means; to compare with."""
     return np.asarray((mu1 > 0) * (mu2 > 0) * c)

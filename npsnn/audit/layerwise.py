@@ -14,10 +14,12 @@ import numpy as np
 from npsnn.affine import Affine, Conv2d, Linear
 from npsnn.audit.card import Floats
 from npsnn.classifier import Classifier, Images
-from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
+from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
 from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.noise import FeatureNoise, PreactivationNoise
+from npsnn.normalisation import BatchNorm
 from npsnn.ops import gaussian
+from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance, loss
 from npsnn.streams import Stream
 
@@ -26,6 +28,9 @@ IMAGES, DRAWS = 5, 4000
 
 COVARIANCE = "covariance"
 RULES = ("laplace", "linear", "exact", COVARIANCE)
+
+COVERED = (Affine, BatchNorm, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
+"""The layers that a full covariance is carried through."""
 
 MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
 LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
@@ -246,6 +251,11 @@ def _step(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats 
         relu = covariance.rectified_moments if V.ndim == 1 else covariance.rectified_covariance
         m, V = relu(mean.ravel(), V)
         return m.reshape(mean.shape), V
+    if isinstance(layer, PReLU):
+        slope = np.broadcast_to(per_channel(params["slope"], mean), mean.shape).ravel()
+        leaky = covariance.leaky_moments if V.ndim == 1 else covariance.leaky_covariance
+        m, V = leaky(mean.ravel(), V, slope)
+        return m.reshape(mean.shape), V
     m_there = layer.forward(params, Moments(mean), EXPECTATION)[0].mean
     if isinstance(layer, MaxPool):
         m, V = covariance.max_pool(mean.ravel(), V, _windows(mean.shape, layer.size))
@@ -256,6 +266,10 @@ def _step(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats 
         return m_there, V[order] if V.ndim == 1 else V[np.ix_(order, order)]
     if matrix is not None:
         return m_there, covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
+    if V.ndim == 2:  # BatchNorm: a number for each unit
+        zero, one = (layer.forward(params, Moments(mean * 0 + x), EXPECTATION)[0].mean.ravel() for x in (0, 1))
+        slope = one - zero
+        return m_there, np.outer(slope, slope) * V
     # a constant affine layer maps independent units to independent ones
     var = layer.forward(params, Moments(mean, V.reshape(mean.shape)), Propagated())[0].var
     assert var is not None
@@ -274,6 +288,8 @@ def _matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) -
     wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
     for name, layer in steps:
         shape = x.shape
+        if not isinstance(layer, COVERED):
+            return {}, f"{name} is a {type(layer).__name__}, through which no full covariance is computed"
         x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean
         if not isinstance(layer, Affine) or not (wanted or isinstance(layer, Conv2d | Linear)):
             continue

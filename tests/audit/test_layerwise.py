@@ -12,10 +12,11 @@ from npsnn.audit import layerwise as audited
 from npsnn.audit.layerwise import RULES, Fit, layerwise
 from npsnn.audit.networks import convolutional, perceptron
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU
+from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
 from npsnn.models import Model, lenet5, with_feature_noise
-from npsnn.network import Sequential, flatten, unflatten
+from npsnn.network import Residual, Sequential, flatten, unflatten
 from npsnn.noise import PreactivationNoise
+from npsnn.normalisation import BatchNorm
 from npsnn.ops import gaussian
 
 RNG = np.random.default_rng
@@ -95,8 +96,9 @@ def test_full_covariance_is_closer_where_units_are_correlated() -> None:
         (Conv2d(3, 3, padding=1), MaxPool(2), ReLU(), Conv2d(4, 3, stride=2, padding=1), ReLU(), MaxPool(3), Flatten()),
         (MeanPool(2), ReLU(), Conv2d(3, 2), MeanPool(2), MaxPool(2), ReLU(), Flatten(), Linear(6), ReLU()),
         (ReLU(), Flatten(), Linear(9), ReLU()),
+        (PReLU(), Conv2d(4, 3), PReLU(), MaxPool(2), BatchNorm(), Flatten(), Linear(6), PReLU()),
     ],
-    ids=["conv", "mean", "linear"],
+    ids=["conv", "mean", "linear", "prelu"],
 )
 def test_small_noise_passes_any_network_as_through_its_slopes(layers: tuple[Layer, ...]) -> None:
     first = (Normalise((0.4, 0.5), (0.3, 0.2)), Conv2d(3, 3, padding=1), PreactivationNoise(1e-4))
@@ -106,6 +108,30 @@ def test_small_noise_passes_any_network_as_through_its_slopes(layers: tuple[Laye
         if f.rule == "covariance":
             assert f.mean_error < 2 * fit.mean_floor, f
             assert abs(f.sd_ratio - 1) < 0.06, f
+
+
+def test_the_full_covariance_of_leaky_units_is_that_of_the_draws() -> None:
+    """Correlated ones, with slopes of either side of 1, where the exact rule of independent units is not."""
+    network = made((1, 1, 10), Flatten(), Linear(30), PreactivationNoise(0.8), PReLU(), Linear(20), PReLU(), Linear(4))
+    slopes = {"prelu3": RNG(5).uniform(-0.2, 1.5, 30), "prelu5": RNG(6).uniform(-0.2, 0.9, 20)}
+    wide = {name: network.params[name] | {"w": network.params[name]["w"] + 0.3} for name in ("linear4", "linear6")}
+    params = network.params | {name: {"slope": s} for name, s in slopes.items()} | wide
+    network = replace(network, params=params)
+    fit = layerwise(network, *images(network, 3), draws=4000)
+    assert fit.refusal == ""
+    for f in fit.layers:
+        if f.rule == "covariance":
+            assert f.mean_error < 2.5 * fit.mean_floor, f
+            assert abs(f.sd_ratio - 1) < 0.04, f
+    assert fit_of(fit, "linear6", "exact")[1] < 0.7
+
+
+def test_a_residual_block_has_no_full_covariance_but_every_rule() -> None:
+    block = Residual(Sequential((("conv", Conv2d(2, 3, padding=1)), ("relu", ReLU()))), Sequential(()))
+    network = made((2, 6, 6), Conv2d(2, 3, padding=1), PreactivationNoise(0.3), ReLU(), block, Flatten(), Linear(4))
+    fit = layerwise(network, *images(network, 1), draws=50)
+    assert fit.refusal == "residual3 is a Residual, through which no full covariance is computed"
+    assert {f.rule for f in fit.layers} == {"laplace", "linear", "exact"}
 
 
 def test_moderate_noise_in_a_convolutional_network() -> None:

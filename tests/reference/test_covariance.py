@@ -185,3 +185,21 @@ def test_pooled_correlated_units_covary_as_their_draws() -> None:
     np.testing.assert_allclose(m, drawn.mean(axis=0), atol=0.03)
     np.testing.assert_allclose(S, np.cov(drawn.T), atol=0.05)
     assert np.cov(drawn.T).min() > 0.3
+
+
+def test_leaky_units_have_the_covariance_of_draws() -> None:
+    rng = np.random.default_rng(2)
+    w = rng.normal(size=(3, 3))
+    mu, V, slope = rng.normal(size=3), w @ w.T, np.array([-0.3, 0.25, 1.4])
+    x = rng.multivariate_normal(mu, V, 400_000)
+    y = np.where(x > 0, x, slope * x)
+    mean, joint = covariance.leaky_covariance(mu, V, slope)
+    np.testing.assert_allclose(mean, y.mean(axis=0), atol=0.02)
+    np.testing.assert_allclose(joint, np.cov(y.T), atol=0.04)
+    for ours, theirs in zip(
+        covariance.leaky_moments(mu, np.diagonal(V), slope), (mean, np.diagonal(joint)), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+    of_relu, plain_relu = covariance.leaky_covariance(mu, V, 0 * slope), covariance.rectified_covariance(mu, V)
+    np.testing.assert_allclose(of_relu[1], plain_relu[1], rtol=1e-12)
+    np.testing.assert_allclose(covariance.leaky_covariance(mu, V, 0 * slope + 1)[1], V, rtol=1e-12)
