@@ -3,19 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from functools import partial
-from io import BytesIO
 from itertools import groupby, islice
 from math import isinf
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from npsnn.attacks.balls import NORMS
 from npsnn.attacks.evaluation import Result, evaluate
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
-from npsnn.cli.attack_rows import Rows, title
+from npsnn.cli.attack_kept import Kept, check_save
+from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import (
     Epsilon,
     F,
@@ -28,8 +27,10 @@ from npsnn.cli.common import (
     speaking_of_flags,
     test_images,
 )
+from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar
+from npsnn.interrupts import uninterrupted
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 
@@ -126,8 +127,8 @@ def command(
       npsnn attack --adaptive-fgsm --propagation laplace
       npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
     """
-    if save and (save.exists() or not save.parent.is_dir()):
-        raise ValueError(f"--save must name a new file in a folder that exists, got {save}")
+    if save:
+        check_save(save)
     with speaking_of_flags(sigma="--inference-sigma"):
         plan = _plan(chosen | {"sigma": inference_sigma})
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
@@ -145,8 +146,7 @@ def _plan(chosen: dict[str, Any]) -> Plan:
 
 def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
     """what: the images in words, for people; None for JSON."""
-    from npsnn import attacks, files
-    from npsnn.npz import write_npz
+    from npsnn import attacks
 
     assert plan.sigma is not None and plan.average is not None
     classifier = run.classifier
@@ -155,36 +155,34 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean)
         click.echo()
     show = Rows(plan, shown=what is not None)
-    saved: dict[str, np.ndarray] = {}
-    for results in _by_ball(classifier, x, labels, plan, show):
-        if len(results) > 1 and not isinf(results[0].eps):
-            show.worst(results[0], attacks.worst_case(classifier, labels, results, plan))
-        if save:
-            saved |= {f"{title(r).replace(' ', '-')}-{r.norm}-{r.eps:g}": r.x_adv for r in results}
-    if save:
-        buffer = BytesIO()
-        write_npz(buffer, labels=labels, **saved)
-        files.write_atomic(save, buffer.getvalue())
-        click.echo(f"adversarial images: {save}", err=True)
-    document = run.about | {
-        "inference_sigma": plan.sigma,
-        "draws": plan.draws,
-        "average": plan.average,
-        "examples": len(labels),
-        "clean_accuracy": clean.mean,
-        "results": show.rows,
-        "worst_case": show.worst_rows,
-        "caveats": [asdict(caveat) for caveat in run.caveats],
-    }
-    if what:
-        print_caveats(run.caveats)
-    else:
-        print_json(document)
-    files.append_line(run.folder / "attacks.jsonl", {"plan": asdict(plan)} | document)
+    about = run.about | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
+    about |= {"examples": len(labels), "clean_accuracy": clean.mean}
+    caveats = {"caveats": [asdict(caveat) for caveat in run.caveats]}
+    kept = Kept(run.folder, {"plan": asdict(plan)} | about | caveats, save)
+    stop: BaseException | None = None
+    try:
+        for results in _by_ball(classifier, x, labels, plan, show, kept):
+            if len(results) > 1 and not isinf(results[0].eps):
+                worst = attacks.worst_case(classifier, labels, results, plan)
+                kept.worst(results[0], worst, show.worst(results[0], worst))
+    except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
+        stop = error
+    try:
+        if what:
+            print_caveats(run.caveats)
+        else:
+            found = {"results": show.rows, "worst_case": show.worst_rows, "interrupted": stop is not None}
+            print_json(about | found | caveats)
+    finally:
+        kept.write(labels)
+    if isinstance(stop, KeyboardInterrupt):
+        leave(stop, kept.in_words(len(plan.runs())))
+    if stop:
+        raise stop
 
 
-def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> Iterator[list[Result]]:
-    """The results of each ball together; each is shown as it comes, over a bar."""
+def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows, kept: Kept) -> Iterator[list[Result]]:
+    """The results of each ball together; each is shown and kept as it comes, over a bar."""
     runs = plan.runs()
     balls = [len(list(group)) for _, group in groupby(plan.attack(*run).ball for run in runs)]
     with Bar("attacking", len(labels) * len(runs)) as bar:
@@ -192,6 +190,7 @@ def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows) -> It
         for length in balls:
             group = []
             for result in islice(results, length):
-                show.row(result, len(labels))
+                with uninterrupted():
+                    kept.result(result, show.row(result, len(labels)))
                 group.append(result)
             yield group

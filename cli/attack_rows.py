@@ -39,8 +39,8 @@ class Rows:
         columns |= {"misread": 7, "median": 8, "mean": 8} if self.nearest else {}
         return Table(columns, optional=("seconds", "passes", "gradient", "norm"))
 
-    def row(self, r: Result, images: int) -> None:
-        """Adds a result of `images` images."""
+    def row(self, r: Result, images: int) -> dict[str, Any]:
+        """Adds a result of `images` images; returns it as JSON."""
         entry = {"attack": r.attack, **_judged(r, r.accuracy), "gradient": r.gradient}
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
         found = [""] * 3
@@ -63,11 +63,14 @@ class Rows:
             if count:
                 text = f"warning: {title(r)} at {r.eps:g} met {kind} gradient on {count:,} of {images:,} images"
                 say(f"{text}: the attack is weaker there than its name says", err=True)
+        return entry
 
-    def worst(self, r: Result, accuracy: Accuracy) -> None:
-        """Adds what the attacks of one ball leave together; r: one of them."""
-        self.worst_rows.append(_judged(r, accuracy))
+    def worst(self, r: Result, accuracy: Accuracy) -> dict[str, Any]:
+        """Adds what the attacks of one ball leave together, and returns it as JSON; r: one of them."""
+        entry = _judged(r, accuracy)
+        self.worst_rows.append(entry)
         self._print("worst of them", r, accuracy, *[""] * 6)
+        return entry
 
     def _print(self, name: str, r: Result, accuracy: Accuracy, *rest: object) -> None:
         if self.table:

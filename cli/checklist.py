@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from npsnn.attacks.checklist import Criterion
+from npsnn import journal
+from npsnn.attacks.checklist import CRITERIA, Criterion
 from npsnn.attacks.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
@@ -22,6 +23,7 @@ from npsnn.cli.common import (
     speaking_of_flags,
     test_images,
 )
+from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, width
@@ -105,7 +107,7 @@ def command(
       npsnn checklist RUN --average 10
       npsnn checklist RUN --eps 0.1 --limit 50 --pixels 1 --pixels 3
     """
-    from npsnn import attacks, files
+    from npsnn import attacks
 
     start = time.perf_counter()
     values = {f.name: chosen[f.name] for f in fields(Checklist) if chosen.get(f.name) not in ((), None)}
@@ -123,7 +125,12 @@ def command(
         print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
         click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
-    rows = _measure(classifier, x, labels, settings, not as_json)
+    rows: list[Criterion] = []
+    stop: BaseException | None = None
+    try:
+        _measure(rows, classifier, x, labels, settings, not as_json)
+    except BaseException as error:  # what was measured is printed and kept, whatever ended the rest
+        stop = error
     failed = [row.number for row in rows if row.passed is False]
     document = {
         "checklist": asdict(settings),
@@ -132,15 +139,22 @@ def command(
         "average": settings.average,
         "examples": len(labels),
         "clean_accuracy": clean.mean,
-        "passed": not failed,
+        "passed": None if stop else not failed,
+        "interrupted": stop is not None,
         "criteria": [asdict(row) for row in rows],
         "caveats": [asdict(caveat) for caveat in loaded.caveats],
         "seconds": time.perf_counter() - start,
     }
-    files.append_line(loaded.folder / "checklist.jsonl", document)
+    path = loaded.folder / "checklist.jsonl"
+    _record(path, document)
     if as_json:
         print_json(document)
-    else:
+    if isinstance(stop, KeyboardInterrupt):
+        kept = f"{len(rows)} of {len(CRITERIA)} criteria are in {path}"
+        leave(stop, f"{kept}; start npsnn checklist again for all")
+    if stop:
+        raise stop
+    if not as_json:
         counted = sum(row.passed is not None for row in rows)
         numbers = f": {', '.join(map(str, failed))}" if failed else ""
         click.echo(f"\n{counted - len(failed)} of {counted} criteria pass, {len(failed)} fail{numbers}")
@@ -149,14 +163,20 @@ def command(
         sys.exit(FAILS)
 
 
-def _measure(classifier: Any, x: Any, labels: Any, settings: Checklist, shown: bool) -> list[Criterion]:
-    """The criteria; each is printed as it comes, if shown, over a bar."""
+def _record(path: Path, document: dict[str, Any]) -> None:
+    try:
+        journal.append(path, document)
+    except OSError as error:
+        click.echo(f"warning: {error}; the result is printed, but not recorded", err=True)
+
+
+def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settings: Checklist, shown: bool) -> None:
+    """Adds the criteria to `rows`; each is printed as it comes, if shown, over a bar."""
     from npsnn import attacks
 
     noisy = settings.plan.defended(classifier).random
     table = Table({"": 1, "criterion": -23, "outcome": -14}) if shown else None
     columns = min(80, width() or 80)
-    rows = []
     with Bar("attacking", settings.runs(noisy) * len(labels)) as bar:
         criteria: Iterator[Criterion] = attacks.inspect(classifier, x, labels, settings, bar.update)
         for row in criteria:
@@ -164,4 +184,3 @@ def _measure(classifier: Any, x: Any, labels: Any, settings: Checklist, shown: b
             if table:
                 table.row(row.number, row.name, OUTCOMES[row.passed])
                 click.echo(click.wrap_text(row.explanation, columns, initial_indent=INDENT, subsequent_indent=INDENT))
-    return rows

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from npsnn.cli import interrupts
 from npsnn.cli.suggest import Group
 from npsnn.cli.terminal import standard_streams
 from npsnn.host import keep_freed_memory
@@ -34,6 +35,12 @@ class LazyGroup(Group):
             return None
         command: click.Command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:  # where the command itself had nothing to say of what it keeps
+            interrupts.leave(stop, f"npsnn {ctx.invoked_subcommand} had finished nothing; start it again")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -66,7 +73,8 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> Any:
     """Run the command line.
 
-    Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage, 141 nobody reads standard output any longer.
+    Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage, 3 a criterion or a verdict fails, 130 and 143
+    stopped by Ctrl-C and by SIGTERM, with all kept that was finished, 141 nobody reads standard output any longer.
     """
     keep_freed_memory()
     with standard_streams():
@@ -75,7 +83,7 @@ def main(args: list[str] | None = None) -> Any:
 
 def _run(args: list[str] | None) -> Any:
     try:
-        with warnings.catch_warnings():
+        with interrupts.handled(), warnings.catch_warnings():
             # A loss or a gradient that overflows is reported with what to do about it: NumPy's word adds nothing.
             warnings.simplefilter("ignore", RuntimeWarning)
             return cli.main(args, prog_name="npsnn")

@@ -1,7 +1,6 @@
 """`npsnn train`."""
 
 import shlex
-import sys
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from click.core import ParameterSource
 from npsnn import recipes
 from npsnn.affine import METHODS
 from npsnn.cli.common import Epsilon, field_option, options, percent, print_json, speaking_of_flags
+from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_dataset, load_run
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import Table
@@ -147,10 +147,9 @@ def command(
     _say_start(config, folder)
     try:
         done = _show(records, config)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         whole = len(files.read_lines(folder / checkpoint.METRICS))
-        click.echo(f"\nStopped after {whole} whole epochs. Go on: npsnn train --resume {quoted}", err=True)
-        sys.exit(130)
+        leave(stop, f"{whole} of {config.epochs} epochs are in {folder}; go on with npsnn train --resume {quoted}")
     _report(folder, config, dataset, threads, device, done, as_json)
 
 

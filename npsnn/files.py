@@ -40,7 +40,7 @@ def _unwritable(path: Path, error: OSError) -> OSError:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Errors of the file system become such as name the file that was to be written."""
     try:
         yield
@@ -108,7 +108,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     The folder is made if need be, and cleared of what killed writers left there.
     Raises OSError, naming the file and the way on, where it cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         file = _new_beside(path)
@@ -135,14 +135,6 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; as `replacing`."""
     with replacing(path) as file:
         file.write(content)
-
-
-def append_line(path: Path, record: dict[str, Any]) -> None:
-    """One more JSON document at the end, whatever stands before it; OSError, naming the file, where that fails."""
-    with _writing(path), path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from npsnn import checkpoint, files
 from npsnn.checkpoint import find_run, load_arrays, new_run, newest_run, save_arrays
-from npsnn.files import append_line, read_lines, write_atomic
+from npsnn.files import read_lines, write_atomic
 
 ARRAYS = {
     "params/conv1.w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -298,13 +298,6 @@ def test_damaged_lines_are_named(tmp_path: Path, content: bytes) -> None:
     number = len(content.splitlines())
     with pytest.raises(ValueError, match=f"metrics.jsonl, line {number}, is no JSON object"):
         read_lines(tmp_path / "metrics.jsonl")
-
-
-def test_a_line_is_added_to_whatever_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "attacks.jsonl"
-    path.write_bytes(b"garbage\n")
-    append_line(path, {"a": 1})
-    assert path.read_bytes() == b'garbage\n{"a": 1}\n'
 
 
 def test_a_taken_name_is_refused(runs: Path) -> None:

@@ -176,10 +176,11 @@ def test_a_full_disk_is_told_with_the_files_name_and_the_way_on(tmp_path, monkey
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
-@pytest.mark.parametrize("writes", ["write_atomic(path, b'1' * 5000)", "append_line(path, {'x': '1' * 5000})"])
+@pytest.mark.parametrize("writes", ["write_atomic(path, b'1' * 5000)", "append(path, {'x': '1' * 5000})"])
 def test_a_file_that_may_not_grow_is_named(tmp_path, writes):
     code = (
-        "import resource, sys; from pathlib import Path; from npsnn.files import append_line, write_atomic\n"
+        "import resource, sys; from pathlib import Path; from npsnn.files import write_atomic\n"
+        "from npsnn.journal import append\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); path = Path(sys.argv[1])\n"
         f"try: {writes}\nexcept OSError as error: print(error)"
     )

@@ -24,7 +24,7 @@ class Result:
     zero_gradients and bad_gradients count the images that met an all-zero or a non-finite one; seconds are those of the
     attack alone, without the judging. kappa: of C&W. size: the norm of each image's perturbation, (N,). misread_once:
     the images that the attack itself saw misread at least once. control: as many for random search without its
-    perturbations.
+    perturbations. met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,).
     """
 
     attack: str
@@ -41,6 +41,16 @@ class Result:
     size: np.ndarray | None = field(default=None, repr=False)
     misread_once: int = 0
     control: int | None = None
+    met_zero: np.ndarray | None = field(default=None, repr=False)
+    met_bad: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def images(self) -> dict[str, np.ndarray]:
+        """What is known of each image, each (N,): the part of the draws that are right, the norm of its perturbation,
+        and whether it met an all-zero or a non-finite gradient.
+        """
+        known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}
+        return {name: values for name, values in known.items() if values is not None}
 
     @property
     def success(self) -> np.ndarray:
@@ -120,6 +130,7 @@ def run(
     found = _split(network, attack).each_batch(one, len(x), progress)
     seconds = perf_counter() - start
     x_adv = np.concatenate([part for part, _ in found])
+    met_zero, met_bad = (np.concatenate(flags) for flags in zip(*((w.zero, w.bad) for _, w in found), strict=True))
     return Result(
         attack=name,
         norm=attack.ball.norm,
@@ -128,12 +139,14 @@ def run(
         gradient=target.kind,
         gradient_passes=attack.passes(target),
         seconds=seconds,
-        zero_gradients=sum(int(w.zero.sum()) for _, w in found),
-        bad_gradients=sum(int(w.bad.sum()) for _, w in found),
+        zero_gradients=int(met_zero.sum()),
+        bad_gradients=int(met_bad.sum()),
         x_adv=x_adv,
         kappa=attack.kappa if isinstance(attack, CarliniWagner) else None,
         size=attack.ball.size(x_adv.astype(np.float64) - x),
         misread_once=sum(int(w.once.sum()) for _, w in found),
+        met_zero=met_zero,
+        met_bad=met_bad,
     )
 
 

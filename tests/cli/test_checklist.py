@@ -40,6 +40,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "examples",
         "clean_accuracy",
         "passed",
+        "interrupted",
         "criteria",
         "seconds",
     }

@@ -1,0 +1,62 @@
+"""What is kept of attacks in a run's folder: a line for each result, and the figures of its images beside it."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsnn import journal
+from npsnn.attacks.evaluation import Result
+from npsnn.attacks.judging import Accuracy
+from npsnn.files import write_atomic
+from npsnn.npz import write_npz
+
+ATTACKS = "attacks.jsonl"
+IMAGES = "attacks"
+"""The folder of the images' figures."""
+
+
+def exact(value: float) -> str:
+    """The number in as few digits as name it and no other: 0.1, 0, 0.03137254901960784."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
+def name_of(r: Result) -> str:
+    """A name for a result that tells it from all others of its plan: fgsm-linf-0.1, cw-kappa-0.5-l2-inf."""
+    kappa = [] if r.kappa is None else ["kappa", exact(r.kappa)]
+    return "-".join([r.attack, *kappa, r.norm, exact(r.eps)])
+
+
+class Record:
+    """The record of one plan on one run, written a result at a time.
+
+    A line holds all that its result was computed with: {**about, "result": {...}, "images": "attacks/NAME.npz"}, or
+    "worst_case" instead of "result".
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+        """folder: the run's. about: what all lines have in common."""
+        self.folder, self.about = folder, about
+
+    @property
+    def path(self) -> Path:
+        return self.folder / ATTACKS
+
+    def result(self, r: Result, row: dict[str, Any]) -> None:
+        """Keep one result, `row` as JSON; OSError, naming the file, where it cannot be written."""
+        self._keep({"result": row}, name_of(r), r.images)
+
+    def worst(self, r: Result, accuracy: Accuracy, row: dict[str, Any]) -> None:
+        """Keep what the attacks of one ball leave together; r: one of them. OSError as above."""
+        self._keep({"worst_case": row}, f"worst-{r.norm}-{exact(r.eps)}", {"right": accuracy.each})
+
+    def _keep(self, what: dict[str, Any], name: str, images: dict[str, np.ndarray]) -> None:
+        buffer = BytesIO()
+        write_npz(buffer, **images)
+        content = buffer.getvalue()
+        file = f"{IMAGES}/{name}-{hashlib.sha256(content).hexdigest()[:12]}.npz"
+        write_atomic(self.folder / file, content)
+        journal.append(self.path, self.about | what | {"images": file})

@@ -1,0 +1,73 @@
+"""Files of JSON lines that grow: each line is written whole or not at all, by any number of processes at once."""
+
+import json
+import os
+import stat
+import warnings
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from npsnn.files import LINES_LIMIT, read_bytes, writing
+from npsnn.interrupts import uninterrupted
+
+try:
+    import fcntl
+except ImportError:  # Windows: its single write to the end of a file is whole as well
+    fcntl = None  # type: ignore[assignment]
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Add one JSON document as a line; a torn last line, left by a crash, is ended first.
+
+    Raises OSError, naming the file, where it cannot be written; the file then is as long as before.
+    """
+    line = json.dumps(record).encode() + b"\n"
+    with uninterrupted(), writing(path):
+        descriptor = os.open(path, _FLAGS, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("it is no plain file")
+            with suppress(OSError):  # a file system without locks
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _append_whole(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def _append_whole(descriptor: int, line: bytes) -> None:
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    if size:
+        os.lseek(descriptor, size - 1, os.SEEK_SET)
+        line = line if os.read(descriptor, 1) == b"\n" else b"\n" + line
+    left = line
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The documents of a file, none where there is no file; a line that is no JSON object is skipped with a warning.
+
+    Raises OSError where the file cannot be read.
+    """
+    records = []
+    content = read_bytes(path, LINES_LIMIT) if path.exists() else b""
+    for number, line in enumerate(BytesIO(content), start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            warnings.warn(f"{path}, line {number}, is no JSON object and is skipped: a crash tore it", stacklevel=2)
+    return records
