@@ -16,7 +16,8 @@ def command() -> None:
     """List, fetch and verify the data sets.
 
     They are looked for in --data-dir, else in NPSNN_DATA, else in the user's cache folder, in the layout of
-    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not; cifar-10-batches-py/ or
+    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not, or with a dot before idx3;
+    cifar-10-batches-py/ or
     cifar-10-batches-bin/, or the archives they come in; train_32x32.mat of SVHN.
     """
 

@@ -146,11 +146,20 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
     write_atomic(path, "".join(json.dumps(r) + "\n" for r in records).encode())
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a file; OSError where it cannot be read, ValueError where it has more than `limit` bytes."""
+@contextlib.contextmanager
+def reading(path: Path, limit: int) -> Iterator[BufferedReader]:
+    """A file to read; OSError where it cannot be opened, ValueError where it has more than `limit` bytes."""
     with path.open("rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        if (size := os.fstat(file.fileno()).st_size) > limit:
+            raise ValueError(f"{path} must have at most {limit:,} bytes, got {size:,}")
+        yield file
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file; raises as `reading`."""
+    with reading(path, limit) as file:
+        content = file.read((os.fstat(file.fileno()).st_size or limit) + 1)
+    if len(content) > limit:  # no plain file, but a device or a pipe
         raise ValueError(f"{path} must have at most {limit:,} bytes, got more")
     return content
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from npsnn.files import reading
+
 _HEADER = re.compile(
     rb"\{'descr': '([<>|][biufU][1-9][0-9]{0,6})', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \} *\n"
 )
@@ -38,12 +40,10 @@ def read_npz(
     Raises OSError where the file cannot be opened, ValueError, naming it, where it is too large, damaged, or of another
     kind than `write_npz` writes.
     """
-    with path.open("rb") as file:
-        if (size := file.seek(0, 2)) > limit:
-            raise ValueError(f"{path} must have at most {limit:,} bytes, got {size:,}")
+    with reading(path, limit) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                members = _members(archive, size)
+                members = _members(archive, file.seek(0, 2))
                 return {name: _array(archive, members[name]) for name in members if wanted(name)}
         except Exception as error:  # a damaged archive can raise nearly anything
             reason = str(error) or type(error).__name__

@@ -72,7 +72,7 @@ def store(path: Path, **members: bytes) -> None:
 
 
 def compressed(path: Path) -> None:
-    np.savez_compressed(path, x=np.zeros(300 * MB // 8))
+    np.savez_compressed(path, x=np.zeros(100 * MB // 8))
 
 
 def no_npy(path: Path) -> None:

@@ -13,11 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from npsnn.data.archive import members
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress, download
 from npsnn.data.folder import not_there, state
 from npsnn.data.unpickle import as_uint8, loads
-from npsnn.files import check_digest
+from npsnn.files import check_digest, read_bytes, reading
 
 CLASSES = 10
 SIDE = 32
@@ -26,6 +27,8 @@ RECORD = 1 + PIXELS  # the label, then the red, the green and the blue plane, ro
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = "test_batch"
 FILES = (*TRAIN, TEST)
+LIMIT = 1 << 28  # bytes of an archive; the larger official one has 170 million
+SLACK = 1 << 22  # bytes that an archive may unpack to beyond the records: headers, file names and other members
 
 Records = npt.NDArray[np.uint8]
 
@@ -75,8 +78,12 @@ class Version:
     algorithm: Literal["md5", "sha256"]
     digests: Mapping[str, str]
     parse: Callable[[bytes, str, int], Records]
-    slack: int
-    """Bytes that a file may be longer than its records: the file names and the frame of a pickle."""
+    expansion: int
+    """How many bytes a file may have for each byte of its records: by protocol 0, a pixel may be written as \\xff."""
+
+    def limit(self, count: int) -> int:
+        """The bytes that a file of `count` images may have."""
+        return self.expansion * count * RECORD + (SLACK if self.expansion > 1 else 0)
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ _PYTHON = Version(
         "test_batch": "40351d587109b95175f43aff81a1287e",
     },
     parse_pickle,
-    slack=1 << 24,
+    expansion=4,
 )
 _BINARY = Version(
     "cifar-10-batches-bin",
@@ -124,7 +131,7 @@ _BINARY = Version(
         "test_batch": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
     },
     parse_records,
-    slack=0,
+    expansion=1,
 )
 
 _OFFICIAL = CifarSet("cifar10", "https://www.cs.toronto.edu/~kriz/", 10_000, (_PYTHON, _BINARY))
@@ -177,46 +184,15 @@ def _check(
     check_digest(content, expected, name, remedy, algorithm)
 
 
-class _Limited(gzip.GzipFile):
-    """A gzip file that gives no more than `left` bytes, for a small one can unpack to more than the memory holds."""
-
-    def __init__(self, path: Path, left: int) -> None:
-        super().__init__(path, "rb")
-        self.left = left
-
-    def read(self, size: int | None = -1) -> bytes:
-        block = super().read(size)
-        self.left -= len(block)
-        if self.left < 0:
-            raise ValueError("it unpacks to much more than CIFAR-10")
-        return block
-
-
-def _members(path: Path, version: Version, limit: int) -> Iterator[tuple[str, bytes]]:
-    """The files of the set in an archive, in its order, unpacked in memory; no other member is looked at."""
-    wanted = {f"{version.folder}/{n}{version.suffix}": n for n in FILES}
-    with _Limited(path, 8 * limit) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
-        for member in archive:
-            if (name := wanted.get(member.name)) is None:
-                continue
-            file = archive.extractfile(member) if member.isreg() and member.size <= limit else None
-            if file is None:
-                raise ValueError(f"its {member.name} is no plain file of at most {limit} bytes")
-            del wanted[member.name]
-            yield name, file.read()
-        while unpacked.read(1 << 16):  # to the end, where gzip has its checksum
-            pass
-    if wanted:
-        raise ValueError(f"it holds no {', '.join(wanted)}")
-
-
 def _packed(spec: CifarSet, source: Source) -> Iterator[tuple[str, str, bytes]]:
     """As `_contents`, of an archive, which is checked as a whole before it is opened."""
     if spec.verified:
-        with source.path.open("rb") as file:
+        with reading(source.path, LIMIT) as file:
             _check(spec, file, source.version.sha256, str(source.path), "sha256")
+    version, count = source.version, spec.count
+    wanted = {f"{version.folder}/{name}{version.suffix}": name for name in FILES}
     try:
-        for name, content in _members(source.path, source.version, spec.count * RECORD + source.version.slack):
+        for name, content in members(source.path, wanted, version.limit(count), len(FILES) * count * RECORD + SLACK):
             yield name, f"{source.path}: {name}{source.version.suffix}", content
     except EOFError:
         raise ValueError(f"{source.path} is a truncated gzip file") from None
@@ -231,7 +207,7 @@ def _contents(spec: CifarSet, source: Source) -> Iterator[tuple[str, str, bytes]
         return
     for name in FILES:
         path = source.path / f"{name}{source.version.suffix}"
-        yield name, str(path), path.read_bytes()
+        yield name, str(path), read_bytes(path, source.version.limit(spec.count) + SLACK)
 
 
 def load(spec: CifarSet, folder: Path) -> Dataset:
@@ -266,7 +242,7 @@ def _check_balance(source: Source, train: Split, test: Split) -> None:
 
 def _is_official(spec: CifarSet, source: Source) -> bool:
     try:
-        with source.path.open("rb") as file:
+        with reading(source.path, LIMIT) as file:
             _check(spec, file, source.version.sha256, str(source.path), "sha256")
     except ValueError:
         return False
@@ -286,5 +262,5 @@ def fetch(spec: CifarSet, folder: Path, progress: Progress | None = None) -> Pat
         return best[0].path
     version = best[0].version if best else spec.versions[-1]
     if not best or not _is_official(spec, best[0]):
-        download(f"{spec.url}{version.archive}", folder / version.archive, version.sha256, progress, as_is=True)
+        download(f"{spec.url}{version.archive}", folder / version.archive, version.sha256, LIMIT, progress, as_is=True)
     return folder

@@ -1,10 +1,12 @@
 """Download one file, and keep it only if its content is the expected one."""
 
+import re
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from npsnn.files import check_digest, replacing, unpack
 
@@ -12,27 +14,39 @@ Progress = Callable[[int, int | None], None]
 """Told the bytes received so far and, where the server says, the bytes in all."""
 
 BLOCK = 1 << 16
-LIMIT = 1 << 26
 TIMEOUT = 30.0  # seconds without a byte
 
 
-def _receive(url: str) -> Iterator[tuple[bytes, int | None]]:
+class _Encrypted(HTTPRedirectHandler):
+    """Goes where the server points, but never from an encrypted connection to an open one."""
+
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        if req.type == "https" and not newurl.lower().startswith("https:"):
+            raise URLError(f"the server points to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _receive(url: str, limit: int) -> Iterator[tuple[bytes, int | None]]:
     """The blocks of the body, each with the announced length of the whole."""
-    with urlopen(url, timeout=TIMEOUT) as response:
+    with build_opener(_Encrypted).open(url, timeout=TIMEOUT) as response:
         length = response.headers.get("Content-Length", "")
-        total = int(length) if length.isdigit() else None
+        total = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        if total is not None and total > limit:
+            raise ConnectionError(f"the server announces {total:,} bytes, the file has at most {limit:,}")
         received = 0
         while block := response.read(BLOCK):
             received += len(block)
+            if received > limit:
+                raise ConnectionError(f"the server sends more than {limit:,} bytes, which the file has at most")
             yield block, total
         if total is not None and received < total:
             raise ConnectionError(f"the connection closed after {received} of {total} bytes")
 
 
-def _blocks(url: str, folder: Path) -> Iterator[tuple[bytes, int | None]]:
+def _blocks(url: str, folder: Path, limit: int) -> Iterator[tuple[bytes, int | None]]:
     """What `_receive` gives, with every failure of the network as an OSError that says what to do."""
     try:
-        yield from _receive(url)
+        yield from _receive(url, limit)
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
@@ -42,15 +56,18 @@ def _blocks(url: str, folder: Path) -> Iterator[tuple[bytes, int | None]]:
         raise OSError(f"cannot download {url} ({reason}): try again, or put the files into {folder}") from error
 
 
-def download(url: str, target: Path, sha256: str, progress: Progress | None = None, as_is: bool = False) -> None:
+def download(
+    url: str, target: Path, sha256: str, limit: int, progress: Progress | None = None, as_is: bool = False
+) -> None:
     """Download to `target`, which appears only once it is whole and verified, and replaces an older file.
 
     sha256: of the content, after unpacking where the target's name ends in .gz, unless it is to be taken `as_is`.
+    limit: the bytes that the file may have, and its content.
     Raises OSError where the network or the disk fails, ValueError where the content is damaged or another one.
     """
     with replacing(target) as file:
         received = 0
-        for block, total in _blocks(url, target.parent):
+        for block, total in _blocks(url, target.parent, limit):
             file.write(block)
             received += len(block)
             if progress is not None:
@@ -60,4 +77,4 @@ def download(url: str, target: Path, sha256: str, progress: Progress | None = No
         remedy = f"try again later, or put the files into {target.parent}"
         with Path(file.name).open("rb") as written:
             packed = target.suffix == ".gz" and not as_is
-            check_digest(unpack(written.read(), True, url, LIMIT) if packed else written, sha256, url, remedy)
+            check_digest(unpack(written.read(), True, url, limit) if packed else written, sha256, url, remedy)

@@ -48,7 +48,7 @@ SETS = {
     "fashion-mnist": IdxSet(
         "fashion-mnist",
         "FashionMNIST/raw",
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         {
             "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -89,12 +89,17 @@ def read_idx(path: Path, ndim: int | None = None) -> npt.NDArray[np.uint8]:
 
 
 def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
-    """The files of the set that are there, by plain name; the .gz goes first, for that is what a fetch replaces."""
-    raw = folder / spec.subfolder
-    paths = {name: (raw / f"{name}.gz", raw / name) for name in spec.digests}
-    return {
-        name: next(p for p in both if p.is_file()) for name, both in paths.items() if any(p.is_file() for p in both)
-    }
+    """The files of the set that are there, by plain name; the .gz goes first, for that is what a fetch replaces.
+
+    Some archives call a file train-images.idx3-ubyte instead of train-images-idx3-ubyte.
+    """
+    raw, found = folder / spec.subfolder, {}
+    for name in spec.digests:
+        dotted = name.replace("-idx", ".idx")
+        paths = (raw / f"{spelling}{suffix}" for spelling in (name, dotted) for suffix in (".gz", ""))
+        if path := next((p for p in paths if p.is_file()), None):
+            found[name] = path
+    return found
 
 
 def status(spec: IdxSet, folder: Path) -> str:
@@ -153,5 +158,5 @@ def fetch(spec: IdxSet, folder: Path, progress: Progress | None = None) -> Path:
     paths = find(spec, folder)
     for name, digest in spec.digests.items():
         if name not in paths or not _is_sound(spec, name, paths[name]):
-            download(f"{spec.url}{name}.gz", raw / f"{name}.gz", digest, progress)
+            download(f"{spec.url}{name}.gz", raw / f"{name}.gz", digest, LIMIT, progress)
     return raw

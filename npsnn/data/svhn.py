@@ -16,10 +16,11 @@ import numpy as np
 from npsnn.data.dataset import Dataset, Images, Labels, Split
 from npsnn.data.download import Progress, download
 from npsnn.data.folder import not_there, state
-from npsnn.files import check_digest
+from npsnn.files import check_digest, reading
 
 SIDE = 32
 CLASSES = 10
+LIMIT = 1 << 28  # bytes of a file; the larger has 182 million
 TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
 
@@ -35,7 +36,7 @@ class SvhnSet:
 SETS = {
     "svhn": SvhnSet(
         "svhn",
-        "http://ufldl.stanford.edu/housenumbers/",
+        "https://ufldl.stanford.edu/housenumbers/",
         {
             TRAIN: "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
             TEST: "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
@@ -86,7 +87,7 @@ def _check(spec: SvhnSet, file: BufferedReader, path: Path) -> str:
 
 def _is_sound(spec: SvhnSet, path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with reading(path, LIMIT) as file:
             _check(spec, file, path)
     except ValueError:
         return False
@@ -95,7 +96,7 @@ def _is_sound(spec: SvhnSet, path: Path) -> bool:
 
 def _read(spec: SvhnSet, path: Path) -> tuple[Split, str]:
     """The split in a file, and its digest, which goes first: SciPy's reader is given no file that is not known."""
-    with path.open("rb") as file:
+    with reading(path, LIMIT) as file:
         digest = _check(spec, file, path)
         file.seek(0)
         return Split(*parse_mat(file, str(path))), digest
@@ -124,5 +125,5 @@ def fetch(spec: SvhnSet, folder: Path, progress: Progress | None = None) -> Path
     missing = _missing(spec, folder)
     for name, digest in spec.digests.items():
         if name in missing or not _is_sound(spec, folder / name):
-            download(f"{spec.url}{name}", folder / name, digest, progress)
+            download(f"{spec.url}{name}", folder / name, digest, LIMIT, progress)
     return folder

@@ -4,17 +4,26 @@ A pickle is a program that may call any function. The few instructions of a batc
 on plain values; a call is only written down, never made, so that nothing is left for a hostile file to reach.
 """
 
+import codecs
 import pickletools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 ARRAY = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
-GLOBALS = ARRAY | {"numpy.ndarray", "numpy.dtype"}
-"""What a batch file may name: the parts of a NumPy array, under NumPy's older and newer name for the module."""
+BUFFER = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
+ENCODE = "_codecs.encode"
+GLOBALS = ARRAY | BUFFER | {"numpy.ndarray", "numpy.dtype", ENCODE}
+"""What a batch file may name: the parts of a NumPy array, under NumPy's older and newer name for the module, by
+protocol 5 a buffer, and how Python 3 writes bytes by protocols 0 to 2."""
+
+LONGEST = 1 << 19
+"""The instructions that are carried out: several times as many as the longest honest file has."""
 
 
 class RefusedError(ValueError):
@@ -33,7 +42,8 @@ class Call:
 class _Machine:
     """The stack of a pickle, and an instruction for each of the opcodes that a batch file is made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, encodable: int) -> None:
+        self.encodable = encodable  # the letters that may become bytes, each of the file once
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -83,11 +93,25 @@ class _Machine:
             raise TypeError("it sets an item of what is no dictionary with strings for keys")
         self.stack[-1].update(zip(keys, values, strict=True))
 
+    def collect(self, collection: dict[Any, Any] | list[Any]) -> None:
+        values = self.pop_mark()
+        self.stack.append(collection)
+        self.update(values) if type(collection) is dict else self.extend(values)
+
     def reduce(self, arg: Any) -> None:
         called, args = self.pop(2)
         if type(called) is not Call or called.args is not None or type(args) is not tuple:
             raise TypeError("it calls what is no function")
-        self.stack.append(Call(called.name, args))
+        self.stack.append(self.encoded(args) if called.name == ENCODE else Call(called.name, args))
+
+    def encoded(self, args: tuple[Any, ...]) -> bytes:
+        """The bytes that Python 3 writes as text of the same code points."""
+        if len(args) != 2 or type(args[0]) is not str or args[1] not in ("latin1", "latin-1"):
+            raise TypeError("it encodes what is no text of bytes")
+        self.encodable -= len(args[0])
+        if self.encodable < 0:
+            raise ValueError("it encodes more than it holds")
+        return args[0].encode("latin-1")
 
     def build(self, arg: Any) -> None:
         built, state = self.pop(2)
@@ -109,6 +133,8 @@ _OPCODES: dict[str, _Instruction] = {
     "EMPTY_DICT": lambda m, arg: m.stack.append({}),
     "EMPTY_LIST": lambda m, arg: m.stack.append([]),
     "EMPTY_TUPLE": lambda m, arg: m.stack.append(()),
+    "DICT": lambda m, arg: m.collect({}),
+    "LIST": lambda m, arg: m.collect([]),
     "TUPLE": lambda m, arg: m.stack.append(tuple(m.pop_mark())),
     "TUPLE1": lambda m, arg: m.tuple_of(1),
     "TUPLE2": lambda m, arg: m.tuple_of(2),
@@ -128,12 +154,45 @@ _OPCODES: dict[str, _Instruction] = {
     "REDUCE": _Machine.reduce,
     "BUILD": _Machine.build,
 }
+_PLAIN = ("INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "STRING", "BINBYTES", "SHORT_BINBYTES", "BYTEARRAY8")
 _OPCODES |= dict.fromkeys(
-    ("BININT", "BININT1", "BININT2", "LONG1", "BINBYTES", "SHORT_BINBYTES", "BINUNICODE", "SHORT_BINUNICODE"),
+    (*_PLAIN, "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"),
     lambda m, arg: m.stack.append(arg),
 )
+_OPCODES |= {"PUT": _OPCODES["BINPUT"], "GET": _OPCODES["BINGET"]}
 # Python 2's strings are bytes, which pickletools gives as the text of the same code points.
 _OPCODES |= dict.fromkeys(("BINSTRING", "SHORT_BINSTRING"), lambda m, arg: m.stack.append(arg.encode("latin-1")))
+
+
+_BY_CODE = {opcode.code: opcode for opcode in pickletools.opcodes}
+
+
+def _instructions(content: bytes) -> Iterator[tuple[str, Any]]:
+    """Each opcode's name and its argument, to the end of the pickle."""
+    stream = BytesIO(content)
+    for _ in range(LONGEST):
+        code = stream.read(1)
+        opcode = _BY_CODE.get(code.decode("latin-1"))
+        if opcode is None:
+            raise ValueError(f"it has the unknown opcode {code!r}" if code else "its end is missing")
+        if opcode.name == "STRING":
+            yield opcode.name, _string(stream.readline())
+        else:
+            yield opcode.name, None if opcode.arg is None else opcode.arg.reader(stream)
+        if opcode.name == "STOP":
+            return
+    raise ValueError(f"it has more than {LONGEST:,} instructions")
+
+
+def _string(line: bytes) -> bytes:
+    """A string of Python 2 by protocol 0, in quotation marks and with escapes; pickletools takes none of 8 bits."""
+    quoted = line.removesuffix(b"\n")
+    if len(quoted) < 2 or quoted[:1] not in (b"'", b'"') or quoted[-1:] != quoted[:1]:
+        raise ValueError("it holds a string without quotation marks")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an escape that Python does not know, which stays as it is
+        unescaped: bytes = codecs.escape_decode(quoted[1:-1])[0]
+    return unescaped
 
 
 def loads(content: bytes, name: str) -> Any:
@@ -141,25 +200,31 @@ def loads(content: bytes, name: str) -> Any:
 
     Raises ValueError, naming the file and the global or opcode, where it holds another one or is damaged.
     """
-    machine = _Machine()
+    machine = _Machine(len(content))
     try:
-        for opcode, arg, _ in pickletools.genops(content):
-            machine.step(opcode.name, arg)
+        for opcode, arg in _instructions(content):
+            machine.step(opcode, arg)
         (value,) = machine.stack
     except RefusedError as error:
         raise ValueError(f"{name} {error}") from None
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} is no whole and sound pickle: {error}") from None
     return value
 
 
 def as_uint8(value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
     """The read-only array that a pickled one describes, or None unless it is uint8, row-major and of `shape`."""
-    if type(value) is not Call or value.name not in ARRAY or type(value.state) is not tuple or len(value.state) != 5:
+    if type(value) is not Call:
         return None
-    _, found, dtype, column_major, raw = value.state
+    if value.name in ARRAY and type(value.state) is tuple and len(value.state) == 5:
+        _, found, dtype, column_major, raw = value.state
+    elif value.name in BUFFER and type(value.args) is tuple and len(value.args) == 4:
+        raw, dtype, found, order = value.args
+        column_major = order != "C"
+    else:
+        return None
     if type(dtype) is not Call or dtype.name != "numpy.dtype" or (dtype.args or ())[:1] not in (("u1",), (b"u1",)):
         return None
-    if found != shape or column_major or type(raw) is not bytes or len(raw) != np.prod(shape):
+    if found != shape or column_major or type(raw) not in (bytes, bytearray) or len(raw) != np.prod(shape):
         return None
-    return np.frombuffer(raw, np.uint8).reshape(shape)
+    return np.frombuffer(bytes(raw), np.uint8).reshape(shape)

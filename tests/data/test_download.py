@@ -1,16 +1,23 @@
 import gzip
 import http.server
+import re
 import socket
 import threading
 from hashlib import sha256
+from urllib.request import Request
 
 import pytest
 
-from npsnn.data import fetch, load
-from npsnn.data.download import BLOCK, download
+from npsnn.data import cifar, fetch, idx, load, svhn
+from npsnn.data.download import BLOCK, _Encrypted
+from npsnn.data.download import download as download_within
 
 CONTENT = bytes(range(256)) * 1000  # 256 000 bytes: several blocks
 DIGEST = sha256(CONTENT).hexdigest()
+
+
+def download(url, target, sha256, progress=None, as_is=False, limit=512_000):
+    download_within(url, target, sha256, limit, progress, as_is)
 
 
 @pytest.fixture
@@ -32,18 +39,30 @@ def left(target):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A web server on this machine with three addresses: /whole has no length, /short ends early, others are absent."""
+    """A web server on this machine, with an address for each kind of answer."""
     monkeypatch.setenv("no_proxy", "*")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            if self.path not in ("/whole", "/short"):
-                return self.send_error(404)
+            kind = self.path.removeprefix("/")
+            if kind in ("to-file", "to-other"):
+                self.send_response(302)
+                self.send_header("Location", "file:///etc/hostname" if kind == "to-file" else "/whole")
+                return self.end_headers()
+            announced = {"whole": None, "short": str(len(CONTENT) + 5), "endless": None, "odd": "\xb2" * 5000}
+            announced |= {"long": str(10**9), "endless-odd": "1e3"}
+            if kind not in announced:
+                return self.send_error(404, "\x1b[2Jgone")
             self.send_response(200)
-            if self.path == "/short":
-                self.send_header("Content-Length", str(len(CONTENT) + 5))
+            if announced[kind]:
+                self.send_header("Content-Length", announced[kind])
             self.end_headers()
-            self.wfile.write(CONTENT)
+            try:
+                self.wfile.write(CONTENT)
+                while kind.startswith("endless"):
+                    self.wfile.write(CONTENT)
+            except ConnectionError:
+                pass
 
         def log_message(self, *_):
             pass
@@ -122,12 +141,49 @@ def refused(url, target, reason):
 
 
 def test_absent_address(server, target, tmp_path):
-    refused(f"{server}/absent", target, "the server answered 404 Not Found")
+    refused(f"{server}/absent", target, "the server answered 404 ")
     refused((tmp_path / "absent").as_uri(), target, "No such file")
 
 
 def test_connection_that_closes_early(server, target):
     refused(f"{server}/short", target, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("long", "the server announces 1,000,000,000 bytes, the file has at most 512,000"),
+        ("endless", "the server sends more than 512,000 bytes"),
+        ("endless-odd", "the server sends more than 512,000 bytes"),
+        ("to-file", "Redirection to url 'file:///etc/hostname' is not allowed"),
+    ],
+)
+def test_a_server_that_sends_too_much_or_points_elsewhere(server, target, kind, reason):
+    calls = []
+    with pytest.raises(OSError, match=re.escape(reason)):
+        download(f"{server}/{kind}", target, DIGEST, lambda *call: calls.append(call))
+    assert left(target) == [] and all(done <= 512_000 for done, _ in calls) and (kind != "long" or calls == [])
+
+
+@pytest.mark.parametrize("kind", ["odd", "to-other"])
+def test_a_length_that_is_no_number_and_a_redirection(server, target, kind):
+    download(f"{server}/{kind}", target, DIGEST)
+    assert target.read_bytes() == CONTENT
+
+
+def test_no_way_leads_from_an_encrypted_address_to_an_open_one():
+    for newurl in ("http://example.org/x", "ftp://example.org/x"):
+        with pytest.raises(OSError, match="which is not encrypted"):
+            _Encrypted().redirect_request(Request("https://example.org/"), None, 302, "Found", {}, newurl)
+    for start in ("https", "http"):
+        followed = _Encrypted().redirect_request(
+            Request(f"{start}://example.org/"), None, 302, "Found", {}, "https://example.org/x"
+        )
+        assert followed.full_url == "https://example.org/x"
+
+
+def test_all_sets_are_fetched_by_encrypted_connections():
+    assert {spec.url.partition(":")[0] for m in (cifar, idx, svhn) for spec in m.SETS.values()} == {"https"}
 
 
 def test_unreachable_server(target, monkeypatch):

@@ -1,5 +1,7 @@
 import gzip
 import hashlib
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from npsnn import data
 from npsnn.data import idx, load
 from npsnn.data.idx import parse_idx, read_idx
 
@@ -162,3 +165,42 @@ def test_the_real_sets(real_data, name, mean, spread, first):
     assert abs(data.train.images.mean() - mean) < 0.02 and abs(data.train.images.std() - spread) < 0.02
     assert data.train.labels[:10].tolist() == first
     assert np.unique(data.test.labels).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("name", ["train-images.idx3-ubyte", "train-images.idx3-ubyte.gz", "train-images-idx3-ubyte"])
+def test_files_under_their_other_customary_names(small, name):
+    path = small.raw / "train-images-idx3-ubyte.gz"
+    content = path.read_bytes()
+    path.unlink()
+    (small.raw / name).write_bytes(content if name.endswith(".gz") else gzip.decompress(content))
+    assert data.status("mnist", small.folder) == "present"
+    assert data.load("mnist", small.folder).digests == small.digests
+    data.fetch("mnist", small.folder)
+    assert not path.exists()
+
+
+def peak(call):
+    """The most memory that Python holds at a time, in MB, until the ValueError that `call` ends with."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError) as caught:
+            call()
+        return tracemalloc.get_traced_memory()[1] / 1e6, str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_small_file_that_unpacks_to_much(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    zeros = zlib.compressobj(9, wbits=31)
+    path.write_bytes(b"".join(zeros.compress(bytes(1 << 20)) for _ in range(100)) + zeros.flush())
+    memory, said = peak(lambda: idx.read_idx(path))
+    assert memory < 200 and said.startswith(f"{path} must hold at most 67,108,864 bytes")
+
+
+def test_a_large_file_of_no_content(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte"
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+    memory, said = peak(lambda: idx.read_idx(path))
+    assert memory < 1 and said.startswith(f"{path} must have at most 67,108,864 bytes, got 5,368,709,120")
