@@ -1,6 +1,6 @@
 """`npsnn attack`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import groupby, islice
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from npsnn.attacks.balls import NORMS
 from npsnn.attacks.evaluation import Result, evaluate
-from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import (
@@ -59,15 +60,20 @@ def _attack_flags(f: F) -> F:
 
 
 def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
-    default = getattr(_DEFAULT, flag.removeprefix("--"))
-    shown = ", ".join(f"{value:g}" for value in default)
+    shown = _listed(getattr(_DEFAULT, flag.removeprefix("--")))
+    if flag == "--eps":
+        shown = ", ".join(f"{norm} {_listed(radii)}" for norm, radii in RADII.items())
     return click.option(flag, type=kind, multiple=True, help=f"{text}; repeatable.  [default: {shown}]")
+
+
+def _listed(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 @click.command("attack")
 @click.argument("run", required=False)
 @_attack_flags
-@_several("--eps", Epsilon(), "Radius, as 0.1 or 8/255")
+@_several("--eps", Epsilon(), "Radius in units of the [0, 1] pixel, as 0.1 or 8/255")
 @_option("--norm", NORMS, "Norm of the ball.")
 @_option("--steps", click.IntRange(1), "Steps of bim and pgd.")
 @_option("--restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
@@ -141,7 +147,18 @@ def _plan(chosen: dict[str, Any]) -> Plan:
     """The plan that the options make; where nothing is given of several, the default."""
     attacks = tuple(a for a in (*ATTACKS, *ON_REQUEST) if chosen[a.replace("-", "_")])
     values = {f.name: chosen[f.name] for f in fields(Plan) if chosen.get(f.name) not in ((), None)}
-    return Plan(**values | ({"attacks": attacks} if attacks else {}))
+    plan = Plan(**values | ({"attacks": attacks} if attacks else {}))
+    context = click.get_current_context()
+    for name, would in plan.unused(f.name for f in fields(Plan)).items():
+        flag, source = f"--{name.replace('_', '-')}", context.get_parameter_source(name)
+        unheeded = (
+            f"{flag} acts on {', '.join(would)} alone, none of which is chosen (chosen: {', '.join(plan.attacks)})"
+        )
+        if source == ParameterSource.COMMANDLINE:
+            raise click.UsageError(unheeded)
+        if source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+            click.echo(f"warning: {unheeded}", err=True)
+    return plan
 
 
 def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -164,6 +164,13 @@ def options(*names: str) -> Callable[[F], F]:
     return decorate
 
 
+def in_flags(sentence: str, command: click.Command, others: Mapping[str, str] | None = None) -> str:
+    """A sentence about fields of an options dataclass with the command's flags in their place."""
+    flags = {p.name: p.opts[-1] for p in command.params if isinstance(p, click.Option)} | dict(others or {})
+    # a field of one word is also a word of the sentence: only what the sentence is about is surely the field
+    return re.sub(r"\w+_\w+|^\w+", lambda word: flags.get(word[0], word[0]), sentence)
+
+
 @contextmanager
 def speaking_of_flags(**others: str) -> Iterator[None]:
     """Make a ValueError of an options dataclass wrong usage of the command, with flags in the place of fields.
@@ -173,11 +180,7 @@ def speaking_of_flags(**others: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        context = click.get_current_context()
-        flags = {p.name: p.opts[-1] for p in context.command.params if isinstance(p, click.Option)} | others
-        # a field of one word is also a word of the sentence: only what the sentence is about is surely the field
-        words = re.sub(r"\w+_\w+|^\w+", lambda word: flags.get(word[0], word[0]), str(error))
-        raise click.UsageError(words) from error
+        raise click.UsageError(in_flags(str(error), click.get_current_context().command, others)) from error
 
 
 def test_images(count: int, limit: int | None) -> str:

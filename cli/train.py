@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from npsnn import recipes
 from npsnn.affine import METHODS
-from npsnn.cli.common import Epsilon, field_option, options, percent, print_json, speaking_of_flags
+from npsnn.cli.common import Epsilon, field_option, in_flags, options, percent, print_json, speaking_of_flags
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_dataset, load_run
 from npsnn.cli.suggest import Choice
@@ -131,6 +131,7 @@ def command(
         start = _start(train_noise_only, runs_dir)
         with speaking_of_flags():
             config = _config(ctx, recipe, start, chosen)
+        _say_what_has_no_effect(ctx, config)
         if show:
             print_json(asdict(config))
             return
@@ -172,6 +173,17 @@ def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: d
     if recipe is not None:
         return recipes.config(recipe, **{"dataset": chosen["dataset"]} | given | of_start)
     return Config(**chosen | of_start)
+
+
+def _say_what_has_no_effect(ctx: click.Context, config: Config) -> None:
+    """A warning for each option that was set and changes nothing; one of a file that holds all is not set by itself."""
+    names = [f.name for f in fields(Config)]
+    given = [k for k in names if _is_given(ctx, k) or getattr(config, k) != getattr(_DEFAULT, k)]
+    set_here = [k for k in given if ctx.get_parameter_source(k) != ParameterSource.DEFAULT]
+    for clause in config.without_effect(k for k in set_here if k in ctx.params):
+        click.echo(f"warning: {in_flags(clause, ctx.command)}", err=True)
+    if ctx.params["other_data"] and not ctx.params["train_noise_only"]:
+        raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
 
 
 def _is_given(ctx: click.Context, field: str) -> bool:

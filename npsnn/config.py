@@ -134,6 +134,24 @@ class Config:
             if self.authors_code and getattr(self, name) != value:
                 raise ValueError(f"authors_code needs {name} {value}, got {getattr(self, name)}")
 
+    def without_effect(self, options: Iterable[str]) -> list[str]:
+        """One clause for each of the named options that changes nothing in a training by the others."""
+        acts = {
+            "sigma": (not self.authors_code, "authors_code is off"),
+            "momentum": (self.optimizer == "sgd", "optimizer is sgd"),
+            "covariance": (self.noise == "features", "noise is features"),
+            "bottleneck": (self.noise == "features", "noise is features"),
+            "sigma_max": (self.learn_sigma, "learn_sigma is on"),
+            "adversarial_eps": (self.adversarial != "none", "adversarial is fgsm or pgd"),
+            "adversarial_mix": (self.adversarial != "none", "adversarial is fgsm or pgd"),
+            "pairwise": (self.alignment > 0, "alignment is > 0"),
+            "unit_classes": (not self.noise_only, "the weights are trained as well"),
+            "propagation": (self.sigma > 0, "sigma is > 0"),
+        }
+        return [
+            f"{name} has no effect unless {acts[name][1]}" for name in options if name in acts and not acts[name][0]
+        ]
+
     @property
     def noise_enters(self) -> bool:
         """Whether the loss depends on the noise: by itself, by draws, or by a mean that the propagation rule moves."""

@@ -16,6 +16,12 @@ Images: TypeAlias = Any
 NORMS = ("linf", "l2")
 
 
+def check_linf(eps: float) -> None:
+    """Raise ValueError where a Linf radius is beyond the box of pixels: nobody means it who counts from 0 to 1."""
+    if 1 < eps < inf:
+        raise ValueError(f"eps must be at most 1 in linf, for pixels in [0, 1], got {eps:g}: is it {eps:g}/255?")
+
+
 @dataclass(frozen=True)
 class Limit:
     """All images within `eps` of the original; an infinite eps leaves the box alone.

@@ -1,5 +1,6 @@
 """Which attacks to run on a network, and how: what they are called, their strengths and their targets."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from npsnn.attacks import gradient
-from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.balls import Ball, Limit, check_linf
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.random_search import RandomSearch
@@ -23,6 +24,23 @@ ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
 ON_REQUEST = ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
 _PLAIN = {"one-pixel": "cross-entropy", "cw": "margin"}
 """What C&W and One-Pixel ascend on logits without a variance."""
+RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
+"""The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
+_WALKING = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd", "random")
+_USERS = {
+    "eps": _WALKING,
+    "norm": _WALKING,
+    "steps": ("bim", "pgd", "adaptive-pgd"),
+    "restarts": ("pgd", "adaptive-pgd"),
+}
+_USERS |= {"eot": ("fgsm", "bim", "pgd", "one-pixel", "cw"), "objective": ("adaptive-fgsm", "adaptive-pgd")}
+_USERS |= {
+    "propagation": ("adaptive-fgsm", "adaptive-pgd", "adaptive-one-pixel", "adaptive-cw"),
+    "samples": ("random",),
+}
+_USERS |= dict.fromkeys(("pixels", "population", "generations"), ("one-pixel", "adaptive-one-pixel"))
+_USERS |= dict.fromkeys(("kappa", "cw_steps", "cw_lr", "cw_constant", "cw_searches"), ("cw", "adaptive-cw"))
+"""The attacks that an option acts on, where it does not act on all."""
 _LEAST = {"steps": 1, "restarts": 1, "eot": 0, "draws": 1, "samples": 1, "population": 5, "generations": 1}
 _LEAST |= {"cw_steps": 1, "cw_searches": 1}
 
@@ -47,12 +65,13 @@ class Plan:
     plain attack averages its gradient over (0: it attacks the network without noise, and transfers). draws: fresh
     draws on which success is judged. objective and propagation are the adaptive attacks', as in `closed_form`; those
     of C&W and One-Pixel always ascend the least margin in standard deviations.
+    eps: the radii of the ball, in units of the [0, 1] pixel (None: `RADII` of the norm).
     samples: of random search at each eps. pixels: the pixels that One-Pixel may change, a run each. kappa: the
     confidences of C&W, a run each, in logits, and for adaptive-cw in standard deviations; as `CarliniWagner` the rest.
     """
 
     attacks: tuple[str, ...] = ATTACKS
-    eps: tuple[float, ...] = (0.1, 0.2, 0.3)
+    eps: tuple[float, ...] | None = None
     norm: str = "linf"
     steps: int = 20
     restarts: int = 1
@@ -75,6 +94,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.eps is None:
+            object.__setattr__(self, "eps", RADII.get(self.norm, RADII["linf"]))
         self._check_numbers()
         for name in (*self.attacks, *ATTACKS, *ON_REQUEST):
             for strength in self.strengths(name):
@@ -91,12 +112,24 @@ class Plan:
         for name in ("attacks", "eps", "pixels", "kappa"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one, got {getattr(self, name)}")
+        if self.norm == "linf":
+            check_linf(max(self.radii))
         for name, low in _LEAST.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
         for name in ("cw_lr", "cw_constant"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """The radii of the ball."""
+        return self.eps or ()
+
+    def unused(self, options: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Those of the named options that no attack of the plan heeds, each with the attacks that would."""
+        users = {name: _USERS[name] for name in options if name in _USERS}
+        return {name: would for name, would in users.items() if not set(would) & set(self.attacks)}
 
     def defended(self, classifier: Classifier) -> Classifier:
         """The network with the noise and the averaging it keeps at inference."""
@@ -105,7 +138,7 @@ class Plan:
 
     def strengths(self, name: str) -> tuple[float, ...]:
         """What the named attack is run at: numbers of pixels, kappas or eps."""
-        return {"one-pixel": self.pixels, "cw": self.kappa}.get(_kind(name), self.eps)
+        return {"one-pixel": self.pixels, "cw": self.kappa}.get(_kind(name), self.radii)
 
     def runs(self) -> list[tuple[str, float]]:
         """Each attack with each of its strengths; first those of one ball together, then One-Pixel's, then C&W's."""

@@ -52,8 +52,8 @@ class Checklist:
         if self.eot < 1:
             raise ValueError(f"eot must be >= 1, got {self.eot}")
         rising = all(low < high for low, high in zip(self.ladder, self.ladder[1:], strict=False))
-        if len(self.ladder) < 2 or not rising or not self.ladder[0] > 0 or not self.ladder[-1] < inf:
-            raise ValueError(f"ladder must hold at least two rising radii > 0, got {self.ladder}")
+        if len(self.ladder) < 2 or not rising or not self.ladder[0] > 0 or not self.ladder[-1] <= 1:
+            raise ValueError(f"ladder must hold at least two rising radii > 0 and at most 1, got {self.ladder}")
         _ = self.plan
 
     @property

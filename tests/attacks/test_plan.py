@@ -1,6 +1,6 @@
 """Plans that cannot be carried out are refused by name; what a plan runs, in which order, and on what."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf
 from typing import Any
 
@@ -11,7 +11,7 @@ from small_networks import linear
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.suite import Checklist
 from npsnn.attacks.target import ASCENDED
@@ -29,6 +29,7 @@ from npsnn.attacks.target import ASCENDED
         ({"eps": ()}, r"eps must hold at least one, got \(\)"),
         ({"eps": (0.1, -0.1)}, "eps must be >= 0 and finite, got -0.1"),
         ({"eps": (inf,)}, "eps must be >= 0 and finite, got inf"),
+        ({"eps": (0.1, 8)}, r"eps must be at most 1 in linf, for pixels in \[0, 1\], got 8: is it 8/255\?"),
         ({"norm": "l1"}, "norm must be one of linf, l2, got 'l1'"),
         ({"norm": "l0"}, "norm must be one of linf, l2, got 'l0'"),
         ({"objective": "hinge"}, "objective"),
@@ -142,3 +143,39 @@ def test_one_value_will_do_for_several() -> None:
     assert Checklist(pixels=3).pixels == (3,)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"eps must be of the type .*, got 'pgd'"):
         Plan(eps="pgd")  # type: ignore[arg-type]
+
+
+def test_the_radii_are_the_norms_own_unless_they_are_given() -> None:
+    assert Plan().radii == Plan().eps == RADII["linf"]
+    assert Plan(norm="l2").radii == Plan(norm="l2").eps == RADII["l2"]
+    assert Plan(norm="l2", eps=(0.1, 8)).radii == (0.1, 8)
+    assert {eps for _, eps in Plan(("fgsm",), norm="l2").runs()} == set(RADII["l2"])
+
+
+def test_an_option_is_heeded_by_some_attack_or_named_with_those_that_would() -> None:
+    names = [f.name for f in fields(Plan)]
+    assert Plan((*ATTACKS, *ON_REQUEST)).unused(names) == {}
+    unused = Plan(("fgsm",)).unused(names)
+    assert unused["steps"] == ("bim", "pgd", "adaptive-pgd") and unused["samples"] == ("random",)
+    assert not {"eps", "norm", "eot", "draws", "sigma", "average", "seed", "attacks"} & unused.keys()
+    assert {"eps", "norm"} <= Plan(("cw", "adaptive-one-pixel")).unused(names).keys()
+
+
+@pytest.mark.parametrize("name", [*ATTACKS, *ON_REQUEST])
+def test_what_an_attack_does_not_heed_does_not_change_it(name: str) -> None:
+    """Each option that is said to be unused leaves the attack and its target equal; each other changes one of them."""
+    network = linear()
+    plan = Plan((name,))
+    changes: dict[str, Any] = {
+        "eps": (0.05,), "norm": "l2", "steps": 3, "restarts": 2, "eot": 3, "objective": "noise-aware",
+        "propagation": "laplace", "samples": 7, "pixels": (2,), "population": 6, "generations": 3, "kappa": (1.0,),
+        "cw_steps": 5, "cw_lr": 0.5, "cw_constant": 0.5, "cw_searches": 3,
+    }  # fmt: skip
+    unused = plan.unused(changes)
+
+    def made(plan: Plan) -> tuple[Any, ...]:
+        target = plan.target(name, network) if name != "random" else None  # which asks for no gradient
+        return plan.runs(), [plan.attack(*run) for run in plan.runs()], target
+
+    for option, value in changes.items():
+        assert (made(replace(plan, **{option: value})) == made(plan)) == (option in unused), option

@@ -20,7 +20,7 @@ from npsnn.attacks.suite import Checklist
         ({"samples": 0}, "samples must be >= 1, got 0"),
         ({"pixels": ()}, "pixels must hold at least one"),
         ({"population": 4}, "population must be >= 5, got 4"),
-        ({"ladder": (0.1,)}, r"ladder must hold at least two rising radii > 0, got \(0.1,\)"),
+        ({"ladder": (0.1,)}, r"ladder must hold at least two rising radii > 0 and at most 1, got \(0.1,\)"),
         ({"ladder": (0.2, 0.1)}, "ladder must hold at least two rising radii"),
         ({"ladder": (0.0, 0.1)}, "ladder must hold at least two rising radii"),
         ({"ladder": (0.1, inf)}, "ladder must hold at least two rising radii"),

@@ -106,12 +106,86 @@ ATTACK_USAGE = {
     ("--eps", "1e400"): "must be >= 0 and finite",
     ("--eps", "nan"): "must be >= 0 and finite",
     ("--eps", "1/2/3"): "0.1 or 8/255",
+    ("--eps", "8"): "--eps must be at most 1 in linf, for pixels in [0, 1], got 8: is it 8/255?",
+    ("--eps", "0.1", "--eps", "25.5"): "is it 25.5/255?",
+    ("--cw", "--eps", "0.1"): "--eps acts on fgsm, bim, pgd, adaptive-fgsm, adaptive-pgd, random alone",
+    ("--cw", "--norm", "l2"): "--norm acts on",
+    ("--fgsm", "--steps", "3"): "--steps acts on bim, pgd, adaptive-pgd alone, none of which is chosen (chosen: fgsm)",
+    ("--fgsm", "--bim", "--restarts", "3"): "--restarts acts on pgd, adaptive-pgd alone",
+    ("--kappa", "1"): "--kappa acts on cw, adaptive-cw alone",
+    ("--cw-lr", "1"): "--cw-lr acts on cw, adaptive-cw alone",
+    ("--pgd", "--objective", "mse"): "--objective acts on adaptive-fgsm, adaptive-pgd alone",
+    ("--pgd", "--propagation", "laplace"): "--propagation acts on adaptive-fgsm",
+    ("--adaptive-pgd", "--eot", "3"): "--eot acts on fgsm",
+    ("--samples", "3"): "--samples acts on random alone",
+    ("--pixels", "3"): "--pixels acts on one-pixel",
+    ("--population", "9"): "--population acts on one-pixel",
+    ("--adaptiv-pgd",): "--adaptive-pgd",
+    ("--objective", "cross-entopy"): "Did you mean cross-entropy?",
+    ("--kappa", "nan"): "--kappa",
+    ("--inference-sigma", "nan"): "--inference-sigma must be >= 0 and finite",
 }
 
 
 @pytest.mark.parametrize("options", ATTACK_USAGE, ids=" ".join)
 def test_wrong_usage_of_attack(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) -> None:
     assert ATTACK_USAGE[options] in npsnn("attack", "--runs-dir", trained, *options).error_line(2)
+
+
+@pytest.mark.parametrize("given", ["environment", "file"])
+def test_an_option_that_is_set_for_all_attacks_need_not_be_heeded(
+    npsnn: Npsnn, trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    where: tuple[object, ...] = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 5, "--draws", 1)
+    if given == "environment":
+        monkeypatch.setenv("NPSNN_ATTACK_STEPS", "3")
+    else:
+        file = tmp_path / "options.toml"
+        file.write_text("[attack]\nsteps = 3\n")
+        where += ("--config", file)
+    monkeypatch.setattr("npsnn.files.append_line", lambda *args: None)
+    ended = npsnn("attack", *where, "--fgsm", "--eot", 1, "--eps", 0.1)
+    assert ended.code == 0 and "warning: --steps acts on bim, pgd, adaptive-pgd alone" in ended.err
+
+
+NO_EFFECT = {
+    ("--momentum", "0.5"): "--momentum has no effect unless optimizer is sgd",
+    ("--momentum", "0.9"): "--momentum has no effect unless optimizer is sgd",
+    ("--covariance", "diagonal"): "--covariance has no effect unless noise is features",
+    ("--bottleneck", "5"): "--bottleneck has no effect unless noise is features",
+    ("--sigma-max", "2"): "--sigma-max has no effect unless --learn-sigma is on",
+    ("--adversarial-eps", "0.1"): "--adversarial-eps has no effect unless adversarial is fgsm or pgd",
+    ("--adversarial-mix", "0.1"): "--adversarial-mix has no effect unless adversarial is fgsm or pgd",
+    ("--pairwise",): "--pairwise has no effect unless alignment is > 0",
+    ("--propagation", "exact", "--sigma", "0"): "--propagation has no effect unless sigma is > 0",
+    ("--recipe", "a2snn-m5", "--authors-code", "--sigma", "2"): "--sigma has no effect unless --authors-code is off",
+}
+
+
+@pytest.mark.parametrize("options", NO_EFFECT, ids=" ".join)
+def test_an_option_without_effect_is_said_to_be_one(npsnn: Npsnn, options: tuple[str, ...]) -> None:
+    ended = npsnn("train", *options, "--show")
+    assert ended.code == 0 and ended.err == f"warning: {NO_EFFECT[options]}\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--optimizer", "sgd", "--momentum", "0.5"),
+        ("--recipe", "a2snn-m0"),
+        ("--adversarial", "pgd", "--sigma", "1"),
+    ],
+)
+def test_options_with_an_effect_are_taken_in_silence(npsnn: Npsnn, tmp_path: Path, options: tuple[str, ...]) -> None:
+    shown = npsnn("train", *options, "--show")
+    assert shown.err == ""
+    (tmp_path / "shown.json").write_text(shown.out)
+    assert npsnn("train", "--config", tmp_path / "shown.json", "--show").err == ""
+
+
+def test_other_data_are_for_a_network_that_has_data(npsnn: Npsnn) -> None:
+    assert "--other-data is for --train-noise-only" in npsnn("train", "--other-data").error_line(2)
 
 
 def _truncate(runs: Path) -> None:
