@@ -134,16 +134,15 @@ def test_wrong_usage_of_attack(npsnn: Npsnn, trained: Path, options: tuple[str, 
 
 @pytest.mark.parametrize("given", ["environment", "file"])
 def test_an_option_that_is_set_for_all_attacks_need_not_be_heeded(
-    npsnn: Npsnn, trained: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+    npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    where: tuple[object, ...] = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 5, "--draws", 1)
+    where: tuple[object, ...] = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 5, "--draws", 1)
     if given == "environment":
         monkeypatch.setenv("NPSNN_ATTACK_STEPS", "3")
     else:
         file = tmp_path / "options.toml"
         file.write_text("[attack]\nsteps = 3\n")
         where += ("--config", file)
-    monkeypatch.setattr("npsnn.files.append_line", lambda *args: None)
     ended = npsnn("attack", *where, "--fgsm", "--eot", 1, "--eps", 0.1)
     assert ended.code == 0 and "warning: --steps acts on bim, pgd, adaptive-pgd alone" in ended.err
 
