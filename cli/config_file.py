@@ -9,6 +9,10 @@ from typing import Any
 import click
 
 from npsnn.cli.suggest import did_you_mean
+from npsnn.files import read_bytes
+
+LIMIT = 1 << 18
+"""The bytes that a file of options may have: a run's config.json takes a tenth of them."""
 
 
 def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -32,7 +36,7 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
 
 def _parsed(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bytes(path, LIMIT).decode("utf-8-sig")
         return json.loads(text) if path.suffix == ".json" or text.lstrip().startswith("{") else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"neither TOML nor JSON: {error}") from error

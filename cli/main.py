@@ -23,6 +23,9 @@ COMMANDS = {
     "info": "Versions, BLAS, cores and folders.",
 }
 
+LONGEST = 2000
+"""The letters of an error that are shown: one may quote a file that is nothing but one long line."""
+
 
 class LazyGroup(Group):
     """Reads a command's module only when the command is asked for: the help text needs no NumPy."""
@@ -99,5 +102,6 @@ def _run(args: list[str] | None) -> Any:
 
 def fail(message: str) -> NoReturn:
     """End with exit code 1 and one line on stderr."""
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    line = " ".join(message.split())
+    click.echo(f"Error: {line if len(line) <= LONGEST else line[:LONGEST] + ' ...'}", err=True)
     sys.exit(1)

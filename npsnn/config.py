@@ -92,8 +92,8 @@ class Config:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         for name, low in {"epochs": 1, "batch_size": 1, "limit": 2, "bottleneck": 1}.items():
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise ValueError(f"{name} must be >= {low}, got {value}")
+            if value is not None and not low <= value < 2**53:
+                raise ValueError(f"{name} must be >= {low} and < 2^53, got {value}")
         check_sigma(self.sigma)
         for name in ("sigma_reward", "sigma_max", "max_entropy", "alignment", "lr", "momentum", "weight_decay"):
             value = getattr(self, name)

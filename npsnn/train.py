@@ -209,6 +209,7 @@ def load_state(folder: Path, model: Model, config: Config) -> State:
         what = ", ".join(sorted(odd))
         raise ValueError(f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from")
     epoch, steps, best = (about.get(name) for name in ("epoch", "steps", "best"))
-    if type(epoch) is not int or type(steps) is not int or type(best) is not float or min(epoch, steps) < 0:
-        raise ValueError(f"{path}: epoch, steps and best must be two counts and a number, got {epoch, steps, best}")
-    return State(params, moments, epoch, steps, best)
+    if type(epoch) is int and type(steps) is int and type(best) is float:
+        if 0 <= epoch < 2**53 and 0 <= steps < 2**53 and -1 <= best <= 1:
+            return State(params, moments, epoch, steps, best)
+    raise ValueError(f"{path}: epoch, steps and best must be two counts and an accuracy, got {epoch, steps, best}")

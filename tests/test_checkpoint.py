@@ -13,9 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npsnn import checkpoint, files
+from npsnn import checkpoint, files, models
 from npsnn.checkpoint import find_run, load_arrays, new_run, newest_run, save_arrays
+from npsnn.config import Config
 from npsnn.files import read_lines, write_atomic
+from npsnn.network import flatten
+from npsnn.npz import write_npz
+from npsnn.optim import optimizer
+from npsnn.train import load_state, save_state
+from npsnn.trainer import State
 
 ARRAYS = {
     "params/conv1.w": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -175,6 +181,23 @@ def test_nothing_is_unpickled_and_nothing_pickled(tmp_path: Path) -> None:
         load_arrays(path)
     with pytest.raises(ValueError, match="allow_pickle"):
         save_arrays(tmp_path / "other.npz", {"w": np.array([None])}, {})
+
+
+@pytest.mark.parametrize(
+    "about", [{"best": 1e400}, {"best": 1.5}, {"epoch": -1}, {"steps": 10**400}, {"epoch": 1.0}, {"best": None}]
+)
+def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about: dict[str, Any]) -> None:
+    config, model = Config(optimizer="sgd", momentum=0.0), models.lenet5()
+    params = flatten(model.init(np.random.default_rng(0)))
+    state = State(params, optimizer("sgd", 0.0, 0.0).init(params), epoch=1, steps=2, best=0.5)
+    save_state(tmp_path, state, [])
+    assert load_state(tmp_path, model, config).best == 0.5
+    arrays, said = load_arrays(tmp_path / "last.npz")
+    text = json.dumps(said | about).replace("Infinity", "1e400")
+    with (tmp_path / "last.npz").open("wb") as file:
+        write_npz(file, **{"about.json": np.array(text)}, **arrays)
+    with pytest.raises(ValueError, match=r"last\.npz: epoch, steps and best must be two counts and an accuracy"):
+        load_state(tmp_path, model, config)
 
 
 def test_prefixes() -> None:

@@ -25,7 +25,7 @@ WRONG: dict[str, list[Any]] = {
     "conv": ["fft", None],
     "optimizer": ["adamw", None],
     "schedule": ["linear", None],
-    "sigma": [-0.1, NAN, INF],
+    "sigma": [-0.1, NAN, INF, 10**400],
     "sigma_reward": [-1.0, NAN, INF],
     "sigma_max": [-1.0, NAN, INF],
     "max_entropy": [-0.1, NAN, INF],
@@ -33,7 +33,7 @@ WRONG: dict[str, list[Any]] = {
     "lr": [-1e-3, NAN, INF],
     "momentum": [-0.1, NAN, INF],
     "weight_decay": [-0.1, NAN, INF],
-    "epochs": [0, -1, None],
+    "epochs": [0, -1, 10**400, None],
     "batch_size": [0, -5, None],
     "limit": [1, 0, -1],
 }
