@@ -18,6 +18,7 @@ from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Moments
 from npsnn.noise import FeatureNoise
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -89,7 +90,7 @@ def neyman_pearson(p: float, distance: float) -> float:
     return float(p - ndtr(ndtri(p) - distance))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gap:
     """The gap of each image, by simulation and by its bounds: (N,) each.
 
@@ -105,6 +106,10 @@ class Gap:
     total_variation: Floats
     tight: Floats
     lipschitz: Floats
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {values.mean():.4g}" for name, values in vars(self).items())
+        return f"<Gap of {len(self.gap)} images; means: {means}>"
 
 
 def gap(
@@ -123,8 +128,7 @@ def gap(
     layer = classifier.model.noise[1] if classifier.random else None
     if not isinstance(layer, FeatureNoise):
         raise ValueError("the bounds are for noise on the features: this network's is elsewhere, or off")
-    if draws < 2:
-        raise ValueError(f"draws must be >= 2, got {draws}")
+    check_count("draws", draws, 2)
     (x, labels), (x_adv, _) = (classifier.checked(images, labels) for images in (x, x_adv))
     if not len(x):
         raise ValueError("there must be at least one image, got none")

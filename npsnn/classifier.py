@@ -20,7 +20,7 @@ from npsnn.ops.gaussian import RULES, Rule
 from npsnn.optim import Arrays
 from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Randomness, as_stream
-from npsnn.validate import check_average, check_sigma
+from npsnn.validate import check_count, check_sigma
 
 Images: TypeAlias = np.ndarray
 
@@ -49,7 +49,7 @@ class Classifier:
     noise_off: bool = False
 
     def __post_init__(self) -> None:
-        check_average(self.average)
+        check_count("average", self.average)
 
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
@@ -232,8 +232,7 @@ class Classifier:
         """Logits under `draws` independent draws of the noise: (N, C, H, W) -> (draws, N, classes)."""
         x = as_images(x, self.model.shape)
         stream = as_stream(rng)
-        if draws < 1:
-            raise ValueError(f"draws must be >= 1, got {draws}")
+        check_count("draws", draws)
         return np.stack(
             [
                 self._logits(x, lambda s, d=d: Sampled(stream.at(d).further(s.start)))[0]  # type: ignore[misc]

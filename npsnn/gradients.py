@@ -1,6 +1,6 @@
 """The gradient of a part of a batch: all that a thread or a process is asked for in training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from npsnn.optim import Arrays
 from npsnn.streams import Stream
 
 
-@dataclass
+@dataclass(eq=False)
 class Total:
     """Sums over examples, added up in the order of the micro-batches; loss and correct are arrays of no dimensions."""
 
     loss: Array = 0.0
     correct: Array = 0
-    grads: Arrays | None = None
+    grads: Arrays | None = field(default=None, repr=False)
 
     def add(self, other: "Total") -> None:
         self.loss += other.loss

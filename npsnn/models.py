@@ -37,7 +37,7 @@ LAYERS: dict[str, type[Any]] = {
 LARGEST_IMAGE = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A network and the images it is made for.
 
@@ -75,6 +75,10 @@ class Model:
         inside = [part for layer in layers if isinstance(layer, Residual) for _, part in leaves(layer)]
         if any(isinstance(part, NOISE_LAYERS) or (isinstance(part, Linear) and part.joint) for part in inside):
             raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
+
+    def __repr__(self) -> str:
+        layers, shape = len(self.network.layers), "x".join(map(str, self.shape))
+        return f"<Model {self.name}, {shape} images, {self.classes} classes, {layers} layers>"
 
     def init(self, rng: np.random.Generator) -> Params:
         """Initial parameters, He-normal in float32; raises ValueError as `forms`."""

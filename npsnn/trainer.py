@@ -1,7 +1,7 @@
 """One training's steps and epochs: gradients over micro-batches, updates, and what is measured on the way."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -67,12 +67,12 @@ class Epoch:
     feature_noise: dict[str, float] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """All that the next epoch depends on; arrays are flat dictionaries."""
 
-    params: Arrays
-    optimizer: Arrays
+    params: Arrays = field(repr=False)
+    optimizer: Arrays = field(repr=False)
     epoch: int
     steps: int
     best: float

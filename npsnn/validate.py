@@ -64,7 +64,9 @@ def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
         raise ValueError(f"sigma must be 0 or at least {least:g}, got {sigma!r}")
 
 
-def check_average(average: int) -> None:
-    """Raise ValueError unless average is a number of draws."""
-    if isinstance(average, bool) or not isinstance(average, Integral) or average < 1:
-        raise ValueError(f"average must be a whole number >= 1, got {average!r}")
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise ValueError, which names the argument, unless the value is a whole number from `least` on."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value}")

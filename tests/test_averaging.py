@@ -147,10 +147,10 @@ def test_the_bound_on_the_gap_is_that_of_the_smaller_noise() -> None:
 @pytest.mark.parametrize("average", [0, -3, 1.5, "2", True])
 def test_an_average_is_over_one_draw_at_least(average: Any) -> None:
     for make in (linear().averaging, lambda n: replace(linear(), average=n)):
-        with pytest.raises(ValueError, match=f"average must be a whole number >= 1, got {average!r}"):
+        with pytest.raises(ValueError, match=f"average must be (a whole number )?>= 1, got {average!r}"):
             make(average)
     if not isinstance(average, str | float | bool):
-        with pytest.raises(ValueError, match=f"average must be a whole number >= 1, got {average}"):
+        with pytest.raises(ValueError, match=f"average must be (a whole number )?>= 1, got {average}"):
             attacks.Plan(average=average)
 
 

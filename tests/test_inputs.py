@@ -7,7 +7,9 @@ import pytest
 
 from npsnn import attacks, bounds, models
 from npsnn.classifier import Classifier
+from npsnn.data import Dataset, Split
 from npsnn.inputs import as_images, as_labels
+from npsnn.trainer import State
 
 MODEL = models.with_feature_noise(models.lenet5(), 0.5, "full", bottleneck=4)
 NETWORK = Classifier(MODEL, MODEL.init(np.random.default_rng(0)), threads=1)
@@ -115,3 +117,48 @@ def test_images_in_the_engines_form_are_not_copied() -> None:
     for dtype in (np.float32, np.float64):
         x = X.astype(dtype)
         assert as_images(x) is x
+
+
+@pytest.mark.parametrize("count", [2.5, "2", None, True, np.float64(2)])
+def test_a_number_of_draws_or_steps_is_whole(count: Any) -> None:
+    for name, call in {
+        "draws": lambda: attacks.accuracy(NETWORK, X, LABELS, count),
+        "average": lambda: NETWORK.averaging(count),
+        "steps": lambda: attacks.pgd(0.1, steps=count),
+        "restarts": lambda: attacks.pgd(0.1, restarts=count),
+        "samples": lambda: attacks.RandomSearch(attacks.Ball("linf", 0.1), count),
+        "pixels": lambda: attacks.OnePixel(count),
+        "searches": lambda: attacks.CarliniWagner(searches=count),
+    }.items():
+        with pytest.raises(
+            ValueError,
+            match=rf"{name} must be a whole number >= 1, got {count!r}".replace("(", r"\(").replace(")", r"\)"),
+        ):
+            call()
+    for call in (lambda: NETWORK.sample(X, 0, count), lambda: bounds.gap(NETWORK, X, X, LABELS, count)):
+        with pytest.raises(ValueError, match="draws must be a whole number >= "):
+            call()
+    with pytest.raises(ValueError, match="draws must be a whole number >= "):
+        attacks.sampled(NETWORK, count)
+
+
+@pytest.mark.parametrize("eps", ["8/255", None, True, (0.1,)])
+def test_a_radius_is_a_number(eps: Any) -> None:
+    with pytest.raises(ValueError, match="eps must be >= 0 and finite, got"):
+        attacks.fgsm(eps)
+
+
+def test_results_print_in_a_line_and_compare_harmlessly() -> None:
+    plan = attacks.Plan("fgsm", eps=0.1, eot=1, draws=2)
+    (result,) = attacks.evaluate(NETWORK, PIXELS, LABELS, plan)
+    gap = bounds.gap(NETWORK, X, result.x_adv, LABELS, draws=10)
+    split = Split(PIXELS, LABELS)
+    dataset = Dataset("mine", split, split, 10, {})
+    state = State(NETWORK.params, {}, 0, 0, 0.0)
+    for value in (result, result.accuracy, gap, split, dataset, state, NETWORK, MODEL, attacks.expectation(NETWORK)):
+        shown = repr(value)
+        assert "\n" not in shown and "array" not in shown and len(shown) < 500, shown
+        assert value == value and len({value, value}) == 1
+    assert repr(split) == "<Split of 3 images, 1x28x28>"
+    assert repr(attacks.Accuracy(np.array([1.0, 0.5]))).startswith("<Accuracy 0.75 of 2 images, 95 % interval ")
+    assert repr(MODEL) == "<Model lenet5, 1x28x28 images, 10 classes, 16 layers>"

@@ -12,6 +12,7 @@ from npsnn.inputs import as_images, as_labels
 from npsnn.moments import Moments
 from npsnn.optim import Adam
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 ANYWHERE = Limit("l2", inf)
 INSIDE = 1 - 1e-6
@@ -67,8 +68,7 @@ class CarliniWagner:
 
     def __post_init__(self) -> None:
         for name in ("steps", "searches", "draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
         for name in ("lr", "constant"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")

@@ -17,7 +17,7 @@ from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """One attack at one eps; an infinite one for an attack that looks for the nearest image.
 

@@ -8,6 +8,7 @@ from npsnn.attacks.balls import Ball
 from npsnn.attacks.target import Target
 from npsnn.inputs import as_images, as_labels
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class GradientAttack:
 
     def __post_init__(self) -> None:
         for name in ("steps", "restarts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
     def passes(self, target: Target) -> int:
         """Forward and backward passes for one image."""
@@ -69,11 +69,17 @@ def fgsm(eps: float, norm: str = "linf") -> GradientAttack:
     return GradientAttack(Ball(norm, eps), steps=1, step_size=eps)
 
 
+def _each(length: float, steps: int) -> float:
+    """The length of a step."""
+    check_count("steps", steps)
+    return length / steps
+
+
 def bim(eps: float, norm: str = "linf", steps: int = 20) -> GradientAttack:
     """`steps` steps of eps / steps from the image itself."""
-    return GradientAttack(Ball(norm, eps), steps, step_size=eps / max(steps, 1))
+    return GradientAttack(Ball(norm, eps), steps, _each(eps, steps))
 
 
 def pgd(eps: float, norm: str = "linf", steps: int = 20, restarts: int = 1) -> GradientAttack:
     """`steps` steps of 2.5 eps / steps from a random point of the ball: long enough to reach any corner (audit A24)."""
-    return GradientAttack(Ball(norm, eps), steps, 2.5 * eps / max(steps, 1), random_start=True, restarts=restarts)
+    return GradientAttack(Ball(norm, eps), steps, _each(2.5 * eps, steps), random_start=True, restarts=restarts)

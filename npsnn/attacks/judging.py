@@ -11,11 +11,12 @@ from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.moments import EXPECTATION, Sampled
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 Progress: TypeAlias = Callable[[int], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Accuracy:
     """Mean accuracy over images and draws of the noise, with its 95 % interval.
 
@@ -27,6 +28,10 @@ class Accuracy:
     def __post_init__(self) -> None:
         if not len(self.each):
             raise ValueError("an accuracy must be of at least one image, got none")
+
+    def __repr__(self) -> str:
+        low, high = self.ci95
+        return f"<Accuracy {self.mean:.4g} of {len(self.each)} images, 95 % interval {low:.4g} to {high:.4g}>"
 
     @property
     def mean(self) -> float:
@@ -64,8 +69,7 @@ def accuracy(
     x: (N, C, H, W), floats in [0, 1] or 8-bit. Raises ValueError for what does not fit the network.
     """
     x, labels = checked(classifier, x, labels)
-    if draws < 1:
-        raise ValueError(f"draws must be >= 1, got {draws}")
+    check_count("draws", draws)
     stream = as_stream(rng)
 
     def one(s: slice) -> np.ndarray:

@@ -11,6 +11,7 @@ from npsnn.attacks.balls import Limit
 from npsnn.attacks.target import Queried, Target
 from npsnn.inputs import as_images, as_labels
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 STRATEGIES = tuple(
     f"{base}{by}"
@@ -70,8 +71,7 @@ class OnePixel:
 
     def __post_init__(self) -> None:
         for name, low in {"pixels": 1, "population": 5, "generations": 1, "draws": 1}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
+            check_count(name, getattr(self, name), low)
         mutations = self.mutation if isinstance(self.mutation, tuple) else (self.mutation,)
         for name, value, high in (
             ("crossover", self.crossover, 1),

@@ -17,7 +17,7 @@ from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
-from npsnn.validate import check_average, check_sigma, check_types
+from npsnn.validate import check_count, check_sigma, check_types
 
 ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
 """Those that run where none is named."""
@@ -106,7 +106,7 @@ class Plan:
         if self.sigma is not None:
             check_sigma(self.sigma)
         if self.average is not None:
-            check_average(self.average)
+            check_count("average", self.average)
 
     def _check_numbers(self) -> None:
         for name in ("attacks", "eps", "pixels", "kappa"):
@@ -115,8 +115,7 @@ class Plan:
         if self.norm == "linf":
             check_linf(max(self.radii))
         for name, low in _LEAST.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be >= {low}, got {getattr(self, name)}")
+            check_count(name, getattr(self, name), low)
         for name in ("cw_lr", "cw_constant"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")

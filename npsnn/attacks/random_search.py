@@ -8,6 +8,7 @@ from npsnn.attacks.balls import Ball
 from npsnn.attacks.target import Queried, Target
 from npsnn.inputs import as_images, as_labels
 from npsnn.streams import Randomness, as_stream
+from npsnn.validate import check_count
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class RandomSearch:
 
     def __post_init__(self) -> None:
         for name in ("samples", "draws"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+            check_count(name, getattr(self, name))
 
     def control(self) -> "RandomSearch":
         """The same search without a perturbation."""

@@ -19,6 +19,7 @@ from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_prob
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.parallel import micro_batches
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
 
 ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
@@ -129,8 +130,7 @@ def expectation(classifier: Classifier, objective: str | Objective = "cross-entr
 
 def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """Expectation over transformations: the mean gradient over `draws` fresh draws at every step (A2SNN Sec. 4.1)."""
-    if draws < 1:
-        raise ValueError(f"draws must be >= 1, got {draws}")
+    check_count("draws", draws)
     return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
 
 

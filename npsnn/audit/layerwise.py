@@ -22,6 +22,7 @@ from npsnn.ops import gaussian
 from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance, loss
 from npsnn.streams import Stream
+from npsnn.validate import check_count
 
 IMAGES, DRAWS = 5, 4000
 """Enough for figures of one or two digits, in about a second an image for LeNet-5."""
@@ -84,8 +85,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
     x, labels = classifier.checked(x, labels)
     if len(x) < 1:
         raise ValueError("images must be at least one, got none")
-    if draws < 2:
-        raise ValueError(f"draws must be >= 2, got {draws}")
+    check_count("draws", draws, 2)
     if isinstance(model.noise[1], FeatureNoise):
         raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
     before = model.before_noise

@@ -17,7 +17,7 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Images with their labels, as read-only arrays that threads can share.
 
@@ -39,6 +39,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Split of {len(self)} images, {'x'.join(map(str, self.images.shape[1:]))}>"
 
 
 @dataclass(frozen=True, eq=False)

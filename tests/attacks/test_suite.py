@@ -25,7 +25,7 @@ from npsnn.attacks.suite import Checklist
         ({"ladder": (0.0, 0.1)}, "ladder must hold at least two rising radii"),
         ({"ladder": (0.1, inf)}, "ladder must hold at least two rising radii"),
         ({"sigma": -1.0}, "sigma must be >= 0"),
-        ({"average": 0}, "average must be a whole number >= 1, got 0"),
+        ({"average": 0}, "average must be >= 1, got 0"),
     ],
 )
 def test_wrong_options_are_refused_by_name(options: dict[str, Any], message: str) -> None:
