@@ -89,6 +89,8 @@ def _run(args: list[str] | None) -> Any:
         with interrupts.handled(), warnings.catch_warnings():
             # A loss or a gradient that overflows is reported with what to do about it: NumPy's word adds nothing.
             warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = _say_warning
             return cli.main(args, prog_name="npsnn")
     except (ValueError, OSError) as error:
         if os.environ.get("NPSNN_DEBUG"):
@@ -98,6 +100,11 @@ def _run(args: list[str] | None) -> Any:
         if os.environ.get("NPSNN_DEBUG"):
             raise
         fail(f"unexpected {type(error).__name__}: {error} (NPSNN_DEBUG=1 shows where)")
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning of the library as one line on stderr."""
+    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 def fail(message: str) -> NoReturn:

@@ -1,6 +1,8 @@
 """`npsnn train`."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -115,7 +117,7 @@ def command(
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """
-    from npsnn import checkpoint, data, files, train
+    from npsnn import checkpoint, data, train
     from npsnn.backend import use_device
     from npsnn.config import read_run
 
@@ -143,15 +145,42 @@ def command(
         train.build(config, dataset)
         with speaking_of_flags():
             folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
-        records = train.fit(config, dataset, folder, threads, device, start.classifier if start else None)
-    quoted = shlex.quote(str(folder))
+        with _unless_empty(folder):
+            records = train.fit(config, dataset, folder, threads, device, start.classifier if start else None)
     _say_start(config, folder)
-    try:
+    with _unless_empty(folder), _way_on(folder, config):
         done = _show(records, config)
-    except KeyboardInterrupt as stop:
-        whole = len(files.read_lines(folder / checkpoint.METRICS))
-        leave(stop, f"{whole} of {config.epochs} epochs are in {folder}; go on with npsnn train --resume {quoted}")
     _report(folder, config, dataset, threads, device, done, as_json)
+
+
+@contextmanager
+def _unless_empty(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind, which would take the name of a run that never began."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+        raise
+
+
+@contextmanager
+def _way_on(folder: Path, config: Config) -> Iterator[None]:
+    """Say how to go on with a training that was stopped, or met an error of the system such as a full disk."""
+    from npsnn import checkpoint, files
+
+    way = f"go on with npsnn train --resume {shlex.quote(str(folder))}"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not (folder / checkpoint.CONFIG).exists():
+            raise
+        whole = len(files.read_lines(folder / checkpoint.METRICS))
+        leave(stop, f"{whole} of {config.epochs} epochs are in {folder}; {way}")
+    except OSError as error:
+        if not (folder / checkpoint.LAST).exists():
+            raise
+        raise OSError(f"{error}; then {way}") from error
 
 
 def _start(run: str | None, runs_dir: Path) -> Run | None:

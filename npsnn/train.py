@@ -6,24 +6,24 @@ for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digi
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from npsnn import checkpoint, files, models, provenance
+from npsnn import checkpoint, continuity, files, models, provenance
 from npsnn.backend import to_device, to_host, use_device
-from npsnn.classifier import Classifier, load_params
+from npsnn.classifier import Classifier
 from npsnn.config import Config, read_run
 from npsnn.data import Dataset, Split
 from npsnn.environment import environment
 from npsnn.host import one_by_one
 from npsnn.models import Model
 from npsnn.network import flatten
-from npsnn.optim import Arrays, optimizer
+from npsnn.optim import Arrays
 from npsnn.paths import user_path
 from npsnn.processes import Processes
+from npsnn.run_folder import RunFolder
 from npsnn.streams import Stream
 from npsnn.trainer import Epoch, State, Step, Trainer, TrainingError
 
@@ -79,12 +79,12 @@ def fit(
     use_device(device)
     config = replace(config, dataset=dataset.name)
     model = build(config, dataset)
-    begin = _started(start, model, config)
+    begin, run = _started(start, model, config), None
     if folder is not None:
         folder = user_path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(f"{folder} must be a new or empty folder: choose another, or resume the run it holds")
-        about = {
+        about: dict[str, object] = {
             "train": asdict(config),
             "spec": model.spec(),
             "data": dataset.digests,
@@ -93,8 +93,10 @@ def fit(
         }
         if start is not None:
             about["start"] = {"parameters": provenance.of_network(start.params)}
+        about["canary"] = continuity.canary(config, model, device)
         files.write_json(folder / checkpoint.CONFIG, about)
-    return one_by_one(_run(config, model, dataset, folder, None, threads, device, begin))
+        run = RunFolder(folder, about)
+    return one_by_one(_run(config, model, dataset, run, None, threads, device, begin))
 
 
 def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
@@ -135,15 +137,19 @@ def resume(
     if stored != model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
     lengthened = config if epochs is None else config.lengthened(epochs)
-    begun = (folder / checkpoint.BEST).exists() or files.read_lines(folder / checkpoint.METRICS)
+    run = RunFolder(folder, about)
+    run.records = files.read_lines(folder / checkpoint.METRICS)
+    begun = "finished epochs" if run.records or (folder / checkpoint.BEST).exists() else ""
+    begun = begun or ("another network to start from" if "start" in about else "")
     if begun and not (folder / checkpoint.LAST).exists():
-        raise FileNotFoundError(f"{folder} has finished epochs but no {checkpoint.LAST} to go on from")
-    state = load_state(folder, model, config) if (folder / checkpoint.LAST).exists() else None
+        raise FileNotFoundError(f"{folder} has {begun} but no {checkpoint.LAST} to go on from")
+    state = run.load(model, config) if (folder / checkpoint.LAST).exists() else None
+    continuity.check_rounding(folder, about, config, model, device, state.epoch if state else 0)
     if lengthened != config:
         earlier = [*about.get("earlier_epochs", []), config.epochs]
-        document = about | {"train": asdict(lengthened), "earlier_epochs": earlier}
-        files.write_json(folder / checkpoint.CONFIG, document)
-    return one_by_one(_run(lengthened, model, dataset, folder, state, threads, device))
+        about |= {"train": asdict(lengthened), "earlier_epochs": earlier}
+        files.write_json(folder / checkpoint.CONFIG, about)
+    return one_by_one(_run(lengthened, model, dataset, run, state, threads, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:
@@ -155,7 +161,7 @@ def _run(
     config: Config,
     model: Model,
     dataset: Dataset,
-    folder: Path | None,
+    run: RunFolder | None,
     state: State | None,
     threads: int | None,
     device: str,
@@ -165,12 +171,13 @@ def _run(
     with workers_for(threads, device) as workers:
         trainer = Trainer(config, model, train, validation, workers, device, start)
         if state is None:
-            state = trainer.initial()
-            save_state(folder, state, [])
+            with run.begun() if run else nullcontext():
+                state = trainer.initial()
+                if run:
+                    run.save(state)
         else:
             params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
             state = replace(state, params=params, optimizer=moments)
-        records = files.read_lines(folder / checkpoint.METRICS)[: state.epoch] if folder else []
         while state.epoch < config.epochs:
             best = state.best
             for record in trainer.epoch(state):
@@ -178,38 +185,6 @@ def _run(
                     yield record
                 else:
                     state, done = record
-            records.append(asdict(done))
-            save_state(folder, state, records, is_best=state.best > best)
+            if run:
+                run.save(state, done, is_best=state.best > best)
             yield done
-
-
-def save_state(folder: Path | None, state: State, records: list[dict[str, Any]], is_best: bool = False) -> None:
-    """Write best.npz, metrics.jsonl and last.npz, in this order: what is lost by a kill between is made again."""
-    if folder is None:
-        return
-    params = checkpoint.with_prefix("params", {k: to_host(p) for k, p in state.params.items()})
-    about = {"epoch": state.epoch, "steps": state.steps, "best": state.best}
-    if is_best:
-        checkpoint.save_arrays(folder / checkpoint.BEST, params, about)
-    files.write_lines(folder / checkpoint.METRICS, records)
-    moments = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
-    checkpoint.save_arrays(folder / checkpoint.LAST, params | moments, about)
-
-
-def load_state(folder: Path, model: Model, config: Config) -> State:
-    """The state that `save_state` wrote; raises ValueError where it is damaged or another model's."""
-    path = folder / checkpoint.LAST
-    params, arrays, about = load_params(path, model, ("params/", "optimizer/"))
-    moments = checkpoint.without_prefix("optimizer", arrays)
-    expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
-    odd = moments.keys() ^ expected.keys()
-    both = moments.keys() & expected.keys()
-    odd |= {k for k in both if moments[k].shape != expected[k].shape or moments[k].dtype != expected[k].dtype}
-    if odd:
-        what = ", ".join(sorted(odd))
-        raise ValueError(f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from")
-    epoch, steps, best = (about.get(name) for name in ("epoch", "steps", "best"))
-    if type(epoch) is int and type(steps) is int and type(best) is float:
-        if 0 <= epoch < 2**53 and 0 <= steps < 2**53 and -1 <= best <= 1:
-            return State(params, moments, epoch, steps, best)
-    raise ValueError(f"{path}: epoch, steps and best must be two counts and an accuracy, got {epoch, steps, best}")

@@ -27,7 +27,7 @@ RANKS = [
     {"classifier", "config"},
     {"updates", "bounds", "recipes"},
     {"adversarial", "attacks", "gradients"},
-    {"trainer", "train"},
+    {"continuity", "trainer", "run_folder", "train"},
     {"audit"},
 ]
 

@@ -234,7 +234,7 @@ def test_best_is_the_first_of_the_highest(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / CONFIG).write_text(json.dumps(about))
     finished(resume(tmp_path, DATA, threads=1))
     assert load_arrays(tmp_path / BEST)[1] == {"epoch": 2, "steps": 2, "best": 0.9}
-    assert load_arrays(tmp_path / LAST)[1] == {"epoch": 5, "steps": 5, "best": 0.9}
+    assert load_arrays(tmp_path / LAST)[1].items() >= {"epoch": 5, "steps": 5, "best": 0.9}.items()
 
 
 def test_metrics_are_lines_of_json(learned: tuple[Path, list[Epoch]]) -> None:
