@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from npsnn import journal
-from npsnn.attacks.checklist import CRITERIA, Criterion
+from npsnn.attacks.checklist import CRITERIA
+from npsnn.attacks.outcomes import Criterion, Outcome
 from npsnn.attacks.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
@@ -28,9 +29,8 @@ from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, width
 
-FAILS = 3
+FAILS, UNDECIDED = 3, 4
 INDENT = " " * 3
-OUTCOMES = {True: "passes", False: "FAILS", None: "not applicable"}
 _option = partial(field_option, Checklist())
 
 
@@ -71,9 +71,13 @@ def command(
     RUN is a run folder or a name in the runs folder; without one, the newest that is finished. The first five criteria
     are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018), the last three ask about the noise. Attacks
     take gradients averaged over --eot draws (EoT) of the defended network, in Linf; all are judged on the same fresh
-    draws. What an attack leaves is the accuracy under it. "Surely" is by more than two standard errors over images (±
-    shows one) of the paired difference in accuracy: of networks for which there is none, 2.3 % fail a comparison by
-    luck.
+    draws. What an attack leaves is the accuracy under it. "Surely" is by more than chance, in an exact test of the
+    paired differences over images (± shows one standard error): of networks for which there is none, at most 2.5 % fail
+    a comparison.
+
+    A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
+    attack (11 for criterion 5), the network does not surely read more of them than by naming one class, no attack
+    surely takes anything, or too little is left to compare. The explanation has the reason.
 
     1: fails if PGD surely leaves more than FGSM.
 
@@ -81,14 +85,15 @@ def command(
     well if One-Pixel surely leaves less than FGSM or PGD, as the paper has it, though its ball is another (L0) and a
     small eps may fail by that alone; the paper's own tables fail for 2 and 3 pixels (audit A29).
 
-    3: passes if PGD with eps 1 and 20 steps leaves at most 1 %, by steps of eps/10, the paper's, or of 2.5 eps/20.
+    3: passes if PGD with eps 1 and 20 steps leaves at most 1 %, by steps of eps/10, the paper's, or of 2.5 eps/20;
+    fails if it surely leaves more.
 
     4: of the images that are right in every draw and that at least half of the draws still read correctly after PGD,
     fails if random search surely finds more that most fresh draws misread than there are without perturbation. Not
     deciding: the paper's procedure, where any misread sample counts, on the images that FGSM takes, with its control.
 
-    5: fails if PGD at an eps of 2^n/255, n = 0 to 7, surely leaves more than at a smaller one, where two standard
-    errors are widened for the 28 pairs (Bonferroni). Fails as well if the largest does not surely leave less than the
+    5: fails if PGD at an eps of 2^n/255, n = 0 to 7, surely leaves more than at a smaller one, where each of the
+    28 pairs must be as much surer (Bonferroni). Fails as well if the largest does not surely leave less than the
     smallest, unless that leaves at most 1 %.
 
     6: fails if PGD on the network with its noise off surely leaves less than with EoT.
@@ -99,7 +104,7 @@ def command(
     8: fails if PGD on the closed form surely leaves less than with EoT: attacks by draws overstate the robustness.
 
     Without noise 6 to 8 do not apply. The result is added to checklist.jsonl in the run's folder. Exit code 3: a
-    criterion fails.
+    criterion fails; 4: none fails, but one is undecided.
 
     \b
     Examples: the newest run; answers of ten draws; another eps, fewer images, and three pixels as well
@@ -131,7 +136,7 @@ def command(
         _measure(rows, classifier, x, labels, settings, not as_json)
     except BaseException as error:  # what was measured is printed and kept, whatever ended the rest
         stop = error
-    failed = [row.number for row in rows if row.passed is False]
+    failed, undecided = _numbers(rows, Outcome.FAILS), _numbers(rows, Outcome.UNDECIDED)
     document = {
         "checklist": asdict(settings),
         **loaded.about,
@@ -139,9 +144,9 @@ def command(
         "average": settings.average,
         "examples": len(labels),
         "clean_accuracy": clean.mean,
-        "passed": None if stop else not failed,
+        "passed": None if stop else not failed and not undecided,
         "interrupted": stop is not None,
-        "criteria": [asdict(row) for row in rows],
+        "criteria": [asdict(row) | {"passed": row.passed} for row in rows],
         "caveats": [asdict(caveat) for caveat in loaded.caveats],
         "seconds": time.perf_counter() - start,
     }
@@ -155,12 +160,27 @@ def command(
     if stop:
         raise stop
     if not as_json:
-        counted = sum(row.passed is not None for row in rows)
-        numbers = f": {', '.join(map(str, failed))}" if failed else ""
-        click.echo(f"\n{counted - len(failed)} of {counted} criteria pass, {len(failed)} fail{numbers}")
+        click.echo(f"\n{_counted(rows, failed, undecided)}")
         print_caveats(loaded.caveats)
-    if failed:
-        sys.exit(FAILS)
+    if failed or undecided:
+        sys.exit(FAILS if failed else UNDECIDED)
+
+
+def _numbers(rows: list[Criterion], outcome: Outcome) -> list[int]:
+    return [row.number for row in rows if row.outcome is outcome]
+
+
+def _counted(rows: list[Criterion], failed: list[int], undecided: list[int]) -> str:
+    """How many criteria pass, fail and are undecided, in words."""
+    passed = len(_numbers(rows, Outcome.PASSES))
+    counted = passed + len(failed) + len(undecided)
+    parts = [f"{passed} of {counted} criteria pass"]
+    for numbers, verb in ((failed, "fail"), (undecided, "undecided")):
+        parts.append(f"{len(numbers)} {verb}" + (f": {', '.join(map(str, numbers))}" if numbers else ""))
+    text = ", ".join(parts if undecided else parts[:2])
+    if undecided and not failed:
+        text += "\nNot every criterion could be decided on these images: this is no sign of robustness."
+    return text
 
 
 def _record(path: Path, document: dict[str, Any]) -> None:
@@ -182,5 +202,5 @@ def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settin
         for row in criteria:
             rows.append(row)
             if table:
-                table.row(row.number, row.name, OUTCOMES[row.passed])
+                table.row(row.number, row.name, row.outcome.upper() if row.outcome is Outcome.FAILS else row.outcome)
                 click.echo(click.wrap_text(row.explanation, columns, initial_indent=INDENT, subsequent_indent=INDENT))

@@ -4,7 +4,7 @@
         print(result.attack, result.eps, result.accuracy.mean, result.accuracy.ci95)
 
     for criterion in attacks.inspect(classifier, images, labels, attacks.Checklist(eps=0.1)):
-        print(criterion.name, criterion.passed, criterion.explanation)
+        print(criterion.name, criterion.outcome, criterion.explanation)
 
 An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of the targets `expectation`, `sampled`,
 `closed_form` and `known`. C&W and One-Pixel want a target that ascends one of the objectives of `margins`:
@@ -13,11 +13,12 @@ An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of
 
 from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.checklist import Criterion, inspect
+from npsnn.attacks.checklist import inspect
 from npsnn.attacks.evaluation import Result, evaluate, worst_case
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
+from npsnn.attacks.outcomes import Criterion, Outcome
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.suite import Checklist
@@ -34,6 +35,7 @@ __all__ = [
     "GradientAttack",
     "Limit",
     "OnePixel",
+    "Outcome",
     "Plan",
     "RandomSearch",
     "Result",

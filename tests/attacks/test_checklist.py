@@ -11,7 +11,8 @@ from small_networks import SHAPE, images, on_features, predicted
 from npsnn import attacks
 from npsnn.attacks import checklist
 from npsnn.attacks.checklist import CRITERIA, inspect
-from npsnn.attacks.judging import judge
+from npsnn.attacks.judging import Accuracy, judge
+from npsnn.attacks.outcomes import Outcome
 from npsnn.attacks.suite import Checklist, Suite
 from npsnn.attacks.target import known
 from npsnn.classifier import Classifier
@@ -19,9 +20,26 @@ from npsnn.moments import Noise, Sampled
 from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
 
-X = images(40)
 SMALL = Checklist(eps=0.06, steps=5, eot=3, draws=5, samples=15, population=10, generations=2)
-SOUND = on_features(0.1)
+
+
+def balanced(sigma: float) -> Classifier:
+    """A small network that answers each of its classes about as often."""
+    network = on_features(sigma)
+    last = network.params["fc"]
+    b = last["b"] - network.predict(images(200)).mean(axis=0)
+    return replace(network, params=network.params | {"fc": last | {"b": b}})
+
+
+def read_surely(network: Classifier, count: int, of: int) -> np.ndarray:
+    """The images of `of` with the largest margins, in their order."""
+    x = images(of)
+    logits = np.sort(network.predict(x), axis=1)
+    return x[np.sort(np.argsort(logits[:, -2] - logits[:, -1])[:count])]
+
+
+SOUND = balanced(0.06)
+X = read_surely(SOUND, 40, of=120)
 LABELS = predicted(SOUND, X)
 
 Spoil = Callable[[np.ndarray, Noise], Any]
@@ -78,12 +96,13 @@ def test_the_figures_are_those_of_the_attacks() -> None:
 def test_without_noise_three_do_not_apply() -> None:
     for network, options in ((SOUND, replace(SMALL, sigma=0.0)), (SOUND.with_sigma(0.0), SMALL)):
         done: list[int] = []
-        found = list(inspect(network, X[:10], LABELS[:10], options, done.append))
+        found = list(inspect(network, X, LABELS, options, done.append))
+        assert [c.outcome for c in found[5:]] == [Outcome.NOT_APPLICABLE] * 3
         assert [c.passed for c in found[5:]] == [None] * 3
         assert all(c.passed is not None for c in found[:5])
         assert all(c.explanation == "the network has no noise" and not c.figures for c in found[5:])
         assert "closed form" not in found[1].figures
-        assert sum(done) == 10 * SMALL.runs(noisy=False)
+        assert sum(done) == 40 * SMALL.runs(noisy=False)
 
 
 def test_results_do_not_depend_on_threads() -> None:
@@ -123,61 +142,68 @@ def of_known(x: np.ndarray, noise: Noise) -> float:
 )
 def test_obfuscated_gradients_fail(criterion: str, spoil: Spoil, options: dict[str, Any]) -> None:
     decide = getattr(checklist, criterion)
-    passed, explanation, _ = decide(suite(**options))
-    assert passed, explanation
-    passed, explanation, figures = decide(suite(spoiled(spoil), **options))
-    assert not passed, (explanation, figures)
+    outcome, explanation, _ = decide(suite(**options))
+    assert outcome is Outcome.PASSES, explanation
+    outcome, explanation, figures = decide(suite(spoiled(spoil), **options))
+    assert outcome is Outcome.FAILS, (explanation, figures)
 
 
 def test_random_search_beats_an_attack_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same ball; One-Pixel is made to do as FGSM does."""
     monkeypatch.setattr(Suite, "one_pixel", lambda self, pixels: self.fgsm)
-    for spoil, passes in ((BLIND, False), (lambda x, noise: 1.0, True)):
-        passed, explanation, _ = checklist.black_box(suite(spoiled(spoil), eps=0.3, samples=60))
-        assert passed is passes, explanation
+    for spoil, expected in ((BLIND, Outcome.FAILS), (lambda x, noise: 1.0, Outcome.PASSES)):
+        outcome, explanation, _ = checklist.black_box(suite(spoiled(spoil), eps=0.3, samples=60))
+        assert outcome is expected, explanation
 
 
 def test_either_unbounded_attack_will_do() -> None:
     """The paper's begins at the image, where this network has no gradient; ours does not."""
-    passed, _, figures = checklist.unbounded(suite(spoiled(lambda x, noise: moved(x) > 1e-9)))
-    assert passed and figures["steps of eps/10"] > 0.8 and figures["steps of 2.5 eps/k"] <= checklist.ALL
+    outcome, _, figures = checklist.unbounded(suite(spoiled(lambda x, noise: moved(x) > 1e-9)))
+    assert (
+        outcome is Outcome.PASSES
+        and figures["steps of eps/10"] > 0.8
+        and figures["steps of 2.5 eps/k"] <= checklist.ALL
+    )
 
 
 def test_gradients_of_zero_are_said() -> None:
     _, explanation, figures = checklist.one_step(suite(spoiled(BLIND)))
     assert figures["all-zero gradients"] == 40
-    assert explanation.endswith("an all-zero gradient on 40, a non-finite one on 0 of 40 images")
+    assert "an all-zero gradient on 40, a non-finite one on 0 of 40 images" in explanation
     _, explanation, figures = checklist.one_step(suite())
     assert figures["all-zero gradients"] == 0 and "finite" not in explanation
 
 
 def test_the_least_number_of_pixels_decides() -> None:
     """At an eps this small one pixel beats both attacks; at a larger one four do, and decide if there are no fewer."""
-    passed, explanation, figures = checklist.black_box(suite(eps=0.02))
-    assert not passed and "1 pixel leaves 32.5 %, less than FGSM and PGD" in explanation
+    outcome, explanation, figures = checklist.black_box(suite(eps=0.02))
+    assert outcome is Outcome.FAILS and "1 pixel leaves 7.5 %, less than FGSM and PGD" in explanation
     assert figures["FGSM less 1 pixel"] > 2 * figures["standard error of FGSM less 1 pixel"] > 0
-    both = checklist.black_box(suite(eps=0.06, pixels=(4, 1)))
-    assert both[0] and "4 pixels leave 5.0 %, less than FGSM and PGD" in both[1], "more of them are reported alone"
-    assert not checklist.black_box(suite(eps=0.06, pixels=(4,)))[0]
+    outcome, explanation, _ = checklist.black_box(suite(eps=0.045, pixels=(4, 1)))
+    assert outcome is Outcome.PASSES, "more of them are reported alone"
+    assert "4 pixels leave 0.0 %, less than FGSM and PGD" in explanation
+    assert checklist.black_box(suite(eps=0.045, pixels=(4,)))[0] is Outcome.FAILS
 
 
 def test_random_sampling_is_measured_against_doing_nothing() -> None:
     """Noise misreads many images in some of many tries, and some by most of few draws, perturbed or not."""
-    noisy = on_features(0.3)
+    noisy = balanced(0.3)
     chosen = np.ones(40, bool)
     once, without = Suite(noisy, X, LABELS, replace(SMALL, eps=1e-6, samples=40), None).any_of_many(chosen)
     assert once == without > 10
     once, without = Suite(noisy.with_sigma(0), X, LABELS, replace(SMALL, eps=0.3, samples=40), None).any_of_many(chosen)
     assert once > 10 and without == 0
     assert suite().any_of_many(~chosen) == (0, 0)
-    passed, _, figures = checklist.random_sampling(Suite(noisy, X, LABELS, replace(SMALL, eps=1e-6, draws=1), None))
-    assert passed and figures["found by random search"] == figures["found without perturbation"] > 4
+    still = Suite(noisy, X, LABELS, replace(SMALL, eps=1e-6, draws=1), None)
+    outcome, explanation, figures = checklist.random_sampling(still)
+    assert outcome is Outcome.UNDECIDED, explanation
+    assert figures["found by random search"] == figures["found without perturbation"] > 4
     figures = checklist.random_sampling(suite())[2]
     assert figures["images that PGD leaves"] == ((suite().clean.each == 1) & (suite().pgd().accuracy.each >= 0.5)).sum()
 
 
 def test_random_sampling_is_judged_on_draws_that_chose_nothing() -> None:
-    noisy = Suite(on_features(0.3), X, LABELS, SMALL, None)
+    noisy = Suite(balanced(0.3), X, LABELS, SMALL, None)
     again = noisy.again(np.ones(40, bool), X)
     assert again.mean() == pytest.approx(noisy.clean.mean, abs=0.1) and (again != noisy.clean.each).any()
     chosen = np.arange(40) < 7
@@ -236,9 +262,66 @@ def test_of_many_pairs_one_may_not_differ_by_luck() -> None:
 
 
 def test_where_nothing_is_left_a_larger_eps_need_not_take_more() -> None:
-    wrong = Suite(spoiled(BLIND), X, (LABELS + 1) % 3, replace(SMALL, ladder=(0.01, 0.02), sigma=0.0), None)
-    passed, explanation, figures = checklist.rising_eps(wrong)
-    assert passed and figures["PGD at 0.01"] == 0, explanation
+    outcome, explanation, figures = checklist.rising_eps(suite(ladder=(0.15, 0.2)))
+    assert outcome is Outcome.PASSES and figures["PGD at 0.15"] <= 0.01, explanation
+
+
+def test_of_a_few_images_that_are_left_none_is_surely_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 40 images the smaller eps leaves 3, and the larger as many: that is no flat ladder yet."""
+    few = suite(ladder=(0.01, 0.02))
+    left = np.where(np.arange(40) < 3, 1.0, 0.0)
+    monkeypatch.setattr(Suite, "pgd", lambda self, eps=None: replace(few.fgsm, accuracy=Accuracy(left)))
+    outcome, explanation, _ = checklist.rising_eps(few)
+    assert outcome is Outcome.UNDECIDED and "the smallest eps leaves 3 images, and fewer than 6" in explanation
+
+
+DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["fc"]["w"], "b": np.array([0.0, 1, 2])}})
+
+
+@pytest.mark.parametrize(
+    ("network", "count", "reason"),
+    [
+        (DIVERGED, 40, "which is not surely more than the 37.5 % of a network that always names the commonest class"),
+        (DIVERGED, 4, "of 4 images are right without an attack"),
+        (balanced(20.0), 40, "which is not surely more than"),
+        (SOUND, 4, "images are right without an attack"),
+    ],
+    ids=["diverged", "diverged, few", "all noise", "few"],
+)
+def test_a_network_that_reads_nothing_passes_nothing(network: Classifier, count: int, reason: str) -> None:
+    options = replace(SMALL, steps=1, samples=2, generations=1, ladder=(0.01, 0.02))
+    found = list(inspect(network, X[:count], LABELS[:count], options))
+    assert [c.outcome for c in found] == [Outcome.UNDECIDED] * 8
+    assert all(c.passed is None and "; undecided: " in c.explanation and reason in c.explanation for c in found)
+    assert all(np.isfinite(value) for c in found for value in c.figures.values())
+
+
+def test_an_attack_that_takes_nothing_decides_nothing() -> None:
+    """Neither FGSM nor PGD does anything without gradients: that PGD leaves no more than FGSM is no merit."""
+    for decide in (checklist.one_step, checklist.transfer, checklist.known_noise):
+        outcome, explanation, _ = decide(suite(spoiled(BLIND)))
+        assert outcome is Outcome.UNDECIDED and "no attack surely takes anything of the " in explanation
+
+
+@pytest.mark.parametrize(
+    ("left", "images", "expected"),
+    [
+        (0, 100, Outcome.PASSES),
+        (1, 100, Outcome.PASSES),
+        (2, 100, Outcome.UNDECIDED),
+        (9, 100, Outcome.FAILS),
+        (1, 40, Outcome.UNDECIDED),
+        (2, 40, Outcome.FAILS),
+    ],
+)
+def test_what_an_unbounded_attack_leaves_is_weighed_by_the_images(
+    monkeypatch: pytest.MonkeyPatch, left: int, images: int, expected: Outcome
+) -> None:
+    many = Suite(SOUND, np.resize(X, (images, *SHAPE)), np.resize(LABELS, images), SMALL, None)
+    result = replace(many.fgsm, accuracy=Accuracy((np.arange(images) < left).astype(float)))
+    monkeypatch.setattr(Suite, "unbounded", lambda self: {"steps": result})
+    outcome, explanation, _ = checklist.unbounded(many)
+    assert outcome is expected, explanation
 
 
 def test_averaged_answers_are_attacked_and_judged() -> None:
