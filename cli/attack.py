@@ -30,7 +30,7 @@ from npsnn.cli.common import (
 )
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
-from npsnn.cli.terminal import Bar
+from npsnn.cli.terminal import Bar, say
 from npsnn.interrupts import uninterrupted
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
@@ -128,7 +128,8 @@ def command(
     boundary, where noise misreads it half the time. The pixels of one-pixel stand under eps, with the norm l0.
 
     \b
-    Examples: one pass of the exact closed form against 50 of EoT; the paper's own adaptive attack; C&W
+    Examples: one pass of the exact closed form against 50 of EoT; the paper's own
+    adaptive attack; C&W
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
       npsnn attack --adaptive-fgsm --propagation laplace
       npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
@@ -157,7 +158,7 @@ def _plan(chosen: dict[str, Any]) -> Plan:
         if source == ParameterSource.COMMANDLINE:
             raise click.UsageError(unheeded)
         if source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-            click.echo(f"warning: {unheeded}", err=True)
+            say(f"warning: {unheeded}", err=True)
     return plan
 
 

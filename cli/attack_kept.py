@@ -11,6 +11,7 @@ import numpy as np
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
+from npsnn.cli.terminal import say
 from npsnn.files import write_atomic, writing
 from npsnn.npz import write_npz
 
@@ -54,7 +55,7 @@ class Kept:
                 self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        click.echo(f"warning: {error}; results are printed, but no longer recorded", err=True)
+        say(f"warning: {error}; results are printed, but no longer recorded", err=True)
         self.record = None
 
     def _add(self, name: str, x_adv: np.ndarray) -> None:

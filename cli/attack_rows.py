@@ -37,7 +37,9 @@ class Rows:
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
         columns |= {"misread": 7, "median": 8, "mean": 8} if self.nearest else {}
-        return Table(columns, optional=("seconds", "passes", "gradient", "norm"))
+        return Table(
+            columns, optional=("seconds", "passes", "gradient", "norm", "mean", "median", "misread", "95 % interval")
+        )
 
     def row(self, r: Result, images: int) -> dict[str, Any]:
         """Adds a result of `images` images; returns it as JSON."""

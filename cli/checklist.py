@@ -27,7 +27,7 @@ from npsnn.cli.common import (
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
-from npsnn.cli.terminal import Bar, width
+from npsnn.cli.terminal import Bar, say, width
 
 FAILS, UNDECIDED = 3, 4
 INDENT = " " * 3
@@ -107,7 +107,8 @@ def command(
     criterion fails; 4: none fails, but one is undecided.
 
     \b
-    Examples: the newest run; answers of ten draws; another eps, fewer images, and three pixels as well
+    Examples: the newest run; answers of ten draws; another eps, fewer images, and
+    three pixels as well
       npsnn checklist
       npsnn checklist RUN --average 10
       npsnn checklist RUN --eps 0.1 --limit 50 --pixels 1 --pixels 3
@@ -187,7 +188,7 @@ def _record(path: Path, document: dict[str, Any]) -> None:
     try:
         journal.append(path, document)
     except OSError as error:
-        click.echo(f"warning: {error}; the result is printed, but not recorded", err=True)
+        say(f"warning: {error}; the result is printed, but not recorded", err=True)
 
 
 def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settings: Checklist, shown: bool) -> None:

@@ -14,6 +14,7 @@ from npsnn.backend import check_device
 from npsnn.caveats import Caveat
 from npsnn.cli import config_file
 from npsnn.cli.suggest import Choice
+from npsnn.cli.terminal import say
 from npsnn.host import check_threads
 from npsnn.paths import user_path
 
@@ -196,14 +197,14 @@ def averaged(average: int) -> str:
 def print_defended(run: object, images: str, sigma: float, draws: int, average: int, clean: Any) -> None:
     """The heading of what is done to a defended network: its noise, and its `Accuracy` before."""
     noise = f"noise {sigma:g}, {draws} draws{averaged(average)}" if sigma else "noise off"
-    click.echo(f"{run}: {images}, {noise}")
-    click.echo(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}")
+    say(f"{run}: {images}, {noise}")
+    say(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}")
 
 
 def print_caveats(caveats: Iterable[Caveat], mark: str = "") -> None:
     """One line for each under a table; mark: of the row that they are about."""
     for caveat in caveats:
-        click.echo(f"{mark or 'note'}: {caveat.text} [{caveat.code}]")
+        say(f"{mark or 'note'}: {caveat.text} [{caveat.code}]")
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from npsnn import data
 from npsnn.cli.common import options
 from npsnn.cli.suggest import Choice, Group
 from npsnn.cli.table import REST, Table
-from npsnn.cli.terminal import Bar
+from npsnn.cli.terminal import Bar, say
 
 
 @click.group("data", cls=Group)
@@ -60,4 +60,4 @@ def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
         for file, digest in data.verify(name, data_dir).items():
             click.echo(f"{digest}  {name}/{file}")
         if data.caveat(name):
-            click.echo(f"warning: {name}: {data.caveat(name)}", err=True)
+            say(f"warning: {name}: {data.caveat(name)}", err=True)

@@ -16,6 +16,7 @@ from npsnn.cli.common import (
     test_images,
 )
 from npsnn.cli.runs import load_run, load_test_images
+from npsnn.cli.terminal import say
 from npsnn.validate import check_sigma
 
 
@@ -79,7 +80,7 @@ def command(
             }
         )
         return
-    click.echo(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average)}")
+    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average)}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     click.echo(
         f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}   95 % interval {interval(noisy.ci95)}"

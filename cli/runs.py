@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import click
-
 from npsnn.caveats import Caveat
+from npsnn.cli.terminal import say
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _newest(runs_dir: Path) -> Path:
 
     folder, passed = newest_run(runs_dir)
     over = f" (passed over: {', '.join(passed)})" if passed else ""
-    click.echo(f"the newest finished run: {folder}{over}", err=True)
+    say(f"the newest finished run: {folder}{over}", err=True)
     return folder
 
 
@@ -110,7 +109,7 @@ def load_test_images(run: Run, data_dir: Path | None, limit: int | None, other_d
     dataset, odd = load_dataset(run.folder, run.config, data_dir, other_data)
     found = [*run.caveats, *caveats.of_data(odd)]
     for caveat in found:
-        click.echo(f"warning: {run.folder}: {caveat.text}", err=True)
+        say(f"warning: {run.folder}: {caveat.text}", err=True)
     about = run.about | {"limit": limit, "other_data": odd or None}
     x, labels = dataset.test.images[:limit], dataset.test.labels[:limit]
     return replace(run, about=about, caveats=found), x, labels

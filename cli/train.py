@@ -18,7 +18,7 @@ from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_dataset, load_run
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import Table
-from npsnn.cli.terminal import Bar
+from npsnn.cli.terminal import Bar, say
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
 from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
@@ -112,7 +112,8 @@ def command(
     holds config.json, metrics.jsonl, last.npz and best.npz.
 
     \b
-    Examples: the network of the noise paper, on MNIST; A2SNN on a small network, and all its options
+    Examples: the network of the noise paper, on MNIST; A2SNN on a small network,
+    and all its options
       npsnn train --model lenet5 --sigma 0.6 --dataset mnist --epochs 5
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
@@ -210,7 +211,7 @@ def _say_what_has_no_effect(ctx: click.Context, config: Config) -> None:
     given = [k for k in names if _is_given(ctx, k) or getattr(config, k) != getattr(_DEFAULT, k)]
     set_here = [k for k in given if ctx.get_parameter_source(k) != ParameterSource.DEFAULT]
     for clause in config.without_effect(k for k in set_here if k in ctx.params):
-        click.echo(f"warning: {in_flags(clause, ctx.command)}", err=True)
+        say(f"warning: {in_flags(clause, ctx.command)}", err=True)
     if ctx.params["other_data"] and not ctx.params["train_noise_only"]:
         raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
 
@@ -232,13 +233,13 @@ def _say_start(config: Config, folder: Path) -> None:
 
     sigma = f"{'learned from ' if config.learn_sigma else ''}{config.sigma:g}"
     sigma = "learned from the authors' start" if config.authors_code else sigma
-    click.echo(f"{config.model} on {config.dataset}, sigma {sigma}, into {folder}", err=True)
+    say(f"{config.model} on {config.dataset}, sigma {sigma}, into {folder}", err=True)
     if config.sigma > 0 and not config.noise_enters:
-        click.echo(f"note: --loss {config.loss} under {config.propagation} does not depend on the noise", err=True)
+        say(f"note: --loss {config.loss} under {config.propagation} does not depend on the noise", err=True)
     if config.sigma_reward:
         bound = largest_stationary_sigma(config.sigma_reward)
         held = f" above sigma {bound:.4f} nothing holds it (N30)," if config.propagation == "laplace" else ""
-        click.echo(
+        say(
             f"warning: with --sigma-reward {config.sigma_reward:g} the loss is unbounded below (audit N29):{held} "
             f"--sigma-max caps it at {config.sigma_max:g}",
             err=True,
@@ -258,7 +259,7 @@ def _show(records: Any, config: Config) -> list[Any]:
             if isinstance(record, Epoch):
                 table.row(*_cells(record))
                 if config.learn_sigma and record.sigma >= config.sigma_max:
-                    click.echo(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
+                    say(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
                 epochs.append(record)
                 continue
             if record.step == 1:
@@ -309,7 +310,7 @@ def _report(
         )
         return
     on = f", {percent(noisy)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
-    click.echo(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
+    say(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
     if not done:
         click.echo(f"{folder} had all its {config.epochs} epochs already", err=True)
     click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

@@ -38,7 +38,7 @@ def available_cores() -> int:
 def _quotas() -> Iterator[float]:
     """The cores' worth of time that each control group of the process allows; none where there are no such groups."""
     try:
-        lines = OWN_CONTROL_GROUPS.read_text().splitlines()
+        lines = OWN_CONTROL_GROUPS.read_text("utf-8").splitlines()
     except (OSError, ValueError):
         return
     for line in lines:
@@ -58,7 +58,7 @@ def _quotas() -> Iterator[float]:
 
 def _quota(group: Path, files: list[str]) -> Iterator[float]:
     try:
-        quota, period = (float(n) for n in " ".join((group / file).read_text() for file in files).split())
+        quota, period = (float(n) for n in " ".join((group / file).read_text("utf-8") for file in files).split())
     except (OSError, ValueError):  # no such file, or "max": no quota
         return
     if quota > 0 and period > 0:
