@@ -241,7 +241,7 @@ def test_the_command(npsnn: Npsnn, tmp_path: Path) -> None:
     (folder,) = (tmp_path / "runs").iterdir()
     assert json.loads((folder / "config.json").read_text())["train"]["authors_code"] is True
     refused = npsnn("train", "--recipe", "a2snn-m5", "--authors-code", "--unit-classes", "--show")
-    assert refused.code != 0 and "authors_code needs unit_classes False, got True" in refused.err
+    assert refused.code == 2 and "--authors-code needs --unit-classes False, got True" in refused.err
 
 
 def test_the_plain_formulas_in_their_limits() -> None:
