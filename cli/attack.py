@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from npsnn.attacks.balls import NORMS
 from npsnn.attacks.evaluation import Result, evaluate
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
+from npsnn.caveats import of_network
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import (
@@ -169,28 +170,31 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     assert plan.sigma is not None and plan.average is not None
     classifier = run.classifier
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
+    off = attacks.accuracy(classifier.with_sigma(0), x, labels) if plan.sigma else clean
+    found = run.caveats + of_network(classifier.sigma, plan.sigma, clean, len(labels), classifier.model.classes)
     if what:
-        print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean)
+        print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean, off)
         click.echo()
     show = Rows(plan, shown=what is not None)
     about = run.about | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
-    about |= {"examples": len(labels), "clean_accuracy": clean.mean}
-    caveats = {"caveats": [asdict(caveat) for caveat in run.caveats]}
+    about |= {"examples": len(labels), "clean_accuracy": clean.mean, "noise_off_accuracy": off.mean}
+    caveats = {"caveats": [asdict(caveat) for caveat in found]}
     kept = Kept(run.folder, {"plan": asdict(plan)} | about | caveats, save)
     stop: BaseException | None = None
     try:
         for results in _by_ball(classifier, x, labels, plan, show, kept):
             if len(results) > 1 and not isinf(results[0].eps):
                 worst = attacks.worst_case(classifier, labels, results, plan)
-                kept.worst(results[0], worst, show.worst(results[0], worst))
+                kept.worst(results[0], worst, show.worst(results, worst))
     except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
         stop = error
     try:
         if what:
-            print_caveats(run.caveats)
+            show.caveats()
+            print_caveats(found)
         else:
-            found = {"results": show.rows, "worst_case": show.worst_rows, "interrupted": stop is not None}
-            print_json(about | found | caveats)
+            rows = {"results": show.rows, "worst_case": show.worst_rows, "interrupted": stop is not None}
+            print_json(about | rows | caveats)
     finally:
         kept.write(labels)
     if isinstance(stop, KeyboardInterrupt):

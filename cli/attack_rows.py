@@ -1,14 +1,19 @@
 """The results of `npsnn attack`: a table for people, and the same as JSON."""
 
+from dataclasses import asdict
 from math import isinf
 from typing import Any
 
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.plan import Plan
-from npsnn.cli.common import interval, percent
+from npsnn.caveats import Caveat
+from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import say
+
+MARK = " *"
+"""After the name of an attack, where a line under the table qualifies its row."""
 
 
 def title(r: Result) -> str:
@@ -30,10 +35,11 @@ class Rows:
         self.table = self._table() if shown else None
         self.rows: list[dict[str, Any]] = []
         self.worst_rows: list[dict[str, Any]] = []
+        self.met: dict[Caveat, list[str]] = {}
 
     def _table(self) -> Table:
         titles = (_title(name, strength if name.endswith("cw") else None) for name, strength in self.plan.runs())
-        width = max(13, *(len(name) for name in titles))
+        width = max(len(name) for name in ("worst of them", *titles)) + len(MARK)
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
         columns |= {"misread": 7, "median": 8, "mean": 8} if self.nearest else {}
@@ -45,6 +51,8 @@ class Rows:
         """Adds a result of `images` images; returns it as JSON."""
         entry = {"attack": r.attack, **_judged(r, r.accuracy), "gradient": r.gradient}
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
+        entry |= {"zero_gradients": r.zero_gradients, "bad_gradients": r.bad_gradients}
+        entry["caveats"] = [asdict(caveat) for caveat in r.caveats]
         found = [""] * 3
         if r.kappa is not None:
             median, mean = r.distances or (None, None)
@@ -55,24 +63,29 @@ class Rows:
             entry |= {"samples": self.plan.samples, "misread_once": r.misread_once, "control": r.control}
         self.rows.append(entry)
         cells = (r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
-        self._print(title(r), r, r.accuracy, *cells)
+        for caveat in r.caveats:
+            self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
+        self._print(title(r) + (MARK if r.caveats else ""), r, r.accuracy, *cells)
         if self.table and r.control is not None:
             what = (
                 f"misread under at least one of {self.plan.samples:,} samples: {r.misread_once:,} of {images:,} images"
             )
             say(f"  {what}, without the perturbation {r.control:,}")
-        for count, kind in ((r.zero_gradients, "an all-zero"), (r.bad_gradients, "a non-finite")):
-            if count:
-                text = f"warning: {title(r)} at {r.eps:g} met {kind} gradient on {count:,} of {images:,} images"
-                say(f"{text}: the attack is weaker there than its name says", err=True)
         return entry
 
-    def worst(self, r: Result, accuracy: Accuracy) -> dict[str, Any]:
-        """Adds what the attacks of one ball leave together, and returns it as JSON; r: one of them."""
-        entry = _judged(r, accuracy)
+    def worst(self, results: list[Result], accuracy: Accuracy) -> dict[str, Any]:
+        """Adds what the attacks of one ball leave together, and returns it as JSON."""
+        met = dict.fromkeys(caveat for r in results for caveat in r.caveats)
+        entry = _judged(results[0], accuracy) | {"caveats": [asdict(caveat) for caveat in met]}
         self.worst_rows.append(entry)
-        self._print("worst of them", r, accuracy, *[""] * 6)
+        mark = MARK if entry["caveats"] else ""
+        self._print(f"worst of them{mark}", results[0], accuracy, *[""] * 6)
         return entry
+
+    def caveats(self) -> None:
+        """Print under the table what qualifies the rows that are marked."""
+        for caveat, rows in self.met.items():
+            print_caveats([caveat], f"{MARK.strip()} {', '.join(rows)}")
 
     def _print(self, name: str, r: Result, accuracy: Accuracy, *rest: object) -> None:
         if self.table:

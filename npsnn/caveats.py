@@ -66,16 +66,19 @@ def of_network(own: float, sigma: float, clean: Measured, images: int, classes: 
     return found
 
 
-def of_attack(norm: str, eps: float, zero: int, bad: int, images: int) -> list[Caveat]:
+def of_attack(norm: str, eps: float, zero: int, bad: int, images: int, noise_ignored: bool) -> list[Caveat]:
     """Caveats of one attack's result.
 
     zero, bad: the images on which it met an all-zero or a non-finite gradient.
+    noise_ignored: whether its gradient is that of the network without the noise it is defended by.
     """
     found = []
     for count, code, kind in ((zero, "zero-gradients", "an all-zero"), (bad, "bad-gradients", "a non-finite")):
         if count:
             where = f"{kind} gradient on {count:,} of {images:,} images: the attack is weaker there than its name says"
             found.append(Caveat(code, where))
+    if noise_ignored:
+        found.append(Caveat("noise-ignored", "the gradient is that of the network without its noise"))
     if norm == "linf" and LARGE_EPS <= eps < float("inf"):
         found.append(Caveat("large-eps", f"eps {eps:.4g} is in units of the [0, 1] pixel and takes any image to grey"))
     return found

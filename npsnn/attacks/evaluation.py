@@ -13,6 +13,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget
+from npsnn.caveats import Caveat, of_attack
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 
@@ -24,7 +25,8 @@ class Result:
     zero_gradients and bad_gradients count the images that met an all-zero or a non-finite one; seconds are those of the
     attack alone, without the judging. kappa: of C&W. size: the norm of each image's perturbation, (N,). misread_once:
     the images that the attack itself saw misread at least once. control: as many for random search without its
-    perturbations. met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,).
+    perturbations. noise_ignored: whether the gradient is that of the network without the noise it is defended by.
+    met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,).
     """
 
     attack: str
@@ -41,8 +43,15 @@ class Result:
     size: np.ndarray | None = field(default=None, repr=False)
     misread_once: int = 0
     control: int | None = None
+    noise_ignored: bool = False
     met_zero: np.ndarray | None = field(default=None, repr=False)
     met_bad: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def caveats(self) -> list[Caveat]:
+        """What qualifies the accuracy."""
+        met = (self.zero_gradients, self.bad_gradients)
+        return of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored)
 
     @property
     def images(self) -> dict[str, np.ndarray]:
@@ -145,6 +154,7 @@ def run(
         kappa=attack.kappa if isinstance(attack, CarliniWagner) else None,
         size=attack.ball.size(x_adv.astype(np.float64) - x),
         misread_once=sum(int(w.once.sum()) for _, w in found),
+        noise_ignored=target.kind == "expectation" and network.sigma > 0,
         met_zero=met_zero,
         met_bad=met_bad,
     )

@@ -31,7 +31,19 @@ TRAIN = {
     "noisy_accuracy",
     "validation_accuracy",
 }
-ATTACK = {"attack", "norm", "eps", "robust_accuracy", "ci95", "gradient", "gradient_passes", "seconds"}
+ATTACK = {
+    "attack",
+    "norm",
+    "eps",
+    "robust_accuracy",
+    "ci95",
+    "gradient",
+    "gradient_passes",
+    "seconds",
+    "zero_gradients",
+    "bad_gradients",
+    "caveats",
+}
 
 
 def test_train_json(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
@@ -84,6 +96,7 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
         "average",
         "examples",
         "clean_accuracy",
+        "noise_off_accuracy",
         "results",
         "worst_case",
         "interrupted",
@@ -114,7 +127,7 @@ def test_attack_table(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     assert outcome.code == 0
     lines = outcome.out.splitlines()
     assert " ".join(lines[3].split()) == "attack norm eps accuracy 95 % interval gradient passes seconds"
-    assert [line.split()[0] for line in lines[4:]] == ["bim", "pgd", "worst"]
+    assert [line.split()[0] for line in lines[4:7]] == ["bim", "pgd", "worst"]
 
 
 def test_attack_is_repeatable_whatever_the_threads(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
