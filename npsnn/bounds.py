@@ -22,20 +22,33 @@ from npsnn.validate import check_count
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
+LEAST_SPREAD = 1e-200
+"""Of a pair of logits that no noise tells apart; no quotient by it overflows."""
+
 
 def theorem1(delta: Any, s: Any) -> Any:
     """G <= delta/(s √(2π)): A2SNN Theorem 1, for a score of two classes with the standard deviation s (audit A10)."""
-    return delta / (s * sqrt(2 * pi))
+    return delta / (_spread(s) * sqrt(2 * pi))
 
 
 def binary_tight(delta: Any, s: Any) -> Any:
     """G <= 2Φ(delta/2s) - 1, attained at the margin delta/2: never above Theorem 1 (audit A10)."""
-    return erf(delta / (s * sqrt(8)))
+    return erf(delta / (_spread(s) * sqrt(8)))
 
 
 def binary_with_margin(delta: Any, s: Any, m: Any) -> Any:
     """G <= Φ((delta - m)/s) - Φ(-m/s) for the margin m of the noise-free score (audit A10, A15)."""
+    s = _spread(s)
     return ndtr((delta - m) / s) - ndtr(-m / s)
+
+
+def _spread(s: Any) -> Floats:
+    """A standard deviation, kept from 0, where the bounds are their limits; ValueError for one below."""
+    s = np.asarray(s, np.float64)
+    if not (s >= 0).all():
+        raise ValueError(f"s must be a standard deviation >= 0, got {s.min()}")
+    kept: Floats = np.maximum(s, LEAST_SPREAD)
+    return kept
 
 
 def _differences(W: Floats, k: int) -> Floats:
@@ -81,12 +94,19 @@ def difference_distance(W: Floats, L: Floats, shift: Floats, k: int) -> float:
 
 
 def total_variation(distance: float) -> float:
-    """G <= 2Φ(distance/2) - 1 (extension E4)."""
+    """G <= 2Φ(distance/2) - 1 (extension E4); ValueError for a distance below 0."""
+    if not distance >= 0:
+        raise ValueError(f"distance must be >= 0, got {distance!r}")
     return float(erf(distance / sqrt(8)))
 
 
 def neyman_pearson(p: float, distance: float) -> float:
-    """G <= p - Φ(Φ⁻¹(p) - distance), p the probability of a correct answer without the attack (extension E4)."""
+    """G <= p - Φ(Φ⁻¹(p) - distance), p the probability of a correct answer without the attack (extension E4).
+
+    Raises ValueError for a p outside [0, 1] and for a distance below 0.
+    """
+    if not 0 <= p <= 1 or not distance >= 0:
+        raise ValueError(f"p must be a probability and distance >= 0, got {p!r} and {distance!r}")
     return float(p - ndtr(ndtri(p) - distance))
 
 

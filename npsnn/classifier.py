@@ -249,7 +249,7 @@ class Classifier:
         """
         x, labels = self.checked(x, labels)
         noise = Propagated(named(RULES, propagation, "propagation"))
-        f = named(OBJECTIVES, objective, "objective") if isinstance(objective, str) else objective
+        f = objective if callable(objective) else named(OBJECTIVES, objective, "objective")
 
         def host(s: slice) -> np.ndarray:
             with np.errstate(over="ignore", invalid="ignore"):

@@ -56,10 +56,10 @@ SIGMA_LEAST = 1e-18
 
 def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
     """Raise ValueError unless sigma is 0 or a standard deviation whose square single precision can carry."""
-    if not 0 <= sigma < float("inf"):
+    if isinstance(sigma, bool) or not isinstance(sigma, Real) or not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma must be >= 0 and finite, got {sigma!r}")
     if sigma > SIGMA_LIMIT:
-        raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r}")
+        raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r:.25}")
     if 0 < sigma < least:
         raise ValueError(f"sigma must be 0 or at least {least:g}, got {sigma!r}")
 

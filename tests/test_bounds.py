@@ -1,5 +1,7 @@
 """The bounds on what an attack can take, against the plain formulas and against simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -91,3 +93,33 @@ def test_what_does_not_fit_is_refused() -> None:
         bounds.gap(network(), x, x, labels, draws=1)
     with pytest.raises(ValueError, match="labels must be 1 integers"):
         bounds.gap(network(), x, x[:1], labels)
+
+
+def test_a_pair_that_no_noise_tells_apart_has_the_limits() -> None:
+    """Two classes of one vector: no shift and no noise moves the difference of their logits."""
+    assert bounds.theorem1(0.0, 0.0) == bounds.binary_tight(0.0, 0.0) == 0
+    assert bounds.binary_tight(0.1, 0.0) == 1 and bounds.theorem1(0.1, 0.0) > 1e100
+    assert bounds.binary_with_margin(0.1, 0.0, 0.2) == 0 and bounds.binary_with_margin(0.3, 0.0, 0.2) == 1
+    classifier = network()
+    last = classifier.model.network.layers[-1][0]
+    w = classifier.params[last]["w"].copy()
+    w[1] = w[0]
+    alike = replace(classifier, params=classifier.params | {last: classifier.params[last] | {"w": w}})
+    x, labels = np.random.default_rng(0).random((3, *classifier.model.shape)), np.array([0, 1, 2])
+    found = bounds.gap(alike, x, 1 - x, labels, draws=20)
+    assert all(np.isfinite(values).all() for values in vars(found).values())
+
+
+def test_what_no_bound_is_for() -> None:
+    for call, message in (
+        (lambda: bounds.theorem1(0.1, -1.0), "s must be a standard deviation >= 0, got -1.0"),
+        (lambda: bounds.binary_tight(0.1, [1.0, np.nan]), "s must be a standard deviation"),
+        (lambda: bounds.neyman_pearson(2, 0.3), "p must be a probability and distance >= 0, got 2 and 0.3"),
+        (lambda: bounds.total_variation(-1.0), "distance must be >= 0, got -1.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    classifier = network()
+    x = np.zeros((0, *classifier.model.shape))
+    with pytest.raises(ValueError, match="there must be at least one image, got none"):
+        bounds.gap(classifier, x, x, np.zeros(0, int))

@@ -162,3 +162,32 @@ def test_results_print_in_a_line_and_compare_harmlessly() -> None:
     assert repr(split) == "<Split of 3 images, 1x28x28>"
     assert repr(attacks.Accuracy(np.array([1.0, 0.5]))).startswith("<Accuracy 0.75 of 2 images, 95 % interval ")
     assert repr(MODEL) == "<Model lenet5, 1x28x28 images, 10 classes, 16 layers>"
+
+
+def test_what_does_not_fit_the_attacked_network_is_named() -> None:
+    attack, target = attacks.fgsm(0.1), attacks.expectation(NETWORK)
+    for call, error, message in (
+        (
+            lambda: attack(NETWORK, X, LABELS, 0),
+            TypeError,
+            r"target must be one such as sampled\(classifier, draws=10\)",
+        ),
+        (lambda: attack(target, X, LABELS + 9, 0), ValueError, r"labels must be in 0 ... 9, got 10 to 13"),
+        (lambda: attack(target, X[:, :, 1:], LABELS, 0), ValueError, r"shape \(N, 1, 28, 28\), got \(3, 1, 27, 28\)"),
+        (lambda: attack(target, X[0], LABELS, 0), ValueError, r"shape \(N, C, H, W\), got \(1, 28, 28\)"),
+        (lambda: target.value(X, LABELS[:2], 0), ValueError, "labels must be 3 integers"),
+        (lambda: list(attacks.evaluate(NETWORK, X, LABELS, "pgd")), TypeError, "plan must be a Plan, got 'pgd'"),
+        (lambda: list(attacks.inspect(NETWORK, X, LABELS, attacks.Plan())), TypeError, "options must be a Checklist"),
+        (lambda: attacks.worst_case(NETWORK, LABELS, [], attacks.Plan()), ValueError, "at least one, got none"),
+        (lambda: NETWORK.input_gradient(X, LABELS, None), ValueError, "unknown objective None, expected one of"),
+        (lambda: NETWORK.with_sigma("0.3"), ValueError, "sigma must be >= 0 and finite, got '0.3'"),
+        (
+            lambda: NETWORK.with_sigma(10**400),
+            ValueError,
+            r"sigma must be at most 1e\+09, got 1000000000000000000000000$",
+        ),
+        (lambda: attacks.CarliniWagner(kappa="1"), ValueError, "kappa must be of the type float, got '1'"),
+        (lambda: attacks.OnePixel(mutation="1"), ValueError, r"mutation must be in \[0, 2\], got '1'"),
+    ):
+        with pytest.raises(error, match=message):
+            call()

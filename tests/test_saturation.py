@@ -15,6 +15,7 @@ from npsnn.moments import Moments
 from npsnn.network import flatten, unflatten
 from npsnn.objectives import sobol_normal
 from npsnn.ops.linear import joint_covariance
+from npsnn.streams import Stream
 
 SCALES = [1e-3, 1.0, 30.0, 700.0, 1e3, 1e6]
 CLASSES, COUNT = 4, 6
@@ -141,7 +142,7 @@ X = images(16)
 TARGETS = {
     "expectation": lambda c: attacks.expectation(c),
     "sampled": lambda c: attacks.sampled(c, 2),
-    "known": lambda c: attacks.known(c, 0),
+    "known": lambda c: attacks.known(c, Stream(0)),
     "closed form": lambda c: attacks.closed_form(c),
     "laplace": lambda c: attacks.closed_form(c, propagation="laplace"),
     "expected": lambda c: attacks.closed_form(c, "expected-cross-entropy"),
@@ -157,11 +158,11 @@ TARGETS = {
 def test_no_image_is_given_up_for_the_size_of_the_logits(make: Any, scale: float, target: str) -> None:
     network = scaled(make(), scale)
     labels = network.predict(X).argmax(axis=1)
-    _, gradient = TARGETS[target](network)(X, labels, 0)
+    _, gradient = TARGETS[target](network)(X, labels, Stream(0))
     assert np.isfinite(gradient).all()
     assert (np.abs(gradient).max(axis=(1, 2, 3)) > 0).all(), "a zero gradient"
     for norm in ("linf", "l2"):
-        moved = attacks.fgsm(0.01, norm)(TARGETS[target](network), X, labels, 0)
+        moved = attacks.fgsm(0.01, norm)(TARGETS[target](network), X, labels, Stream(0))
         assert (np.abs(moved - X).max(axis=(1, 2, 3)) > 0).all()
 
 

@@ -7,12 +7,11 @@ import numpy as np
 
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.margins import margin
-from npsnn.attacks.target import Queried, Target
-from npsnn.inputs import as_images, as_labels
+from npsnn.attacks.target import Queried, Target, given
 from npsnn.moments import Moments
 from npsnn.optim import Adam
-from npsnn.streams import Randomness, Stream, as_stream
-from npsnn.validate import check_count
+from npsnn.streams import Randomness, Stream
+from npsnn.validate import check_count, check_types
 
 ANYWHERE = Limit("l2", inf)
 INSIDE = 1 - 1e-6
@@ -69,6 +68,7 @@ class CarliniWagner:
     def __post_init__(self) -> None:
         for name in ("steps", "searches", "draws"):
             check_count(name, getattr(self, name))
+        check_types(self)
         for name in ("lr", "constant"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")
@@ -93,7 +93,7 @@ class CarliniWagner:
 
     def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the box."""
-        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
+        x, labels, stream = given(target, x, labels, stream)
         clean = stream.at("clean")
         there = -target.value(x, labels, clean.at("margin")) <= -self.kappa
         found = there & self._misread(target, x, labels, clean)

@@ -15,6 +15,7 @@ from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget
 from npsnn.caveats import Caveat, of_attack
 from npsnn.classifier import Classifier
+from npsnn.inputs import as_labels
 from npsnn.streams import Stream
 
 
@@ -176,6 +177,8 @@ def evaluate(
     Raises ValueError for what does not fit the network.
     """
     x, labels = checked(classifier, x, labels)
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a Plan, got {plan!r}")
     defended = plan.defended(classifier)
     targets = {name: plan.target(name, defended) for name in plan.attacks}
     for name, strength in plan.runs():
@@ -193,8 +196,11 @@ def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result]
     """Accuracy under the strongest attack, or on images where another is surely stronger under that one.
 
     results: of one norm and eps. It is judged on noise that did not choose, so it may differ from the strongest
-    attack's own by the noise of the draws.
+    attack's own by the noise of the draws. Raises ValueError for no result, and for labels of other images.
     """
+    if not results:
+        raise ValueError("results must hold at least one, got none")
+    labels = as_labels(labels, len(results[0].accuracy.each), classifier.model.classes)
     defended = plan.defended(classifier)
     # Surely: beyond two standard errors of the draws. To take the luckier of two attacks that are alike would let luck
     # choose, and lose more than it gains.

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.target import Target
-from npsnn.inputs import as_images, as_labels
-from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.attacks.target import Target, given
+from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count
 
 
@@ -36,7 +35,7 @@ class GradientAttack:
 
     def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
-        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
+        x, labels, stream = given(target, x, labels, stream)
         best = self._climb(target, x, labels, stream.at("restart", 0))
         if self.restarts == 1:
             return best

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from numbers import Real
 
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
 from npsnn.attacks.balls import Limit
-from npsnn.attacks.target import Queried, Target
-from npsnn.inputs import as_images, as_labels
-from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.attacks.target import Queried, Target, given
+from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count
 
 STRATEGIES = tuple(
@@ -78,7 +78,7 @@ class OnePixel:
             *(("mutation", mutation, 2) for mutation in mutations),
             ("stop", 1 if self.stop is None else self.stop, 1),
         ):
-            if not 0 <= value <= high:
+            if not isinstance(value, Real) or not 0 <= value <= high:
                 raise ValueError(f"{name} must be in [0, {high}], got {value!r}")
         if self.strategy not in STRATEGIES:
             raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}")
@@ -97,7 +97,7 @@ class OnePixel:
 
         Raises ValueError for more pixels than an image has.
         """
-        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
+        x, labels, stream = given(target, x, labels, stream)
         height, width = x.shape[2:]
         if self.pixels > height * width:
             raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")

@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.target import Queried, Target
-from npsnn.inputs import as_images, as_labels
-from npsnn.streams import Randomness, as_stream
+from npsnn.attacks.target import Queried, Target, given
+from npsnn.streams import Randomness
 from npsnn.validate import check_count
 
 
@@ -38,7 +37,7 @@ class RandomSearch:
 
     def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
-        x, labels, stream = as_images(x), as_labels(labels, len(x)), as_stream(stream)
+        x, labels, stream = given(target, x, labels, stream)
         worst, most = x, np.full(len(x), -1.0)
         for sample in range(self.samples):
             point = self.ball.random(x, stream.at("sample", sample))

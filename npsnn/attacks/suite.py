@@ -74,6 +74,8 @@ class Suite:
         self, classifier: Classifier, x: np.ndarray, labels: np.ndarray, options: Checklist, progress: Progress | None
     ) -> None:
         self.x, self.labels = checked(classifier, x, labels)
+        if not isinstance(options, Checklist):
+            raise TypeError(f"options must be a Checklist, got {options!r}")
         self.options, self.progress = options, progress
         if len(self.x) < 2:
             raise ValueError("there must be at least two images, or no difference has a standard error, got one")

@@ -13,6 +13,7 @@ from npsnn.attacks.judging import judge
 from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier, named
+from npsnn.inputs import as_images, as_labels
 from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.noise import FeatureNoise
 from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
@@ -23,6 +24,16 @@ from npsnn.validate import check_count
 
 ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
+
+
+def given(
+    target: "Target", x: np.ndarray, labels: np.ndarray, stream: Randomness
+) -> tuple[np.ndarray, np.ndarray, Stream]:
+    """What an attack is called with, in the engine's form; TypeError or ValueError where it is something else."""
+    if not callable(target):
+        raise TypeError(f"target must be one such as sampled(classifier, draws=10), got {target!r}")
+    x = as_images(x)
+    return x, as_labels(labels, len(x)), as_stream(stream)
 
 
 class Target(Protocol):
@@ -82,7 +93,7 @@ class NetworkTarget:
 
         x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
         """
-        noises = self._noises(as_stream(stream))
+        labels, noises = self._fitting(x, labels), self._noises(as_stream(stream))
         loss, gradient = self._one(x, labels, noises[0])
         for noise in noises[1:]:
             more_loss, more_gradient = self._one(x, labels, noise)
@@ -91,15 +102,23 @@ class NetworkTarget:
 
     def value(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
-        stream, batches = as_stream(stream), micro_batches(len(x), self.classifier.micro_batch)
+        labels, stream = self._fitting(x, labels), as_stream(stream)
+        batches = micro_batches(len(x), self.classifier.micro_batch)
         return np.concatenate([self._value(x[s], labels[s], stream.further(s.start)) for s in batches])
 
     def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Randomness) -> np.ndarray:
         """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
-        stream = as_stream(stream)
+        labels, stream = self._fitting(x, labels), as_stream(stream)
         if self.judging is not None:
             draws, stream = 1, self.judging.further(stream.first)
         return 1 - judge(self.classifier, x, labels, draws, stream)
+
+    def _fitting(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The labels, once they and the shape of the images are known to be the network's; ValueError otherwise."""
+        model = self.classifier.model
+        if x.shape[1:] != model.shape:
+            raise ValueError(f"images must have the shape (N, {', '.join(map(str, model.shape))}), got {x.shape}")
+        return as_labels(labels, len(x), model.classes)
 
     def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
         values = []
