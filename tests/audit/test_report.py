@@ -7,9 +7,10 @@ import pytest
 
 from npsnn import audit
 from npsnn.audit import publish
-from npsnn.audit.card import Card, Figure, below, drawn
+from npsnn.audit.card import VERDICTS, Card, Figure, below, drawn
 from npsnn.audit.report import claimed, headline, markdown, slug
 from npsnn.audit.run import Row
+from npsnn.audit.webpage import MARKS, _badge
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
@@ -54,8 +55,45 @@ def test_the_page_needs_nothing_else(written: Path) -> None:
 def test_links_lead_somewhere(written: Path) -> None:
     page = (written / "audit.html").read_text()
     targets = re.findall(r"href=\"#([^\"]*)\"", page)
-    assert len(targets) == len(audit.CARDS)
+    assert all(targets.count(slug(f"{card.id} {card.title}")) == 2 for card in audit.CARDS.values()), (
+        "from the contents and from the table of verdicts"
+    )
     assert set(targets) <= set(re.findall(r"id=\"([^\"]*)\"", page))
+
+
+def test_contents_lead_to_the_rows_of_each_paper(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    lists = [re.findall(r"href=\"#([neab]\d+)-", part) for part in nav.split("<details>")[1:]]
+    ids = [card.id.lower() for card in audit.select()]
+    assert lists == [[i for i in ids if i[0] == letter] for letter in "nabe"]
+    assert 'href="#verdicts"' in nav
+
+
+def test_every_verdict_has_a_button_that_leaves_its_rows(written: Path) -> None:
+    """The style hides what has another verdict than the chosen one: rows of the table, contents and sections."""
+    page = (written / "audit.html").read_text()
+    for verdict in VERDICTS:
+        name, ids = slug(verdict), [card.id for card in audit.select(verdict=verdict)]
+        assert f'id="show-{name}"' in page
+        assert f'main:has(#show-{name}:checked) [data-verdict]:not([data-verdict="{name}"]' in page
+        assert f"{verdict} {len(ids)}</span>" in page
+        for tag, place in (
+            ("tr", r"<td><a href=\"#(\w+)-"),
+            ("section", r"<h2 id=\"(\w+)-"),
+            ("li", r".*?href=\"#(\w+)-"),
+        ):
+            found = re.findall(rf'<{tag} data-verdict="{name}">\s*{place}', page)
+            assert [i.upper() for i in found] == ids, (verdict, tag)
+    assert page.count(" checked>") == 1 and 'id="show-all" checked' in page
+
+
+def test_verdicts_differ_without_their_colour() -> None:
+    assert len(set(MARKS.values())) == len(VERDICTS)
+    assert (
+        _badge("sign error")
+        == '<strong class="verdict" data-of="sign-error"><span aria-hidden="true">±</span> sign error</strong>'
+    )
 
 
 def test_all_formulas_became_mathml(written: Path) -> None:
