@@ -9,6 +9,7 @@ from npsnn.audit.card import VERDICTS, Figure
 from npsnn.audit.engine import resolve
 from npsnn.audit.layerwise import RULES, Fit
 from npsnn.audit.run import Row
+from npsnn.audit.uncovered import CLAIMS
 
 PAPER_NAMES = {"noise": "Noise paper", "a2snn": "A2SNN", "authors": "Authors' code", "extension": "Extension"}
 HEADINGS = {"authors": ("In the paper", "In the code"), "extension": ("In the papers", "As derived")}
@@ -23,13 +24,16 @@ CHECKED_ON = {
 
 INTRODUCTION = r"""# Audit of the equations
 
-Every formula, rule and numeric claim of the two papers that npsnn starts from, as printed and as the mathematics gives
-it, with a verdict and evidence that a reader can measure again: `npsnn audit` runs every check below, `npsnn audit N20`
-one of them. N1 to N42 are rows of the **noise paper** (Arous, López-Lopera, Abu-Ghazaleh, Alouani, *May the Noise be
-with you: Adversarial Training without Adversarial Examples*, arXiv 2312.08877), A1 to A33 of **A2SNN** (Eustratiadis,
-Gouk, Li, Hospedales, *A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness*), B1 to B10 are what the
-published **code of A2SNN's authors** (github.com/peustr/A2SNN) does where the paper says something else, which
-`npsnn train --authors-code` can repeat in part, E1 to E5 are extensions that replace what is wrong or missing in the
+Every formula and rule of the two papers that npsnn starts from, as printed and as the mathematics gives it, with a
+verdict and evidence that a reader can measure again: `npsnn audit` runs every check below, `npsnn audit N20` one of
+them. Numeric claims have a row where formulas or the papers' own tables decide them; those that only a training or a
+missing figure can decide have none yet, and are [listed at the end](#claims-without-a-row).
+
+N1 to N42 are rows of the **noise paper** (Arous, López-Lopera, Abu-Ghazaleh, Alouani, *May the Noise be with you:
+Adversarial Training without Adversarial Examples*, arXiv 2312.08877), A1 to A33 of **A2SNN** (Eustratiadis, Gouk, Li,
+Hospedales, *A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness*). B1 to B10 are what the published
+**code of A2SNN's authors** (github.com/peustr/A2SNN) does where the paper says something else, which
+`npsnn train --authors-code` can repeat in part. E1 to E5 are extensions that replace what is wrong or missing in the
 papers.
 
 Notation: $\varphi$ and $\Phi$ are the density and the distribution function of the standard normal law, $k$ is the
@@ -98,7 +102,14 @@ def heading(row: Row) -> str:
 def markdown(rows: Sequence[Row], pictures: Mapping[str, Iterable[tuple[str, str]]], extra: str = "") -> str:
     """The report. pictures: for a card's number, the (caption, path) of each of its figures; extra: a last section."""
     parts = [INTRODUCTION, _verdicts(rows), *(section(row, pictures.get(row.card.id, ())) for row in rows)]
-    return "\n".join([*parts, extra] if extra else parts)
+    return "\n".join([*parts, extra, _uncovered()] if extra else [*parts, _uncovered()])
+
+
+def _uncovered() -> str:
+    """The claims that no card checks, and the cards that touch them."""
+    table = ["| paper | place | claim | see |", "|---|---|---|---|"]
+    table += [f"| {PAPER_NAMES[c.paper]} | {c.place} | {c.says} | {', '.join(c.near)} |" for c in CLAIMS]
+    return f"## Claims without a row\n\n{len(CLAIMS)} claims that no check decides yet.\n\n" + "\n".join(table) + "\n"
 
 
 def _verdicts(rows: Sequence[Row]) -> str:

@@ -94,10 +94,10 @@ def _gap_and_noise(z: Floats) -> Iterator[Figure]:
     r"Theorem 1” is “operationalized”",
     derived=r"A prediction moves with differences of logits, so that the $w$ of the binary Theorem 1 becomes "
     r"$w_i-w_j$: $$\sum_{i<j}\ln((w_i-w_j)^\top\Sigma(w_i-w_j))$$",
-    because=r"As algebra Eq. 4 is sound: gradients $2\Sigma w_i/q_i$ and $\sum_i2w_iw_i^\top L/q_i$ with "
-    r"$q_i=w_i^\top\Sigma w_i$. But it is not the theorem's quantity for more than one score: noise $100\,uu^\top$ "
-    r"with $Wu=(1,\dots,1)^\top$ raises it without limit, while no difference of logits, win probability or prediction "
-    r"changes.",
+    because=r"Eq. 4 is a definition, and as algebra it is sound: gradients $2\Sigma w_i/q_i$ and $\sum_i2w_iw_i^\top "
+    r"L/q_i$ with $q_i=w_i^\top\Sigma w_i$. Wrong is what it is said to be for: it is not the theorem's quantity for "
+    r"more than one score. Noise $100\,uu^\top$ with $Wu=(1,\dots,1)^\top$ raises it without limit, while no "
+    "difference of logits, win probability or prediction changes.",
     instead=r"the pairwise form is offered beside Eq. 4; times $2/(C-1)$ it has as many terms as Eq. 4, so that "
     r"$\lambda_2$ keeps its scale",
     symbols=(ALIGNMENT, PAIRWISE, "npsnn.reference.alignment.difference_variance"),

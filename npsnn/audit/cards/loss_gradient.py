@@ -146,9 +146,10 @@ def engine_weights(mu: Floats, W: Floats, v_below: Floats, k: int) -> Floats:
     r"{2(\sigma_i^2+\sigma_k^2)}\right)\quad(i\ne k)$$",
     derived=r"$$\frac{d\mathrm{Loss}}{d\mu_i}=\alpha_i+\frac1{c\sqrt{\sigma_i^2+\sigma_k^2}}\exp\left("
     r"\frac{-(\mu_i-\mu_k)^2}{2(\sigma_i^2+\sigma_k^2)}\right)\quad(i\ne k)$$",
-    because=r"The sign of the noise term is wrong and the root is missing; finite differences agree with the derived "
-    r"form. With N36, the printed noise part points against the true one: at a fitted point (margins 1, variances "
-    r"0.25, $n=10$) the cosine is $-1/\sqrt{10}$, and a step of the means up the printed gradient lowers the loss.",
+    because="The sign of the noise term is that of the printed loss (N20), carried through, and the root is missing; "
+    "finite differences of the derived loss agree with the derived form. With N36, the printed noise part points "
+    r"against the true one: at a fitted point (margins 1, variances 0.25, $n=10$) the cosine is $-1/\sqrt{10}$, and a "
+    "step of the means up the printed gradient lowers the loss.",
     instead=r"the derived gradient",
     symbols=("npsnn.ops.loss.win_probability", "npsnn.objectives.noise_aware"),
     headline="loss at a fitted point {loss at a fitted point}; a step up the derived gradient {a step up the derived "

@@ -1,0 +1,55 @@
+"""The claims without a card: listed once, in the report, and counted where the documents speak of them."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from npsnn import audit
+from npsnn.audit.report import markdown
+from npsnn.audit.uncovered import CLAIMS
+
+ROOT = Path(__file__).parent.parent.parent
+README = " ".join((ROOT / "README.md").read_text().split())
+
+
+def test_claims_are_listed_once_and_lead_to_cards() -> None:
+    assert len({(c.paper, c.place, c.says) for c in CLAIMS}) == len(CLAIMS)
+    assert {c.paper for c in CLAIMS} == {"noise", "a2snn"}
+    for claim in CLAIMS:
+        assert set(claim.near) <= set(audit.CARDS), claim
+        assert all(audit.CARDS[i].paper == claim.paper for i in claim.near), claim
+
+
+def test_no_card_is_named_after_a_place_that_is_said_to_have_none() -> None:
+    """A figure or table that a card is about is listed for what the card leaves out, and names the card."""
+    of_cards = {
+        (card.paper, place): card.id
+        for card in audit.CARDS.values()
+        for place in re.findall(r"Fig\. \d|Table \d", card.place)
+    }
+    for claim in CLAIMS:
+        for place in re.findall(r"Fig\. \d", claim.place):
+            card = of_cards.get((claim.paper, place))
+            assert card is None or card in claim.near, (claim, card)
+
+
+def test_the_report_lists_them() -> None:
+    text = markdown([], {})
+    assert f"{len(CLAIMS)} claims that no check decides yet" in text
+    assert all(f"| {claim.place} | {claim.says} |" in text for claim in CLAIMS)
+
+
+def test_the_readme_counts_cards_and_claims_as_they_are() -> None:
+    verdicts = Counter(card.verdict for card in audit.CARDS.values() if card.paper in ("noise", "a2snn"))
+    assert f"{len(CLAIMS)} claims that rest on trainings and figures have none yet" in README
+    assert f"runs all {len(audit.CARDS)} in" in README
+    assert (
+        f"Of the {sum(verdicts.values())} rows of the papers {verdicts['correct']} are correct as they stand" in README
+    )
+
+
+def test_no_document_says_that_every_claim_has_a_card() -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = " ".join(path.read_text().split()).lower()
+        assert not re.search(r"(every|all) [^.]{0,40}claims?\b[^.]{0,60}\b(has|have) a (card|row)", text), path.name
+        assert "rule and numeric claim of the two papers" not in text, path.name
