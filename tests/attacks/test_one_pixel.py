@@ -142,6 +142,16 @@ def test_half_the_draws_are_not_enough_to_end_a_search() -> None:
     assert len(target.asked["misread"]) == len(set(target.asked["misread"])), "each look has draws of its own"
 
 
+def test_every_look_of_one_search_has_draws_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks on one draw would end a search by luck: it keeps the candidates that this draw favours."""
+    monkeypatch.setattr(one_pixel, "converged", lambda energies: False)
+    network = linear(sigma=3.0)
+    target = Asked.like(closed_form(network, "least-win-probability"))
+    replace(SMALL, pixels=4, stop=1.0, draws=50)(target, X[:1], predicted(network, X[:1]), Stream(0))
+    looks = target.asked["misread"]
+    assert len(looks) >= 5 and len(set(looks)) == len(looks)
+
+
 def test_nothing_better_nothing_changed() -> None:
     network = linear(sigma=0.0)
     flat = replace(network, params=network.params | {"fc": {"w": np.zeros((3, 24)), "b": np.array([1.0, 0, 0])}})
