@@ -1,6 +1,5 @@
 """What `npsnn attack` keeps: a record in the run's folder as results come, and the images that --save asks for."""
 
-import tempfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
 from npsnn.cli.terminal import say
-from npsnn.files import write_atomic, writing
+from npsnn.files import check_writable, write_atomic
 from npsnn.npz import write_npz
 
 
@@ -20,8 +19,7 @@ def check_save(path: Path) -> None:
     """Raise ValueError or OSError unless --save can write the file, before there is anything that could be lost."""
     if path.exists() or not path.parent.is_dir():
         raise ValueError(f"--save must name a new file in a folder that exists, got {path}")
-    with writing(path), tempfile.TemporaryFile(dir=path.parent):
-        pass
+    check_writable(path)
 
 
 class Kept:

@@ -11,10 +11,12 @@ import click
 
 from npsnn.audit.card import PAPERS, VERDICTS
 from npsnn.cli.common import UserPath, options, print_caveats, print_json
+from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import width
+from npsnn.files import check_writable
 
 if TYPE_CHECKING:
     from npsnn.audit.layerwise import Fit
@@ -69,36 +71,52 @@ def command(
         selected = audit.audit(ids, paper, verdict, seed, thorough)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if markdown or html:
-        publish.check_libraries()
+    _check_reports(markdown, html)
     where = load_run(run, runs_dir, checkpoint, None, "cpu") if run else None
     if where:
         where, x, labels = load_test_images(where, data_dir, images, other_data)
-    rows = list(selected) if as_json else _print_rows(selected, details)
-    fit = layerwise.layerwise(where.classifier, x / 255, labels, draws, seed) if where else None
-    if markdown or html:
-        publish.write(rows, markdown, html, report.comparison(where.heading, fit) if where and fit else "")
+    rows: list[Row] = []
+    fit, stop = None, None
+    try:
+        rows.extend(selected) if as_json else _print_rows(rows, selected, details)
+        fit = layerwise.layerwise(where.classifier, x / 255, labels, draws, seed) if where else None
+    except KeyboardInterrupt as interrupt:  # the rows that were checked are printed
+        stop = interrupt
     seconds = time.perf_counter() - start
     if as_json:
-        document: dict[str, Any] = {"rows": [row.to_json() for row in rows], "seconds": seconds}
-        if where and fit:
-            document["run"] = {"folder": str(where.folder)} | where.about | asdict(fit)
-            document["run"]["caveats"] = [asdict(caveat) for caveat in where.caveats]
-        print_json(document)
-    else:
-        if where and fit:
-            _print_comparison(where, fit)
+        document = {"rows": [row.to_json() for row in rows], "seconds": seconds, "interrupted": stop is not None}
+        print_json(document | ({"run": _of_run(where, fit)} if where and fit else {}))
+    if stop:
+        leave(stop, f"{len(rows)} rows were checked and no report was written; npsnn audit ROW ... checks others")
+    if not as_json:
+        _print_comparison(where, fit)
         click.echo(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
+    if markdown or html:  # last, so that what fails here loses nothing that was printed
+        publish.write(rows, markdown, html, report.comparison(where.heading, fit) if where and fit else "")
     if not all(row.supported for row in rows):
         sys.exit(UNSUPPORTED)
 
 
-def _print_rows(selected: Iterable["Row"], details: bool) -> list["Row"]:
+def _check_reports(*paths: Path | None) -> None:
+    """Raise ValueError or OSError, before any work, where the reports could not be written."""
+    from npsnn.audit import publish
+
+    for path in filter(None, paths):
+        publish.check_libraries()
+        check_writable(path)
+
+
+def _of_run(run: Run, fit: "Fit") -> dict[str, Any]:
+    caveats = [asdict(caveat) for caveat in run.caveats]
+    return {"folder": str(run.folder)} | run.about | asdict(fit) | {"caveats": caveats}
+
+
+def _print_rows(rows: list["Row"], selected: Iterable["Row"], details: bool) -> None:
+    """Adds the rows to `rows`, each printed as it comes."""
     from npsnn.audit import report
 
     columns = {"row": -4, "place": -22, "verdict": -13, "checked on": -14, "holds": -5, "decisive figure": REST}
     table = Table(columns, optional=("checked on", "place"))
-    rows = []
     for row in selected:
         rows.append(row)
         holds = "yes" if row.supported else "NO"
@@ -108,12 +126,13 @@ def _print_rows(selected: Iterable["Row"], details: bool) -> list["Row"]:
     for row in rows if details else ():
         click.echo(f"\n{report.section(row)}".rstrip())
     click.echo()
-    return rows
 
 
-def _print_comparison(run: Run, fit: "Fit") -> None:
+def _print_comparison(run: Run | None, fit: "Fit | None") -> None:
     from npsnn.audit import report
 
+    if run is None or fit is None:
+        return
     header, *rows = report.comparison_table(fit)
     click.echo(f"{run.heading}: the closed forms against draws")
     table = Table({header[0]: -19} | dict.fromkeys(header[1:], 13))

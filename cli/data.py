@@ -6,6 +6,7 @@ import click
 
 from npsnn import data
 from npsnn.cli.common import options
+from npsnn.cli.interrupts import leave
 from npsnn.cli.suggest import Choice, Group
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import Bar, say
@@ -43,7 +44,10 @@ def fetch(name: str, data_dir: Path | None) -> None:
             bar.label, bar.length = f"{name} {done / 1e6:8.1f} MB", total or 0
             bar.update(done - bar.done)
 
-        folder = data.fetch(name, data_dir, progress)
+        try:
+            folder = data.fetch(name, data_dir, progress)
+        except KeyboardInterrupt as stop:
+            leave(stop, f"files that had come whole are kept; npsnn data fetch {name} fetches the others")
     click.echo(f"{name} is in {folder}")
 
 

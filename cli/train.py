@@ -151,7 +151,7 @@ def command(
     _say_start(config, folder)
     with _unless_empty(folder), _way_on(folder, config):
         done = _show(records, config)
-    _report(folder, config, dataset, threads, device, done, as_json)
+        _report(folder, config, dataset, threads, device, done, as_json)
 
 
 @contextmanager

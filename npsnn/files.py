@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader, BytesIO
@@ -135,6 +136,16 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; as `replacing`."""
     with replacing(path) as file:
         file.write(content)
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError, naming the file, where it cannot be written; for before there is anything that could be lost."""
+    folder = next(folder for folder in path.parents if folder.exists())
+    with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "Is a directory")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

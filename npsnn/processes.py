@@ -14,13 +14,14 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
 from npsnn.host import keep_freed_memory, one_blas_thread
+from npsnn.interrupts import SIGNALS, uninterrupted
 from npsnn.parallel import Workers
 
 T = TypeVar("T")
@@ -59,7 +60,8 @@ class Processes(Workers):
             self.fold(lambda i: f(*arguments(i)), jobs, combine)
             return
         while len(self._others) < count - 1:
-            self._others.append(_Process(room=2 * _size(arguments(0))))
+            with uninterrupted():  # one that is not among the others would be ended by nobody
+                self._others.append(_Process(room=2 * _size(arguments(0))))
         try:
             with one_blas_thread():
                 for first in range(0, jobs, count):
@@ -98,7 +100,8 @@ class _Process:
         path = [*map(str, sys.path), str(Path(__file__).parent.parent)]  # last, where the others no longer lead here
         command = [sys.executable, "-c", START, json.dumps(path), json.dumps(theirs)]
         try:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)
+            with _blocked():
+                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -208,12 +211,24 @@ def _shared(size: int) -> int:
     return descriptor
 
 
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Have a process that is started in the block get no interrupts, which are for the one that asks, from its birth.
+
+    It inherits what signals are blocked; those that come to this process meanwhile are heard after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def serve() -> None:
     """The other process: calls and answers until there is nothing more to read."""
     import numpy  # noqa: F401  (so that its BLAS is there when Workers holds it to one thread)
 
     requests, shared_in, answers, shared_out = json.loads(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the one that asks
     warnings.simplefilter("ignore", RuntimeWarning)  # the one that asks sees the result
     keep_freed_memory()
     into, out = _Channel(os.fdopen(requests, "rb"), shared_in), _Channel(os.fdopen(answers, "wb"), shared_out)

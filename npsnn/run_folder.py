@@ -76,9 +76,15 @@ class RunFolder:
             raise ValueError(
                 f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from"
             )
-        epoch, steps, best = (about.get(name) for name in ("epoch", "steps", "best"))
-        if type(epoch) is int and type(steps) is int and type(best) is float:
-            if 0 <= epoch < 2**53 and 0 <= steps < 2**53 and -1 <= best <= 1:
-                continuity.check_files(self.folder, self.document, self.records, about)
-                return State(params, moments, epoch, steps, best)
-        raise ValueError(f"{path}: epoch, steps and best must be two counts and an accuracy, got {epoch, steps, best}")
+        epoch, steps, best = _counts(path, about)
+        continuity.check_files(self.folder, self.document, self.records, about)
+        return State(params, moments, epoch, steps, best)
+
+
+def _counts(path: Path, about: dict[str, Any]) -> tuple[int, int, float]:
+    """The epochs and steps that a checkpoint has had, and the best validation accuracy; -1 before the first."""
+    found = epoch, steps, best = about.get("epoch"), about.get("steps"), about.get("best")
+    if type(epoch) is int and type(steps) is int and type(best) is float:  # noqa: SIM102
+        if 0 <= epoch < 2**53 and 0 <= steps < 2**53 and -1 <= best <= 1:
+            return epoch, steps, best
+    raise ValueError(f"{path}: epoch, steps and best must be two counts and an accuracy, got {found}")

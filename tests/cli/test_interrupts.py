@@ -1,0 +1,282 @@
+"""Commands that are interrupted: how they end, what they have kept, and that nothing goes on behind them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from calling import Npsnn
+
+from npsnn import attacks, data, train
+from npsnn.attacks import evaluation
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+
+
+@pytest.fixture(autouse=True)
+def _usual_signals() -> Any:
+    """The usual handlers, which jobs in the background of a shell lack."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    after = signal.signal(signal.SIGINT, before[0]), signal.signal(signal.SIGTERM, before[1])
+    assert after == (signal.default_int_handler, signal.SIG_DFL), "the command has put the handlers back"
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, where: object, name: str, call: int, number: int) -> None:
+    """Have the signal come in the given call, from 1, of where.name."""
+    called, calls = getattr(where, name), []
+
+    def signalled(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            signal.raise_signal(number)
+        return called(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, signalled)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_attack_keeps_what_was_finished(
+    npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    interrupt_at(monkeypatch, evaluation, "run", 3, number)
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 40, "--eot", 1, "--eps", 0.1, "--eps", 0.2)
+    ended = npsnn("attack", *where, "--fgsm", "--adaptive-fgsm", "--json", "--save", tmp_path / "kept.npz")
+    assert ended.code == code
+    document = json.loads(ended.out)
+    assert document["interrupted"] is True
+    assert [(row["attack"], row["eps"]) for row in document["results"]] == [("fgsm", 0.1), ("adaptive-fgsm", 0.1)]
+    lines = [json.loads(line) for line in (runs / "small" / "attacks.jsonl").read_text().splitlines()]
+    assert [line["result"] for line in lines if "result" in line] == document["results"]
+    assert len(document["worst_case"]) == 1
+    with np.load(tmp_path / "kept.npz") as saved:
+        assert set(saved) == {"labels", "fgsm-linf-0.1", "adaptive-fgsm-linf-0.1"}
+    said = ended.err.splitlines()[-1]
+    kept = f"2 of 4 results are in {runs / 'small' / 'attacks.jsonl'}"
+    assert said == f"Stopped: {kept}; start npsnn attack again for the others"
+
+
+def test_an_error_in_an_attack_loses_none_before(
+    npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, calls = evaluation.run, []
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("the attack left its ball")
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(evaluation, "run", failing)
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--eps", 0.1)
+    ended = npsnn("attack", *where, "--fgsm", "--bim", "--json")
+    assert ended.code == 1 and "Error: the attack left its ball" in ended.err
+    assert [row["attack"] for row in json.loads(ended.out)["results"]] == ["fgsm"]
+    assert len((runs / "small" / "attacks.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_checklist_keeps_the_criteria_that_were_measured(
+    npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npsnn.attacks import suite
+
+    interrupt_at(monkeypatch, suite.Suite, "unbounded", 1, signal.SIGINT)
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--draws", 2)
+    small = ("--steps", 1, "--samples", 2, "--population", 5, "--generations", 1)
+    ended = npsnn("checklist", *where, *small, "--json")
+    assert ended.code == 130
+    document = json.loads(ended.out)
+    assert document["interrupted"] is True and document["passed"] is None
+    assert [row["number"] for row in document["criteria"]] == [1, 2]
+    (logged,) = (json.loads(line) for line in (runs / "small" / "checklist.jsonl").read_text().splitlines())
+    assert logged == document
+    assert "Stopped: 2 of 8 criteria are in" in ended.err.splitlines()[-1]
+
+
+def test_an_audit_prints_the_rows_that_were_checked(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    from npsnn.audit.run import Row
+
+    interrupt_at(monkeypatch, Row, "__init__", 2, signal.SIGINT)
+    ended = npsnn("audit", "N20", "E1", "--json")
+    assert ended.code == 130
+    document = json.loads(ended.out)
+    assert document["interrupted"] is True
+    assert [row["id"] for row in document["rows"]] == ["N20"]
+    assert "Stopped: 1 rows were checked" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "name"),
+    [
+        (("evaluate", "small"), attacks, "accuracy"),
+        (("data", "fetch", "digits"), data, "fetch"),
+        (("data", "verify", "digits"), data, "verify"),
+        (("train", "--limit", "64"), data, "load"),
+        (("attack", "small"), data, "load"),
+    ],
+)
+def test_what_had_finished_nothing_says_so(
+    npsnn: Npsnn,
+    runs: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    where: object,
+    name: str,
+) -> None:
+    before = sorted(runs.rglob("*"))
+    interrupt_at(monkeypatch, where, name, 1, signal.SIGINT)
+    folders = () if command[0] == "data" else ("--runs-dir", runs)
+    ended = npsnn(*command, *folders, "--data-dir", data_dir)
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.splitlines()[-1].startswith("Stopped: "), ended.err
+    assert sorted(runs.rglob("*")) == before
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_training_says_what_it_has_and_how_it_goes_on(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    from npsnn.trainer import Trainer
+
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, Trainer, "updated", call, signal.SIGTERM)
+        ended = npsnn("train", "--name", "cut", "--epochs", 3, "--limit", 64, *where)
+    assert ended.code == 143
+    way = f"go on with npsnn train --resume {tmp_path / 'cut'}"
+    assert ended.err.splitlines()[-1] == f"Stopped: {call - 1} of 3 epochs are in {tmp_path / 'cut'}; {way}"
+    assert npsnn("train", "--resume", "cut", *where).code == 0
+
+
+def start(*args: object) -> "subprocess.Popen[str]":
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    program = [sys.executable, "-m", "npsnn.cli", *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(program, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed, start_new_session=True)
+
+
+def wait_for(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
+    while process.poll() is None and not ready():
+        time.sleep(0.01)
+
+
+def test_signals_that_come_twice_leave_no_traceback(trained: Path, data_dir: Path) -> None:
+    """As `timeout` sends them: one to the command, another to its whole group."""
+    where = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 64, "--threads", 2)
+    process = start("attack", *where, "--pgd", "--steps", 100000)
+    assert process.stdout is not None and "small" in process.stdout.readline()
+    os.kill(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and err.splitlines()[-1].startswith("Stopped: ")
+
+
+def children(of: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(after[1]) == of:
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux only")
+@pytest.mark.parametrize("group", [False, True])
+def test_no_process_goes_on_behind_a_training(tmp_path: Path, data_dir: Path, group: bool) -> None:
+    """The signal comes as soon as there is another process, which then is not yet set up."""
+    where = ("--data-dir", data_dir, "--runs-dir", tmp_path, "--name", "cut", "--limit", 600, "--threads", 2)
+    process = start("train", *where, "--epochs", 1000)
+    others: list[int] = []
+    wait_for(process, lambda: bool(others.extend(children(process.pid)) or others))
+    assert others
+    (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err, err
+    assert not [pid for pid in others if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_folder_that_cannot_be_written_costs_the_record_alone(
+    npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The administrator may write anywhere: the file's place is taken instead."""
+    (runs / "small" / "attacks.jsonl").mkdir()
+    (runs / "small" / "checklist.jsonl").mkdir()
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--draws", 2)
+    ended = npsnn("attack", *where, "--fgsm", "--bim", "--eps", 0.1, "--json")
+    assert ended.code == 0 and len(json.loads(ended.out)["results"]) == 2
+    assert ended.err.count("warning: cannot write") == 1 and "attacks.jsonl" in ended.err
+    small = ("--steps", 1, "--samples", 2, "--population", 5, "--generations", 1)
+    ended = npsnn("checklist", *where, *small, "--json")
+    assert ended.code in (0, 3) and len(json.loads(ended.out)["criteria"]) == 8
+    assert "warning: cannot write" in ended.err and "checklist.jsonl" in ended.err
+
+
+def test_a_file_to_save_that_fails_at_last_is_an_error_after_all_else(
+    npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npsnn.cli import attack_kept
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(f"cannot write {path} (No space left on device)")
+
+    monkeypatch.setattr(attack_kept, "write_atomic", full)
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--eps", 0.1)
+    ended = npsnn("attack", *where, "--fgsm", "--json", "--save", tmp_path / "images.npz")
+    assert ended.code == 1
+    assert len(json.loads(ended.out)["results"]) == 1
+    assert "images.npz (No space left on device)" in ended.err
+    assert len((runs / "small" / "attacks.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc cannot be written, even by the administrator")
+@pytest.mark.parametrize(
+    "option", [("attack", "--fgsm", "--save"), ("audit", "N20", "--html"), ("audit", "--markdown")]
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(train, "fit", None)
+    runs = ("--runs-dir", trained) if option[0] == "attack" else ()
+    ended = npsnn(*option, "/proc/file", *runs)
+    assert "cannot write /proc/file" in ended.error_line(1)
+
+
+def test_saved_images_of_near_radii_are_all_there(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 10, "--eot", 1)
+    radii = ("--eps", "8/255", "--eps", "0.0313725", "--eps", "0.031372549")
+    assert npsnn("attack", *where, "--fgsm", *radii, "--save", tmp_path / "images.npz").code == 0
+    with np.load(tmp_path / "images.npz") as saved:
+        assert len(saved.files) == 4
+
+
+def test_an_empty_folder_is_not_left_by_a_training_that_cannot_begin(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npsnn.trainer import Trainer
+
+    def out_of_memory(self: Trainer) -> Any:
+        raise MemoryError("out of memory")
+
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir, "--limit", 64, "--epochs", 1, "--name", "mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "initial", out_of_memory)
+        assert npsnn("train", *where).code == 1
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, train, "fit", 1, signal.SIGINT)
+        assert npsnn("train", *where).code == 130
+    assert not (tmp_path / "mine").exists()
+    assert npsnn("train", *where).code == 0
