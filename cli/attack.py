@@ -171,7 +171,7 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     classifier = run.classifier
     clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
     off = attacks.accuracy(classifier.with_sigma(0), x, labels) if plan.sigma else clean
-    found = run.caveats + of_network(classifier.sigma, plan.sigma, clean, len(labels), classifier.model.classes)
+    found = run.caveats + of_network(classifier.sigma, plan.sigma, clean, labels)
     if what:
         print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean, off)
         click.echo()

@@ -14,6 +14,7 @@ from npsnn import journal
 from npsnn.attacks.checklist import CRITERIA
 from npsnn.attacks.outcomes import Criterion, Outcome
 from npsnn.attacks.suite import Checklist
+from npsnn.caveats import of_network
 from npsnn.cli.common import (
     Epsilon,
     field_option,
@@ -126,9 +127,11 @@ def command(
     settings = replace(settings, sigma=sigma)
     defended = settings.plan.defended(classifier)
     clean = attacks.accuracy(defended, x, labels, settings.draws, settings.seed)
+    off = attacks.accuracy(classifier.with_sigma(0), x, labels) if sigma else clean
+    found = loaded.caveats + of_network(classifier.sigma, sigma, clean, labels)
     if not as_json:
         images = test_images(len(labels), limit)
-        print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean)
+        print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean, off)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
         click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
     rows: list[Criterion] = []
@@ -145,10 +148,11 @@ def command(
         "average": settings.average,
         "examples": len(labels),
         "clean_accuracy": clean.mean,
+        "noise_off_accuracy": off.mean,
         "passed": None if stop else not failed and not undecided,
         "interrupted": stop is not None,
         "criteria": [asdict(row) | {"passed": row.passed} for row in rows],
-        "caveats": [asdict(caveat) for caveat in loaded.caveats],
+        "caveats": [asdict(caveat) for caveat in found],
         "seconds": time.perf_counter() - start,
     }
     path = loaded.folder / "checklist.jsonl"
@@ -162,7 +166,9 @@ def command(
         raise stop
     if not as_json:
         click.echo(f"\n{_counted(rows, failed, undecided)}")
-        print_caveats(loaded.caveats)
+        for row in rows:
+            print_caveats(row.caveats, f"* {row.number}")
+        print_caveats(found)
     if failed or undecided:
         sys.exit(FAILS if failed else UNDECIDED)
 
@@ -196,12 +202,16 @@ def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settin
     from npsnn import attacks
 
     noisy = settings.plan.defended(classifier).random
-    table = Table({"": 1, "criterion": -23, "outcome": -14}) if shown else None
+    table = Table({"": 1, "criterion": -25, "outcome": -14}) if shown else None
     columns = min(80, width() or 80)
     with Bar("attacking", settings.runs(noisy) * len(labels)) as bar:
         criteria: Iterator[Criterion] = attacks.inspect(classifier, x, labels, settings, bar.update)
         for row in criteria:
             rows.append(row)
             if table:
-                table.row(row.number, row.name, row.outcome.upper() if row.outcome is Outcome.FAILS else row.outcome)
+                table.row(
+                    row.number,
+                    row.name + (" *" if row.caveats else ""),
+                    row.outcome.upper() if row.outcome is Outcome.FAILS else row.outcome,
+                )
                 click.echo(click.wrap_text(row.explanation, columns, initial_indent=INDENT, subsequent_indent=INDENT))

@@ -61,8 +61,7 @@ def command(
     sigma = classifier.sigma if inference_sigma is None else inference_sigma
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier.with_sigma(sigma).averaging(average), x, labels, draws, seed)
-    classes = classifier.model.classes
-    found = loaded.caveats + caveats.of_network(classifier.sigma, sigma, noisy, len(labels), classes)
+    found = loaded.caveats + caveats.of_network(classifier.sigma, sigma, noisy, labels)
     if as_json:
         print_json(
             loaded.about

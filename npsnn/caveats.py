@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 FEW = 100
 """Fewer images than these leave a 95 % interval about 20 points wide."""
 LARGE_EPS = 0.5
@@ -48,19 +50,20 @@ def of_data(other: str) -> list[Caveat]:
     return [Caveat("other-data", f"the data are not those the run was trained on, they differ in {other}")]
 
 
-def of_network(own: float, sigma: float, clean: Measured, images: int, classes: int) -> list[Caveat]:
+def of_network(own: float, sigma: float, clean: Measured, labels: np.ndarray) -> list[Caveat]:
     """Caveats of a network before any attack.
 
     own: the sigma of its run.
     sigma: the one that it is measured with.
-    clean: its accuracy without an attack.
+    clean: its accuracy without an attack, on images of these labels.
     """
+    images, one_class = len(labels), float(np.bincount(labels).max()) / len(labels)
     found = []
     if own > 0 and sigma == 0:
         found.append(Caveat("noise-off", f"the network was trained with noise {own:g}, which is off"))
-    if clean.ci95[0] <= 1 / classes:
-        guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than guessing among {classes} classes"
-        found.append(Caveat("at-chance", guess))
+    if clean.ci95[0] <= one_class:
+        guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than {100 * one_class:.1f} %"
+        found.append(Caveat("at-chance", f"{guess}, the part of the commonest class"))
     if images < FEW:
         found.append(Caveat("few-images", f"the number of images is {images}, fewer than {FEW}"))
     return found

@@ -247,4 +247,6 @@ def inspect(
         if needs_noise and not suite.noisy:
             yield Criterion(number, name, question, Outcome.NOT_APPLICABLE, "the network has no noise")
         else:
-            yield Criterion(number, name, question, *decide(suite))
+            before = len(suite.caveats)
+            outcome, explanation, figures = decide(suite)
+            yield Criterion(number, name, question, outcome, explanation, figures, tuple(suite.caveats[before:]))

@@ -8,6 +8,7 @@ import numpy as np
 
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.statistics import Difference, needed
+from npsnn.caveats import Caveat
 
 
 class Outcome(StrEnum):
@@ -26,6 +27,7 @@ class Criterion:
     figures: accuracies and their differences are fractions; counts are of images.
     outcome: undecided where these images cannot tell, not applicable where the question does not arise.
     explanation: one sentence; the reason where the outcome is undecided.
+    caveats: what qualifies the attacks that were made for this criterion first.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Criterion:
     outcome: Outcome
     explanation: str
     figures: dict[str, float] = field(default_factory=dict)
+    caveats: tuple[Caveat, ...] = ()
 
     @property
     def passed(self) -> bool | None:

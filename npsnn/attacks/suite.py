@@ -14,6 +14,7 @@ from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
 from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget, closed_form, expectation, known
+from npsnn.caveats import Caveat
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 from npsnn.validate import check_types
@@ -84,21 +85,19 @@ class Suite:
         self.noisy = self.network.random
         self.stream = Stream(options.seed).at("checklist")
         self._of_eps: dict[float, Result] = {}
+        self.caveats: list[Caveat] = []
 
     def run(self, name: str, attack: Attack, target: NetworkTarget) -> Result:
         """One attack on all images, judged like all others."""
-        judging = self.stream.at("judge")
-        return run(
-            name,
-            attack,
-            target,
-            self.x,
-            self.labels,
-            self.options.draws,
-            self.stream.at(name),
-            judging,
-            self.progress,
-        )
+        draws, own, judging = self.options.draws, self.stream.at(name), self.stream.at("judge")
+        return self._noted(run(name, attack, target, self.x, self.labels, draws, own, judging, self.progress))
+
+    def _noted(self, result: Result) -> Result:
+        """Note the gradients that were 0 or not finite; an eps that is large and noise that is off are on purpose."""
+        where = f"{result.attack} at {result.eps:.4g}"
+        met = (Caveat(caveat.code, f"{where}: {caveat.text}") for caveat in result.caveats)
+        self.caveats += [caveat for caveat in met if caveat.code.endswith("-gradients") and caveat not in self.caveats]
+        return result
 
     @cached_property
     def clean(self) -> Accuracy:

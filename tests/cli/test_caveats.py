@@ -52,6 +52,18 @@ def test_gradients_that_are_zero_are_beside_the_result(npsnn: Npsnn, where: tupl
     assert [codes(line.get("result") or line["worst_case"]) for line in lines] == [{"zero-gradients"}] * 4
 
 
+def test_a_criterion_has_the_gradients_that_were_zero(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
+    kill(runs)
+    quick = ("--limit", 8, "--steps", 1, "--eot", 1, "--draws", 1, "--samples", 1, "--population", 5)
+    ended = npsnn("checklist", *where, *quick, "--generations", 1)
+    assert any(line.startswith("1  one step against many *") for line in ended.out.splitlines())
+    assert "* 1: fgsm at 0.03137: an all-zero gradient on 8 of 8 images" in ended.out
+    assert "the part of the commonest class [at-chance]" in ended.out and "[few-images]" in ended.out
+    (line,) = recorded(runs, "checklist.jsonl")
+    assert codes(line) == {"at-chance", "few-images"} and codes(line["criteria"][0]) == {"zero-gradients"}
+    assert line["noise_off_accuracy"] == line["clean_accuracy"]
+
+
 def test_a_sound_result_carries_no_mark(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     out = npsnn(*ONE_STEP, *where).out
     assert "*" not in out and json.loads(npsnn(*ONE_STEP, *where, "--json").out)["results"][0]["caveats"] == []
@@ -77,7 +89,7 @@ RUN_CAVEATS = [
     (without_an_epoch, (), "unfinished", "the run has 0 of its 1 epochs"),
     (nothing, ("--inference-sigma", 0), "noise-off", "trained with noise 0.6, which is off"),
     (nothing, (), "few-images", "the number of images is 20"),
-    (kill, (), "at-chance", "not surely more than guessing among 10 classes"),
+    (kill, (), "at-chance", "the part of the commonest class"),
 ]
 
 

@@ -6,12 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calling import ABOUT, Npsnn
+from calling import ABOUT, Npsnn, Outcome
 
 from npsnn.attacks.checklist import CRITERIA
 from npsnn.classifier import Classifier
 
 QUICK = ("--limit", 8, "--steps", 2, "--eot", 1, "--draws", 2, "--samples", 2, "--population", 5, "--generations", 1)
+
+
+def table(ended: Outcome) -> list[str]:
+    """The lines without those below the table that qualify it."""
+    return [line for line in ended.out.splitlines() if not line.startswith(("note:", "* "))]
 
 
 @pytest.fixture
@@ -40,6 +45,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "average",
         "examples",
         "clean_accuracy",
+        "noise_off_accuracy",
         "passed",
         "interrupted",
         "criteria",
@@ -48,7 +54,16 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
     assert (document["examples"], document["average"]) == (8, 2)
     assert [c["number"] for c in document["criteria"]] == list(range(1, 9))
     for criterion in document["criteria"]:
-        assert criterion.keys() == {"number", "name", "question", "outcome", "passed", "explanation", "figures"}
+        assert criterion.keys() == {
+            "number",
+            "name",
+            "question",
+            "outcome",
+            "passed",
+            "explanation",
+            "figures",
+            "caveats",
+        }
         assert criterion["passed"] == {"passes": True, "fails": False, "undecided": None}[criterion["outcome"]]
         assert criterion["figures"]
     assert document["passed"] == all(c["passed"] for c in document["criteria"])
@@ -62,7 +77,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
 
 def test_the_table_says_what_was_found(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     ended = npsnn("checklist", *where, "--inference-sigma", 0, "--average", 3)
-    heading, clean, eps, _, header, *rows, _, last, note = ended.out.splitlines()
+    heading, clean, eps, _, header, *rows, _, last, note = table(ended)
     assert heading.endswith("small: the first 8 test images, noise off")
     assert clean.startswith("clean accuracy") and eps == "eps 0.03137 in Linf"
     assert header.split() == ["criterion", "outcome"] and max(map(len, rows)) <= 80
@@ -91,7 +106,7 @@ def test_a_criterion_that_fails_turns_the_exit_code(
     assert ended.code == 3
     assert any(line.startswith("3 ") and "FAILS" in line for line in ended.out.splitlines())
     assert "at most 1.0 % may be left" in ended.out
-    assert "3" in ended.out.splitlines()[-1].partition("fail: ")[2]
+    assert "3" in table(ended)[-1].partition("fail: ")[2]
     document = json.loads(npsnn("checklist", *many, "--json").out)
     assert document["passed"] is False and document["criteria"][0]["figures"]["all-zero gradients"] == 60
     assert document["criteria"][0]["outcome"] == "undecided", "neither attack takes anything"
