@@ -65,6 +65,9 @@ def cli() -> None:
     The noise of the first layer is carried through the network in closed form (mean and variance), so that a loss
     that knows the noise is trained without sampling, and attacked without sampling.
 
+    Results go to standard output, progress to standard error. A table leaves out columns where the terminal (or
+    COLUMNS) is narrow; --json has all.
+
     \b
     A first session, on digits that are drawn here and need no download:
       npsnn train --model lenet5 --sigma 0.6

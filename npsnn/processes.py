@@ -37,12 +37,17 @@ class Processes(Workers):
 
     The processes start when they are first needed, and live as long as the with statement. What they are given and give
     back is pickled, but for its arrays, which lie in shared memory: results share it, so `combine` must keep copies.
-    Where there is no POSIX system, `spread` uses threads.
+    Where there is no POSIX system, or no program of Python to start, `spread` uses threads; with NPSNN_DEBUG set it
+    says so on standard error.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(threads)
         self._others: list[_Process] = []
+        self._possible = os.name == "posix" and bool(sys.executable)
+        if not self._possible and self.threads > 1 and os.environ.get("NPSNN_DEBUG") and sys.stderr:
+            missing = "a POSIX system" if os.name != "posix" else "sys.executable"
+            print(f"npsnn: there is no {missing} to start processes: threads do their work", file=sys.stderr)
 
     def spread(
         self,
@@ -55,7 +60,7 @@ class Processes(Workers):
 
         An exception is raised here as in `fold`; ChildProcessError where a process has ended.
         """
-        count = min(self.threads, jobs) if os.name == "posix" and sys.executable else 1
+        count = min(self.threads, jobs) if self._possible else 1
         if count <= 1 or not self._open:
             self.fold(lambda i: f(*arguments(i)), jobs, combine)
             return
@@ -102,6 +107,10 @@ class _Process:
         try:
             with _blocked():
                 self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)
+        except OSError as error:
+            self.into.file.close()
+            self.out.file.close()
+            raise OSError(f"the system refuses another process ({error.strerror}): try fewer threads") from error
         finally:
             for descriptor in theirs:
                 os.close(descriptor)

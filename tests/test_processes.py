@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -117,10 +118,60 @@ def test_the_processes_end_with_the_work() -> None:
     assert all(other.poll() is not None for other in others)
 
 
-def test_without_a_program_to_start_threads_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_program_to_start_threads_do_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "executable", "")
     with Processes(2) as workers:
         assert spread(workers, lambda: os.getpid(), [()] * 3) == [os.getpid()] * 3
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("NPSNN_DEBUG", "1")
+    with Processes(2) as workers:
+        assert "no sys.executable to start processes: threads do their work" in capsys.readouterr().err
+        assert spread(workers, lambda: os.getpid(), [()] * 3) == [os.getpid()] * 3
+
+
+LACKING = """
+import math, sys
+from npsnn.processes import Processes
+with Processes(3) as workers:
+    found = []
+    workers.spread(math.sqrt, lambda i: (float(i * i),), 6, found.append)
+sys.exit(0 if found == [0, 1, 2, 3, 4, 5] else 9)
+"""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_the_processes_do_without_standard_streams(closed: str) -> None:
+    """What they share must not lie under the numbers 0 to 2, which are other files' in the other process."""
+    command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", LACKING]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+def test_a_system_that_refuses_a_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any, **options: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    before = len(list(Path("/dev/fd").iterdir()))
+    with Processes(2) as workers, pytest.raises(OSError, match=r"refuses another process \(Resource .*\): try fewer"):
+        spread(workers, math.sqrt, [(4.0,), (9.0,)])
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_memory_is_shared_by_a_file_where_the_system_has_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def forbidden(name: str) -> int:
+        raise PermissionError("forbidden in this sandbox")
+
+    monkeypatch.setattr(os, "memfd_create", forbidden, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Processes(2) as workers:
+        assert spread(workers, math.sqrt, [(4.0,), (9.0,)]) == [2.0, 3.0]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with Processes(2) as workers, pytest.raises(OSError, match="missing"):
+        spread(workers, math.sqrt, [(4.0,), (9.0,)])
 
 
 KILLED = """
