@@ -37,17 +37,17 @@ class Processes(Workers):
 
     The processes start when they are first needed, and live as long as the with statement. What they are given and give
     back is pickled, but for its arrays, which lie in shared memory: results share it, so `combine` must keep copies.
-    Where there is no POSIX system, or no program of Python to start, `spread` uses threads; with NPSNN_DEBUG set it
-    says so on standard error.
+    Where there is no POSIX system, or no program of Python to start, `spread` uses threads; with NPSNN_DEBUG set a
+    warning says so.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(threads)
         self._others: list[_Process] = []
         self._possible = os.name == "posix" and bool(sys.executable)
-        if not self._possible and self.threads > 1 and os.environ.get("NPSNN_DEBUG") and sys.stderr:
+        if not self._possible and self.threads > 1 and os.environ.get("NPSNN_DEBUG"):
             missing = "a POSIX system" if os.name != "posix" else "sys.executable"
-            print(f"npsnn: there is no {missing} to start processes: threads do their work", file=sys.stderr)
+            warnings.warn(f"there is no {missing} to start processes: threads do their work", stacklevel=3)
 
     def spread(
         self,
