@@ -50,6 +50,8 @@ class Classifier:
 
     def __post_init__(self) -> None:
         check_count("average", self.average)
+        if not isinstance(self.model, Model) or not isinstance(self.params, dict) or not self.params:
+            raise TypeError(f"a Classifier is of a Model and its parameters, got {self.model!r} and {self.params!r}")
 
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))

@@ -10,6 +10,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
+from npsnn.validate import check_count
+
 T = TypeVar("T")
 
 MOST_THREADS = 256
@@ -67,8 +69,7 @@ def _quota(group: Path, files: list[str]) -> Iterator[float]:
 
 def check_threads(threads: int) -> None:
     """Raise ValueError unless threads is from 1 to 256, or to the number of cores where there are more."""
-    if threads < 1:
-        raise ValueError(f"threads must be >= 1, got {threads}")
+    check_count("threads", threads)
     most = max(MOST_THREADS, cores := available_cores())
     if threads > most:
         raise ValueError(

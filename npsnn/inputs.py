@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsnn.data.dataset import as_float
-
 ROUNDING = 1e-6
 """Pixels outside [0, 1] by no more than this are rounding, and clipped."""
 
 
-def _array(values: Any, what: str) -> npt.NDArray[Any]:
+def as_array(values: Any, what: str) -> npt.NDArray[Any]:
     """A plain array of `values`; ValueError for lists of unequal length and for masked entries."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise ValueError(f"{what} must be plain numbers, got masked ones; take filled()")
@@ -19,6 +17,21 @@ def _array(values: Any, what: str) -> npt.NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{what} must form an array, got {type(values).__name__}: {error}") from error
+
+
+def as_float(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+    """The pixels as floats in [0, 1]: value / 255, so that 255 becomes exactly 1.
+
+    images: uint8 (N, C, H, W), or any other shape; the result has the same shape.
+    Raises ValueError for pixels that are not uint8, or a dtype that is no floating type.
+    """
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8, got {images.dtype}")
+    if not np.issubdtype(np.dtype(dtype), np.floating):
+        raise ValueError(f"dtype must be a floating type, got {np.dtype(dtype)}")
+    scaled: npt.NDArray[Any] = images.astype(dtype)
+    scaled /= 255
+    return scaled
 
 
 def as_images(x: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
@@ -29,7 +42,7 @@ def as_images(x: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     shape: (C, H, W) of an image, where it is known.
     Raises ValueError for another shape, a NaN, an infinity or a pixel farther outside, TypeError for another dtype.
     """
-    x = _array(x, "images")
+    x = as_array(x, "images")
     if x.ndim != 4 or (shape is not None and x.shape[1:] != shape):
         expected = "C, H, W" if shape is None else ", ".join(map(str, shape))
         raise ValueError(f"images must have the shape (N, {expected}), got {x.shape}")
@@ -55,7 +68,7 @@ def as_labels(labels: Any, examples: int, classes: int | None = None) -> npt.NDA
 
     Raises ValueError for anything else; bools, floats and one-hot vectors are no labels.
     """
-    labels = _array(labels, "labels")
+    labels = as_array(labels, "labels")
     if labels.shape != (examples,) or (labels.size and labels.dtype.kind not in "iu"):
         hint = ""
         if labels.ndim == 2 and len(labels) == examples and labels.shape[1] == 1:
@@ -68,5 +81,5 @@ def as_labels(labels: Any, examples: int, classes: int | None = None) -> npt.NDA
     if labels.size and not (labels.min() >= 0 and (classes is None or labels.max() < classes)):
         known = "at least 0" if classes is None else f"in 0 ... {classes - 1}"
         raise ValueError(f"labels must be {known}, got {labels.min()} to {labels.max()}")
-    whole: npt.NDArray[np.int64] = labels.astype(np.int64)
+    whole: npt.NDArray[np.int64] = labels.astype(np.int64, copy=False)
     return whole

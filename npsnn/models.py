@@ -14,7 +14,7 @@ from npsnn.network import Residual, Sequential, flatten, leaves, mapped
 from npsnn.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.normalisation import BatchNorm
 from npsnn.streams import WHOLE
-from npsnn.validate import check_sigma
+from npsnn.validate import as_int, check_sigma
 
 LAYERS: dict[str, type[Any]] = {
     cls.__name__: cls
@@ -53,6 +53,9 @@ class Model:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be a string, got {self.name!r}")
+        for name in ("classes", "micro_batch"):
+            object.__setattr__(self, name, as_int(getattr(self, name)))
+        object.__setattr__(self, "shape", tuple(as_int(n) for n in self.shape))
         numbers = (*self.shape, self.classes, self.micro_batch)
         if len(self.shape) != 3 or not all(type(n) is int for n in numbers) or min(*numbers, self.classes - 1) < 1:
             what = f"shape {self.shape}, classes {self.classes}, micro_batch {self.micro_batch}"
@@ -279,7 +282,8 @@ def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) 
 
 def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
     if sigma != 0:
-        raise ValueError(f"{name} has no noise on its first layer: set noise to features, or sigma to 0, got {sigma!r}")
+        why = f"has no noise on its first layer, so sigma must be 0, got {sigma!r}"
+        raise ValueError(f"{name} {why}: set noise to features")
     layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
     return Model(name, Sequential(layers), shape, classes)
 

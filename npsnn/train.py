@@ -56,6 +56,8 @@ def build(config: Config, dataset: Dataset) -> Model:
     )
     if not model.noisy:
         raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
+    if len(dataset.train) < 2:
+        raise ValueError(f"{dataset.name} must have two images to train on and to validate, got {len(dataset.train)}")
     model.forms()  # a layer that does not fit the images is named before there is a run
     return model.convolving(config.conv)
 
@@ -76,6 +78,9 @@ def fit(
     arrays. threads: None for all cores; the result does not depend on it.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
     """
+    for what, value, kind in (("config", config, Config), ("dataset", dataset, Dataset), ("start", start, Classifier)):
+        if not isinstance(value, kind) and (what != "start" or value is not None):
+            raise TypeError(f"{what} must be a {kind.__name__}, got {value!r}")
     use_device(device)
     config = replace(config, dataset=dataset.name)
     model = build(config, dataset)

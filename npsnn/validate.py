@@ -64,6 +64,11 @@ def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
         raise ValueError(f"sigma must be 0 or at least {least:g}, got {sigma!r}")
 
 
+def as_int(value: Any) -> Any:
+    """NumPy's integers as Python's; anything else as it is."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise ValueError, which names the argument, unless the value is a whole number from `least` on."""
     if isinstance(value, bool) or not isinstance(value, Integral):

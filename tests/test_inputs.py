@@ -7,8 +7,11 @@ import pytest
 
 from npsnn import attacks, bounds, models
 from npsnn.classifier import Classifier
-from npsnn.data import Dataset, Split
+from npsnn.config import Config
+from npsnn.data import Dataset, Split, augment
 from npsnn.inputs import as_images, as_labels
+from npsnn.streams import Stream
+from npsnn.train import fit
 from npsnn.trainer import State
 
 MODEL = models.with_feature_noise(models.lenet5(), 0.5, "full", bottleneck=4)
@@ -191,3 +194,33 @@ def test_what_does_not_fit_the_attacked_network_is_named() -> None:
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+def test_trainings_and_classifiers_name_what_they_are_not_made_of() -> None:
+    empty, one, all_three = (
+        Dataset("mine", Split(PIXELS[:n], LABELS[:n]), Split(PIXELS, LABELS), 10, {}) for n in (0, 1, 3)
+    )
+    for call, error, message in (
+        (lambda: fit("lenet5", one), TypeError, "config must be a Config, got 'lenet5'"),
+        (lambda: fit(None, one), TypeError, "config must be a Config, got None"),
+        (lambda: fit(Config(), "digits"), TypeError, "dataset must be a Dataset, got 'digits'"),
+        (lambda: fit(Config(), one, start=3), TypeError, "start must be a Classifier, got 3"),
+        (lambda: fit(Config(), one), ValueError, "mine must have two images to train on and to validate, got 1"),
+        (lambda: fit(Config(), empty), ValueError, "to train on and to validate, got 0"),
+        (lambda: fit(Config(), all_three, threads=1.5), ValueError, "threads must be a whole number >= 1, got 1.5"),
+        (lambda: Classifier(MODEL, {}), TypeError, "a Classifier is of a Model and its parameters, got"),
+        (lambda: Classifier(None, NETWORK.params), TypeError, "a Classifier is of a Model"),
+        (lambda: models.lenetpp(sigma=0.5), ValueError, "lenetpp has no noise on its first layer, so sigma must be 0"),
+        (lambda: models.resnet18(sigma=0.5), ValueError, "resnet18 has no noise on its first layer, so sigma must"),
+    ):
+        with pytest.raises(error, match=message):
+            list(call())
+
+
+def test_shapes_and_classes_may_be_numpys_integers_and_lists() -> None:
+    plain = models.lenet5((1, 30, 30), 7)
+    assert models.lenet5(tuple(np.array([1, 30, 30])), np.int64(7)) == models.lenet5([1, 30, 30], 7) == plain
+
+
+def test_augmentation_takes_a_whole_number_for_a_stream() -> None:
+    np.testing.assert_array_equal(augment(PIXELS, 3), augment(PIXELS, Stream(3)))

@@ -6,9 +6,10 @@ from typing import Any
 
 from npsnn.data import cifar, digits, idx, svhn
 from npsnn.data.augment import AUGMENTATIONS, augment
-from npsnn.data.dataset import Dataset, Split, as_float
+from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress
 from npsnn.data.folder import NoFolderError, data_folder
+from npsnn.inputs import as_float
 
 __all__ = [
     "AUGMENTATIONS",

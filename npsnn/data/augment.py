@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from npsnn.data.dataset import Images
-from npsnn.streams import Stream
+from npsnn.streams import Randomness, Stream, as_stream
 
 PAD = 4  # pixels, as is usual for CIFAR-10 since He et al., "Deep residual learning", 2016, Sec. 4.2
 
@@ -25,7 +25,7 @@ def unchanged(images: Images, stream: Stream) -> Images:
     return images
 
 
-def augment(images: Images, stream: Stream) -> Images:
+def augment(images: Images, stream: Randomness) -> Images:
     """Each image, framed by 4 black pixels, cropped to its size at a random place and mirrored with probability 1/2.
 
     The 9 x 9 places are equally likely. A2SNN does not say how it augments (Sec. 4.1); this is the usual way.
@@ -34,6 +34,7 @@ def augment(images: Images, stream: Stream) -> Images:
     Raises TypeError or ValueError for images of another type or shape.
     """
     _check(images)
+    stream = as_stream(stream)
     n, h, w = len(images), *images.shape[2:]
     draws = stream.uniform(np.empty((3, n)))
     top, left = (draws[:2] * (2 * PAD + 1)).astype(np.intp)

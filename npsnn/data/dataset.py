@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsnn.inputs import as_array, as_labels
+from npsnn.validate import check_count
+
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
@@ -21,7 +24,7 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class Split:
     """Images with their labels, as read-only arrays that threads can share.
 
-    images: uint8 (N, C, H, W); labels: int64 (N,), >= 0.
+    images: uint8 (N, C, H, W); labels: (N,) integers, int64 once they are here.
     Raises ValueError for another type or shape.
     """
 
@@ -29,11 +32,11 @@ class Split:
     labels: Labels
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
+        images = as_array(self.images, "images")
         if images.dtype != np.uint8 or images.ndim != 4:
-            raise ValueError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}")
-        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-            raise ValueError(f"labels must be int64 ({len(images)},), got {labels.dtype} {labels.shape}")
+            hint = "; from floats in [0, 1] take (255 * images).round().astype(np.uint8)" * (images.dtype.kind == "f")
+            raise ValueError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}{hint}")
+        labels = as_labels(self.labels, len(images))
         object.__setattr__(self, "images", _read_only(images))
         object.__setattr__(self, "labels", _read_only(labels))
 
@@ -59,6 +62,10 @@ class Dataset:
     digests: dict[str, str] = field(repr=False)
 
     def __post_init__(self) -> None:
+        check_count("classes", self.classes, 2)
+        for what, split in (("train", self.train), ("test", self.test)):
+            if not isinstance(split, Split):
+                raise TypeError(f"{what} must be a Split, got {split!r}")
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             shapes = f"{self.train.images.shape[1:]} and {self.test.images.shape[1:]}"
             raise ValueError(f"train and test images must have one shape, got {shapes}")
@@ -72,18 +79,3 @@ class Dataset:
         """(C, H, W) of one image."""
         _, c, h, w = self.train.images.shape
         return c, h, w
-
-
-def as_float(images: Images, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
-    """The pixels as floats in [0, 1]: value / 255, so that 255 becomes exactly 1.
-
-    images: uint8 (N, C, H, W), or any other shape; the result has the same shape.
-    Raises ValueError for pixels that are not uint8, or a dtype that is no floating type.
-    """
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8, got {images.dtype}")
-    if not np.issubdtype(np.dtype(dtype), np.floating):
-        raise ValueError(f"dtype must be a floating type, got {np.dtype(dtype)}")
-    scaled: npt.NDArray[Any] = images.astype(dtype)
-    scaled /= 255
-    return scaled

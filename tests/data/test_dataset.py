@@ -23,13 +23,22 @@ def test_arrays_are_read_only_views_of_the_callers():
     assert made.images[0, 0, 0, 0] == 7
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], np.arange(4, dtype=np.uint8), np.arange(4, dtype=">i2")])
+def test_labels_are_integers_of_any_kind(labels):
+    made = Split(np.zeros((4, 1, 3, 2), np.uint8), labels)
+    assert made.labels.dtype == np.int64 and made.labels.tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
         (np.zeros((2, 1, 3, 3)), np.zeros(2, np.int64), r"images must be uint8 \(N, C, H, W\), got float64"),
         (np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int64), r"images must be uint8 .* got uint8 \(2, 3, 3\)"),
-        (np.zeros((2, 1, 3, 3), np.uint8), np.zeros(2, np.uint8), r"labels must be int64 \(2,\), got uint8"),
-        (np.zeros((2, 1, 3, 3), np.uint8), np.zeros(3, np.int64), r"labels must be int64 \(2,\), got int64 \(3,\)"),
+        (np.zeros((2, 1, 3, 3), np.uint8), np.zeros(2), r"labels must be 2 integers, got float64 .*astype\(int\)"),
+        (np.zeros((2, 1, 3, 3), np.uint8), np.eye(2), r"labels must be 2 integers, .*take argmax\(axis=1\)"),
+        (np.zeros((2, 1, 3, 3), np.uint8), np.zeros(3, np.int64), r"labels must be 2 integers, .* shape \(3,\)"),
+        (np.zeros((2, 1, 3, 3), np.uint8), np.array([0, -1]), "labels must be at least 0, got -1 to 0"),
+        (None, None, r"images must be uint8 \(N, C, H, W\), got object"),
     ],
 )
 def test_split_refuses_other_types_and_shapes(images, labels, message):
@@ -40,9 +49,10 @@ def test_split_refuses_other_types_and_shapes(images, labels, message):
 def test_dataset_refuses_labels_out_of_range_and_mixed_shapes():
     with pytest.raises(ValueError, match="labels must lie in 0 to 2, got 0 to 3"):
         Dataset("x", split(3), split(4), 3, {})
-    negative = Split(np.zeros((1, 1, 3, 2), np.uint8), np.array([-1]))
-    with pytest.raises(ValueError, match="labels must lie in 0 to 2, got -1 to -1"):
-        Dataset("x", negative, split(2), 3, {})
+    with pytest.raises(ValueError, match=r"classes must be a whole number >= 2, got 3\.0"):
+        Dataset("x", split(3), split(3), 3.0, {})
+    with pytest.raises(TypeError, match="test must be a Split, got None"):
+        Dataset("x", split(3), None, 3, {})
     with pytest.raises(ValueError, match="one shape"):
         Dataset("x", split(2), split(2, (3, 3, 2)), 3, {})
 
