@@ -9,10 +9,13 @@ from typing import Any
 import click
 
 from npsnn.cli.suggest import did_you_mean
-from npsnn.files import read_bytes
+from npsnn.files import excerpt, read_bytes
 
 LIMIT = 1 << 18
 """The bytes that a file of options may have: a run's config.json takes a tenth of them."""
+TOML_LIMIT = 1 << 14
+"""The letters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
+LONGEST_VALUE = 1000
 
 
 def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -30,14 +33,18 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
                 raise ValueError(f"unknown option {name} for {command}.{did_you_mean(flag, known)}")
             defaults[known[flag].name or ""] = _as_given(known[flag], value, name)
     except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"{path}: {error}", ctx, param) from error
+        raise click.BadParameter(f"{path}: {excerpt(error)}", ctx, param) from error
     ctx.default_map = defaults
 
 
 def _parsed(path: Path) -> Any:
     try:
         text = read_bytes(path, LIMIT).decode("utf-8-sig")
-        return json.loads(text) if path.suffix == ".json" or text.lstrip().startswith("{") else tomllib.loads(text)
+        if path.suffix == ".json" or text.lstrip().startswith("{"):
+            return json.loads(text)
+        if len(text) > TOML_LIMIT:
+            raise ValueError(f"TOML must have at most {TOML_LIMIT:,} letters, got {len(text):,}")
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"neither TOML nor JSON: {error}") from error
 
@@ -72,4 +79,6 @@ def _as_given(option: click.Parameter, value: Any, name: str) -> Any:
     flag = isinstance(option, click.Option) and option.is_flag
     if any(isinstance(v, bool) != flag or not isinstance(v, str | int | float) for v in values):
         raise ValueError(f"{name} cannot be {value!r}")
+    if any(len(str(v)) > LONGEST_VALUE for v in values):
+        raise ValueError(f"{name} must have at most {LONGEST_VALUE:,} letters")
     return value if flag else [str(v) for v in values] if option.multiple else str(value)

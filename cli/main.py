@@ -11,6 +11,7 @@ import click
 from npsnn.cli import interrupts
 from npsnn.cli.suggest import Group
 from npsnn.cli.terminal import standard_streams
+from npsnn.files import excerpt
 from npsnn.host import keep_freed_memory
 
 COMMANDS = {
@@ -22,9 +23,6 @@ COMMANDS = {
     "data": "List, fetch and verify the data sets.",
     "info": "Versions, BLAS, cores and folders.",
 }
-
-LONGEST = 2000
-"""The letters of an error that are shown: one may quote a file that is nothing but one long line."""
 
 
 class LazyGroup(Group):
@@ -112,6 +110,5 @@ def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
 
 def fail(message: str) -> NoReturn:
     """End with exit code 1 and one line on stderr."""
-    line = " ".join(message.split())
-    click.echo(f"Error: {line if len(line) <= LONGEST else line[:LONGEST] + ' ...'}", err=True)
+    click.echo(f"Error: {excerpt(' '.join(message.split()))}", err=True)
     sys.exit(1)

@@ -109,7 +109,7 @@ def _unfinished(folder: Path) -> str:
         if done and not isfinite(done[-1]["loss"]):
             return "has diverged"
         return f"has {len(done)} of its {epochs} epochs" if len(done) < max(epochs, 1) else ""
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return "is damaged"
 
 

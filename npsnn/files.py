@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import gzip
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from npsnn.gunzip import gunzip
+
 try:
     import fcntl
 except ImportError:  # Windows has no locks of this kind, and lets nobody remove a file that is open
@@ -27,6 +28,11 @@ TEMPORARY = re.compile(r"\.npsnn-[0-9a-f]{16}\.tmp")
 JSON_LIMIT = 4 << 20
 LINES_LIMIT = 16 << 20
 """The bytes that a JSON document and a file of JSON lines may have: a hundred times what the largest run needs."""
+
+LONGEST_MESSAGE = 1000
+
+DEPTH = 100
+"""How deep lists and objects of a JSON document may lie in one another: a block of a residual network takes two."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
 _OF_THE_DISK = _FULL | {errno.EIO, errno.EROFS}
@@ -181,7 +187,13 @@ def blamed(name: object) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
+        raise ValueError(f"{name}: {excerpt(error)}") from error
+
+
+def excerpt(text: object) -> str:
+    """The text, or its beginning where it is very long: a message may quote a file that is one long line."""
+    whole = str(text)
+    return whole if len(whole) <= LONGEST_MESSAGE else f"{whole[:LONGEST_MESSAGE]} ..."
 
 
 def _no_number(constant: str) -> None:
@@ -196,7 +208,19 @@ def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
         raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ValueError(f"{name} must hold a JSON object, got {type(document).__name__}")
+    _check_depth(document, name)
     return document
+
+
+def _check_depth(document: Any, name: str) -> None:
+    """Raise ValueError where objects and lists lie deeper in one another than recursion can follow."""
+    level = [document]
+    for _ in range(DEPTH):
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
+        level = [value for value in level if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"{name} must not hold lists and objects more than {DEPTH} deep in one another")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -229,15 +253,16 @@ def unpack(raw: bytes, gzipped: bool, name: str, limit: int) -> bytes:
         raise ValueError(f"{name} is empty")
     if gzipped and raw[:2] != b"\x1f\x8b":
         raise ValueError(f"{name} is not a gzip file: expected it to begin with bytes 1f 8b, got {raw[:2].hex(' ')}")
+    if not gzipped:
+        return raw
     try:
-        content = gzip.GzipFile(fileobj=BytesIO(raw)).read(limit + 1) if gzipped else raw
+        return b"".join(gunzip(BytesIO(raw), limit))
     except EOFError:
         raise ValueError(f"{name} is a truncated gzip file: its end is missing after {len(raw)} bytes") from None
-    except (OSError, zlib.error) as error:
+    except zlib.error as error:
         raise ValueError(f"{name} is a damaged gzip file: {error}") from None
-    if len(content) > limit:
-        raise ValueError(f"{name} must hold at most {limit:,} bytes, got more")
-    return content
+    except ValueError:
+        raise ValueError(f"{name} must hold at most {limit:,} bytes, got more") from None
 
 
 def read_content(path: Path, limit: int) -> bytes:

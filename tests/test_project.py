@@ -15,7 +15,7 @@ LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 
 # Each may import what stands before it; modules of one rank may import one another where they need to.
 RANKS = [
-    {"backend", "streams", "data", "validate", "files", "npz", "inputs", "interrupts", "journal", "host"},
+    {"backend", "streams", "data", "validate", "files", "npz", "gunzip", "inputs", "interrupts", "journal", "host"},
     {"ops"},
     {"moments", "parallel", "processes", "checkpoint"},
     {"layers"},

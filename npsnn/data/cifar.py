@@ -1,6 +1,5 @@
 """CIFAR-10 in torchvision's layout: the Python or the binary version, unpacked or in the archive it comes in."""
 
-import gzip
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -196,7 +195,7 @@ def _packed(spec: CifarSet, source: Source) -> Iterator[tuple[str, str, bytes]]:
             yield name, f"{source.path}: {name}{source.version.suffix}", content
     except EOFError:
         raise ValueError(f"{source.path} is a truncated gzip file") from None
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
+    except (tarfile.TarError, zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"{source.path} is no sound archive of CIFAR-10: {error}") from None
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsnn.files import excerpt
+
 ARRAY = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct"}
 BUFFER = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
 ENCODE = "_codecs.encode"
@@ -69,7 +71,7 @@ class _Machine:
 
     def push_global(self, name: str) -> None:
         if name not in GLOBALS:
-            raise RefusedError(f"asks for {name!r}, which no CIFAR-10 batch does: it may be a hostile file")
+            raise RefusedError(f"asks for {excerpt(name)!r}, which no CIFAR-10 batch does: it may be a hostile file")
         self.stack.append(Call(name))
 
     def stack_global(self, arg: Any) -> None:

@@ -72,10 +72,13 @@ def test_damaged_archives(cifar_small, where):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"<html>not found</html>", "is no sound archive of CIFAR-10: Not a gzipped file"),
+        (
+            b"<html>not found</html>",
+            "is no sound archive of CIFAR-10: Error -3",
+        ),
         (gzip.compress(b"<html>not found</html>" * 50), "is no sound archive of CIFAR-10"),
         (gzip.compress(bytes(50_000)), "it holds no cifar-10-batches-bin/data_batch_1.bin"),
-        (gzip.compress(bytes(5_000_000)), "it unpacks to much more than was expected"),
+        (gzip.compress(bytes(5_000_000)), "it unpacks to more than it may"),
         (archive("cifar-10-batches-bin", {}), "it holds no cifar-10-batches-bin/data_batch_1.bin, "),
     ],
 )
@@ -102,9 +105,9 @@ def sized(name, size, kind=tarfile.REGTYPE):
         (link("data_batch_1.bin"), "data_batch_1.bin is no plain file of at most 61460 bytes"),
         (sized("cifar-10-batches-bin/data_batch_1.bin", 61461), "no plain file of at most 61460 bytes"),
         (sized("cifar-10-batches-bin/data_batch_1.bin", 61459), "data_batch_1.bin must have 61460 bytes"),
-        (sized("another", 5_000_000), "unpacks to much more than was expected"),
-        (sized("long", 5_000_000, tarfile.GNUTYPE_LONGNAME), "unpacks to much more than was expected"),
-        (sized("long", 5_000_000, tarfile.XHDTYPE), "unpacks to much more than was expected"),
+        (sized("another", 5_000_000), "unpacks to more than it may"),
+        (sized("long", 5_000_000, tarfile.GNUTYPE_LONGNAME), "unpacks to more than it may"),
+        (sized("long", 5_000_000, tarfile.XHDTYPE), "unpacks to more than it may"),
     ],
     ids=["link", "too long", "too short", "large other member", "large name", "large header"],
 )
