@@ -28,8 +28,8 @@ from npsnn.models import Model
 from npsnn.network import Sequential, flatten
 from npsnn.noise import PreactivationNoise
 from npsnn.optim import optimizer
-from npsnn.train import load_state, save_state
-from npsnn.trainer import State
+from npsnn.run_folder import RunFolder
+from npsnn.trainer import Epoch, State
 
 RNG = np.random.default_rng(3)
 COUNT = 10  # images a file
@@ -131,12 +131,12 @@ def run_files() -> tuple[Model, Config, dict[str, bytes]]:
     config = Config(epochs=3)
     params = flatten(model.init(np.random.default_rng(0)))
     moments = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
-    record = {"epoch": 1, "loss": 2.5, "first_layer_ratio": None, "feature_noise": None}
+    last = Epoch(3, 2.5, 0.1, 0.1, 0.1, 0.5, 0.0, None, 1e-3, 1.0, 10.0)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        save_state(folder, State(params, moments, 2, 4, 0.5), [record] * config.epochs)
         about = {"train": asdict(config), "spec": model.spec(), "arrays": provenance.of_data(dataset())}
         files.write_json(folder / checkpoint.CONFIG, about)
+        RunFolder(folder, about, [asdict(last)] * 2).save(State(params, moments, 3, 6, 0.5), last)
         journal.append(folder / "attacks.jsonl", {"plan": {"eps": [0.1]}, "result": {"attack": "pgd", "mean": 0.5}})
         return model, config, {f"run/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
@@ -148,9 +148,10 @@ def dataset() -> Dataset:
 
 
 def read_arrays(folder: Path) -> None:
-    model, config, _ = run_files()
+    model, config, others = run_files()
     Classifier.load(folder / "run")
-    load_state(folder / "run", model, config)
+    document, records = json.loads(others[f"run/{checkpoint.CONFIG}"]), others[f"run/{checkpoint.METRICS}"].splitlines()
+    RunFolder(folder / "run", document, [json.loads(line) for line in records]).load(model, config)
 
 
 def read_config(folder: Path) -> None:

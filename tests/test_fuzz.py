@@ -73,7 +73,7 @@ for fault in {list(FAULTS)!r}:
         calls.append(1)
         if len(calls) == 2:
             eval(fault)
-    counts, wrong = fuzz.fuzz(Reader("x", "x", (b"abc" * 9,), read, {{}}), 0, range(3))
+    counts, wrong = fuzz.fuzz(Reader("x", "x", (b"abc" * 9,), read, {{}}), 0, range(7, 10))
     print(json.dumps([fault, dict(counts), wrong]))
 """
     done = python("-c", program)
@@ -82,7 +82,18 @@ for fault in {list(FAULTS)!r}:
     for line in done.stdout.splitlines():
         fault, counts, wrong = json.loads(line)
         assert counts["failed"] == 1 and counts["read"] == 2 and len(wrong) == 1, line
-        assert wrong[0].startswith(f"x 1: {FAULTS[fault]}"), line
+        assert wrong[0].startswith(f"x 8: {FAULTS[fault]}"), line
+
+
+def test_sound_files_must_be_read() -> None:
+    program = """
+import fuzz
+from fuzz_files import Reader
+def refuse(folder):
+    raise ValueError(f"{folder / 'x'} is refused")
+print(fuzz.fuzz(Reader("x", "x", (b"abc",), refuse, {}), 0, range(3)))
+"""
+    assert "['x 0: a sound file is refused']" in python("-c", program).stdout
 
 
 def test_mutants_are_seeded_and_every_mutation_changes_what_it_is_given() -> None:
