@@ -26,6 +26,7 @@ from npsnn.cli.common import (
     print_caveats,
     print_defended,
     print_json,
+    say_cost,
     speaking_of_flags,
     test_images,
 )
@@ -175,6 +176,7 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     if what:
         print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean, off)
         click.echo()
+    say_cost(attacks.cost(classifier, x, labels, plan), len(labels))
     show = Rows(plan, shown=what is not None)
     about = run.about | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
     about |= {"examples": len(labels), "clean_accuracy": clean.mean, "noise_off_accuracy": off.mean}

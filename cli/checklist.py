@@ -22,6 +22,7 @@ from npsnn.cli.common import (
     print_caveats,
     print_defended,
     print_json,
+    say_cost,
     speaking_of_flags,
     test_images,
 )
@@ -134,6 +135,7 @@ def command(
         print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean, off)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
         click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
+    say_cost(attacks.cost(classifier, x, labels, settings), len(labels))
     rows: list[Criterion] = []
     stop: BaseException | None = None
     try:

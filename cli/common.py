@@ -204,6 +204,19 @@ def print_defended(
     say(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}{without}")
 
 
+def say_cost(cost: Any, images: int) -> None:
+    """What attacks will cost, on standard error."""
+    seconds = cost.seconds
+    time = (
+        f"{seconds / 3600:.1f} h"
+        if seconds > 3600
+        else f"{seconds / 60:.0f} min"
+        if seconds > 90
+        else f"{seconds:.0f} s"
+    )
+    say(f"{cost.passes:,} passes an image; {images:,} images will take about {time}", err=True)
+
+
 def print_caveats(caveats: Iterable[Caveat], mark: str = "") -> None:
     """One line for each under a table; mark: of the row that they are about."""
     for caveat in caveats:

@@ -14,6 +14,7 @@ An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of
 from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.checklist import inspect
+from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.evaluation import Result, evaluate, worst_case
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
@@ -31,6 +32,7 @@ __all__ = [
     "Ball",
     "CarliniWagner",
     "Checklist",
+    "Cost",
     "Criterion",
     "GradientAttack",
     "Limit",
@@ -42,6 +44,7 @@ __all__ = [
     "accuracy",
     "bim",
     "closed_form",
+    "cost",
     "evaluate",
     "expectation",
     "fgsm",

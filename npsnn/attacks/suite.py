@@ -20,6 +20,11 @@ from npsnn.streams import Stream
 from npsnn.validate import check_types
 
 UNBOUNDED_STEPS = 20
+UNBOUNDED = {
+    "steps of eps/10": gradient.GradientAttack(Ball("linf", 1.0), UNBOUNDED_STEPS, 0.1),
+    "steps of 2.5 eps/k": gradient.pgd(1.0, steps=UNBOUNDED_STEPS),
+}
+"""PGD that may go anywhere, by the length of its steps."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,21 @@ class Suite:
         self.caveats += [caveat for caveat in met if caveat.code.endswith("-gradients") and caveat not in self.caveats]
         return result
 
+    def planned(self) -> list[tuple[Attack, NetworkTarget]]:
+        """All attacks that the criteria need, for what they cost; `Checklist.runs` of them."""
+        options, plain = self.options, self._plain()
+        found: list[tuple[Attack, NetworkTarget]] = [(self.plan.attack("fgsm", options.eps), plain)]
+        found += [(self.plan.attack("pgd", eps), plain) for eps in {options.eps, *options.ladder}]
+        found += [(self.plan.attack("random", options.eps), plain)]
+        one_pixel = self.plan.target("one-pixel", self.network)
+        found += [(self.plan.attack("one-pixel", pixels), one_pixel) for pixels in set(options.pixels)]
+        found += [(attack, plain) for attack in UNBOUNDED.values()]
+        if self.noisy:
+            pgd, judging = self.plan.attack("pgd", options.eps), self.stream.at("known")
+            found += [(pgd, closed_form(self.network)), (pgd, expectation(self.network))]
+            found += [(pgd, known(self.network, judging))] * options.draws
+        return found
+
     @cached_property
     def clean(self) -> Accuracy:
         return self._judged(slice(None), self.x, "judge")
@@ -133,12 +153,7 @@ class Suite:
 
     def unbounded(self) -> dict[str, Result]:
         """PGD that may go anywhere: with the paper's steps of eps/10 from the image, and with ours."""
-        everywhere = Ball("linf", 1.0)
-        attacks = {
-            "steps of eps/10": gradient.GradientAttack(everywhere, UNBOUNDED_STEPS, 0.1),
-            "steps of 2.5 eps/k": gradient.pgd(1.0, steps=UNBOUNDED_STEPS),
-        }
-        return {name: self.run(name, attack, self._plain()) for name, attack in attacks.items()}
+        return {name: self.run(name, attack, self._plain()) for name, attack in UNBOUNDED.items()}
 
     def any_of_many(self, chosen: np.ndarray) -> tuple[int, int]:
         """Of the chosen images, those that one of many random samples finds misread; and without the perturbation."""

@@ -151,3 +151,9 @@ def test_a_classifier_of_python_says_the_same(trained: Path) -> None:
     assert {caveat.code for caveat in result.caveats} >= {"large-eps", "noise-ignored"}
     (result,) = attacks.evaluate(network, x, labels, attacks.Plan(("adaptive-fgsm",), eps=(0.1,), draws=1))
     assert result.caveats == []
+
+
+@pytest.mark.parametrize("command", [ONE_STEP, (*ONE_STEP, "--json")], ids=["table", "json"])
+def test_attack_says_what_it_will_cost(npsnn: Npsnn, where: tuple[object, ...], command: tuple[object, ...]) -> None:
+    err = npsnn(*command, *where, "--pgd", "--steps", 3).err
+    assert "4 passes an image; 20 images will take about " in err
