@@ -8,7 +8,7 @@ from typing import Any
 from npsnn import checkpoint, files
 from npsnn.affine import METHODS
 from npsnn.data.augment import AUGMENTATIONS
-from npsnn.models import MODELS, NOISES
+from npsnn.models import MODELS, NOISES, NOISY
 from npsnn.noise import COVARIANCES
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
@@ -40,12 +40,12 @@ class Config:
     """Every option that shapes the result. Two runs of one config on one data set are bit-identical on one machine.
 
     noise: where it is, on the first pre-activation (noise paper) or on `bottleneck` features (A2SNN, with a full,
-    diagonal or scalar covariance). sigma: its standard deviation, where a learned one starts; sigma_max: the cap of
-    that. sigma_reward: the Bimodel's alpha (noise paper Sec. 7). max_entropy, alignment: lambda1 and lambda2 of A2SNN's
-    Eq. 1; pairwise: the form of the alignment that predictions depend on (audit A17); unit_classes: class vectors of
-    norm 1 (A19). authors_code: what A2SNN's authors' code does where the paper says something else (audit B1, B2, B5,
-    B6, B7); sigma is not what the noise starts with then. propagation: how training carries the noise, by a rule or
-    "sampled", a draw for each example.
+    diagonal or scalar covariance); none makes a network without a noise layer, and sigma 0. sigma: its standard
+    deviation, where a learned one starts; sigma_max: the cap of that. sigma_reward: the Bimodel's alpha (noise paper
+    Sec. 7). max_entropy, alignment: lambda1 and lambda2 of A2SNN's Eq. 1; pairwise: the form of the alignment that
+    predictions depend on (audit A17); unit_classes: class vectors of norm 1 (A19). authors_code: what A2SNN's authors'
+    code does where the paper says something else (audit B1, B2, B5, B6, B7); sigma is not what the noise starts with
+    then. propagation: how training carries the noise, by a rule or "sampled", a draw for each example.
     noise_only: the rest of a given network stays as it is. adversarial: the attack that makes the part
     `adversarial_mix` of each micro-batch adversarial, on draws of the noise, in Linf of adversarial_eps.
     conv: how convolutions are computed (`npsnn.affine.Conv2d`). limit: the number of training images used (None: all).
@@ -90,11 +90,17 @@ class Config:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.noise == "preactivation" and self.model not in NOISY:
+            raise ValueError(
+                f"noise must be features or none for {self.model}, which has none on its first layer, got {self.noise}"
+            )
         for name, low in {"epochs": 1, "batch_size": 1, "limit": 2, "bottleneck": 1}.items():
             value = getattr(self, name)
             if value is not None and not low <= value < 2**53:
                 raise ValueError(f"{name} must be >= {low} and < 2^53, got {value}")
         check_sigma(self.sigma)
+        if self.noise == "none":
+            object.__setattr__(self, "sigma", 0.0)
         for name in ("sigma_reward", "sigma_max", "max_entropy", "alignment", "lr", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
@@ -136,8 +142,9 @@ class Config:
 
     def without_effect(self, options: Iterable[str]) -> list[str]:
         """One clause for each of the named options that changes nothing in a training by the others."""
+        noise = "noise is preactivation or features"
         acts = {
-            "sigma": (not self.authors_code, "authors_code is off"),
+            "sigma": (False, noise) if self.noise == "none" else (not self.authors_code, "authors_code is off"),
             "momentum": (self.optimizer == "sgd", "optimizer is sgd"),
             "covariance": (self.noise == "features", "noise is features"),
             "bottleneck": (self.noise == "features", "noise is features"),

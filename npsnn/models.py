@@ -283,7 +283,7 @@ def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) 
 def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
     if sigma != 0:
         why = f"has no noise on its first layer, so sigma must be 0, got {sigma!r}"
-        raise ValueError(f"{name} {why}: set noise to features")
+        raise ValueError(f"{name} {why}: set noise to features or none")
     layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
     return Model(name, Sequential(layers), shape, classes)
 
@@ -297,7 +297,16 @@ MODELS: dict[str, Callable[..., Model]] = {
 }
 
 
-NOISES = ("preactivation", "features")
+NOISY = ("lenet5", "cnn5")
+"""The models with noise of their own, on the first pre-activation."""
+
+NOISES = ("preactivation", "features", "none")
+
+
+def without_noise(model: Model) -> Model:
+    """The model without its noise layer."""
+    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NOISE_LAYERS)]
+    return replace(model, network=Sequential(tuple(kept)))
 
 
 def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bottleneck: int = 32) -> Model:
@@ -306,7 +315,7 @@ def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bot
     A layer that makes the features is put in unless the model ends in one of that name. Raises ValueError where the
     last layer is not linear. Source: A2SNN Sec. 3 and 4.1; an activation after the bottleneck is not mentioned there.
     """
-    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NOISE_LAYERS)]
+    kept = without_noise(model).network.layers
     if not kept or not isinstance(kept[-1][1], Linear):
         raise ValueError(f"{model.name} must end in a linear layer to take noise on its features")
     *features, (last, _) = kept
@@ -328,7 +337,7 @@ def build(
     covariance: str = "full",
     bottleneck: int = 32,
 ) -> Model:
-    """The named model for images of `shape`, with its own noise or, for "features", with that of A2SNN.
+    """The named model for images of `shape`, with its own noise, for "features" with that of A2SNN, or with none.
 
     Raises ValueError for an unknown name, naming the choices.
     """
@@ -337,4 +346,6 @@ def build(
             raise ValueError(f"unknown {what} {value!r}, expected one of {', '.join(known)}")
     if noise == "preactivation":
         return MODELS[name](shape, classes, sigma)
+    if noise == "none":
+        return without_noise(MODELS[name](shape, classes))
     return with_feature_noise(MODELS[name](shape, classes), sigma, covariance, bottleneck)

@@ -44,7 +44,7 @@ def split_validation(train: Split, seed: int, limit: int | None) -> tuple[Split,
 
 
 def build(config: Config, dataset: Dataset) -> Model:
-    """The network that the options ask for; ValueError where it has no noise layer or does not fit the images."""
+    """The network that the options ask for; ValueError where it does not fit the images."""
     model = models.build(
         config.model,
         dataset.image_shape,
@@ -54,8 +54,6 @@ def build(config: Config, dataset: Dataset) -> Model:
         config.covariance,
         config.bottleneck,
     )
-    if not model.noisy:
-        raise ValueError(f"{config.model} has no noise on its first layer: set noise to features")
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} must have two images to train on and to validate, got {len(dataset.train)}")
     model.forms()  # a layer that does not fit the images is named before there is a run
@@ -110,9 +108,8 @@ def _started(start: Classifier | None, model: Model, config: Config) -> Arrays |
         if config.noise_only:
             raise ValueError("noise_only trains the noise of a network that is given: start must be one, got None")
         return None
-    name = model.noise_layer
-    noise = model.init(np.random.default_rng(0))[name]
-    params = {k: to_host(p) for k, p in flatten(start.params | {name: noise}).items()}
+    noise = {model.noise_layer: model.init(np.random.default_rng(0))[model.noise_layer]} if model.noisy else {}
+    params = {k: to_host(p) for k, p in flatten(start.params | noise).items()}
     model.check(params)
     return params
 

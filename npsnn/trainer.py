@@ -149,7 +149,7 @@ class Trainer:
 
         A learned sigma is in the form exp(rho); noise that is not learned stays as it is.
         """
-        noise = self.model.noise_layer
+        noise = self.model.noise_layer if self.model.noisy else ""
         params, grads = moved_averages(self.model, state.params, grads)
         if self.config.noise_only or not self.config.learn_sigma:
             kept = self.config.noise_only
@@ -210,7 +210,9 @@ class Trainer:
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
 
     def sigma_slope(self, params: Arrays, grads: Arrays) -> Array:
-        """dLoss/dsigma of the noise layer's level, an array of no dimensions."""
+        """dLoss/dsigma of the noise layer's level, an array of no dimensions; 0 without noise."""
+        if not self.model.noisy:
+            return namespace(*params.values()).zeros(())
         name, layer = self.model.noise
         return layer.slope(of_layer(name, params), of_layer(name, grads))
 

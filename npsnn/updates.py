@@ -34,6 +34,8 @@ def rewards(config: Config, model: Model, params: Arrays) -> tuple[Array, Arrays
     with the pairwise form of L_WCA scaled by 2/(C - 1), which gives it as many terms (audit A17, E4), or with what the
     authors' code has for both. Raises ValueError where that is not defined (audit B1, B2).
     """
+    if not model.noisy:
+        return 0.0, {}
     name, layer = model.noise
     if not isinstance(layer, FeatureNoise):
         if not config.sigma_reward:
@@ -71,8 +73,8 @@ def projected(config: Config, model: Model, params: Arrays) -> Arrays:
         params[model.noisy_weights] = unit_norm(params[model.noisy_weights], config.first_layer_norm)
     if config.unit_classes and not config.noise_only:
         params[class_vectors(model)] = unit_norm(params[class_vectors(model)], "l2")
-    name, layer = model.noise
     if config.learn_sigma:
+        name, layer = model.noise
         own = of_layer(name, params)
         if isinstance(layer, FeatureNoise) and not config.authors_code:
             own = {"L": _safe(own["L"])}
@@ -121,7 +123,7 @@ def diagnostics(model: Model, params: Arrays) -> dict[str, float] | None:
     trace: of Sigma. common: 1ᵀS1/C of the logits' covariance S = W Sigma Wᵀ, which moves no prediction. differences:
     tr(P S P)/(C - 1), P = I - 11ᵀ/C, which does. cosine: mean |cosine| between class vectors, 1 where they collapsed.
     """
-    name, layer = model.noise
+    name, layer = model.noise if model.noisy else ("", None)
     if not isinstance(layer, FeatureNoise):
         return None
     w = params[class_vectors(model)]

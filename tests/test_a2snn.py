@@ -125,7 +125,9 @@ def test_adversarial_training_attacks_part_of_the_images(trained: Path) -> None:
 
 
 def test_without_a_place_for_noise_training_is_refused() -> None:
-    with pytest.raises(ValueError, match="resnet18 has no noise on its first layer: set noise to features"):
+    with pytest.raises(
+        ValueError, match="noise must be features or none for resnet18, which has none on its first layer"
+    ):
         fit(Config(model="resnet18"), DATA)
 
 

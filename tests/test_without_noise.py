@@ -9,9 +9,10 @@ import pytest
 from small_networks import convolutional, images, linear, on_features
 
 import npsnn
-from npsnn import attacks, bounds, checkpoint, files
+from npsnn import attacks, bounds, checkpoint, files, train
 from npsnn.attacks.target import ASCENDED
 from npsnn.classifier import Classifier
+from npsnn.data import Dataset, Split
 from npsnn.models import Model
 from npsnn.moments import Propagated, Sampled
 from npsnn.network import Sequential, flatten
@@ -128,3 +129,37 @@ def test_a_noise_layer_may_not_have_the_name_of_a_purpose() -> None:
     noise = dict(convolutional().model.network.layers)["noise"]
     with pytest.raises(ValueError, match="a noise layer must have a name of its own, got gap"):
         Model("mine", Sequential((("gap", noise),)), (1, 2, 2), 4)
+
+
+@pytest.mark.parametrize("model", ["lenet5", "lenetpp-authors"])
+def test_a_network_without_noise_can_be_trained(model: str, tmp_path: Path) -> None:
+    split = Split(np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8), np.arange(12) % 3)
+    config = train.Config(model=model, noise="none", epochs=2, batch_size=8, loss="cross-entropy", adversarial="fgsm")
+    assert config.sigma == 0
+    dataset = Dataset("mine", split, split, 3, {})
+    records = [r for r in train.fit(config, dataset, tmp_path / "run", threads=1) if isinstance(r, train.Epoch)]
+    assert [(r.sigma, r.sigma_gradient, r.first_layer_ratio, r.feature_noise) for r in records] == [
+        (0, 0, None, None)
+    ] * 2
+    network = Classifier.load(tmp_path / "run")
+    assert not network.model.noisy and not network.random
+    assert records[1].loss != records[0].loss
+    more = train.Config(model=model, noise="none", epochs=1, batch_size=8)
+    assert list(train.fit(more, dataset, threads=1, start=network))
+
+
+def test_a_network_without_noise_trains_like_one_of_sigma_0() -> None:
+    """The weights are drawn in the same order and see the same gradients."""
+    split = Split(np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8), np.arange(12) % 3)
+    found = []
+    for noise in ("none", "preactivation"):
+        config = train.Config(noise=noise, sigma=0.0, epochs=1, batch_size=4, loss="mse")
+        found.append([r.loss for r in train.fit(config, Dataset("mine", split, split, 3, {}), threads=1)])
+    assert found[0] == found[1]
+
+
+def test_a_model_without_noise_of_its_own_asks_where_it_is_to_be() -> None:
+    with pytest.raises(ValueError, match="noise must be features or none for resnet18, which has none on its first"):
+        train.Config(model="resnet18")
+    with pytest.raises(ValueError, match="learn_sigma needs 0 < sigma"):
+        train.Config(noise="none", learn_sigma=True)

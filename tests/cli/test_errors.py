@@ -38,6 +38,8 @@ USAGE = {
     ("--learn-sigma", "--sigma", "5", "--sigma-max", "2"): "0 < sigma <= --sigma-max = 2",
     ("--sigma-reward", "0.25"): "--sigma-reward acts on a learned sigma: set --learn-sigma as well",
     ("--max-entropy", "0.25"): "--max-entropy is for noise features",
+    ("--model", "resnet18"): "--noise must be features or none for resnet18",
+    ("--noise", "none", "--learn-sigma"): "--learn-sigma needs 0 < sigma",
     ("--device", "tpu"): "device must be cpu, cuda or cuda:N",
     ("--device", "cuda:x"): "device must be cpu, cuda or cuda:N",
 }
@@ -47,7 +49,6 @@ FAILURES = {
     ("--resume", "nobody"): "unknown run 'nobody'",
     ("--resume", "smal"): "did you mean small?",
     ("--dataset", "mnist"): "npsnn data fetch mnist",
-    ("--model", "resnet18"): "set noise to features",
 }
 
 
