@@ -292,10 +292,8 @@ def load_params(
     limit = max(needed, 1 << 26)  # so that most files of another model are read far enough to be told from this one's
     arrays, about = checkpoint.load_arrays(path, limit, prefixes)
     params = checkpoint.without_prefix("params", arrays)
-    try:
+    with files.blamed(path):
         model.check(params)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     return params, arrays, about
 
 

@@ -25,7 +25,7 @@ except ImportError:  # Windows has no locks of this kind, and lets nobody remove
 TEMPORARY = re.compile(r"\.npsnn-[0-9a-f]{16}\.tmp")
 """The name of a file that is being written, or whose writer was killed."""
 
-JSON_LIMIT = 4 << 20
+JSON_LIMIT = 1 << 20
 LINES_LIMIT = 16 << 20
 """The bytes that a JSON document and a file of JSON lines may have: a hundred times what the largest run needs."""
 

@@ -1,17 +1,17 @@
 """What scripts/gpu_check.py found, as one JSON document and one page of tables in Markdown."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from npsnn.files import write_atomic, write_json
 
 Report = dict[str, Any]
 
 
 def write(report: Report, folder: Path) -> None:
     """gpu-check.json and gpu-check.md in the folder, which is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "gpu-check.json").write_text(json.dumps(report, indent=1) + "\n")
-    (folder / "gpu-check.md").write_text(markdown(report))
+    write_json(folder / "gpu-check.json", report)
+    write_atomic(folder / "gpu-check.md", markdown(report).encode())
 
 
 def markdown(report: Report) -> str:

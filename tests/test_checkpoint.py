@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from npsnn.files import read_lines, write_atomic
 from npsnn.network import flatten
 from npsnn.npz import write_npz
 from npsnn.optim import optimizer
-from npsnn.train import load_state, save_state
+from npsnn.run_folder import RunFolder
 from npsnn.trainer import State
 
 ARRAYS = {
@@ -189,15 +190,16 @@ def test_nothing_is_unpickled_and_nothing_pickled(tmp_path: Path) -> None:
 def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about: dict[str, Any]) -> None:
     config, model = Config(optimizer="sgd", momentum=0.0), models.lenet5()
     params = flatten(model.init(np.random.default_rng(0)))
-    state = State(params, optimizer("sgd", 0.0, 0.0).init(params), epoch=1, steps=2, best=0.5)
-    save_state(tmp_path, state, [])
-    assert load_state(tmp_path, model, config).best == 0.5
+    folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
+    files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
+    folder.save(State(params, optimizer("sgd", 0.0, 0.0).init(params), epoch=0, steps=0, best=0.5))
+    assert folder.load(model, config).best == 0.5
     arrays, said = load_arrays(tmp_path / "last.npz")
     text = json.dumps(said | about).replace("Infinity", "1e400")
     with (tmp_path / "last.npz").open("wb") as file:
         write_npz(file, **{"about.json": np.array(text)}, **arrays)
     with pytest.raises(ValueError, match=r"last\.npz: epoch, steps and best must be two counts and an accuracy"):
-        load_state(tmp_path, model, config)
+        folder.load(model, config)
 
 
 def test_prefixes() -> None:

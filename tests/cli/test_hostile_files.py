@@ -57,7 +57,7 @@ CONVOLUTION = {"name": "huge", "type": "Conv2d", "channels": 10**6, "kernel": 1}
 SPOILERS: dict[str, tuple[Spoil, str, str]] = {
     "nested": (text("config.json", "[" * 100_000), "config.json", "is not JSON"),
     "no JSON": (text("config.json", '{"train": {}, "spec": NaN}'), "config.json", "NaN"),
-    "sparse": (sparse("config.json"), "config.json", "must have at most 4,194,304 bytes, got 5,368,709,120"),
+    "sparse": (sparse("config.json"), "config.json", "must have at most 1,048,576 bytes, got 5,368,709,120"),
     "no specification": (changed(lambda d: d.pop("spec")), "config.json", "not a model specification"),
     "long sigma": (changed(lambda d: d["train"].update(sigma=10**400)), "config.json", "sigma must be a number of"),
     "long sigma of the noise": (
