@@ -142,7 +142,7 @@ def _table(cells: list[Cell], images: tuple[int, ...]) -> Iterator[str]:
 
 
 @click.command()
-@click.option("--trials", type=click.IntRange(1), default=4000, show_default=True)
+@click.option("--trials", type=click.IntRange(1), default=2000, show_default=True)
 @click.option("--pool", type=click.IntRange(1), default=500, show_default=True, help="Draws of the network's truth.")
 @click.option("--dataset", default="digits", show_default=True)
 @click.option("--population", type=click.IntRange(1), default=2000, show_default=True, help="Test images.")
