@@ -126,8 +126,9 @@ def command(
     expected cross-entropy.
 
     cw has no eps: "misread" counts the images that at least half the draws misread, "median" and "mean" are the
-    distances of these in L2. Where it fails on fresh noise, it returns the clean image. At kappa 0 an image is on the
-    boundary, where noise misreads it half the time. The pixels of one-pixel stand under eps, with the norm l0.
+    distances in L2 of those among them that are right without an attack. Where cw fails on fresh noise, it returns the
+    clean image. At kappa 0 an image is on the boundary, where noise misreads it half the time. The pixels of one-pixel
+    stand under eps, with the norm l0.
 
     \b
     Examples: one pass of the exact closed form against 50 of EoT; the paper's own
@@ -184,7 +185,7 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     kept = Kept(run.folder, {"plan": asdict(plan)} | about | caveats, save)
     stop: BaseException | None = None
     try:
-        for results in _by_ball(classifier, x, labels, plan, show, kept):
+        for results in _by_ball(classifier, x, labels, plan, show, kept, clean):
             if len(results) > 1 and not isinf(results[0].eps):
                 worst = attacks.worst_case(classifier, labels, results, plan)
                 kept.worst(results[0], worst, show.worst(results, worst))
@@ -205,12 +206,14 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         raise stop
 
 
-def _by_ball(classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows, kept: Kept) -> Iterator[list[Result]]:
+def _by_ball(
+    classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows, kept: Kept, clean: Any
+) -> Iterator[list[Result]]:
     """The results of each ball together; each is shown and kept as it comes, over a bar."""
     runs = plan.runs()
     balls = [len(list(group)) for _, group in groupby(plan.attack(*run).ball for run in runs)]
     with Bar("attacking", len(labels) * len(runs)) as bar:
-        results = evaluate(classifier, x, labels, plan, bar.update)
+        results = evaluate(classifier, x, labels, plan, bar.update, clean)
         for length in balls:
             group = []
             for result in islice(results, length):

@@ -7,6 +7,7 @@ from typing import Any
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.plan import Plan
+from npsnn.attacks.worst import Worst
 from npsnn.caveats import Caveat
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
@@ -58,6 +59,7 @@ class Rows:
             median, mean = r.distances or (None, None)
             rate = float(r.success.mean())
             entry |= {"kappa": r.kappa, "success_rate": rate, "median_distance": median, "mean_distance": mean}
+            entry |= {"misread_anyway": int(r.misread_anyway.sum()), "moved": int(r.moved.sum())}
             found = [percent(rate), *("-" if d is None else f"{d:.3g}" for d in (median, mean))]
         if r.control is not None:
             entry |= {"samples": self.plan.samples, "misread_once": r.misread_once, "control": r.control}
@@ -66,6 +68,9 @@ class Rows:
         for caveat in r.caveats:
             self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
         self._print(title(r) + (MARK if r.caveats else ""), r, r.accuracy, *cells)
+        if self.table and r.kappa is not None:
+            what = f"{r.misread_anyway.sum():,} of {images:,} images are misread without an attack"
+            say(f"  {what}; the distances are of the other {r.moved.sum():,} that are misread under it")
         if self.table and r.control is not None:
             what = (
                 f"misread under at least one of {self.plan.samples:,} samples: {r.misread_once:,} of {images:,} images"
@@ -73,13 +78,19 @@ class Rows:
             say(f"  {what}, without the perturbation {r.control:,}")
         return entry
 
-    def worst(self, results: list[Result], accuracy: Accuracy) -> dict[str, Any]:
+    def worst(self, results: list[Result], found: Worst) -> dict[str, Any]:
         """Adds what the attacks of one ball leave together, and returns it as JSON."""
         met = dict.fromkeys(caveat for r in results for caveat in r.caveats)
-        entry = _judged(results[0], accuracy) | {"caveats": [asdict(caveat) for caveat in met]}
+        rises, by_chance = found.rise.mean > 0, not found.rise.surely()
+        entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met]}
+        entry |= {"strongest": found.strongest, "strongest_on_same_draws": found.alone.mean}
+        entry |= {"above_strongest": found.rise.mean, "above_by_chance": by_chance if rises else None}
         self.worst_rows.append(entry)
-        mark = MARK if entry["caveats"] else ""
-        self._print(f"worst of them{mark}", results[0], accuracy, *[""] * 6)
+        self._print(f"worst of them{MARK if met else ''}", results[0], found, *[""] * 6)
+        if self.table and rises:
+            why = "within the noise of the draws" if by_chance else "by more than the noise of the draws"
+            say(f"  {100 * found.rise.mean:.1f} points above the line of {found.strongest}, {why};")
+            say(f"  on the draws of the worst case {found.strongest} alone leaves {percent(found.alone.mean)}")
         return entry
 
     def caveats(self) -> None:

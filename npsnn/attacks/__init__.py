@@ -15,7 +15,7 @@ from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.checklist import inspect
 from npsnn.attacks.costs import Cost, cost
-from npsnn.attacks.evaluation import Result, evaluate, worst_case
+from npsnn.attacks.evaluation import Result, evaluate
 from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
@@ -24,6 +24,7 @@ from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.suite import Checklist
 from npsnn.attacks.target import closed_form, expectation, known, sampled
+from npsnn.attacks.worst import Worst, worst_case
 
 __all__ = [
     "ATTACKS",
@@ -41,6 +42,7 @@ __all__ = [
     "Plan",
     "RandomSearch",
     "Result",
+    "Worst",
     "accuracy",
     "bim",
     "closed_form",

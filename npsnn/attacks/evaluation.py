@@ -27,7 +27,8 @@ class Result:
     attack alone, without the judging. kappa: of C&W. size: the norm of each image's perturbation, (N,). misread_once:
     the images that the attack itself saw misread at least once. control: as many for random search without its
     perturbations. noise_ignored: whether the gradient is that of the network without the noise it is defended by.
-    met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,).
+    met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,). x: the
+    images before the attack. clean: the part of the draws in which each of these is right, (N,).
     """
 
     attack: str
@@ -47,6 +48,8 @@ class Result:
     noise_ignored: bool = False
     met_zero: np.ndarray | None = field(default=None, repr=False)
     met_bad: np.ndarray | None = field(default=None, repr=False)
+    x: np.ndarray | None = field(default=None, repr=False)
+    clean: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -56,10 +59,11 @@ class Result:
 
     @property
     def images(self) -> dict[str, np.ndarray]:
-        """What is known of each image, each (N,): the part of the draws that are right, the norm of its perturbation,
-        and whether it met an all-zero or a non-finite gradient.
+        """What is known of each image, each (N,): the part of the draws that are right with and without the attack, the
+        norm of its perturbation, and whether it met an all-zero or a non-finite gradient.
         """
         known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}
+        known["clean"] = self.clean
         return {name: values for name, values in known.items() if values is not None}
 
     @property
@@ -68,12 +72,22 @@ class Result:
         return self.accuracy.each <= 0.5
 
     @property
+    def misread_anyway(self) -> np.ndarray:
+        """Which images at least half of the draws misread without the attack: (N,); none where that is not known."""
+        clean = np.ones(len(self.x_adv)) if self.clean is None else self.clean
+        return np.asarray(clean <= 0.5, bool)
+
+    @property
+    def moved(self) -> np.ndarray:
+        """Which images most draws read correctly without the attack and misread under it, (N,)."""
+        return self.success & ~self.misread_anyway
+
+    @property
     def distances(self) -> tuple[float, float] | None:
-        """Median and mean of the norm over the images that are misread; None where none is."""
-        if self.size is None or not self.success.any():
+        """Median and mean of the norm over the images that were moved; None where none was."""
+        if self.size is None or not self.moved.any():
             return None
-        misread = self.size[self.success]
-        return float(np.median(misread)), float(misread.mean())
+        return float(np.median(self.size[self.moved])), float(self.size[self.moved].mean())
 
 
 @dataclass
@@ -158,6 +172,7 @@ def run(
         noise_ignored=target.kind == "expectation" and network.sigma > 0,
         met_zero=met_zero,
         met_bad=met_bad,
+        x=x,
     )
 
 
@@ -168,18 +183,25 @@ def _split(network: Classifier, attack: Attack) -> Classifier:
 
 
 def evaluate(
-    classifier: Classifier, x: np.ndarray, labels: np.ndarray, plan: Plan, progress: Progress | None = None
+    classifier: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    plan: Plan,
+    progress: Progress | None = None,
+    clean: Accuracy | None = None,
 ) -> Iterator[Result]:
     """Each attack of the plan at each eps on the defended network; yields a result at a time.
 
     x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done. The
     attacks of one eps are judged on the same draws, so that their differences are not those of the noise.
+    clean: the accuracy of the defended network on `plan.draws` draws, where it is known already.
     Raises ValueError for what does not fit the network.
     """
     x, labels = checked(classifier, x, labels)
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, got {plan!r}")
     defended = plan.defended(classifier)
+    clean = clean or accuracy(defended, x, labels, plan.draws, plan.seed)
     targets = {name: plan.target(name, defended) for name in plan.attacks}
     for name, strength in plan.runs():
         attack, target = plan.attack(name, strength), targets[name]
@@ -189,33 +211,4 @@ def evaluate(
         if isinstance(attack, RandomSearch):
             control = run(name, attack.control(), target, x, labels, plan.draws, own, judging)
             result = replace(result, control=control.misread_once)
-        yield result
-
-
-def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], plan: Plan) -> Accuracy:
-    """Accuracy under the strongest attack, or on images where another is surely stronger under that one.
-
-    results: of one norm and eps. It is judged on noise that did not choose, so it may differ from the strongest
-    attack's own by the noise of the draws. Raises ValueError for no result, and for labels of other images.
-    """
-    if not results:
-        raise ValueError("results must hold at least one, got none")
-    labels = as_labels(labels, len(results[0].accuracy.each), classifier.model.classes)
-    defended = plan.defended(classifier)
-    # Surely: beyond two standard errors of the draws. To take the luckier of two attacks that are alike would let luck
-    # choose, and lose more than it gains.
-    strongest = sorted(results, key=lambda r: r.accuracy.mean)
-    best, choice = strongest[0].accuracy.each, np.zeros(len(labels), int)
-    for i, result in enumerate(strongest[1:], start=1):
-        each = result.accuracy.each
-        surely = best - each > (2 * _standard_error(best, each, plan.draws) if defended.random else 0)
-        best, choice = np.where(surely, each, best), np.where(surely, i, choice)
-    x_adv = np.stack([r.x_adv for r in strongest])[choice, np.arange(len(choice))]
-    stream = Stream(plan.seed).at(results[0].norm, repr(float(results[0].eps)), "worst case")
-    return accuracy(defended, x_adv, labels, plan.draws, stream)
-
-
-def _standard_error(p: np.ndarray, q: np.ndarray, draws: int) -> np.ndarray:
-    """Of the difference of two parts of `draws` draws; half a hit is added to both sides, lest 0 and 1 look certain."""
-    p, q = ((draws * part + 0.5) / (draws + 1) for part in (p, q))
-    return np.asarray(np.sqrt((p * (1 - p) + q * (1 - q)) / draws))
+        yield replace(result, clean=clean.each)

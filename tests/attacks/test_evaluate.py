@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import Result, evaluate, run, worst_case
+from npsnn.attacks.evaluation import Result, evaluate, run
 from npsnn.attacks.gradient import GradientAttack, fgsm
 from npsnn.attacks.judging import accuracy, judge
 from npsnn.attacks.plan import ATTACKS, Plan
 from npsnn.attacks.target import NetworkTarget, expectation
+from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split, digits
@@ -133,7 +134,7 @@ def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch
     results = list(evaluate(network, X, LABELS, SMALL))
     before = len(seen["judge"])
     worst_case(network, LABELS, results[:3], SMALL)
-    assert before == 3 * 3 * len(SMALL.eps), "the attacks of one eps are judged on the same draws"
+    assert before == 3 * 3 * (1 + len(SMALL.eps)), "the attacks of one eps, and none, are judged on the same draws"
     assert len(seen["judge"]) == before + 3 * 3, "the worst case is judged on others"
     assert seen["attack"] and not seen["attack"] & seen["judge"]
 

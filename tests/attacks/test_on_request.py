@@ -14,6 +14,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import expectation, sampled
+from npsnn.cli.attack_rows import Rows
 from npsnn.streams import Stream
 
 X = images(10).astype(np.float32)
@@ -104,10 +105,10 @@ def test_random_search_is_compared_with_trying_the_clean_image() -> None:
     assert quiet.control == 0 and quiet.misread_once == round(10 * (1 - quiet.accuracy.mean))
 
 
-def result(each: list[float], size: list[float]) -> Result:
+def result(each: list[float], size: list[float], clean: list[float] | None = None) -> Result:
     x_adv = np.zeros((len(each), 1, 1, 1))
     about: Any = ("cw", "l2", inf, Accuracy(np.array(each)), "expectation", 1, 0.0, 0, 0, x_adv)
-    return Result(*about, size=np.array(size))
+    return Result(*about, size=np.array(size), clean=None if clean is None else np.array(clean))
 
 
 def test_success_and_distances_are_of_the_images_that_fresh_noise_misreads() -> None:
@@ -116,6 +117,39 @@ def test_success_and_distances_are_of_the_images_that_fresh_noise_misreads() -> 
     assert r.distances == (3.0, 3.0)
     assert result([0.0, 0.5, 0.1], [1.0, 5.0, 0.0]).distances == (1.0, 2.0)
     assert result([0.7, 1.0], [1.0, 5.0]).distances is None
+
+
+def test_distances_are_of_the_images_that_are_right_without_an_attack() -> None:
+    r = result([0.0, 0.1, 0.2, 1.0], [0.0, 2.0, 4.0, 9.0], clean=[0.5, 0.6, 1.0, 1.0])
+    assert r.distances == (3.0, 3.0)
+    assert r.misread_anyway.tolist() == [True, False, False, False] and r.moved.tolist() == [False, True, True, False]
+    assert result([0.0, 0.1], [0.0, 0.0], clean=[0.1, 0.2]).distances is None
+    assert not result([0.0], [1.0]).misread_anyway.any(), "it is not known"
+
+
+@pytest.mark.parametrize("name", ["cw", "adaptive-cw"])
+def test_an_image_that_is_misread_anyway_is_at_no_distance(name: str) -> None:
+    """Half of the labels are wrong: C&W returns these images as they are."""
+    network = linear(sigma=0.01)
+    labels = predicted(network, X)
+    labels[:5] = (labels[:5] + 1) % 3
+    (found,) = evaluate(network, X, labels, replace(SMALL, attacks=(name,), kappa=(0.0,), cw_steps=60))
+    assert found.size is not None and found.distances is not None
+    assert found.misread_anyway.tolist() == [True] * 5 + [False] * 5
+    assert found.success.sum() > 6 and (found.size[:5] == 0).all()
+    assert found.distances[0] == np.median(found.size[5:][found.success[5:]]) > 0
+
+
+def test_the_table_counts_the_images_that_are_misread_anyway(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = Rows(replace(SMALL, attacks=("cw",)), shown=True)
+    capsys.readouterr()
+    entry = rows.row(replace(result([0.0, 0.0, 1.0], [0.0, 2.0, 9.0], clean=[0.2, 1.0, 1.0]), kappa=0.0), 3)
+    assert (entry["misread_anyway"], entry["moved"], entry["median_distance"]) == (1, 1, 2.0)
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "1 of 3 images are misread without an attack; the distances are of the other 1 that are misread under it"
+        in said
+    )
 
 
 def test_what_the_attack_saw_misread_is_counted() -> None:
