@@ -15,7 +15,6 @@ from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.target import NetworkTarget
 from npsnn.caveats import Caveat, of_attack
 from npsnn.classifier import Classifier
-from npsnn.inputs import as_labels
 from npsnn.streams import Stream
 
 
@@ -74,13 +73,12 @@ class Result:
     @property
     def misread_anyway(self) -> np.ndarray:
         """Which images at least half of the draws misread without the attack: (N,); none where that is not known."""
-        clean = np.ones(len(self.x_adv)) if self.clean is None else self.clean
-        return np.asarray(clean <= 0.5, bool)
+        return np.zeros(len(self.x_adv), bool) if self.clean is None else np.less_equal(self.clean, 0.5)
 
     @property
     def moved(self) -> np.ndarray:
         """Which images most draws read correctly without the attack and misread under it, (N,)."""
-        return self.success & ~self.misread_anyway
+        return np.asarray(self.success & ~self.misread_anyway)
 
     @property
     def distances(self) -> tuple[float, float] | None:

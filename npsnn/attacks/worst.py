@@ -8,7 +8,8 @@ from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.statistics import Difference
-from npsnn.classifier import Classifier, as_labels
+from npsnn.classifier import Classifier
+from npsnn.inputs import as_labels
 from npsnn.streams import Stream
 
 CLEAN = "no attack"
