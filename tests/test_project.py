@@ -100,3 +100,10 @@ def test_the_reference_uses_nothing_of_the_engine() -> None:
     for path in (ROOT / "reference").glob("*.py"):
         names = [n for n in imported(path) if n.startswith("npsnn") and not n.startswith("npsnn.reference")]
         assert not names, path
+
+
+def test_no_test_asserts_how_long_something_takes() -> None:
+    """A machine with other work to do would fail it: tests count operations instead."""
+    clocks = re.compile(r"\b(perf_counter|monotonic|process_time|thread_time)(_ns)?\(")
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not clocks.search(path.read_text()), path.relative_to(ROOT)

@@ -1,0 +1,163 @@
+"""Every block of commands and of Python in the documents runs, in order, in an empty folder."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ablation
+import pytest
+from calling import Npsnn
+from documents import Block, blocks, commands, on_data_at_hand, smaller
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from npsnn.data import digits
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(p for p in (ROOT / "docs").glob("*.md") if p.name != "audit.md"),
+]
+FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}
+TESTED_BY = {
+    "scripts/check": "scripts/check",  # which runs this test
+    "scripts/bench": "tests/test_bench.py",
+    "scripts/bench-scaling": "tests/test_bench_report.py",
+    "scripts/gpu-check": "tests/test_gpu_check.py",
+    "scripts/compare-art": "scripts/compare-art",  # needs libraries that npsnn does not
+}
+"""Scripts that no test of a document runs, and what does."""
+INSTALLING = ("pip", "git", ".")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """An empty folder to work in, a data folder with few digits, and the data sets that it links to."""
+    real, there = os.environ.get("NPSNN_DATA"), {"digits"}
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, where in FOLDERS.items():
+        if real and (Path(real) / where).is_dir():
+            (folder / where).symlink_to(Path(real) / where)
+            there.add(name)
+    monkeypatch.setenv("NPSNN_DATA", str(folder))
+    monkeypatch.setattr(digits, "SIZES", {"train": 130, "test": 40})
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return there
+
+
+def run_ablation(npsnn: Npsnn) -> None:
+    """Every recipe and every attack of the script, one step of one draw each."""
+    few = {name: plan | {k: 1 for k in ("steps", "eot") if k in plan} for name, plan in ablation.ATTACKS.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ablation, "ATTACKS", few)
+        ablation.main(["--dataset", "digits", "--epochs", "1", "--limit", "2"], standalone_mode=False)
+
+
+def run_demo(npsnn: Npsnn) -> None:
+    text = (ROOT / "scripts" / "demo").read_text().replace('"$run"', "demo")
+    for words in commands(text):
+        if words[0] == "npsnn":
+            run_npsnn(words, npsnn)
+
+
+SCRIPTS: dict[str, Callable[[Npsnn], None]] = {"scripts/ablation": run_ablation, "scripts/demo": run_demo}
+
+
+def run_npsnn(words: list[str], npsnn: Npsnn) -> None:
+    outcome = npsnn(*smaller(words))
+    # a network that has learned nothing fails the checklist, or leaves it undecided
+    allowed = {0, 3, 4} if words[1] == "checklist" else {0}
+    assert outcome.code in allowed, (smaller(words), outcome.err)
+
+
+def run_shell(block: Block, npsnn: Npsnn) -> None:
+    for words in commands(block.changed()):
+        if words[0] == "npsnn":
+            run_npsnn(words, npsnn)
+        elif words[0] in SCRIPTS:
+            SCRIPTS[words[0]](npsnn)
+        else:
+            assert words[0] in INSTALLING or words[0] in TESTED_BY, f"nothing runs {' '.join(words)}"
+
+
+def run_python(block: Block, names: dict[str, Any]) -> None:
+    exec(compile(block.changed(), f"{block.document}:{block.line}", "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_shows_runs(
+    path: Path, workplace: set[str], npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, Any] = {}
+    before = {info["filepath"]: info["num_threads"] for info in threadpool_info()}
+    monkeypatch.setattr(sys, "argv", ["program"])
+    for block in blocks(path):
+        tested = on_data_at_hand(block, workplace)
+        if block.kind == "python":
+            run_python(tested, names)
+        else:
+            run_shell(tested, npsnn)
+    # a block may hold BLAS to one thread for good
+    for info in threadpool_info():
+        threadpool_limits({info["prefix"]: before.get(info["filepath"], info["num_threads"])})
+
+
+def test_documents_are_read() -> None:
+    kinds = [block.kind for path in DOCUMENTS for block in blocks(path)]
+    assert kinds.count("python") >= 9 and kinds.count("shell") >= 12
+
+
+def test_every_script_that_is_shown_exists_and_is_run_by_something() -> None:
+    for path in DOCUMENTS:
+        for block in blocks(path):
+            for words in commands(block.text):
+                if words[0].startswith("scripts/"):
+                    assert os.access(ROOT / words[0], os.X_OK), words
+                    assert words[0] in SCRIPTS or (ROOT / TESTED_BY[words[0]]).exists(), words
+
+
+def test_a_document_shows_what_is_read(tmp_path: Path) -> None:
+    text = """Text.
+
+    npsnn train --epochs 5 \\
+        --eot 50  # more
+
+    a table that it prints
+
+<!-- tested with 5 -> 1; run -> RUN -->
+```python
+print(5, "run")
+```
+
+* a list
+  goes on
+"""
+    (tmp_path / "a.md").write_text(text)
+    shell, python = blocks(tmp_path / "a.md")
+    assert (shell.kind, shell.line, commands(shell.text)) == (
+        "shell",
+        3,
+        [["npsnn", "train", "--epochs", "5", "--eot", "50"]],
+    )
+    assert smaller(commands(shell.text)[0]) == ["train", "--eot", "2", "--limit", "60", "--epochs", "1"] + [
+        "--threads",
+        "1",
+    ]
+    assert (python.line, python.changed()) == (9, 'print(1, "RUN")')
+    with pytest.raises(ValueError, match="but it has none"):
+        Block("a.md", 1, "python", "print()", (("x", "y"),)).changed()
+
+
+def test_replacements_are_a_tests_alone() -> None:
+    """A comment that replaces a whole block would test something else."""
+    for path in DOCUMENTS:
+        for block in blocks(path):
+            for old, new in block.changes:
+                assert len(old) < 60 and len(new) < 80, (block.document, block.line)
+                assert not re.search(r"\n", old)
