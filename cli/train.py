@@ -139,15 +139,17 @@ def command(
             print_json(asdict(config))
             return
         use_device(device)  # before a folder is made for the run
+        network, origin = None, None
         if start:
-            dataset, _ = load_dataset(start.folder, start.config, data_dir, other_data)
+            dataset, odd = load_dataset(start.folder, start.config, data_dir, other_data)
+            network, origin = start.classifier, start.about | {"other_data": odd or None}
         else:
             dataset = data.load(config.dataset, data_dir)
-        train.build(config, dataset)
         with speaking_of_flags():
+            train.build(config, dataset)
             folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
         with _unless_empty(folder):
-            records = train.fit(config, dataset, folder, threads, device, start.classifier if start else None)
+            records = train.fit(config, dataset, folder, threads, device, network, origin)
     _say_start(config, folder)
     with _unless_empty(folder), _way_on(folder, config):
         done = _show(records, config)

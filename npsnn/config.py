@@ -90,17 +90,10 @@ class Config:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if self.noise == "preactivation" and self.model not in NOISY:
-            raise ValueError(
-                f"noise must be features or none for {self.model}, which has none on its first layer, got {self.noise}"
-            )
         for name, low in {"epochs": 1, "batch_size": 1, "limit": 2, "bottleneck": 1}.items():
             value = getattr(self, name)
             if value is not None and not low <= value < 2**53:
                 raise ValueError(f"{name} must be >= {low} and < 2^53, got {value}")
-        check_sigma(self.sigma)
-        if self.noise == "none":
-            object.__setattr__(self, "sigma", 0.0)
         for name in ("sigma_reward", "sigma_max", "max_entropy", "alignment", "lr", "momentum", "weight_decay"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
@@ -110,8 +103,18 @@ class Config:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.momentum >= 1:
             raise ValueError(f"momentum must be < 1, got {self.momentum}")
+        self._check_noise()
         self._check_learned_sigma()
         self._check_authors_code()
+
+    def _check_noise(self) -> None:
+        if self.noise == "preactivation" and self.model not in NOISY:
+            raise ValueError(
+                f"noise must be features or none for {self.model}, which has none on its first layer, got {self.noise}"
+            )
+        check_sigma(self.sigma)
+        if self.noise == "none":
+            object.__setattr__(self, "sigma", 0.0)
 
     def _check_learned_sigma(self) -> None:
         if self.learn_sigma and not 0 < self.sigma <= self.sigma_max:

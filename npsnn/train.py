@@ -5,9 +5,10 @@ for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digi
 """
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 
@@ -67,10 +68,12 @@ def fit(
     threads: int | None = None,
     device: str = "cpu",
     start: Classifier | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Iterator[Step | Epoch]:
     """Train a new network on `dataset`, yielding a record for each step and each epoch.
 
     start: the network to begin with, instead of one that is drawn; its noise is set to the options' sigma.
+    origin: what config.json is to say of that network, beside the digest of its parameters.
     With a folder, which must be new or empty, config.json is written first, and metrics.jsonl, last.npz and best.npz
     after every epoch. config.json names the data set that is given, whatever `config.dataset` says, with digests of its
     arrays. threads: None for all cores; the result does not depend on it.
@@ -95,7 +98,7 @@ def fit(
             "environment": environment(device),
         }
         if start is not None:
-            about["start"] = {"parameters": provenance.of_network(start.params)}
+            about["start"] = {"parameters": provenance.of_network(start.params), **(origin or {})}
         about["canary"] = continuity.canary(config, model, device)
         files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)

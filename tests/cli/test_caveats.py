@@ -18,6 +18,7 @@ def where(runs: Path, data_dir: Path) -> tuple[object, ...]:
     return ("small", "--runs-dir", runs, "--data-dir", data_dir)
 
 
+CAVEATS: dict[str, str] = {}
 ONE_STEP = ("attack", "--fgsm", "--eot", 1, "--draws", 1, "--eps", 0.1, "--limit", 20)
 
 
@@ -76,6 +77,16 @@ def unfinished(runs: Path) -> None:
     files.write_json(path, about)
 
 
+def unverified(runs: Path) -> None:
+    CAVEATS["digits"] = "nobody has checked them"
+
+
+@pytest.fixture(autouse=True)
+def _known_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npsnn.data.CAVEATS", CAVEATS)
+    CAVEATS.clear()
+
+
 def without_an_epoch(runs: Path) -> None:
     (runs / "small" / METRICS).unlink()
 
@@ -89,6 +100,7 @@ RUN_CAVEATS = [
     (without_an_epoch, (), "unfinished", "the run has 0 of its 1 epochs"),
     (nothing, ("--inference-sigma", 0), "noise-off", "trained with noise 0.6, which is off"),
     (nothing, (), "few-images", "the number of images is 20"),
+    (unverified, (), "unverified-data", "nobody has checked them"),
     (kill, (), "at-chance", "the part of the commonest class"),
 ]
 

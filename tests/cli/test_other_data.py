@@ -51,6 +51,16 @@ def test_other_data_on_request_are_named_in_every_result(npsnn: Npsnn, mixed: Pa
         assert "train count" in json.loads(line)["other_data"]
 
 
+def test_noise_that_is_trained_on_other_data_says_so(npsnn: Npsnn, mixed: Path, data_dir: Path) -> None:
+    where = ("--runs-dir", mixed, "--data-dir", data_dir)
+    options = ("--train-noise-only", "mixed", "--epochs", 1, "--limit", 40, "--name", "noise")
+    assert npsnn("train", *options, *where, "--other-data").code == 0
+    start = json.loads((mixed / "noise" / CONFIG).read_text())["start"]
+    assert start["run"] == str(mixed / "mixed") and "train count" in start["other_data"]
+    assert start["parameters"] == provenance.of_network(Classifier.load(mixed / "mixed").params)
+    assert npsnn("evaluate", "noise", *where, "--limit", 5).code == 0, "these are its own data"
+
+
 def test_a_result_names_the_network_that_it_is_of(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     """A run that is trained further keeps its name and gets other parameters."""
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir)
