@@ -39,7 +39,7 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
 
 def _parsed(path: Path) -> Any:
     try:
-        text = read_bytes(path, LIMIT).decode("utf-8-sig")
+        text = read_bytes(path, LIMIT, pipes=True).decode("utf-8-sig")
         if path.suffix == ".json" or text.lstrip().startswith("{"):
             return json.loads(text)
         if len(text) > TOML_LIMIT:

@@ -165,18 +165,23 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def reading(path: Path, limit: int) -> Iterator[BufferedReader]:
-    """A file to read; OSError where it cannot be opened, ValueError where it has more than `limit` bytes."""
+    """A file to read; OSError where it cannot be opened, ValueError where it has more than `limit` bytes.
+
+    ValueError also where it is no plain file: to open a pipe could take for ever.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode):
+        raise ValueError(f"{path} must be a plain file, got a pipe")
     with path.open("rb") as file:
         if (size := os.fstat(file.fileno()).st_size) > limit:
             raise ValueError(f"{path} must have at most {limit:,} bytes, got {size:,}")
         yield file
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a file; raises as `reading`."""
-    with reading(path, limit) as file:
-        content = file.read((os.fstat(file.fileno()).st_size or limit) + 1)
-    if len(content) > limit:  # no plain file, but a device or a pipe
+def read_bytes(path: Path, limit: int, pipes: bool = False) -> bytes:
+    """The content of a file; raises as `reading`. pipes: whether it may be one, such as a shell makes."""
+    with path.open("rb") if pipes else reading(path, limit) as file:
+        content = file.read(min(os.fstat(file.fileno()).st_size or limit, limit) + 1)
+    if len(content) > limit:  # a pipe or a device
         raise ValueError(f"{path} must have at most {limit:,} bytes, got more")
     return content
 

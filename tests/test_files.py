@@ -9,11 +9,13 @@ import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 
-from npsnn.files import TEMPORARY, check_digest, read_content, replacing, write_atomic
+from npsnn.files import TEMPORARY, check_digest, read_bytes, read_content, read_lines, replacing, write_atomic
 from npsnn.npz import write_npz
 
 
@@ -209,3 +211,32 @@ def test_replacing_lets_others_read_as_the_umask_says(tmp_path):
         file.write(b"x")
     modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "file")}
     assert len(modes) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    os.mkfifo(path)
+    found = []
+
+    def read():
+        with pytest.raises(ValueError) as caught:
+            read_lines(path)
+        found.append(str(caught.value))
+
+    reader = Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(20)
+    assert found == [f"{path} must be a plain file, got a pipe"]
+
+
+def test_a_pipe_is_read_where_a_shell_may_make_one(tmp_path):
+    ours, theirs = os.pipe()
+    os.write(theirs, b"x" * 50)
+    os.close(theirs)
+    try:
+        assert read_bytes(Path(f"/dev/fd/{ours}"), 50, pipes=True) == b"x" * 50
+    finally:
+        os.close(ours)
+    with pytest.raises(ValueError, match=r"/dev/zero must have at most 50 bytes, got more"):
+        read_bytes(Path("/dev/zero"), 50, pipes=True)

@@ -4,6 +4,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from npsnn.files import reading
 from npsnn.gunzip import Unpacked
 
 MEMBERS = 1000
@@ -13,13 +14,13 @@ MEMBERS = 1000
 def members(path: Path, names: Mapping[str, str], limit: int, total: int) -> Iterator[tuple[str, bytes]]:
     """names[member] and the content of each of the members in `names`, in the archive's order; all others are skipped.
 
-    limit: the bytes that a content may have. total: the bytes that the archive may unpack to.
+    limit: the bytes that a content may have. total: the bytes that the archive may have, packed and unpacked.
     Headers of 512 bytes are read here, not by `tarfile`, which takes long names and the like into memory.
     Raises ValueError where one is missing, cut off, too long or no plain file, and what `gunzip` and
     `tarfile.TarInfo` raise of damaged files.
     """
     wanted = dict(names)
-    with path.open("rb") as file:
+    with reading(path, total) as file:
         unpacked = Unpacked(file, total)
         for _ in range(MEMBERS):
             if not any(header := unpacked.read(tarfile.BLOCKSIZE)):

@@ -168,3 +168,11 @@ def test_unverified_files_cannot_be_fetched(cifar_small):
     with pytest.raises(ValueError, match=r"cifar10-unverified is what you put into .* nothing to fetch"):
         data.fetch("cifar10-unverified", cifar_small.folder)
     assert not cifar_small.folder.exists()
+
+
+def test_a_sparse_archive_is_not_read_to_its_end(cifar_small):
+    packed_as(cifar_small, (cifar_small.source / ARCHIVES["bin"]).read_bytes())
+    with (cifar_small.folder / ARCHIVES["bin"]).open("r+b") as file:
+        file.truncate(1 << 40)
+    cifar_small.refused("must have at most", "got 1,099,511,627,776", name="cifar10-unverified")
+    cifar_small.refused("must have at most 268,435,456 bytes", name="cifar10")
