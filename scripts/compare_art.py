@@ -20,6 +20,7 @@ import numpy as np
 
 from npsnn import Classifier, attacks, data
 from npsnn.attacks.evaluation import run
+from npsnn.attacks.statistics import Difference
 from npsnn.config import Config
 from npsnn.host import keep_freed_memory
 from npsnn.moments import EXPECTATION, Moments
@@ -156,7 +157,7 @@ def compare(network: Classifier, c: Comparison, x: np.ndarray, labels: np.ndarra
         "images": len(x),
         "npsnn": result.accuracy.mean,
         "toolbox": left.mean,
-        "standard_error": float((result.accuracy.each - left.each).std() / np.sqrt(len(x))),
+        "standard_error": Difference.of(result.accuracy.each, left.each).error,
         "distances": [float(s.mean()) if both.any() else None for s in sizes],
         "seconds": [result.seconds, seconds],
         "differs": c.differs,
