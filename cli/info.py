@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from npsnn.cli.common import options, print_json
+from npsnn.cli.terminal import say
 
 
 @click.command("info")
@@ -23,4 +24,4 @@ def command(device: str, data_dir: Path | None, as_json: bool) -> None:
     for name, value in about.items():
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
-        click.echo(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}")
+        say(f"{name:<12} {', '.join(value) if isinstance(value, list) else value}", indent=13)

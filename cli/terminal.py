@@ -136,10 +136,10 @@ def width(err: bool = False) -> int | None:
         return None
 
 
-def say(text: str, err: bool = False) -> None:
-    """Print a sentence, over several lines where the terminal is narrower."""
+def say(text: str, err: bool = False, indent: int = 0) -> None:
+    """Print a sentence, over several lines where the terminal is narrower; indent: of those after the first."""
     columns = width(err)
-    click.echo(click.wrap_text(text, columns) if columns else text, err=err)
+    click.echo(click.wrap_text(text, columns, subsequent_indent=" " * indent) if columns else text, err=err)
 
 
 class Bar:

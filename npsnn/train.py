@@ -83,6 +83,7 @@ def fit(
         if not isinstance(value, kind) and (what != "start" or value is not None):
             raise TypeError(f"{what} must be a {kind.__name__}, got {value!r}")
     use_device(device)
+    workers = workers_for(threads, device)  # refused before a folder is made
     config = replace(config, dataset=dataset.name)
     model = build(config, dataset)
     begin, run = _started(start, model, config), None
@@ -102,7 +103,7 @@ def fit(
         about["canary"] = continuity.canary(config, model, device)
         files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)
-    return one_by_one(_run(config, model, dataset, run, None, threads, device, begin))
+    return one_by_one(_run(config, model, dataset, run, None, workers, device, begin))
 
 
 def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
@@ -132,6 +133,7 @@ def resume(
     where its learning rate follows a schedule over all epochs, which another number of them would have changed.
     """
     use_device(device)
+    workers = workers_for(threads, device)
     folder = user_path(folder)
     about, config = read_run(folder)
     if odd := provenance.difference(about, dataset):
@@ -154,7 +156,7 @@ def resume(
         earlier = [*about.get("earlier_epochs", []), config.epochs]
         about |= {"train": asdict(lengthened), "earlier_epochs": earlier}
         files.write_json(folder / checkpoint.CONFIG, about)
-    return one_by_one(_run(lengthened, model, dataset, run, state, threads, device))
+    return one_by_one(_run(lengthened, model, dataset, run, state, workers, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:
@@ -168,12 +170,12 @@ def _run(
     dataset: Dataset,
     run: RunFolder | None,
     state: State | None,
-    threads: int | None,
+    workers: Processes,
     device: str,
     start: Arrays | None = None,
 ) -> Generator[Step | Epoch, None, None]:
     train, validation = split_validation(dataset.train, config.seed, config.limit)
-    with workers_for(threads, device) as workers:
+    with workers:
         trainer = Trainer(config, model, train, validation, workers, device, start)
         if state is None:
             with run.begun() if run else nullcontext():

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from npsnn import Classifier, attacks, checkpoint, data, files, recipes, train
-from npsnn.cli.common import Epsilon, options, percent
+from npsnn.cli.common import Epsilon, UserPath, options, percent
 from npsnn.host import keep_freed_memory
 
 CLOSED_FORM = {"attacks": ("adaptive-pgd",), "objective": "expected-cross-entropy"}
@@ -65,7 +65,7 @@ def table(rows: dict[str, dict[str, Any]], eps: tuple[float, ...]) -> str:
 @click.option("--eps", type=Epsilon(), multiple=True, help="[default: 8/255, 0.3]")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="Test images attacked.")
 @options("seed", "data-dir")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/ablation"), show_default=True)
+@click.option("--out", type=UserPath(), default=Path("runs/ablation"), show_default=True)
 def main(
     dataset: str,
     model: str,

@@ -25,6 +25,7 @@ from bench_cases import CASES, Case
 from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
+from npsnn.cli.common import UserPath
 from npsnn.environment import environment
 from npsnn.host import ALLOCATOR
 
@@ -140,7 +141,7 @@ def chosen(names: tuple[str, ...]) -> list[Case]:
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns that each side takes.")
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="A turn; one step at least.")
 @click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
-@click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
+@click.option("--from", "source", type=UserPath(exists=True, dir_okay=False), help="A --json report.")
 @click.option("--json", "form", flag_value="json", help="One JSON document.")
 @click.option("--markdown", "form", flag_value="markdown", help="The tables of docs/performance.md.")
 def main(

@@ -19,6 +19,7 @@ from bench_flops import step_flops
 from bench_report import Report, machine, markdown_table, processor, read, text_table
 from bench_side import Side
 
+from npsnn.cli.common import UserPath
 from npsnn.environment import environment
 
 LENET5 = Case("lenet5", "noise-aware")
@@ -156,8 +157,8 @@ FORMS: dict[str, Callable[[Report], str]] = {
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True, help="Where it does not vary.")
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns that each point takes.")
 @click.option("--seconds", type=click.FloatRange(0), default=0.2, show_default=True, help="A turn; one step at least.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves into this PNG.")
-@click.option("--from", "source", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A --json report.")
+@click.option("--plot", type=UserPath(dir_okay=False), help="Draw the curves into this PNG.")
+@click.option("--from", "source", type=UserPath(exists=True, dir_okay=False), help="A --json report.")
 @click.option("--json", "form", flag_value="json", help="One JSON document.")
 @click.option("--markdown", "form", flag_value="markdown", help="The table of docs/performance.md.")
 def main(

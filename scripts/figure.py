@@ -10,6 +10,7 @@ import numpy as np
 from npsnn import attacks
 from npsnn.attacks.evaluation import Result
 from npsnn.classifier import Classifier
+from npsnn.cli.common import UserPath
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.host import keep_freed_memory
 
@@ -62,10 +63,10 @@ def draw(network: Classifier, x: np.ndarray, labels: np.ndarray, target: Path, t
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("--runs-dir", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--data-dir", type=click.Path(path_type=Path), envvar="NPSNN_DATA")
+@click.option("--runs-dir", type=UserPath(), default=Path("runs"))
+@click.option("--data-dir", type=UserPath(), envvar="NPSNN_DATA")
 @click.option("--limit", type=int, default=2000, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/robustness.png"), show_default=True)
+@click.option("--out", type=UserPath(), default=Path("docs/robustness.png"), show_default=True)
 def main(run: str | None, runs_dir: Path, data_dir: Path | None, limit: int, out: Path) -> None:
     """Attack RUN in four ways and draw the accuracy that is left."""
     loaded, x, labels = load_test_images(load_run(run, runs_dir, "last", None, "cpu"), data_dir, limit, False)

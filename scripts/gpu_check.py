@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from npsnn.cli.common import UserPath
+
 ROOT = Path(__file__).parent.parent
 DOUBLE = "cpu-double"
 PARTS = ("tests", "compare", "bench")
@@ -98,7 +100,7 @@ def failures(report: Report) -> list[str]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("gpu-check"), help="Folder.")
+@click.option("--out", type=UserPath(file_okay=False), default=Path("gpu-check"), help="Folder.")
 @click.option("--device", default="cuda", help=f"cuda, cuda:N, or {DOUBLE} for a run without a GPU.")
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="What to do.")
 @click.option("--model", "models", multiple=True, type=click.Choice(MODELS), default=MODELS, help="Which networks.")

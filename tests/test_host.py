@@ -72,6 +72,13 @@ def test_blas_is_held_while_a_record_is_made(two: list[int], digits: Dataset, mo
     assert seen and set(seen) == {1}
 
 
+def test_threads_are_checked_before_a_folder_is_made(digits: Dataset, tmp_path: Path) -> None:
+    for threads in (0, 20_000):
+        with pytest.raises(ValueError, match=f"threads must be .*, got {threads}"):
+            train.fit(train.Config(), digits, tmp_path / "run", threads)
+    assert not (tmp_path / "run").exists()
+
+
 def test_attacks_in_several_threads_leave_blas_alone(two: list[int], digits: Dataset) -> None:
     model = models.lenet5(sigma=0.5)
     network = Classifier(model, model.init(np.random.default_rng(0)))

@@ -84,7 +84,7 @@ def test_a_dumb_terminal_has_no_bar(data_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["data list", "audit N20 N30 A17", "train --help", "attack --help", "checklist --help"]
+    "command", ["info", "data list", "audit N20 N30 A17", "train --help", "attack --help", "checklist --help"]
 )
 def test_a_table_and_a_help_text_fit_the_terminal(command: str) -> None:
     code, raw = on_terminal(80, *command.split())
