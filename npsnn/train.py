@@ -57,7 +57,6 @@ def build(config: Config, dataset: Dataset) -> Model:
     )
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} must have two images to train on and to validate, got {len(dataset.train)}")
-    model.forms()  # a layer that does not fit the images is named before there is a run
     return model.convolving(config.conv)
 
 
