@@ -1,6 +1,7 @@
 """The --config file: a table of options for each command, a run's config.json, or what `train --show` prints."""
 
 import json
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +21,7 @@ LONGEST_VALUE = 1000
 
 def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     """Make the options of the command's table its defaults; raises BadParameter for what is no table of options."""
+    _warn_of_variables(ctx)
     if path is None:
         return
     try:
@@ -35,6 +37,15 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"{path}: {excerpt(error)}", ctx, param) from error
     ctx.default_map = defaults
+
+
+def _warn_of_variables(ctx: click.Context) -> None:
+    """Variables that look as if they set an option of the command, and do not, are not passed over in silence."""
+    prefix = f"{ctx.auto_envvar_prefix}_"
+    known = [f"{prefix}{p.name}".upper() for p in ctx.command.params]
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name not in known:
+            click.echo(f"warning: {name} sets no option of {ctx.command.name}.{did_you_mean(name, known)}", err=True)
 
 
 def _parsed(path: Path) -> Any:

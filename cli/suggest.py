@@ -12,8 +12,9 @@ LONGEST_METAVAR = 52
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question to end a message with; empty where no known word is near."""
-    near = get_close_matches(word.lower(), known, 1)
-    return f" Did you mean {near[0]}?" if near else ""
+    lower = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower(), lower, 1)
+    return f" Did you mean {lower[near[0]]}?" if near else ""
 
 
 class Choice(click.Choice[str]):

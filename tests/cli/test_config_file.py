@@ -47,3 +47,12 @@ def test_tables_of_all_commands_may_stand_in_one_file(npsnn: Npsnn, tmp_path: Pa
     file = tmp_path / "options.toml"
     file.write_text("[train]\nsigma = 0.25\n[attack]\neot = 3\n[checklist]\neot = 2\n")
     assert shown(npsnn, "--config", file).sigma == 0.25
+
+
+def test_a_misspelt_variable_is_said_to_set_nothing(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSNN_TRAIN_SIGMAA", "0.1")
+    monkeypatch.setenv("NPSNN_TRAIN_EPOCHS", "3")
+    monkeypatch.setenv("NPSNN_ATTACK_EOTT", "3")
+    ended = npsnn("train", "--show")
+    assert ended.err == "warning: NPSNN_TRAIN_SIGMAA sets no option of train. Did you mean NPSNN_TRAIN_SIGMA?\n"
+    assert json.loads(ended.out)["epochs"] == 3
