@@ -9,7 +9,7 @@ import pytest
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.evaluation import Result, evaluate, run
 from npsnn.attacks.gradient import GradientAttack, fgsm
-from npsnn.attacks.judging import accuracy, judge
+from npsnn.attacks.judging import Accuracy, accuracy, judge
 from npsnn.attacks.plan import ATTACKS, Plan
 from npsnn.attacks.target import NetworkTarget, expectation
 from npsnn.attacks.worst import worst_case
@@ -38,6 +38,17 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     config = Config(epochs=4, batch_size=32, lr=2e-3, sigma=0.4)
     assert list(fit(config, Dataset("few digits", split(600, 0), TEST, 10, {}), folder))
     return replace(Classifier.load(folder), threads=1)
+
+
+@pytest.mark.parametrize("draws", [1, 10, 50])
+@pytest.mark.parametrize("shape", [(0.5, 0.2), (2, 2), (5, 1)])
+def test_intervals_cover_the_accuracy_over_all_images_and_noise(draws: int, shape: tuple[float, float]) -> None:
+    """Images are right with probabilities from a Beta distribution, and are each averaged over draws."""
+    rng, examples, trials = np.random.default_rng(0), 200, 1000
+    right = rng.binomial(draws, rng.beta(*shape, (trials, examples))) / draws
+    intervals = np.array([Accuracy(each).ci95 for each in right])
+    truth = shape[0] / sum(shape)
+    assert 0.93 <= ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean() <= 0.98
 
 
 def test_without_noise_the_accuracy_is_the_expectation_networks(network: Classifier) -> None:
@@ -196,6 +207,23 @@ def test_the_worst_case_is_taken_image_by_image(network: Classifier) -> None:
     np.testing.assert_array_equal(
         both.each, results[1].accuracy.each * accuracy(network.with_sigma(0.0), X, LABELS).each
     )
+
+
+def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attacks that go the wrong way leave more than they found."""
+    true = Classifier.loss_gradient
+
+    def reversed_(self: Classifier, *arguments: Any) -> Any:
+        value, gradient = true(self, *arguments)
+        return value, -gradient
+
+    monkeypatch.setattr(Classifier, "loss_gradient", reversed_)
+    plan = replace(SMALL, attacks=("fgsm", "adaptive-fgsm"), eps=(0.1,), draws=10)
+    results, clean = list(evaluate(network, X, LABELS, plan)), accuracy(network, X, LABELS, 10)
+    assert all(r.accuracy.mean > clean.mean + 0.05 for r in results)
+    found = worst_case(network, LABELS, results, plan)
+    assert found.mean < clean.mean + 0.03
+    assert found.strongest == "no attack" and found.alone.mean >= found.mean
 
 
 def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> None:
