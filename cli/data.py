@@ -17,9 +17,9 @@ def command() -> None:
     """List, fetch and verify the data sets.
 
     They are looked for in --data-dir, else in NPSNN_DATA, else in the user's cache folder, in the layout of
-    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not, or with a dot before idx3;
-    cifar-10-batches-py/ or
-    cifar-10-batches-bin/, or the archives they come in; train_32x32.mat of SVHN.
+    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not, or train-images.idx3-ubyte;
+    cifar-10-batches-py/ or cifar-10-batches-bin/, or the archives they come in; train_32x32.mat of SVHN. Downloads
+    are encrypted, and a file is kept only if its SHA-256 is the expected one.
     """
 
 
@@ -55,7 +55,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
 @click.argument("names", type=Choice(data.NAMES), nargs=-1)
 @options("data-dir")
 def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Check the SHA-256 of each file's content.
+    """Check the SHA-256 of each file's content; of the digits, that they are the ones npsnn draws.
 
     Without NAMES, of all sets that are there, but for those whose content nobody knows.
     """
