@@ -6,9 +6,10 @@
     for criterion in attacks.inspect(classifier, images, labels, attacks.Checklist(eps=0.1)):
         print(criterion.name, criterion.outcome, criterion.explanation)
 
-An attack by itself is `attacks.fgsm(eps)(target, x, labels, stream)`, on one of the targets `expectation`, `sampled`,
-`closed_form` and `known`. C&W and One-Pixel want a target that ascends one of the objectives of `margins`:
-`attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, stream)`.
+An attack by itself is `attacks.fgsm(eps)(target, x, labels, 0)`, on one of the targets `expectation`, `sampled`,
+`closed_form` and `known`; 0 is the seed, for which a NumPy generator or an `npsnn.Stream` will do as well. C&W and
+One-Pixel want a target that ascends one of the objectives of `margins`:
+`attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, 0)`.
 """
 
 from npsnn.attacks.balls import Ball, Limit
