@@ -22,7 +22,7 @@ RANKS = [
     {"affine", "noise", "normalisation"},
     {"network"},
     {"backbones"},
-    {"objectives", "models", "optim", "environment"},
+    {"objectives", "model", "models", "optim", "environment"},
     {"averaging", "provenance"},
     {"classifier", "config"},
     {"updates", "bounds", "recipes"},
