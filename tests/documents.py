@@ -1,7 +1,7 @@
 """The commands and the Python that documents show, and how a test runs them on less.
 
-A comment above a block, `<!-- tested with OLD -> NEW; OLD -> NEW -->`, says what a test replaces in it. What is replaced
-in every block stands here: sizes, and data sets that are not on this machine.
+A comment above a block, `<!-- tested with OLD -> NEW; OLD -> NEW -->`, says what a test replaces in it. All that is
+replaced in every block stands here: sizes, and data sets that are not on this machine.
 """
 
 import re

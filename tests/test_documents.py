@@ -145,10 +145,8 @@ print(5, "run")
         3,
         [["npsnn", "train", "--epochs", "5", "--eot", "50"]],
     )
-    assert smaller(commands(shell.text)[0]) == ["train", "--eot", "2", "--limit", "60", "--epochs", "1"] + [
-        "--threads",
-        "1",
-    ]
+    appended = ["--limit", "60", "--epochs", "1", "--threads", "1"]
+    assert smaller(commands(shell.text)[0]) == ["train", "--eot", "2", *appended]
     assert (python.line, python.changed()) == (9, 'print(1, "RUN")')
     with pytest.raises(ValueError, match="but it has none"):
         Block("a.md", 1, "python", "print()", (("x", "y"),)).changed()
