@@ -188,7 +188,7 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         for results in _by_ball(classifier, x, labels, plan, show, kept, clean):
             if len(results) > 1 and not isinf(results[0].eps):
                 worst = attacks.worst_case(classifier, labels, results, plan)
-                kept.worst(results[0], worst, show.worst(results, worst))
+                show.worst(results, worst, partial(kept.worst, results[0], worst))
     except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
         stop = error
     try:
@@ -218,6 +218,6 @@ def _by_ball(
             group = []
             for result in islice(results, length):
                 with uninterrupted():
-                    kept.result(result, show.row(result, len(labels)))
+                    show.row(result, len(labels), partial(kept.result, result))
                 group.append(result)
             yield group

@@ -1,8 +1,9 @@
 """The results of `npsnn attack`: a table for people, and the same as JSON."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from math import isinf
-from typing import Any
+from typing import Any, TypeAlias
 
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
@@ -24,6 +25,9 @@ def title(r: Result) -> str:
 
 def _title(attack: str, kappa: float | None) -> str:
     return attack if kappa is None else f"{attack} kappa {kappa:g}"
+
+
+Keep: TypeAlias = Callable[[dict[str, Any]], None]
 
 
 class Rows:
@@ -48,8 +52,8 @@ class Rows:
             columns, optional=("seconds", "passes", "gradient", "norm", "mean", "median", "misread", "95 % interval")
         )
 
-    def row(self, r: Result, images: int) -> dict[str, Any]:
-        """Adds a result of `images` images; returns it as JSON."""
+    def row(self, r: Result, images: int, keep: Keep) -> None:
+        """Adds a result of `images` images, as JSON kept before it is printed."""
         entry = {"attack": r.attack, **_judged(r, r.accuracy), "gradient": r.gradient}
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
         entry |= {"zero_gradients": r.zero_gradients, "bad_gradients": r.bad_gradients}
@@ -64,6 +68,7 @@ class Rows:
         if r.control is not None:
             entry |= {"samples": self.plan.samples, "misread_once": r.misread_once, "control": r.control}
         self.rows.append(entry)
+        keep(entry)
         cells = (r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
         for caveat in r.caveats:
             self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
@@ -76,22 +81,21 @@ class Rows:
                 f"misread under at least one of {self.plan.samples:,} samples: {r.misread_once:,} of {images:,} images"
             )
             say(f"  {what}, without the perturbation {r.control:,}")
-        return entry
 
-    def worst(self, results: list[Result], found: Worst) -> dict[str, Any]:
-        """Adds what the attacks of one ball leave together, and returns it as JSON."""
+    def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:
+        """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
         met = dict.fromkeys(caveat for r in results for caveat in r.caveats)
         rises, by_chance = found.rise.mean > 0, not found.rise.surely()
         entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met]}
         entry |= {"strongest": found.strongest, "strongest_on_same_draws": found.alone.mean}
         entry |= {"above_strongest": found.rise.mean, "above_by_chance": by_chance if rises else None}
         self.worst_rows.append(entry)
+        keep(entry)
         self._print(f"worst of them{MARK if met else ''}", results[0], found, *[""] * 6)
         if self.table and rises:
             why = "within the noise of the draws" if by_chance else "by more than the noise of the draws"
             say(f"  {100 * found.rise.mean:.1f} points above the line of {found.strongest}, {why};")
             say(f"  on the draws of the worst case {found.strongest} alone leaves {percent(found.alone.mean)}")
-        return entry
 
     def caveats(self) -> None:
         """Print under the table what qualifies the rows that are marked."""

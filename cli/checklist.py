@@ -158,11 +158,11 @@ def command(
         "seconds": time.perf_counter() - start,
     }
     path = loaded.folder / "checklist.jsonl"
-    _record(path, document)
+    recorded = _recorded(path, document)
     if as_json:
         print_json(document)
     if isinstance(stop, KeyboardInterrupt):
-        kept = f"{len(rows)} of {len(CRITERIA)} criteria are in {path}"
+        kept = f"{len(rows)} of {len(CRITERIA)} criteria {f'are in {path}' if recorded else 'were measured'}"
         leave(stop, f"{kept}; start npsnn checklist again for all")
     if stop:
         raise stop
@@ -192,11 +192,14 @@ def _counted(rows: list[Criterion], failed: list[int], undecided: list[int]) -> 
     return text
 
 
-def _record(path: Path, document: dict[str, Any]) -> None:
+def _recorded(path: Path, document: dict[str, Any]) -> bool:
+    """Whether the document was added to the file, which is optional."""
     try:
         journal.append(path, document)
     except OSError as error:
         say(f"warning: {error}; the result is printed, but not recorded", err=True)
+        return False
+    return True
 
 
 def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settings: Checklist, shown: bool) -> None:

@@ -77,8 +77,9 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> Any:
     """Run the command line.
 
-    Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage, 3 a criterion or a verdict fails, 130 and 143
-    stopped by Ctrl-C and by SIGTERM, with all kept that was finished, 141 nobody reads standard output any longer.
+    Exit codes: 0 done, 1 failed (one line on stderr), 2 wrong usage, 3 a criterion or a verdict fails, 4 a criterion
+    is undecided, 130 and 143 stopped by Ctrl-C and by SIGTERM, with all kept that was finished, 141 nobody reads
+    standard output any longer.
     """
     keep_freed_memory()
     with standard_streams():

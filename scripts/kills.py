@@ -1,0 +1,276 @@
+"""Trainings and attacks, killed and interrupted at random moments: nothing is lost, and training goes on bit by bit."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import click
+
+from npsnn import checkpoint, files, journal
+from npsnn.continuity import TIMES
+from npsnn.npz import read_npz
+
+START = "import os; from npsnn.cli.main import main; os.write({ready}, b'.'); os.close({ready}); main()"
+"""Runs the command line and says when it is there: before that, a signal is Python's own affair."""
+TRAIN = ("train", "--limit", 300, "--epochs", 8, "--batch-size", 64, "--threads", 2)
+ATTACK = ("attack", "small", "--limit", 60, "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--adaptive-pgd")
+ATTACK = (*ATTACK, "--random", "--samples", 30, "--cw", "--cw-steps", 60, "--cw-searches", 2, "--one-pixel")
+PATIENCE = 600.0
+
+
+class LostError(Exception):
+    """Something was lost, or a command did not end as it should."""
+
+
+def check(right: bool, what: str) -> None:
+    """Raise LostError unless `right`."""
+    if not right:
+        raise LostError(what)
+
+
+@dataclass
+class Command:
+    """A command that runs in a process group of its own, its results in a folder."""
+
+    process: "subprocess.Popen[str]"
+
+    def ended(self) -> tuple[str, str]:
+        """Wait for its end; what it has printed as results, and else."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return out, err
+
+    @property
+    def code(self) -> int:
+        return int(self.process.returncode)
+
+
+@dataclass
+class Kills:
+    """The folder of all trials, where digits are drawn once, and their random moments.
+
+    response: the seconds from each interrupt to the end of the command.
+    """
+
+    folder: Path
+    moments: random.Random
+    response: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def command(self, *args: object) -> Iterator[Command]:
+        """Start `npsnn *args`, and go on when it is there; afterwards neither it nor a process of its may live."""
+        where = ("--runs-dir", self.folder / "runs", "--data-dir", self.folder / "data")
+        there, ready = os.pipe()
+        program = [sys.executable, "-c", START.format(ready=ready), *map(str, (*args, *where))]
+        process = subprocess.Popen(
+            program,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[ready],
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        os.close(ready)
+        os.read(there, 1)
+        os.close(there)
+        try:
+            yield Command(process)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._check_alone(process.pid)
+
+    def _check_alone(self, group: int) -> None:
+        """Give the processes of a killed command a moment to notice, then none may be left."""
+        for _ in range(100):
+            try:
+                os.killpg(group, 0)
+            except ProcessLookupError:
+                return
+            sleep(0.05)
+        raise LostError("a process goes on behind a command that has ended")
+
+    def timed(self, *args: object) -> tuple[float, str]:
+        """The seconds that a command takes from when it is there, undisturbed, and its results."""
+        with self.command(*args) as command:
+            start = monotonic()
+            out, err = command.ended()
+            check(command.code == 0, f"{args[0]} ended with {command.code}: {err}")
+        return monotonic() - start, out
+
+    def train(self, kills: int) -> None:
+        """Kill trainings at random moments, resume each until it is whole, and compare it with an undisturbed one."""
+        seconds, _ = self.timed(*TRAIN, "--name", "whole")
+        done = number = 0
+        while done < kills:
+            number += 1
+            name, args = f"cut-{number}", (*TRAIN, "--name", f"cut-{number}")
+            while True:
+                folder = self.folder / "runs" / name
+                begun = (folder / checkpoint.CONFIG).exists()
+                if not begun and folder.exists():
+                    folder.rmdir()  # a kill between two instructions: an empty folder, or LostError
+                with self.command(*(("train", "--resume", name) if begun else args)) as command:
+                    killed = done < kills and self._killed(command, seconds)
+                    if not killed:
+                        _, err = command.ended()
+                        check(command.code == 0, f"training ended with {command.code}: {err}")
+                self._check_run(folder)
+                done += killed
+                say(f"\r{done} of {kills} kills of {number} trainings ")
+                if not killed:
+                    break
+            self._compare(self.folder / "runs" / "whole", folder)
+            shutil.rmtree(folder)
+        say("\n")
+
+    def _killed(self, command: Command, seconds: float) -> bool:
+        """Kill the command within so many seconds; False where it has ended by itself before."""
+        try:
+            command.process.wait(self.moments.uniform(0, seconds))
+        except subprocess.TimeoutExpired:
+            command.process.kill()  # not its group: the other processes must notice by themselves
+            command.ended()
+            return True
+        return False
+
+    def _check_run(self, folder: Path) -> None:
+        """What is there of a run must be whole."""
+        if not (folder / checkpoint.CONFIG).exists():
+            return
+        files.read_json(folder / checkpoint.CONFIG)
+        done = len(files.read_lines(folder / checkpoint.METRICS))
+        if (folder / checkpoint.LAST).exists():
+            epoch = checkpoint.load_arrays(folder / checkpoint.LAST)[1]["epoch"]
+            check(epoch <= done <= epoch + 1, f"{done} epochs in {checkpoint.METRICS}, {epoch} in {checkpoint.LAST}")
+        if (folder / checkpoint.BEST).exists():
+            checkpoint.load_arrays(folder / checkpoint.BEST)
+
+    def _compare(self, whole: Path, cut: Path) -> None:
+        for name in (checkpoint.LAST, checkpoint.BEST):
+            check((whole / name).read_bytes() == (cut / name).read_bytes(), f"{cut / name} has other bytes")
+        first, second = (
+            [
+                {k: v for k, v in record.items() if k not in TIMES}
+                for record in files.read_lines(run / checkpoint.METRICS)
+            ]
+            for run in (whole, cut)
+        )
+        check(first == second, f"{cut / checkpoint.METRICS} differs")
+        odd = {p.name for p in cut.iterdir()} ^ {p.name for p in whole.iterdir()}
+        check(not odd, f"{cut} has or lacks {', '.join(odd)}")
+
+    def attack(self, kills: int, interrupts: int) -> None:
+        """Kill and interrupt attacks on one run at random moments; what each had finished must be in its record."""
+        if not (self.folder / "runs" / "small").exists():
+            self.timed("train", "--limit", 300, "--epochs", 1, "--name", "small")
+        seconds, out = self.timed(*ATTACK, "--json")
+        expected, lines = _lasting(json.loads(out)["results"]), self._recorded()
+        check(_lasting(_results(lines)) == expected, "the record of an undisturbed attack is not what it printed")
+        for number in range(kills + interrupts):
+            interrupted = number >= kills
+            as_json = ("--json",) if interrupted and number % 2 else ()
+            with self.command(*ATTACK, *as_json) as command:
+                ended = self._interrupted(command, seconds) if interrupted else self._killed(command, seconds)
+                if not interrupted and not ended:
+                    command.ended()
+            before, lines = lines, self._recorded()
+            check(lines[: len(before)] == before, "lines of the record were lost")
+            new = _results(lines[len(before) :])
+            check(_lasting(new) == expected[: len(new)], "the record is not of what an undisturbed attack finds")
+            if ended and interrupted:
+                self._check_printed(ended, new, bool(as_json))
+            say(
+                f"\r{min(number + 1, kills)} of {kills} kills, {max(0, number + 1 - kills)} of {interrupts} interrupts "
+            )
+        say("\n")
+
+    def _interrupted(self, command: Command, seconds: float) -> str:
+        """Interrupt the command within so many seconds; what it has printed, or nothing where it had ended before."""
+        try:
+            command.process.wait(self.moments.uniform(0, seconds))
+            command.ended()
+        except subprocess.TimeoutExpired:
+            start = monotonic()
+            command.process.send_signal(signal.SIGINT)
+            out, err = command.ended()
+            if command.code == 0:  # in its last moments, after all was done
+                return ""
+            self.response.append(monotonic() - start)
+            check(command.code == 130, f"an interrupted attack ended with {command.code}: {err}")
+            check("Traceback" not in err and "Stopped: " in err, f"an interrupted attack said: {err}")
+            return out or " "
+        return ""
+
+    def _check_printed(self, out: str, recorded: list[dict[str, Any]], as_json: bool) -> None:
+        if as_json:
+            document = json.loads(out) if out.strip() else {"results": [], "interrupted": True}
+            check(document["interrupted"] is True, "the document does not say that it was interrupted")
+            check(document["results"] == recorded, "the document is not what was recorded")
+            return
+        titles = {row["attack"] for row in recorded}
+        rows = [line for line in out.splitlines() if line.split(" ")[0] in titles and "%" in line]
+        check(len(rows) == len(recorded), f"{len(rows)} rows were printed, {len(recorded)} recorded")
+
+    def _recorded(self) -> list[dict[str, Any]]:
+        """The lines of the record, all whole, with the images' figures that they name."""
+        folder = self.folder / "runs" / "small"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            lines = journal.read(folder / "attacks.jsonl")
+        for line in lines:
+            figures = read_npz(folder / line["images"], "figures", 1 << 20)
+            check(len(figures["right"]) == line["examples"], f"{line['images']} is of other images")
+        return lines
+
+
+def _results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line["result"] for line in lines if "result" in line]
+
+
+def _lasting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in results]
+
+
+def say(text: str) -> None:
+    click.echo(text, err=True, nl=False)
+
+
+@click.command(help=__doc__)
+@click.option("--train-kills", type=click.IntRange(0), default=60, show_default=True, help="SIGKILLs of trainings.")
+@click.option("--attack-kills", type=click.IntRange(0), default=40, show_default=True, help="SIGKILLs of attacks.")
+@click.option("--interrupts", type=click.IntRange(0), default=50, show_default=True, help="SIGINTs of attacks.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random moments.")
+def main(train_kills: int, attack_kills: int, interrupts: int, seed: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="npsnn-kills-") as folder:
+        kills = Kills(Path(folder), random.Random(seed))
+        try:
+            kills.train(train_kills)
+            kills.attack(attack_kills, interrupts)
+        except LostError as error:
+            click.echo(f"\nLOST: {error}", err=True)
+            sys.exit(1)
+        click.echo(f"{train_kills} kills of trainings: every one resumed to the bytes of an undisturbed one")
+        click.echo(f"{attack_kills} kills of attacks: every line of attacks.jsonl whole, nothing finished was lost")
+        times = kills.response or [0.0]
+        click.echo(
+            f"{interrupts} interrupts of attacks: exit code 130, nothing lost; "
+            f"the slowest took {max(times):.2f} s to end, the mean {sum(times) / len(times):.2f} s"
+        )
+
+
+if __name__ == "__main__":
+    main()
