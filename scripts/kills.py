@@ -25,8 +25,9 @@ from npsnn.npz import read_npz
 START = "import os; from npsnn.cli.main import main; os.write({ready}, b'.'); os.close({ready}); main()"
 """Runs the command line and says when it is there: before that, a signal is Python's own affair."""
 TRAIN = ("train", "--limit", 300, "--epochs", 8, "--batch-size", 64, "--threads", 2)
-ATTACK = ("attack", "small", "--limit", 60, "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--adaptive-pgd")
-ATTACK = (*ATTACK, "--random", "--samples", 30, "--cw", "--cw-steps", 60, "--cw-searches", 2, "--one-pixel")
+ATTACK = ("attack", "small", "--limit", 60, "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--steps", 5)
+ATTACK = (*ATTACK, "--adaptive-pgd", "--random", "--samples", 8, "--cw", "--cw-steps", 20, "--cw-searches", 2)
+ATTACK = (*ATTACK, "--one-pixel", "--population", 10, "--generations", 4)
 PATIENCE = 600.0
 
 
@@ -122,7 +123,7 @@ class Kills:
                 folder = self.folder / "runs" / name
                 begun = (folder / checkpoint.CONFIG).exists()
                 if not begun and folder.exists():
-                    folder.rmdir()  # a kill between two instructions: an empty folder, or LostError
+                    folder.rmdir()  # killed between two instructions, before there was anything to keep
                 with self.command(*(("train", "--resume", name) if begun else args)) as command:
                     killed = done < kills and self._killed(command, seconds)
                     if not killed:
@@ -130,7 +131,7 @@ class Kills:
                         check(command.code == 0, f"training ended with {command.code}: {err}")
                 self._check_run(folder)
                 done += killed
-                say(f"\r{done} of {kills} kills of {number} trainings ")
+                say(f"\r{done} of {kills} kills of trainings ")
                 if not killed:
                     break
             self._compare(self.folder / "runs" / "whole", folder)
