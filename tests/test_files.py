@@ -15,7 +15,16 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from npsnn.files import TEMPORARY, check_digest, read_bytes, read_content, read_lines, replacing, write_atomic
+from npsnn.files import (
+    TEMPORARY,
+    check_digest,
+    read_bytes,
+    read_content,
+    read_json,
+    read_lines,
+    replacing,
+    write_atomic,
+)
 from npsnn.npz import write_npz
 
 
@@ -240,3 +249,26 @@ def test_a_pipe_is_read_where_a_shell_may_make_one(tmp_path):
         os.close(ours)
     with pytest.raises(ValueError, match=r"/dev/zero must have at most 50 bytes, got more"):
         read_bytes(Path("/dev/zero"), 50, pipes=True)
+
+
+def test_a_name_that_was_guessed_is_not_written_to(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 2 * size)
+    (tmp_path / f".npsnn-{'0' * 16}.tmp").symlink_to(victim)
+    with pytest.raises(OSError, match="cannot write"):
+        write_atomic(tmp_path / "config.json", b"new")
+    assert victim.read_bytes() == b"mine" and not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize("one", [b'{"a":', b"["])
+def test_deep_documents_are_refused_at_once(tmp_path, one):
+    """Where Python itself can still read them, whatever walks through them could not."""
+    path, end = tmp_path / "config.json", {b'{"a":': b"}", b"[": b"]"}[one]
+    for deep, fits in ((90, True), (110, False), (900, False)):
+        path.write_bytes(b'{"x":' + one * deep + b"1" + end * deep + b"}")
+        if fits:
+            assert read_json(path)["x"]
+        else:
+            with pytest.raises(ValueError, match=r"config\.json must not hold .* more than 100 deep"):
+                read_json(path)

@@ -1,6 +1,7 @@
 """Named networks: whole gradients in random directions, shapes, specifications and their errors."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -294,3 +295,45 @@ def test_only_a_last_layer_may_be_joint() -> None:
 def test_a_specification_of_other_types_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Model.from_spec(lenet5().spec() | change)
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("noise", ["features", "own"])
+def test_forms_are_those_of_the_parameters_and_take_no_memory(name: str, noise: str) -> None:
+    shape = (3, 32, 32)
+    sigma = 0.5 if name in ("lenet5", "cnn5") else 0.0
+    model = models.MODELS[name](shape, 10, sigma)
+    if noise == "features":
+        model = models.with_feature_noise(model, 0.5)
+    tracemalloc.start()
+    forms = model.forms()
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+    params = flatten(model.init(rng_0(0)))
+    assert {k: (p.shape, p.dtype) for k, p in forms.items()} == {k: (p.shape, p.dtype) for k, p in params.items()}
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"type": "Linear", "features": 10**9}, "a network must have at most 67,108,864 parameters"),
+        ({"type": "Linear", "features": 10**300}, "a network must have at most 67,108,864 parameters"),
+        ({"type": "Conv2d", "channels": 10**6, "kernel": 1}, "at most 67,108,864 numbers a micro-batch, huge makes 64"),
+        ({"type": "Conv2d", "channels": 1, "kernel": 1, "padding": 10**6}, "at most 67,108,864 numbers a micro-batch"),
+    ],
+)
+def test_a_specification_of_a_network_that_needs_gigabytes_is_refused(layer: dict[str, Any], message: str) -> None:
+    layers = lenet5().spec()["layers"]
+    where = 10 if layer["type"] == "Linear" else 0
+    spec = lenet5().spec() | {"layers": [*layers[:where], {"name": "huge"} | layer, *layers[where:]]}
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message):
+        Model.from_spec(spec)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
+
+
+def test_a_network_that_is_too_large_is_not_drawn() -> None:
+    model = models.with_feature_noise(lenet5(), 0.5, bottleneck=10_000)
+    with pytest.raises(ValueError, match="at most 67,108,864 parameters"):
+        model.init(rng_0(0))
