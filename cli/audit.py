@@ -15,7 +15,7 @@ from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
-from npsnn.cli.terminal import width
+from npsnn.cli.terminal import say, width
 from npsnn.files import check_writable
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def command(
         leave(stop, f"{len(rows)} rows were checked and no report was written; npsnn audit ROW ... checks others")
     if not as_json:
         _print_comparison(where, fit)
-        click.echo(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
+        say(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
     if markdown or html:  # last, so that what fails here loses nothing that was printed
         publish.write(rows, markdown, html, report.comparison(where.heading, fit) if where and fit else "")
     if not all(row.supported for row in rows):
@@ -134,7 +134,7 @@ def _print_comparison(run: Run | None, fit: "Fit | None") -> None:
     if run is None or fit is None:
         return
     header, *rows = report.comparison_table(fit)
-    click.echo(f"{run.heading}: the closed forms against draws")
+    say(f"{run.heading}: the closed forms against draws")
     table = Table({header[0]: -19} | dict.fromkeys(header[1:], 13))
     for cells in rows:
         table.row(*cells)

@@ -134,7 +134,8 @@ def command(
         images = test_images(len(labels), limit)
         print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean, off)
         each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
-        click.echo(f"eps {settings.eps:.4g} in Linf{each}\n")
+        say(f"eps {settings.eps:.4g} in Linf{each}")
+        click.echo()
     say_cost(attacks.cost(classifier, x, labels, settings), len(labels))
     rows: list[Criterion] = []
     stop: BaseException | None = None
@@ -167,7 +168,9 @@ def command(
     if stop:
         raise stop
     if not as_json:
-        click.echo(f"\n{_counted(rows, failed, undecided)}")
+        click.echo()
+        for line in _counted(rows, failed, undecided).splitlines():
+            say(line)
         for row in rows:
             print_caveats(row.caveats, f"* {row.number}")
         print_caveats(found)

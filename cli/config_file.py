@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from npsnn.cli.suggest import did_you_mean
+from npsnn.cli.terminal import say
 from npsnn.files import excerpt, read_bytes
 
 LIMIT = 1 << 18
@@ -45,7 +46,7 @@ def _warn_of_variables(ctx: click.Context) -> None:
     known = [f"{prefix}{p.name}".upper() for p in ctx.command.params]
     for name in sorted(os.environ):
         if name.startswith(prefix) and name not in known:
-            click.echo(f"warning: {name} sets no option of {ctx.command.name}.{did_you_mean(name, known)}", err=True)
+            say(f"warning: {name} sets no option of {ctx.command.name}.{did_you_mean(name, known)}", err=True)
 
 
 def _parsed(path: Path) -> Any:

@@ -27,7 +27,7 @@ def command() -> None:
 @options("data-dir")
 def list_sets(data_dir: Path | None) -> None:
     """Name, state and description of each data set."""
-    click.echo(f"in {data.where(data_dir)}", err=True)
+    say(f"in {data.where(data_dir)}", err=True)
     table = Table({"name": -18, "state": -10, "description": REST})
     for name in data.NAMES:
         table.row(name, data.status(name, data_dir), data.describe(name))
@@ -48,7 +48,7 @@ def fetch(name: str, data_dir: Path | None) -> None:
             folder = data.fetch(name, data_dir, progress)
         except KeyboardInterrupt as stop:
             leave(stop, f"files that had come whole are kept; npsnn data fetch {name} fetches the others")
-    click.echo(f"{name} is in {folder}")
+    say(f"{name} is in {folder}")
 
 
 @command.command("verify")

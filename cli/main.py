@@ -10,7 +10,7 @@ import click
 
 from npsnn.cli import interrupts
 from npsnn.cli.suggest import Group
-from npsnn.cli.terminal import standard_streams
+from npsnn.cli.terminal import say, standard_streams
 from npsnn.files import excerpt
 from npsnn.host import keep_freed_memory
 
@@ -106,7 +106,7 @@ def _run(args: list[str] | None) -> Any:
 
 def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning of the library as one line on stderr."""
-    click.echo(f"warning: {' '.join(str(message).split())}", err=True)
+    say(f"warning: {' '.join(str(message).split())}", err=True)
 
 
 def fail(message: str) -> NoReturn:

@@ -314,5 +314,5 @@ def _report(
     on = f", {percent(noisy)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
     say(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
     if not done:
-        click.echo(f"{folder} had all its {config.epochs} epochs already", err=True)
+        say(f"{folder} had all its {config.epochs} epochs already", err=True)
     click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)
