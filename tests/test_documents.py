@@ -27,6 +27,9 @@ TESTED_BY = {
     "scripts/bench": "tests/test_bench.py",
     "scripts/bench-scaling": "tests/test_bench_report.py",
     "scripts/gpu-check": "tests/test_gpu_check.py",
+    "scripts/coverage": "tests/test_interval_coverage.py",
+    "scripts/fuzz": "tests/test_fuzz.py",
+    "scripts/mutants": "tests/test_planted_faults.py",
     "scripts/compare-art": "scripts/compare-art",  # needs libraries that npsnn does not
 }
 """Scripts that no test of a document runs, and what does."""
