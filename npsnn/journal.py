@@ -55,11 +55,11 @@ def _append_whole(descriptor: int, line: bytes) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The documents of a file, none where there is no file; a line that is no JSON object is skipped with a warning.
+    """The documents of a file, none where there is no file; lines that are no JSON objects are skipped with a warning.
 
-    Raises OSError where the file cannot be read.
+    Raises OSError where the file cannot be read, ValueError where it is too large.
     """
-    records = []
+    records, torn = [], []
     content = read_bytes(path, LINES_LIMIT) if path.exists() else b""
     for number, line in enumerate(BytesIO(content), start=1):
         try:
@@ -69,5 +69,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         if isinstance(record, dict):
             records.append(record)
         else:
-            warnings.warn(f"{path}, line {number}, is no JSON object and is skipped: a crash tore it", stacklevel=2)
+            torn.append(number)
+    if torn:
+        more = f" (so are {len(torn) - 1:,} more)" if torn[1:] else ""
+        warnings.warn(f"{path}, line {torn[0]}, is no JSON object and is skipped: a crash tore it{more}", stacklevel=2)
     return records

@@ -103,3 +103,12 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for name in ("pipe", "folder"):
         with pytest.raises(OSError, match=f"cannot write {tmp_path / name}"):
             journal.append(tmp_path / name, {})
+
+
+def test_many_torn_lines_are_one_warning(tmp_path: Path) -> None:
+    path = tmp_path / "attacks.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + b"[[a]]\n" * 1000 + b'{"a": 2}\n')
+    with pytest.warns(UserWarning) as caught:
+        assert journal.read(path) == [{"a": 1}, {"a": 2}]
+    (one,) = caught
+    assert str(one.message).startswith(f"{path}, line 2, is no JSON object") and "999 more" in str(one.message)
