@@ -116,6 +116,7 @@ class Gap:
 
     clean: P(correct at x), gap and its standard_error: from draws common to both inputs. The bounds are those of this
     module's functions, neyman_pearson with the draws' P(correct); use the lesser of with_margin and neyman_pearson.
+    standard_error is 0 where all draws agree; the gap may still be off by some 1/draws there.
     """
 
     clean: Floats
