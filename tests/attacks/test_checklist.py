@@ -275,6 +275,22 @@ def test_of_a_few_images_that_are_left_none_is_surely_taken(monkeypatch: pytest.
     assert outcome is Outcome.UNDECIDED and "the smallest eps leaves 3 images, and fewer than 6" in explanation
 
 
+@pytest.mark.parametrize(("taken", "expected"), [(6, Outcome.PASSES), (7, Outcome.FAILS)])
+def test_one_of_three_comparisons_must_be_the_surer(
+    monkeypatch: pytest.MonkeyPatch, taken: int, expected: Outcome
+) -> None:
+    """Random search takes some images more than any other attack: 6 would do for one comparison."""
+    many = suite()
+    white, random = (
+        replace(many.fgsm, accuracy=Accuracy((np.arange(40) < left).astype(float))) for left in (20, 20 - taken)
+    )
+    many.__dict__.update(fgsm=white, adaptive=white, random=random)
+    monkeypatch.setattr(Suite, "pgd", lambda self, eps=None: white)
+    monkeypatch.setattr(Suite, "one_pixel", lambda self, pixels: white)
+    outcome, explanation, _ = checklist.black_box(many)
+    assert outcome is expected, explanation
+
+
 DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["fc"]["w"], "b": np.array([0.0, 1, 2])}})
 
 

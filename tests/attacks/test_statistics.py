@@ -52,6 +52,14 @@ def test_intervals_are_sane_at_the_ends() -> None:
     assert [(a, b) for a, b in zip(low, high, strict=True)] == [Accuracy(each).ci95 for each in many]
 
 
+def test_an_image_that_is_always_wrong_may_not_be_among_them() -> None:
+    """Of images that all but one are right in every draw, one in 60 may well be wrong in every draw."""
+    low, high = judged([1.0] * 59 + [0.98])
+    assert low < 0.96 < 1 - 1 / 60 and high == pytest.approx(1, abs=2e-3)
+    low, high = judged([0.98] * 60)
+    assert low > 0.97, "of images that are all alike there is no such one"
+
+
 def test_an_accuracy_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         Accuracy(np.zeros(0))
