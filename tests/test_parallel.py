@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from npsnn import host
 from npsnn.environment import environment
 from npsnn.host import available_cores
-from npsnn.interrupts import heed
+from npsnn.interrupts import Cancelled, heed
 from npsnn.parallel import Workers, micro_batches
 
 THREADS = [1, 2, 3, 7]
@@ -270,8 +270,11 @@ def test_without_threadpoolctl_one_thread_works_and_several_are_refused(monkeypa
 
 def pass_until(over: threading.Event) -> None:
     """What a long attack on one micro-batch does: pass after pass."""
-    while not over.wait(1e-3):
+    for _ in range(5_000):
+        if over.wait(1e-3):
+            return
         heed()
+    raise TimeoutError("nobody ended this job")
 
 
 def interrupt_once(condition: threading.Event) -> threading.Thread:
@@ -330,7 +333,7 @@ def test_an_interrupt_while_the_caller_waits_for_others_ends_them() -> None:
 
 
 def test_an_error_ends_later_jobs_and_waits_for_earlier_ones() -> None:
-    later, never = threading.Event(), threading.Event()
+    later, never, ended = threading.Event(), threading.Event(), []
 
     def job(i: int) -> None:
         if i == 0:
@@ -342,8 +345,11 @@ def test_an_error_ends_later_jobs_and_waits_for_earlier_ones() -> None:
             later.wait(10)
             raise KeyError(1)
         later.set()
-        pass_until(never)
+        with pytest.raises(Cancelled):
+            pass_until(never)
+        ended.append(i)
 
     with Workers(3) as workers, pytest.raises(KeyError) as caught:
         workers.map(job, 3)
     assert caught.value.args == (0,), "the first in the order of the jobs, whichever came first"
+    assert ended == [2]

@@ -17,6 +17,7 @@ from calling import Npsnn
 
 from npsnn import attacks, data, train
 from npsnn.attacks import evaluation
+from npsnn.cli import interrupts
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 
@@ -280,3 +281,26 @@ def test_an_empty_folder_is_not_left_by_a_training_that_cannot_begin(
         assert npsnn("train", *where).code == 130
     assert not (tmp_path / "mine").exists()
     assert npsnn("train", *where).code == 0
+
+
+def test_who_asks_again_is_obeyed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, exits = iter([10.0, 10.5, 11.5]), []
+    monkeypatch.setattr(interrupts, "monotonic", lambda: next(times))
+    monkeypatch.setattr(os, "_exit", exits.append)
+    with interrupts.handled():
+        with pytest.raises(interrupts.Stopped) as caught:
+            signal.raise_signal(signal.SIGTERM)
+        assert caught.value.code == 143
+        signal.raise_signal(signal.SIGINT)
+        assert exits == [], "half a second later it is the same request"
+        signal.raise_signal(signal.SIGINT)
+    assert exits == [130]
+
+
+def test_signals_that_are_ignored_stay_so() -> None:
+    """As under nohup, and in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with interrupts.handled():
+        signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    signal.signal(signal.SIGINT, before)
