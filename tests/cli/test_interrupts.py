@@ -1,5 +1,6 @@
 """Commands that are interrupted: how they end, what they have kept, and that nothing goes on behind them."""
 
+import errno
 import json
 import os
 import signal
@@ -304,3 +305,24 @@ def test_signals_that_are_ignored_stay_so() -> None:
         signal.raise_signal(signal.SIGINT)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     signal.signal(signal.SIGINT, before)
+
+
+def test_a_disk_that_fills_in_a_training_is_told_with_the_way_on(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
+    begun, fsync = tmp_path / "mine" / "best.npz", os.fsync
+
+    def full(descriptor: int) -> None:
+        if begun.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        ended = npsnn("train", *where, "--name", "mine", "--limit", 64, "--epochs", 2)
+    assert ended.code == 1
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("Error: ")]
+    assert line.startswith(f"Error: cannot write {tmp_path / 'mine'}{os.sep}") and "No space left on device" in line
+    assert line.endswith(f"then go on with npsnn train --resume {tmp_path / 'mine'}")
+    assert npsnn("train", "--resume", "mine", *where).code == 0
