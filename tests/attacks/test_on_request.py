@@ -143,7 +143,9 @@ def test_an_image_that_is_misread_anyway_is_at_no_distance(name: str) -> None:
 def test_the_table_counts_the_images_that_are_misread_anyway(capsys: pytest.CaptureFixture[str]) -> None:
     rows = Rows(replace(SMALL, attacks=("cw",)), shown=True)
     capsys.readouterr()
-    entry = rows.row(replace(result([0.0, 0.0, 1.0], [0.0, 2.0, 9.0], clean=[0.2, 1.0, 1.0]), kappa=0.0), 3)
+    found = replace(result([0.0, 0.0, 1.0], [0.0, 2.0, 9.0], clean=[0.2, 1.0, 1.0]), kappa=0.0)
+    rows.row(found, 3, lambda row: None)
+    (entry,) = rows.rows
     assert (entry["misread_anyway"], entry["moved"], entry["median_distance"]) == (1, 1, 2.0)
     said = " ".join(capsys.readouterr().out.split())
     assert (

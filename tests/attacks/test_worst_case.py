@@ -1,6 +1,7 @@
 """Which attack an image meets in the worst case: the strongest, unless another is surely stronger on that image."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,7 +105,9 @@ def test_a_worst_case_above_a_row_says_why(capsys: pytest.CaptureFixture[str]) -
     rows, first = Rows(Plan(("fgsm", "pgd"), eps=(0.1,)), shown=True), result([0.5] * 8, 1)
     alone = Accuracy(np.full(8, 0.7))
     by_chance = Worst(np.full(8, 0.6), "fgsm", alone, Difference(0.1, 0.1, 0.2))
-    entry = rows.worst([first], by_chance)
+    kept: list[dict[str, Any]] = []
+    rows.worst([first], by_chance, kept.append)
+    entry = kept[-1]
     assert (entry["strongest"], entry["strongest_on_same_draws"]) == ("fgsm", pytest.approx(0.7))
     assert (entry["above_strongest"], entry["above_by_chance"]) == (0.1, True)
     said = " ".join(capsys.readouterr().out.split())
@@ -112,7 +115,9 @@ def test_a_worst_case_above_a_row_says_why(capsys: pytest.CaptureFixture[str]) -
         "10.0 points above the line of fgsm, within the noise of the draws" in said
         and "fgsm alone leaves 70.0 %" in said
     )
-    entry = rows.worst([first], replace(by_chance, rise=Difference(0.1, 0.01, 0.001)))
+    rows.worst([first], replace(by_chance, rise=Difference(0.1, 0.01, 0.001)), kept.append)
+    entry = kept[-1]
     assert entry["above_by_chance"] is False and "by more than the noise" in capsys.readouterr().out
-    entry = rows.worst([first], replace(by_chance, rise=Difference(-0.1, 0.01, 1.0)))
+    rows.worst([first], replace(by_chance, rise=Difference(-0.1, 0.01, 1.0)), kept.append)
+    entry = kept[-1]
     assert entry["above_by_chance"] is None and len(capsys.readouterr().out.splitlines()) == 1
