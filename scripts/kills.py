@@ -61,11 +61,13 @@ class Command:
 class Kills:
     """The folder of all trials, where digits are drawn once, and their random moments.
 
-    response: the seconds from each interrupt to the end of the command.
+    killed: the attacks that were at work when they were killed. response: the seconds from each interrupt of an attack
+    at work to its end.
     """
 
     folder: Path
     moments: random.Random
+    killed: int = 0
     response: list[float] = field(default_factory=list)
 
     @contextmanager
@@ -188,6 +190,7 @@ class Kills:
                 ended = self._interrupted(command, seconds) if interrupted else self._killed(command, seconds)
                 if not interrupted and not ended:
                     command.ended()
+            self.killed += bool(ended) and not interrupted
             before, lines = lines, self._recorded()
             check(lines[: len(before)] == before, "lines of the record were lost")
             new = _results(lines[len(before) :])
@@ -265,10 +268,12 @@ def main(train_kills: int, attack_kills: int, interrupts: int, seed: int) -> Non
             click.echo(f"\nLOST: {error}", err=True)
             sys.exit(1)
         click.echo(f"{train_kills} kills of trainings: every one resumed to the bytes of an undisturbed one")
-        click.echo(f"{attack_kills} kills of attacks: every line of attacks.jsonl whole, nothing finished was lost")
+        click.echo(
+            f"{kills.killed} of {attack_kills} kills met an attack at work: every line of attacks.jsonl whole, nothing finished was lost"
+        )
         times = kills.response or [0.0]
         click.echo(
-            f"{interrupts} interrupts of attacks: exit code 130, nothing lost; "
+            f"{len(kills.response)} of {interrupts} interrupts met an attack at work: exit code 130, nothing lost; "
             f"the slowest took {max(times):.2f} s to end, the mean {sum(times) / len(times):.2f} s"
         )
 
