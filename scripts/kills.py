@@ -268,9 +268,8 @@ def main(train_kills: int, attack_kills: int, interrupts: int, seed: int) -> Non
             click.echo(f"\nLOST: {error}", err=True)
             sys.exit(1)
         click.echo(f"{train_kills} kills of trainings: every one resumed to the bytes of an undisturbed one")
-        click.echo(
-            f"{kills.killed} of {attack_kills} kills met an attack at work: every line of attacks.jsonl whole, nothing finished was lost"
-        )
+        met = f"{kills.killed} of {attack_kills} kills met an attack at work"
+        click.echo(f"{met}: every line of attacks.jsonl whole, nothing finished was lost")
         times = kills.response or [0.0]
         click.echo(
             f"{len(kills.response)} of {interrupts} interrupts met an attack at work: exit code 130, nothing lost; "
