@@ -155,10 +155,12 @@ def test_results_print_in_a_line_and_compare_harmlessly() -> None:
     plan = attacks.Plan("fgsm", eps=0.1, eot=1, draws=2)
     (result,) = attacks.evaluate(NETWORK, PIXELS, LABELS, plan)
     gap = bounds.gap(NETWORK, X, result.x_adv, LABELS, draws=10)
+    worst = attacks.worst_case(NETWORK, LABELS, [result], plan)
     split = Split(PIXELS, LABELS)
     dataset = Dataset("mine", split, split, 10, {})
     state = State(NETWORK.params, {}, 0, 0, 0.0)
-    for value in (result, result.accuracy, gap, split, dataset, state, NETWORK, MODEL, attacks.expectation(NETWORK)):
+    target = attacks.expectation(NETWORK)
+    for value in (result, result.accuracy, worst, gap, split, dataset, state, NETWORK, MODEL, target):
         shown = repr(value)
         assert "\n" not in shown and "array" not in shown and len(shown) < 500, shown
         assert value == value and len({value, value}) == 1

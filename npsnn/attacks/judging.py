@@ -31,7 +31,7 @@ class Accuracy:
 
     def __repr__(self) -> str:
         low, high = self.ci95
-        return f"<Accuracy {self.mean:.4g} of {len(self.each)} images, 95 % interval {low:.4g} to {high:.4g}>"
+        return f"<{type(self).__name__} {self.mean:.4g} of {len(self.each)} images, 95 % interval {low:.4g} to {high:.4g}>"
 
     @property
     def mean(self) -> float:

@@ -1,6 +1,6 @@
 """What several attacks leave together, each image met by the one that is surely strongest on it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from npsnn.streams import Stream
 CLEAN = "no attack"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Worst(Accuracy):
     """Accuracy in the worst case, judged on draws that chose nothing.
 
@@ -26,7 +26,7 @@ class Worst(Accuracy):
     """
 
     strongest: str
-    alone: Accuracy = field(repr=False)
+    alone: Accuracy
     rise: Difference
 
 
