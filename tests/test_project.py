@@ -15,7 +15,8 @@ LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 
 # Each may import what stands before it; modules of one rank may import one another where they need to.
 RANKS = [
-    {"backend", "streams", "data", "validate", "files", "npz", "gunzip", "inputs", "interrupts", "journal", "host"},
+    {"backend", "streams", "data", "validate", "files", "npz", "gunzip", "inputs", "interrupts", "journal", "host"}
+    | {"caveats", "paths"},
     {"ops"},
     {"moments", "parallel", "processes", "checkpoint"},
     {"layers"},
@@ -59,6 +60,7 @@ def test_every_package_is_installed() -> None:
 
 @pytest.mark.parametrize("path", [p for p in LIBRARY if part(p) not in ("__init__", "__main__")], ids=lambda p: part(p))
 def test_imports_point_one_way(path: Path) -> None:
+    assert rank(part(path)) >= 0
     for name in imported(path):
         drawing = name.partition(".")[0] == "matplotlib" and path.parts[-2:] == ("audit", "plots.py")
         assert drawing or name.partition(".")[0] not in ("click", "matplotlib"), f"{path} imports {name}"
