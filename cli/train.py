@@ -13,12 +13,12 @@ from click.core import ParameterSource
 
 from npsnn import recipes
 from npsnn.affine import METHODS
-from npsnn.cli.common import Epsilon, field_option, in_flags, options, percent, print_json, speaking_of_flags
+from npsnn.cli import train_rows
+from npsnn.cli.common import Epsilon, field_option, in_flags, options, print_json, speaking_of_flags
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_dataset, load_run
 from npsnn.cli.suggest import Choice
-from npsnn.cli.table import Table
-from npsnn.cli.terminal import Bar, say
+from npsnn.cli.terminal import say
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
 from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
@@ -150,10 +150,10 @@ def command(
             folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
         with _unless_empty(folder):
             records = train.fit(config, dataset, folder, threads, device, network, origin)
-    _say_start(config, folder)
+    train_rows.say_start(config, folder)
     with _unless_empty(folder), _way_on(folder, config):
-        done = _show(records, config)
-        _report(folder, config, dataset, threads, device, done, as_json)
+        done = train_rows.show(records, config)
+        train_rows.report(folder, config, dataset, threads, device, done, as_json)
 
 
 @contextmanager
@@ -228,91 +228,3 @@ def _refuse_options(ctx: click.Context) -> None:
         if field != "epochs" and _is_given(ctx, field):
             flag = "--" + field.replace("_", "-")
             raise click.UsageError(f"--resume goes on with the run's own options: {flag} cannot be set with it")
-
-
-def _say_start(config: Config, folder: Path) -> None:
-    from npsnn.objectives import largest_stationary_sigma
-
-    sigma = f"{'learned from ' if config.learn_sigma else ''}{config.sigma:g}"
-    sigma = "learned from the authors' start" if config.authors_code else sigma
-    say(f"{config.model} on {config.dataset}, sigma {sigma}, into {folder}", err=True)
-    if config.sigma > 0 and not config.noise_enters:
-        say(f"note: --loss {config.loss} under {config.propagation} does not depend on the noise", err=True)
-    if config.sigma_reward:
-        bound = largest_stationary_sigma(config.sigma_reward)
-        held = f" above sigma {bound:.4f} nothing holds it (N30)," if config.propagation == "laplace" else ""
-        say(
-            f"warning: with --sigma-reward {config.sigma_reward:g} the loss is unbounded below (audit N29):{held} "
-            f"--sigma-max caps it at {config.sigma_max:g}",
-            err=True,
-        )
-
-
-def _show(records: Any, config: Config) -> list[Any]:
-    """Print a line for each epoch, over a bar for its steps; returns the epochs."""
-    from npsnn.trainer import Epoch
-
-    columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "noisy": 7, "sigma": 6, "dLoss/dsigma": 12}
-    columns |= {"|mu1|/sigma": 11, "images/s": 8}
-    table = Table(columns, err=True, optional=("images/s", "dLoss/dsigma", "|mu1|/sigma"))
-    epochs: list[Epoch] = []
-    with Bar("training", 0) as bar:
-        for record in records:
-            if isinstance(record, Epoch):
-                table.row(*_cells(record))
-                if config.learn_sigma and record.sigma >= config.sigma_max:
-                    say(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
-                epochs.append(record)
-                continue
-            if record.step == 1:
-                bar.restart(f"epoch {record.epoch}", record.steps)
-            bar.update(1)
-    return epochs
-
-
-def _cells(record: Any) -> tuple[object, ...]:
-    """What the table shows of an epoch."""
-    return (
-        record.epoch,
-        f"{record.loss:.4g}",
-        percent(record.training_accuracy),
-        percent(record.validation_accuracy),
-        percent(record.noisy_validation_accuracy),
-        f"{record.sigma:.3g}",
-        f"{record.sigma_gradient:.2e}",
-        "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3g}",
-        f"{record.examples_per_second:.0f}",
-    )
-
-
-def _report(
-    folder: Path, config: Config, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
-) -> None:
-    from npsnn.attacks import accuracy
-
-    classifier = load_run(str(folder), folder.parent, "last", threads, device).classifier
-    x, labels = dataset.test.images, dataset.test.labels
-    clean = accuracy(classifier.with_sigma(0), x, labels).mean
-    noisy = accuracy(classifier, x, labels, 1, config.seed).mean
-    seconds = sum(e.seconds for e in done)
-    if as_json:
-        print_json(
-            {
-                "run": str(folder),
-                "model": config.model,
-                "dataset": config.dataset,
-                "sigma": classifier.sigma,
-                "epochs": config.epochs,
-                "seconds": seconds,
-                "examples_per_second": sum(e.seconds * e.examples_per_second for e in done) / seconds if done else None,
-                "clean_accuracy": clean,
-                "noisy_accuracy": noisy,
-                "validation_accuracy": done[-1].validation_accuracy if done else None,
-            }
-        )
-        return
-    on = f", {percent(noisy)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
-    say(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
-    if not done:
-        say(f"{folder} had all its {config.epochs} epochs already", err=True)
-    click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

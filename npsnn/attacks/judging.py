@@ -31,7 +31,8 @@ class Accuracy:
 
     def __repr__(self) -> str:
         low, high = self.ci95
-        return f"<{type(self).__name__} {self.mean:.4g} of {len(self.each)} images, 95 % interval {low:.4g} to {high:.4g}>"
+        name = type(self).__name__
+        return f"<{name} {self.mean:.4g} of {len(self.each)} images, 95 % interval {low:.4g} to {high:.4g}>"
 
     @property
     def mean(self) -> float:
