@@ -50,6 +50,12 @@ def of_data(other: str) -> list[Caveat]:
     return [Caveat("other-data", f"the data are not those the run was trained on, they differ in {other}")]
 
 
+def at_chance(clean: Measured, labels: np.ndarray) -> float | None:
+    """The accuracy of a network that always names the commonest class, unless `clean` is surely more than that."""
+    one_class = float(np.bincount(labels).max()) / len(labels)
+    return one_class if clean.ci95[0] <= one_class else None
+
+
 def of_network(own: float, sigma: float, clean: Measured, labels: np.ndarray) -> list[Caveat]:
     """Caveats of a network before any attack.
 
@@ -57,11 +63,11 @@ def of_network(own: float, sigma: float, clean: Measured, labels: np.ndarray) ->
     sigma: the one that it is measured with.
     clean: its accuracy without an attack, on images of these labels.
     """
-    images, one_class = len(labels), float(np.bincount(labels).max()) / len(labels)
+    images, one_class = len(labels), at_chance(clean, labels)
     found = []
     if own > 0 and sigma == 0:
         found.append(Caveat("noise-off", f"the network was trained with noise {own:g}, which is off"))
-    if clean.ci95[0] <= one_class:
+    if one_class is not None:
         guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than {100 * one_class:.1f} %"
         found.append(Caveat("at-chance", f"{guess}, the part of the commonest class"))
     if images < FEW:

@@ -8,7 +8,7 @@ import numpy as np
 
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.statistics import Difference, needed
-from npsnn.caveats import Caveat
+from npsnn.caveats import Caveat, at_chance
 
 
 class Outcome(StrEnum):
@@ -49,8 +49,8 @@ def unreadable(clean: Accuracy, labels: np.ndarray, least: int) -> str:
 
     A network must surely read more images than one that names a single class, and read at least `least` of them.
     """
-    commonest = float(np.bincount(labels).max() / len(labels))
-    if clean.ci95[0] <= commonest:
+    commonest = at_chance(clean, labels)
+    if commonest is not None:
         text = f"{100 * clean.mean:.1f} % of {len(labels):,} images are right without an attack, which is not surely "
         return f"{text}more than the {100 * commonest:.1f} % of a network that always names the commonest class"
     right = int((clean.each > 0.5).sum())
