@@ -81,7 +81,7 @@ def sign_flip(differences: np.ndarray) -> float:
     """
     sizes, kind = np.unique(np.abs(differences).round(12), return_inverse=True)
     unit = lcm(*(Fraction(size).limit_denominator(_SUMS).denominator for size in sizes.tolist()))
-    unit = min(unit, int(_SUMS / max(1.0, float(np.abs(differences).sum()))))
+    unit = min(unit, max(1, int(_SUMS / max(1.0, float(np.abs(differences).sum())))))
     weights = np.rint(sizes * unit).astype(np.int64)
     length = int(weights[kind].sum()) + 1
     angles = 2 * np.pi / length * np.arange(length // 2 + 1)

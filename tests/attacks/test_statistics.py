@@ -96,6 +96,7 @@ def test_a_sum_of_many_differences_is_nearly_normal() -> None:
         expected = ndtr(-differences.sum() / np.sqrt((differences**2).sum()))
         assert sign_flip(differences) == pytest.approx(expected, abs=2e-3)
     assert 0 < sign_flip(np.ones(900)) < 1e-12
+    assert sign_flip(np.ones(270_000)) < 1e-12, "of more images than a sum may have values"
 
 
 @pytest.mark.parametrize("draws", [1, 10])
