@@ -107,9 +107,13 @@ def load_test_images(run: Run, data_dir: Path | None, limit: int | None, other_d
     from npsnn import caveats
 
     dataset, odd = load_dataset(run.folder, run.config, data_dir, other_data)
-    found = [*run.caveats, *caveats.of_data(odd)]
-    for caveat in found:
-        say(f"warning: {run.folder}: {caveat.text}", err=True)
     about = run.about | {"limit": limit, "other_data": odd or None}
-    x, labels = dataset.test.images[:limit], dataset.test.labels[:limit]
-    return replace(run, about=about, caveats=found), x, labels
+    run = replace(run, about=about, caveats=[*run.caveats, *caveats.of_data(odd)])
+    warn(run)
+    return run, dataset.test.images[:limit], dataset.test.labels[:limit]
+
+
+def warn(run: Run) -> None:
+    """Say on stderr what qualifies every number of a run."""
+    for caveat in run.caveats:
+        say(f"warning: {run.folder}: {caveat.text}", err=True)

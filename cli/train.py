@@ -16,7 +16,7 @@ from npsnn.affine import METHODS
 from npsnn.cli import train_rows
 from npsnn.cli.common import Epsilon, field_option, in_flags, options, print_json, speaking_of_flags
 from npsnn.cli.interrupts import leave
-from npsnn.cli.runs import Run, load_dataset, load_run
+from npsnn.cli.runs import Run, load_dataset, load_run, warn
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
@@ -188,7 +188,11 @@ def _way_on(folder: Path, config: Config) -> Iterator[None]:
 
 def _start(run: str | None, runs_dir: Path) -> Run | None:
     """The run whose network's noise alone is to be trained; None without RUN."""
-    return None if run is None else load_run(run, runs_dir, "last", None, "cpu")
+    if run is None:
+        return None
+    start = load_run(run, runs_dir, "last", None, "cpu")
+    warn(start)
+    return start
 
 
 def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: dict[str, Any]) -> Config:

@@ -328,6 +328,10 @@ def test_an_unfinished_run_is_said_to_be_one(npsnn: Npsnn, runs: Path, data_dir:
     outcome = npsnn("evaluate", "small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 10)
     assert outcome.code == 0
     assert "has 1 of its 3 epochs" in outcome.err
+    options = ("--train-noise-only", "small", "--limit", 40, "--epochs", 1)
+    outcome = npsnn("train", *options, "--runs-dir", runs, "--data-dir", data_dir)
+    assert outcome.code == 0
+    assert "has 1 of its 3 epochs" in outcome.err
 
 
 def test_a_bug_is_one_line_too(npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
