@@ -233,16 +233,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return parse_json(read_bytes(path, JSON_LIMIT), str(path))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The documents of a file, none where there is no file; ValueError names a line that is no JSON object."""
-    records = []
-    content = read_bytes(path, LINES_LIMIT) if path.exists() else b""
-    for number, line in enumerate(BytesIO(content), start=1):
+def each_line(path: Path) -> Iterator[dict[str, Any] | None]:
+    """The document in each line of a file, None for a line that is no JSON object; nothing where there is no file."""
+    for line in BytesIO(read_bytes(path, LINES_LIMIT) if path.exists() else b""):
         try:
             record = json.loads(line)  # with NaN: a training that goes astray is recorded as it was
         except (ValueError, RecursionError):
             record = None
-        if not isinstance(record, dict):
+        yield record if isinstance(record, dict) else None
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The documents of a file, none where there is no file; ValueError names a line that is no JSON object."""
+    records = []
+    for number, record in enumerate(each_line(path), start=1):
+        if record is None:
             raise ValueError(f"{path}, line {number}, is no JSON object: mend the file or remove it")
         records.append(record)
     return records

@@ -5,11 +5,10 @@ import os
 import stat
 import warnings
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from npsnn.files import LINES_LIMIT, read_bytes, writing
+from npsnn.files import each_line, writing
 from npsnn.interrupts import uninterrupted
 
 try:
@@ -60,16 +59,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises OSError where the file cannot be read, ValueError where it is too large.
     """
     records, torn = [], []
-    content = read_bytes(path, LINES_LIMIT) if path.exists() else b""
-    for number, line in enumerate(BytesIO(content), start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            records.append(record)
-        else:
+    for number, record in enumerate(each_line(path), start=1):
+        if record is None:
             torn.append(number)
+        else:
+            records.append(record)
     if torn:
         more = f" (so are {len(torn) - 1:,} more)" if torn[1:] else ""
         warnings.warn(f"{path}, line {torn[0]}, is no JSON object and is skipped: a crash tore it{more}", stacklevel=2)
