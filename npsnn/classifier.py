@@ -56,7 +56,8 @@ class Classifier:
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
         what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {self.sigma:g}"
-        return f"<Classifier {what}, {self.dtype} on the {where}>"
+        answer = f", answers averaged over {self.average} draws" if self.average > 1 else ""
+        return f"<Classifier {what}{answer}, {self.dtype} on the {where}>"
 
     @staticmethod
     def load(

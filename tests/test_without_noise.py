@@ -121,6 +121,7 @@ def test_a_classifier_compares_and_prints_harmlessly() -> None:
     network = plain()
     assert network == network and network != plain() and len({network, network, plain()}) == 2
     assert repr(network) == "<Classifier convolutional, 2x3x4 images, 3 classes, sigma 0, float64 on the CPU>"
+    assert ", sigma 0, answers averaged over 3 draws, float64" in repr(network.averaging(3))
     assert npsnn.Classifier is Classifier and npsnn.Stream is Stream
     assert {"Classifier", "Stream", "attacks", "bounds", "train"} <= set(dir(npsnn))
 
