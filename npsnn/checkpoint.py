@@ -23,6 +23,9 @@ ABOUT_LIMIT = 1 << 20
 LIMIT = 1 << 30
 """The bytes that a checkpoint may have, unless its model says less."""
 
+LONGEST_NAME = 255
+"""The bytes that file systems have for a folder's name."""
+
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     """An .npz of `arrays`, with `about` (JSON) beside them; equal contents give equal bytes."""
@@ -127,6 +130,8 @@ def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> 
     runs = user_path(runs_dir)
     if name is not None and (Path(name).name != name or name in ("", "..") or not name.isprintable()):
         raise ValueError(f"the name of a run must be a plain folder name, got {name!r}")
+    if name is not None and (name.startswith("-") or len(os.fsencode(name)) > LONGEST_NAME):
+        raise ValueError(f"the name of a run must have at most {LONGEST_NAME} bytes and not begin with -, got {name}")
     runs.mkdir(parents=True, exist_ok=True)
     for folder in (runs / (name or f"{prefix}-{i}") for i in count(1)):
         try:

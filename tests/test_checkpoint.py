@@ -331,6 +331,12 @@ def test_a_taken_name_is_refused(runs: Path) -> None:
             new_run(runs, name, "lenet5")
 
 
+@pytest.mark.parametrize("name", ["é" * 128, "-x"])
+def test_a_name_that_no_folder_or_option_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at most 255 bytes and not begin with -"):
+        new_run(tmp_path / "empty", name, "lenet5")
+
+
 @pytest.mark.parametrize("name", ["a/b", "../x", "/etc", "x/", ".", "..", ""])
 def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="plain folder name"):
