@@ -143,7 +143,7 @@ def command(
         plan = _plan(chosen | {"sigma": inference_sigma})
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
-    plan = replace(plan, sigma=loaded.classifier.sigma if inference_sigma is None else inference_sigma)
+    plan = replace(plan, sigma=loaded.sigma(inference_sigma))
     _run(loaded, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
 
 
@@ -179,10 +179,14 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         click.echo()
     say_cost(attacks.cost(classifier, x, labels, plan), len(labels))
     show = Rows(plan, shown=what is not None)
-    about = run.about | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
+    about = (
+        {"plan": asdict(plan)}
+        | run.about
+        | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
+    )
     about |= {"examples": len(labels), "clean_accuracy": clean.mean, "noise_off_accuracy": off.mean}
     caveats = {"caveats": [asdict(caveat) for caveat in found]}
-    kept = Kept(run.folder, {"plan": asdict(plan)} | about | caveats, save)
+    kept = Kept(run.folder, about | caveats, save)
     stop: BaseException | None = None
     try:
         for results in _by_ball(classifier, x, labels, plan, show, kept, clean):

@@ -65,6 +65,7 @@ def command(
     """
     from npsnn import audit
     from npsnn.audit import layerwise, publish, report
+    from npsnn.environment import environment
 
     start = time.perf_counter()
     try:
@@ -84,7 +85,8 @@ def command(
         stop = interrupt
     seconds = time.perf_counter() - start
     if as_json:
-        document = {"rows": [row.to_json() for row in rows], "seconds": seconds, "interrupted": stop is not None}
+        document = {"seed": seed, "thorough": thorough, "environment": environment()}
+        document |= {"rows": [row.to_json() for row in rows], "seconds": seconds, "interrupted": stop is not None}
         print_json(document | ({"run": _of_run(where, fit)} if where and fit else {}))
     if stop:
         leave(stop, f"{len(rows)} rows were checked and no report was written; npsnn audit ROW ... checks others")

@@ -124,7 +124,7 @@ def command(
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
-    sigma = classifier.sigma if inference_sigma is None else inference_sigma
+    sigma = loaded.sigma(inference_sigma)
     settings = replace(settings, sigma=sigma)
     defended = settings.plan.defended(classifier)
     clean = attacks.accuracy(defended, x, labels, settings.draws, settings.seed)

@@ -58,7 +58,7 @@ def command(
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
-    sigma = classifier.sigma if inference_sigma is None else inference_sigma
+    sigma = loaded.sigma(inference_sigma)
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier.with_sigma(sigma).averaging(average), x, labels, draws, seed)
     found = loaded.caveats + caveats.of_network(classifier.sigma, sigma, noisy, labels)

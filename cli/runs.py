@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from npsnn.caveats import Caveat
 from npsnn.cli.terminal import say
 
@@ -23,6 +25,14 @@ class Run:
     config: dict[str, Any]
     about: dict[str, Any]
     caveats: list[Caveat] = field(default_factory=list)
+
+    def sigma(self, asked: float | None) -> float:
+        """The noise that it is measured with: its own, or as --inference-sigma asks, where it has a layer for it."""
+        if asked and not self.classifier.model.noisy:
+            raise click.UsageError(
+                f"--inference-sigma must be 0 for {self.folder}, which has no noise layer, got {asked:g}"
+            )
+        return float(self.classifier.sigma if asked is None else asked)
 
     @property
     def heading(self) -> str:
@@ -50,6 +60,7 @@ def load_run(
     config, options = read_run(folder)
     done = len(files.read_lines(folder / runs.METRICS))
     found = caveats.of_run(done, options.epochs, data.CAVEATS.get(options.dataset))
+    found += caveats.of_start(start_on_other_data(config))
     about = {
         "run": str(folder),
         "checkpoint": checkpoint,
@@ -61,6 +72,12 @@ def load_run(
         "environment": environment(device),
     }
     return Run(folder, classifier, config, about, found)
+
+
+def start_on_other_data(config: dict[str, Any]) -> str:
+    """How the data of a run, by its config.json, differ from those of the network that it began with, or ""."""
+    start = config.get("start")
+    return str(start.get("other_data") or "") if isinstance(start, dict) else ""
 
 
 def _newest(runs_dir: Path) -> Path:

@@ -16,7 +16,7 @@ from npsnn.affine import METHODS
 from npsnn.cli import train_rows
 from npsnn.cli.common import Epsilon, field_option, in_flags, options, print_json, speaking_of_flags
 from npsnn.cli.interrupts import leave
-from npsnn.cli.runs import Run, load_dataset, load_run, warn
+from npsnn.cli.runs import Run, load_dataset, load_run, start_on_other_data, warn
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
 from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
@@ -142,6 +142,7 @@ def command(
         network, origin = None, None
         if start:
             dataset, odd = load_dataset(start.folder, start.config, data_dir, other_data)
+            odd = odd or start_on_other_data(start.config)
             network, origin = start.classifier, start.about | {"other_data": odd or None}
         else:
             dataset = data.load(config.dataset, data_dir)

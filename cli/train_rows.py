@@ -1,12 +1,13 @@
 """The output of `npsnn train`: its heading, a line for each epoch, and the result."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from npsnn.cli.common import percent, print_json
+from npsnn.cli.common import percent, print_caveats, print_json
 from npsnn.cli.runs import load_run
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say
@@ -74,30 +75,36 @@ def report(
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
+    from npsnn.caveats import of_network
 
-    classifier = load_run(str(folder), folder.parent, "last", threads, device).classifier
-    x, labels = dataset.test.images, dataset.test.labels
-    clean = accuracy(classifier.with_sigma(0), x, labels).mean
-    noisy = accuracy(classifier, x, labels, 1, config.seed).mean
+    run = load_run(str(folder), folder.parent, "last", threads, device)
+    classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
+    clean = accuracy(classifier.with_sigma(0), x, labels)
+    noisy = accuracy(classifier, x, labels, 1, config.seed)
+    found = run.caveats + of_network(classifier.sigma, classifier.sigma, noisy, labels)
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
             {
-                "run": str(folder),
+                "train": asdict(config),
+                **run.about,
                 "model": config.model,
-                "dataset": config.dataset,
                 "sigma": classifier.sigma,
                 "epochs": config.epochs,
+                "examples": len(labels),
+                "draws": 1,
                 "seconds": seconds,
                 "examples_per_second": sum(e.seconds * e.examples_per_second for e in done) / seconds if done else None,
-                "clean_accuracy": clean,
-                "noisy_accuracy": noisy,
+                "clean_accuracy": clean.mean,
+                "noisy_accuracy": noisy.mean,
                 "validation_accuracy": done[-1].validation_accuracy if done else None,
+                "caveats": [asdict(caveat) for caveat in found],
             }
         )
         return
-    on = f", {percent(noisy)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
-    say(f"{folder}: {percent(clean)} of {len(labels):,} test images with the noise off{on}")
+    on = f", {percent(noisy.mean)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
+    say(f"{folder}: {percent(clean.mean)} of {len(labels):,} test images with the noise off{on}")
+    print_caveats(found)
     if not done:
         say(f"{folder} had all its {config.epochs} epochs already", err=True)
     click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

@@ -56,6 +56,15 @@ def at_chance(clean: Measured, labels: np.ndarray) -> float | None:
     return one_class if clean.ci95[0] <= one_class else None
 
 
+def of_start(other: str) -> list[Caveat]:
+    """Caveats of a run that began with another run's network; other: how the data differed from that run's, or ""."""
+    if not other:
+        return []
+    return [
+        Caveat("other-data-at-start", f"the network that the run began with had other data, they differ in {other}")
+    ]
+
+
 def of_network(own: float, sigma: float, clean: Measured, labels: np.ndarray) -> list[Caveat]:
     """Caveats of a network before any attack.
 

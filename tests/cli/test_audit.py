@@ -24,7 +24,8 @@ def test_a_row_says_what_was_measured(npsnn: Npsnn) -> None:
 
 def test_json_is_one_document(npsnn: Npsnn) -> None:
     document = json.loads(npsnn("audit", "N20", "E1", "--json").out)
-    assert set(document) == {"rows", "seconds", "interrupted"}
+    assert set(document) == {"seed", "thorough", "environment", "rows", "seconds", "interrupted"}
+    assert (document["seed"], document["thorough"]) == (0, False)
     assert [row["id"] for row in document["rows"]] == ["N20", "E1"]
     for row in document["rows"]:
         assert {"id", "paper", "place", "verdict", "supported", "figures"} <= set(row)

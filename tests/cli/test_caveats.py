@@ -39,6 +39,12 @@ def kill(runs: Path) -> None:
     np.savez(path, **arrays)
 
 
+def test_the_accuracy_that_a_training_ends_with_is_qualified(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    options = ("train", "--limit", 2, "--epochs", 1, "--runs-dir", runs, "--data-dir", data_dir)
+    assert "the part of the commonest class [at-chance]" in npsnn(*options).out
+    assert codes(json.loads(npsnn(*options, "--json").out)) == {"at-chance"}
+
+
 def test_gradients_that_are_zero_are_beside_the_result(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     kill(runs)
     ended = npsnn(*ONE_STEP, *where, "--pgd", "--steps", 2)

@@ -30,7 +30,10 @@ TRAIN = {
     "clean_accuracy",
     "noisy_accuracy",
     "validation_accuracy",
-}
+    "train",
+    "examples",
+    "draws",
+} | ABOUT - {"limit", "other_data"}
 ATTACK = {
     "attack",
     "norm",
@@ -52,6 +55,7 @@ def test_train_json(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     assert outcome.code == 0
     document = json.loads(outcome.out)
     assert document.keys() == TRAIN
+    assert (document["examples"], document["draws"], document["train"]["limit"]) == (2000, 1, 300)
     assert document["sigma"] == pytest.approx(0.3)
     assert document["epochs"] == 2
     folder = Path(document["run"])
@@ -90,7 +94,9 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
     outcome = npsnn("attack", *where, *options, "--save", save, "--json")
     assert outcome.code == 0
     document = json.loads(outcome.out)
+    assert document["plan"]["seed"] == 0 and document["plan"]["eot"] == 3
     assert document.keys() == ABOUT | {
+        "plan",
         "inference_sigma",
         "draws",
         "average",

@@ -34,6 +34,7 @@ USAGE = {
     ("--dataset", "minst"): "Did you mean mnist?",
     ("--loss", "noise-awear"): "Did you mean noise-aware?",
     ("--name", "a/b"): "plain folder name",
+    ("--name", "x" * 256): "at most 255 bytes",
     ("--learn-sigma", "--sigma", "0"): "--learn-sigma needs 0 < sigma",
     ("--learn-sigma", "--sigma", "5", "--sigma-max", "2"): "0 < sigma <= --sigma-max = 2",
     ("--sigma-reward", "0.25"): "--sigma-reward acts on a learned sigma: set --learn-sigma as well",
@@ -355,3 +356,13 @@ def test_cuda_without_cupy(npsnn: Npsnn, trained: Path, monkeypatch: pytest.Monk
         "Error: device 'cuda:1' needs CuPy, which is not installed: pip install 'npsnn[cuda12]' (or cuda13)"
     )
     assert sorted(trained.rglob("*")) == before, "no folder may be left of a run that never began"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "attack", "checklist"])
+def test_noise_for_a_network_without_a_noise_layer_is_wrong_usage(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path, command: str
+) -> None:
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
+    npsnn("train", "--noise", "none", "--limit", 2, "--epochs", 1, "--name", "plain", *where)
+    line = npsnn(command, "plain", *where, "--inference-sigma", 0.3).error_line(2)
+    assert "--inference-sigma must be 0 for" in line and "plain, which has no noise layer, got 0.3" in line

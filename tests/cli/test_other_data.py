@@ -57,6 +57,10 @@ def test_noise_that_is_trained_on_other_data_says_so(npsnn: Npsnn, mixed: Path, 
     assert npsnn("train", *options, *where, "--other-data").code == 0
     start = json.loads((mixed / "noise" / CONFIG).read_text())["start"]
     assert start["run"] == str(mixed / "mixed") and "train count" in start["other_data"]
+    for json_too in ((), ("--json",)):
+        assert "other-data-at-start" in npsnn("evaluate", "noise", *where, "--limit", 20, *json_too).out
+    again = ("--train-noise-only", "noise", "--epochs", 1, "--limit", 40, "--name", "again")
+    assert "[other-data-at-start]" in npsnn("train", *again, *where).out
     assert start["parameters"] == provenance.of_network(Classifier.load(mixed / "mixed").params)
     assert npsnn("evaluate", "noise", *where, "--limit", 5).code == 0, "these are its own data"
 
