@@ -11,13 +11,15 @@ from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
 from npsnn.cli.terminal import say
-from npsnn.files import check_writable, write_atomic
+from npsnn.files import check_writable, write_atomic, writing
 from npsnn.npz import write_npz
 
 
 def check_save(path: Path) -> None:
     """Raise ValueError or OSError unless --save can write the file, before there is anything that could be lost."""
-    if path.exists() or not path.parent.is_dir():
+    with writing(path):
+        taken = path.exists()
+    if taken or not path.parent.is_dir():
         raise ValueError(f"--save must name a new file in a folder that exists, got {path}")
     check_writable(path)
 

@@ -76,6 +76,9 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
         return runs / run
     if ((folder := user_path(run)) / CONFIG).is_file():
         return folder
+    for place in (runs / run, folder):
+        if os.path.lexists(place / CONFIG):
+            raise FileNotFoundError(f"{place} is no run: its {CONFIG} is no plain file")
     known = [folder.name for folder in _by_age(runs)]
     near = get_close_matches(str(run), known, 1)
     names = f"did you mean {near[0]}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
@@ -99,8 +102,8 @@ def newest_run(runs_dir: str | os.PathLike[str] = "runs") -> tuple[Path, list[st
 
 
 def _by_age(runs: Path) -> list[Path]:
-    found = sorted(runs.glob(f"*/{CONFIG}"), key=_last_written) if runs.is_dir() else []
-    return [config.parent for config in found]
+    found = [config for config in runs.glob(f"*/{CONFIG}") if config.is_file()] if runs.is_dir() else []
+    return [config.parent for config in sorted(found, key=_last_written)]
 
 
 def _unfinished(folder: Path) -> str:

@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader, BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -155,7 +156,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+    """Write a document that `read_json` reads; ValueError, naming the file, for a NaN and an infinity in it."""
+    with blamed(path):
+        text = json.dumps(document, indent=2, allow_nan=False)
+    write_atomic(path, (text + "\n").encode())
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
@@ -201,14 +205,28 @@ def excerpt(text: object) -> str:
     return whole if len(whole) <= LONGEST_MESSAGE else f"{whole[:LONGEST_MESSAGE]} ..."
 
 
-def _no_number(constant: str) -> None:
-    raise ValueError(f"it holds {constant}, which is no number of JSON")
+def _finite(text: str) -> float:
+    if not isfinite(number := float(text)):  # 1e400 would be written again as Infinity
+        raise ValueError(f"it holds {excerpt(text)}, which is no number of JSON in double precision")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise ValueError(f"it holds {excerpt(repr(name))} twice in one object")
+        document[name] = value
+    return document
 
 
 def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
-    """The JSON object in a file's content; ValueError, naming the file, where there is none."""
+    """The JSON object in a file's content; ValueError, naming the file, where there is none.
+
+    Refused are documents whose meaning readers disagree about: a name twice in one object, a number beyond a double.
+    """
     try:
-        document = json.loads(content, parse_constant=_no_number)
+        document = json.loads(content, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from npsnn import checkpoint, continuity, files
 from npsnn.backend import to_host
 from npsnn.classifier import load_params
@@ -76,6 +78,9 @@ class RunFolder:
             raise ValueError(
                 f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from"
             )
+        for name, moment in moments.items():
+            if np.isnan(moment).any():  # an infinity of squares a training can have, and go on
+                raise ValueError(f"{path}: {name} of {config.optimizer} holds a NaN")
         epoch, steps, best = _counts(path, about)
         continuity.check_files(self.folder, self.document, self.records, about)
         return State(params, moments, epoch, steps, best)

@@ -198,7 +198,21 @@ def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about:
     text = json.dumps(said | about).replace("Infinity", "1e400")
     with (tmp_path / "last.npz").open("wb") as file:
         write_npz(file, **{"about.json": np.array(text)}, **arrays)
-    with pytest.raises(ValueError, match=r"last\.npz: epoch, steps and best must be two counts and an accuracy"):
+    said_of_it = "it holds 1e400" if about == {"best": 1e400} else "epoch, steps and best must be two counts and an acc"
+    with pytest.raises(ValueError, match=rf"last\.npz.*: {said_of_it}"):
+        folder.load(model, config)
+
+
+def test_moments_that_no_training_has_are_not_gone_on_from(tmp_path: Path) -> None:
+    """The loss would become NaN some steps later, and the learning rate be blamed."""
+    config, model = Config(optimizer="adam"), models.lenet5()
+    params = flatten(model.init(np.random.default_rng(0)))
+    folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
+    files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
+    moments = optimizer("adam", 0.0, 0.0).init(params)
+    moments["second/conv1.b"][0] = np.nan
+    folder.save(State(params, moments, epoch=0, steps=0, best=0.5))
+    with pytest.raises(ValueError, match=r"last\.npz: second/conv1\.b of adam holds a NaN"):
         folder.load(model, config)
 
 
@@ -341,3 +355,12 @@ def test_a_name_that_no_folder_or_option_can_have_is_refused(name: str, tmp_path
 def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="plain folder name"):
         new_run(tmp_path / "empty", name, "lenet5")
+
+
+def test_a_run_whose_config_is_no_file_is_said_to_be_none(runs: Path) -> None:
+    (runs / "b" / "config.json").unlink()
+    (runs / "b" / "config.json").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"b is no run: its config\.json is no plain file"):
+        find_run("b", runs)
+    with pytest.raises(FileNotFoundError, match=r"\(there: a, c\)"):
+        find_run("x", runs)

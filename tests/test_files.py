@@ -1,6 +1,7 @@
 import errno
 import gzip
 import hashlib
+import math
 import os
 import re
 import stat
@@ -24,6 +25,7 @@ from npsnn.files import (
     read_lines,
     replacing,
     write_atomic,
+    write_json,
 )
 from npsnn.npz import write_npz
 
@@ -272,3 +274,29 @@ def test_deep_documents_are_refused_at_once(tmp_path, one):
         else:
             with pytest.raises(ValueError, match=r"config\.json must not hold .* more than 100 deep"):
                 read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('{"lr": 1e400}', "it holds 1e400"),
+        ('{"data": [{"a": -1e999}]}', "it holds -1e999"),
+        ('{"a": NaN}', "it holds NaN"),
+        ('{"epochs": 1, "epochs": 3}', "it holds 'epochs' twice"),
+        ('{"train": {"sigma": 1, "lr": 2, "sigma": 1}}', "it holds 'sigma' twice"),
+    ],
+)
+def test_documents_that_would_come_back_as_others_are_refused(tmp_path, text, what):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"config.json is not JSON: {what}"):
+        read_json(path)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_could_not_be_read_is_not_written(tmp_path, number):
+    path = tmp_path / "config.json"
+    write_json(path, {"a": 1e300})
+    with pytest.raises(ValueError, match=r"config\.json: .*not JSON compliant"):
+        write_json(path, {"start": {"accuracy": number}})
+    assert read_json(path) == {"a": 1e300}

@@ -1,6 +1,7 @@
 """Each careless call gets one line that names what is wrong, exit code 1 or 2, and overwrites nothing."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -297,6 +298,8 @@ def test_saved_images_overwrite_nothing(npsnn: Npsnn, trained: Path, tmp_path: P
     assert file.read_text() == "mine"
     missing = tmp_path / "nowhere" / "images.npz"
     assert "folder that exists" in npsnn("attack", "--runs-dir", trained, "--save", missing).error_line(1)
+    too_long = npsnn("attack", "--runs-dir", trained, "--save", tmp_path / ("x" * 300)).error_line(1)
+    assert re.search(r"cannot write .*x \(File name too long\): choose another place", too_long)
 
 
 def test_unknown_command(npsnn: Npsnn) -> None:
