@@ -14,12 +14,23 @@ GRACE = 1.0
 """Seconds within which another signal is the same request: `timeout` sends two, and fingers are quick."""
 
 
+_came: list["Stopped"] = []
+"""The signal that asked the command at work to end, once one has."""
+
+
 class Stopped(KeyboardInterrupt):
-    """A signal that asks the command to end; code: the exit code that says so."""
+    """A signal that asks the command to end; code: the exit code that says so, at: when it came."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
+        self.code, self.at = 128 + number, monotonic()
+
+
+def behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error stands for: itself, or one that a module in C met while it was loaded; else None."""
+    if isinstance(error, ImportError | SystemError) and _came:
+        return _came[0]
+    return error if isinstance(error, KeyboardInterrupt) else None
 
 
 @contextmanager
@@ -28,13 +39,13 @@ def handled() -> Iterator[None]:
 
     Signals that whoever started the command has ignored stay ignored. Only the main thread can have handlers.
     """
-    first: list[float] = []
+    _came.clear()
 
     def handle(number: int, frame: object) -> None:
-        if not first:
-            first.append(monotonic())
-            raise Stopped(number)
-        if monotonic() - first[0] > GRACE:
+        if not _came:
+            _came.append(Stopped(number))
+            raise _came[0]
+        if monotonic() - _came[0].at > GRACE:
             os._exit(128 + number)  # results that are finished lie on the disk, and processes end with their pipes
 
     replaced = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}

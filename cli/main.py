@@ -34,13 +34,17 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        ctx.invoked_subcommand = cmd_name  # known before the module is read, which takes a while
         command: click.Command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as stop:  # where the command itself had nothing to say of what it keeps
+        except (KeyboardInterrupt, ImportError, SystemError) as error:
+            if (stop := interrupts.behind(error)) is None:
+                raise
+            # where the command itself had nothing to say of what it keeps
             interrupts.leave(stop, f"npsnn {ctx.invoked_subcommand} had finished nothing; start it again")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

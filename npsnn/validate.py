@@ -5,8 +5,6 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, get_args, get_origin
 
-import numpy as np
-
 SIGMA_LIMIT = 1e9
 """Far beyond any use, and far from where the square of sigma overflows in single precision."""
 
@@ -36,7 +34,7 @@ def _as_type(value: Any, kind: Any) -> Any:
             return None
         return _as_type(value, next(option for option in options if option is not type(None)))
     if get_origin(kind) is tuple:
-        if isinstance(value, np.ndarray | range):
+        if isinstance(value, range) or getattr(value, "ndim", False):  # NumPy's arrays, without NumPy
             value = list(value)
         several = value if isinstance(value, tuple | list) else (value,)
         return tuple(_as_type(v, get_args(kind)[0]) for v in several)
@@ -66,7 +64,7 @@ def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
 
 def as_int(value: Any) -> Any:
     """NumPy's integers as Python's; anything else as it is."""
-    return int(value) if isinstance(value, np.integer) else value
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:

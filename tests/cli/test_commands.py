@@ -311,3 +311,10 @@ def test_train_ends_with_its_noise_off_and_on(npsnn: Npsnn, runs: Path, data_dir
     assert off == round(100 * attacks.accuracy(network.with_sigma(0), test.images, test.labels).mean, 1)
     assert on == round(100 * attacks.accuracy(network, test.images, test.labels, 1).mean, 1)
     assert "noise off, " in ended.out and ended.out.endswith("under one draw of its noise 0.6\n")
+
+
+def test_the_help_needs_no_numpy() -> None:
+    """It takes most of the time of a start, in which an interrupt is not yet handled."""
+    code = "import sys, npsnn.cli.main; print(sorted({'numpy', 'scipy'} & sys.modules.keys()))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"

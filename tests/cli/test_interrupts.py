@@ -1,6 +1,7 @@
 """Commands that are interrupted: how they end, what they have kept, and that nothing goes on behind them."""
 
 import errno
+import importlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -326,3 +328,27 @@ def test_a_disk_that_fills_in_a_training_is_told_with_the_way_on(
     assert line.startswith(f"Error: cannot write {tmp_path / 'mine'}{os.sep}") and "No space left on device" in line
     assert line.endswith(f"then go on with npsnn train --resume {tmp_path / 'mine'}")
     assert npsnn("train", "--resume", "mine", *where).code == 0
+
+
+@pytest.mark.parametrize("error", [ImportError("initialization failed"), SystemError("error return without exception")])
+def test_an_interrupt_that_a_module_in_c_has_swallowed_ends_the_command(
+    npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """An extension module that is loaded may put an error of its own in the place of KeyboardInterrupt."""
+
+    def loading(*args: Any, **kwargs: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise error
+
+    monkeypatch.setattr("npsnn.cli.evaluate.load_run", loading)
+    ended = npsnn("evaluate", "--runs-dir", trained)
+    assert (ended.code, ended.err) == (143, "Stopped: npsnn evaluate had finished nothing; start it again\n")
+    monkeypatch.setattr("npsnn.cli.evaluate.load_run", lambda *args, **kwargs: (_ for _ in ()).throw(error))
+    assert f"unexpected {type(error).__name__}" in npsnn("evaluate", "--runs-dir", trained).error_line(1)
+
+
+def test_an_interrupt_while_a_command_is_read_names_it(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt_at(monkeypatch, importlib, "import_module", 1, signal.SIGINT)
+    ended = npsnn("train", "--show")
+    assert (ended.code, ended.err) == (130, "Stopped: npsnn train had finished nothing; start it again\n")
