@@ -18,6 +18,8 @@ LIMIT = 1 << 18
 TOML_LIMIT = 1 << 14
 """The letters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
 LONGEST_VALUE = 1000
+VARIABLES = ("NPSNN_DATA", "NPSNN_DEBUG", "NPSNN_FUSE", "NPSNN_MALLOC")
+"""Those that set no option of a single command."""
 
 
 def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -29,10 +31,11 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
         document = _parsed(path)
         command = ctx.command.name or ""
         known = {flag.lstrip("-"): p for p in ctx.command.params for flag in p.opts if flag.startswith("--")}
+        del known["config"]  # a file names no other file
         defaults = {}
         for name, value in _tables(document, command).get(command, {}).items():
             flag = name.replace("_", "-")
-            if flag not in known or flag == "config":
+            if flag not in known:
                 raise ValueError(f"unknown option {name} for {command}.{did_you_mean(flag, known)}")
             defaults[known[flag].name or ""] = _as_given(known[flag], value, name)
     except (ValueError, RecursionError) as error:
@@ -42,10 +45,13 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
 
 def _warn_of_variables(ctx: click.Context) -> None:
     """Variables that look as if they set an option of the command, and do not, are not passed over in silence."""
+    from npsnn.cli.main import COMMANDS
+
     prefix = f"{ctx.auto_envvar_prefix}_"
-    known = [f"{prefix}{p.name}".upper() for p in ctx.command.params]
+    known = [f"{prefix}{p.name}".upper() for p in ctx.command.params if isinstance(p, click.Option)]
+    others = tuple(f"NPSNN_{command}_".upper() for command in COMMANDS if command != ctx.command.name)
     for name in sorted(os.environ):
-        if name.startswith(prefix) and name not in known:
+        if name.startswith("NPSNN_") and name not in (*known, *VARIABLES) and not name.startswith(others):
             say(f"warning: {name} sets no option of {ctx.command.name}.{did_you_mean(name, known)}", err=True)
 
 

@@ -228,8 +228,14 @@ def _is_given(ctx: click.Context, field: str) -> bool:
 
 
 def _refuse_options(ctx: click.Context) -> None:
-    """--resume goes on with the run's own options: to accept others in silence would be a lie."""
+    """--resume goes on with the run's own options: to accept others in silence would be a lie.
+
+    A variable is meant for all trainings: a warning.
+    """
+    own = "--resume goes on with the run's own options"
     for field in [f.name for f in fields(Config)] + ["name", "recipe", "train_noise_only", "other_data", "show"]:
+        flag = "--" + field.replace("_", "-")
         if field != "epochs" and _is_given(ctx, field):
-            flag = "--" + field.replace("_", "-")
-            raise click.UsageError(f"--resume goes on with the run's own options: {flag} cannot be set with it")
+            raise click.UsageError(f"{own}: {flag} cannot be set with it")
+        if ctx.get_parameter_source(field) == ParameterSource.ENVIRONMENT:
+            say(f"warning: {own}: {flag} of the environment has no effect", err=True)

@@ -56,3 +56,40 @@ def test_a_misspelt_variable_is_said_to_set_nothing(npsnn: Npsnn, monkeypatch: p
     ended = npsnn("train", "--show")
     assert ended.err == "warning: NPSNN_TRAIN_SIGMAA sets no option of train. Did you mean NPSNN_TRAIN_SIGMA?\n"
     assert json.loads(ended.out)["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NPSNN_SIGMA", "sets no option of train. Did you mean NPSNN_TRAIN_SIGMA?"),
+        ("NPSNN_TRIAN_SIGMA", "sets no option of train. Did you mean NPSNN_TRAIN_SIGMA?"),
+    ],
+)
+def test_a_variable_of_no_command_sets_nothing(
+    npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch, name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "0.1")
+    monkeypatch.setenv("NPSNN_DATA", "data")
+    (line,) = npsnn("train", "--show").err.splitlines()
+    assert line.startswith(f"warning: {name} {said}")
+
+
+def test_a_variable_sets_no_argument(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NPSNN_EVALUATE_RUN", "mine")
+    ended = npsnn("evaluate", "--runs-dir", tmp_path)
+    assert ended.err.startswith("warning: NPSNN_EVALUATE_RUN sets no option of evaluate.")
+
+
+def test_no_option_is_meant_by_its_own_name(npsnn: Npsnn, tmp_path: Path) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text('[train]\nconfig = "other.toml"\n')
+    line = npsnn("train", "--config", file).error_line(2)
+    assert "unknown option config for train." in line and "mean config?" not in line
+
+
+def test_variables_do_not_change_the_options_of_a_run(
+    npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch, runs: Path, data_dir: Path
+) -> None:
+    monkeypatch.setenv("NPSNN_TRAIN_SEED", "4")
+    ended = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
+    assert "warning: --resume goes on with the run's own options: --seed of the environment has no effect" in ended.err
