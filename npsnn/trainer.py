@@ -186,7 +186,7 @@ class Trainer:
             correct += hits
             slope += steepness * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
-        seconds = perf_counter() - start
+        seconds = max(perf_counter() - start, 1e-9)  # a coarse clock may stand still
         # Within an epoch the next loss tells; the last update has no next.
         if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
             raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), c))

@@ -288,3 +288,10 @@ def test_what_is_not_finite_stops_the_training(name: str, value: float, message:
         with pytest.raises(TrainingError, match=rf"{message}.* in epoch 3, step 1 of 3: try a smaller --lr") as caught:
             run_epoch(trainer, bad)
     assert "\n" not in str(caught.value)
+
+
+def test_a_clock_that_stands_still_ends_no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npsnn.trainer.perf_counter", lambda: 5.0)
+    with training(train=split(4)) as trainer:
+        *_, (_, epoch) = trainer.epoch(trainer.initial())
+    assert isinstance(epoch, Epoch) and epoch.examples_per_second > 0
