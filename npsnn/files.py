@@ -156,9 +156,11 @@ def check_writable(path: Path) -> None:
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a document that `read_json` reads; ValueError, naming the file, for a NaN and an infinity in it."""
-    with blamed(path):
+    """Write a document that `read_json` reads; ValueError, naming the file, for a NaN or what is no JSON in it."""
+    try:
         text = json.dumps(document, indent=2, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} must hold JSON: {error}") from error
     write_atomic(path, (text + "\n").encode())
 
 

@@ -1,5 +1,6 @@
 """The folder of a training: what it writes after each epoch, and what it goes on from."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -46,10 +47,7 @@ class RunFolder:
         file, where one cannot be written, or the folder is no longer there.
         """
         folder = self.folder
-        if not (folder / checkpoint.CONFIG).is_file():
-            raise FileNotFoundError(
-                f"{folder} was removed, or its {checkpoint.CONFIG} was, in the midst of the training"
-            )
+        self._check_there()
         self.records = self.records[: max(0, state.epoch - 1)] + ([asdict(done)] if done else [])
         params = checkpoint.with_prefix("params", {k: to_host(p) for k, p in state.params.items()})
         moments = checkpoint.with_prefix("optimizer", {k: to_host(p) for k, p in state.optimizer.items()})
@@ -60,6 +58,16 @@ class RunFolder:
             files.write_lines(folder / checkpoint.METRICS, self.records)
             about |= continuity.bound(self.document, self.records)
             checkpoint.save_arrays(folder / checkpoint.LAST, params | moments, about)
+
+    def _check_there(self) -> None:
+        """Raise unless the folder is still this run's: another may have taken its path, and would be overwritten."""
+        config = self.folder / checkpoint.CONFIG
+        if not config.is_file():
+            raise FileNotFoundError(
+                f"{self.folder} was removed, or its {checkpoint.CONFIG} was, in the midst of the training"
+            )
+        if files.read_json(config) != files.parse_json(json.dumps(self.document), str(config)):
+            raise FileExistsError(f"{self.folder} holds another run than the one in training, or its options were changed")
 
     def load(self, model: Model, config: Config) -> State:
         """The state that `save` wrote.

@@ -364,3 +364,26 @@ def test_a_run_whose_config_is_no_file_is_said_to_be_none(runs: Path) -> None:
         find_run("b", runs)
     with pytest.raises(FileNotFoundError, match=r"\(there: a, c\)"):
         find_run("x", runs)
+
+
+def test_another_run_that_took_the_folders_path_is_not_written_over(tmp_path: Path) -> None:
+    model = models.lenet5()
+    params = flatten(model.init(np.random.default_rng(0)))
+    state = State(params, {}, epoch=0, steps=0, best=-1.0)
+    mine, other = (
+        RunFolder(tmp_path / name, {"train": asdict(Config(seed=seed, optimizer="sgd")), "spec": model.spec()})
+        for name, seed in (("mine", 0), ("other", 1))
+    )
+    for run in (mine, other):
+        files.write_json(run.folder / checkpoint.CONFIG, run.document)
+        run.save(state)
+    before = contents(other.folder)
+    mine.folder.rename(tmp_path / "moved")
+    mine.folder.symlink_to(other.folder)
+    with pytest.raises(FileExistsError, match="mine holds another run than the one in training"):
+        mine.save(state)
+    assert contents(other.folder) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress, download
 from npsnn.data.folder import not_there, state
-from npsnn.files import check_digest, read_content
+from npsnn.files import blamed, check_digest, read_content
 
 UINT8 = 0x08  # the type code in an IDX file's third byte
 SIDE = 28
@@ -77,7 +77,8 @@ def parse_idx(content: bytes, name: str, ndim: int | None = None) -> npt.NDArray
     shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4))
     if len(content) != header + prod(shape):
         raise ValueError(f"{name} must have {header + prod(shape)} bytes for shape {shape}, got {len(content)}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    with blamed(name):  # without an image, the other sizes may be beyond any array
+        return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
 def read_idx(path: Path, ndim: int | None = None) -> npt.NDArray[np.uint8]:

@@ -204,3 +204,8 @@ def test_a_large_file_of_no_content(tmp_path):
         file.truncate(5 << 30)
     memory, said = peak(lambda: idx.read_idx(path))
     assert memory < 1 and said.startswith(f"{path} must have at most 67,108,864 bytes, got 5,368,709,120")
+
+
+def test_sizes_beyond_any_array_are_told_with_the_files_name():
+    with pytest.raises(ValueError, match=r"^huge: array is too big"):
+        parse_idx(b"\0\0\x08\x03" + b"\0" * 4 + b"\xff" * 8, "huge")
