@@ -67,7 +67,7 @@ class RunFolder:
                 f"{self.folder} was removed, or its {checkpoint.CONFIG} was, in the midst of the training"
             )
         if files.read_json(config) != files.parse_json(json.dumps(self.document), str(config)):
-            raise FileExistsError(f"{self.folder} holds another run than the one in training, or its options were changed")
+            raise FileExistsError(f"{self.folder} holds another run than the one in training")
 
     def load(self, model: Model, config: Config) -> State:
         """The state that `save` wrote.
