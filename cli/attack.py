@@ -14,7 +14,6 @@ from click.core import ParameterSource
 from npsnn.attacks.balls import NORMS
 from npsnn.attacks.evaluation import Result, evaluate
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
-from npsnn.caveats import of_network
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import (
@@ -24,12 +23,12 @@ from npsnn.cli.common import (
     field_option,
     options,
     print_caveats,
-    print_defended,
     print_json,
     say_cost,
     speaking_of_flags,
     test_images,
 )
+from npsnn.cli.defended import Defended
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar, say
@@ -169,27 +168,17 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     """what: the images in words, for people; None for JSON."""
     from npsnn import attacks
 
-    assert plan.sigma is not None and plan.average is not None
-    classifier = run.classifier
-    clean = attacks.accuracy(plan.defended(classifier), x, labels, plan.draws, plan.seed)
-    off = attacks.accuracy(classifier.with_sigma(0), x, labels) if plan.sigma else clean
-    found = run.caveats + of_network(classifier.sigma, plan.sigma, clean, labels)
+    classifier, defended = run.classifier, Defended.of(run, plan, x, labels)
     if what:
-        print_defended(run.heading, what, plan.sigma, plan.draws, plan.average, clean, off)
+        defended.print_heading(what)
         click.echo()
     say_cost(attacks.cost(classifier, x, labels, plan), len(labels))
     show = Rows(plan, shown=what is not None)
-    about = (
-        {"plan": asdict(plan)}
-        | run.about
-        | {"inference_sigma": plan.sigma, "draws": plan.draws, "average": plan.average}
-    )
-    about |= {"examples": len(labels), "clean_accuracy": clean.mean, "noise_off_accuracy": off.mean}
-    caveats = {"caveats": [asdict(caveat) for caveat in found]}
-    kept = Kept(run.folder, about | caveats, save)
+    about = {"plan": asdict(plan)} | defended.about
+    kept = Kept(run.folder, about | defended.qualified, save)
     stop: BaseException | None = None
     try:
-        for results in _by_ball(classifier, x, labels, plan, show, kept, clean):
+        for results in _by_ball(classifier, x, labels, plan, show, kept, defended.clean):
             if len(results) > 1 and not isinf(results[0].eps):
                 worst = attacks.worst_case(classifier, labels, results, plan)
                 show.worst(results, worst, partial(kept.worst, results[0], worst))
@@ -198,10 +187,10 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     try:
         if what:
             show.caveats()
-            print_caveats(found)
+            print_caveats(defended.caveats)
         else:
             rows = {"results": show.rows, "worst_case": show.worst_rows, "interrupted": stop is not None}
-            print_json(about | rows | caveats)
+            print_json(about | rows | defended.qualified)
     finally:
         kept.write(labels)
     if isinstance(stop, KeyboardInterrupt):

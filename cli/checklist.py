@@ -14,18 +14,17 @@ from npsnn import journal
 from npsnn.attacks.checklist import CRITERIA
 from npsnn.attacks.outcomes import Criterion, Outcome
 from npsnn.attacks.suite import Checklist
-from npsnn.caveats import of_network
 from npsnn.cli.common import (
     Epsilon,
     field_option,
     options,
     print_caveats,
-    print_defended,
     print_json,
     say_cost,
     speaking_of_flags,
     test_images,
 )
+from npsnn.cli.defended import Defended
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
@@ -124,18 +123,10 @@ def command(
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
-    sigma = loaded.sigma(inference_sigma)
-    settings = replace(settings, sigma=sigma)
-    defended = settings.plan.defended(classifier)
-    clean = attacks.accuracy(defended, x, labels, settings.draws, settings.seed)
-    off = attacks.accuracy(classifier.with_sigma(0), x, labels) if sigma else clean
-    found = loaded.caveats + of_network(classifier.sigma, sigma, clean, labels)
+    settings = replace(settings, sigma=loaded.sigma(inference_sigma))
+    defended = Defended.of(loaded, settings.plan, x, labels)
     if not as_json:
-        images = test_images(len(labels), limit)
-        print_defended(loaded.heading, images, sigma, settings.draws, settings.average or 1, clean, off)
-        each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if sigma else ""
-        say(f"eps {settings.eps:.4g} in Linf{each}")
-        click.echo()
+        _print_heading(defended, settings, test_images(len(labels), limit))
     say_cost(attacks.cost(classifier, x, labels, settings), len(labels))
     rows: list[Criterion] = []
     stop: BaseException | None = None
@@ -146,16 +137,11 @@ def command(
     failed, undecided = _numbers(rows, Outcome.FAILS), _numbers(rows, Outcome.UNDECIDED)
     document = {
         "checklist": asdict(settings),
-        **loaded.about,
-        "inference_sigma": sigma,
-        "average": settings.average,
-        "examples": len(labels),
-        "clean_accuracy": clean.mean,
-        "noise_off_accuracy": off.mean,
+        **defended.about,
         "passed": None if stop else not failed and not undecided,
         "interrupted": stop is not None,
         "criteria": [asdict(row) | {"passed": row.passed} for row in rows],
-        "caveats": [asdict(caveat) for caveat in found],
+        **defended.qualified,
         "seconds": time.perf_counter() - start,
     }
     path = loaded.folder / "checklist.jsonl"
@@ -168,25 +154,39 @@ def command(
     if stop:
         raise stop
     if not as_json:
-        click.echo()
-        for line in _counted(rows, failed, undecided).splitlines():
-            say(line)
-        for row in rows:
-            print_caveats(row.caveats, f"* {row.number}")
-        print_caveats(found)
+        _print_result(defended, rows)
     if failed or undecided:
         sys.exit(FAILS if failed else UNDECIDED)
+
+
+def _print_heading(defended: Defended, settings: Checklist, images: str) -> None:
+    """Print the noise and the accuracy of the network, and what all attacks have in common."""
+    defended.print_heading(images)
+    each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if settings.sigma else ""
+    say(f"eps {settings.eps:.4g} in Linf{each}")
+    click.echo()
+
+
+def _print_result(defended: Defended, rows: list[Criterion]) -> None:
+    """Print how many criteria pass, and what qualifies them."""
+    click.echo()
+    for line in _counted(rows).splitlines():
+        say(line)
+    for row in rows:
+        print_caveats(row.caveats, f"* {row.number}")
+    print_caveats(defended.caveats)
 
 
 def _numbers(rows: list[Criterion], outcome: Outcome) -> list[int]:
     return [row.number for row in rows if row.outcome is outcome]
 
 
-def _counted(rows: list[Criterion], failed: list[int], undecided: list[int]) -> str:
+def _counted(rows: list[Criterion]) -> str:
     """How many criteria pass, fail and are undecided, in words."""
-    passed = len(_numbers(rows, Outcome.PASSES))
-    counted = passed + len(failed) + len(undecided)
-    parts = [f"{passed} of {counted} criteria pass"]
+    outcomes = (Outcome.PASSES, Outcome.FAILS, Outcome.UNDECIDED)
+    passed, failed, undecided = (_numbers(rows, outcome) for outcome in outcomes)
+    counted = len(passed) + len(failed) + len(undecided)
+    parts = [f"{len(passed)} of {counted} criteria pass"]
     for numbers, verb in ((failed, "fail"), (undecided, "undecided")):
         parts.append(f"{len(numbers)} {verb}" + (f": {', '.join(map(str, numbers))}" if numbers else ""))
     text = ", ".join(parts if undecided else parts[:2])

@@ -194,16 +194,6 @@ def averaged(average: int) -> str:
     return f", every draw an average of {average}" if average > 1 else ""
 
 
-def print_defended(
-    run: object, images: str, sigma: float, draws: int, average: int, clean: Any, off: Any = None
-) -> None:
-    """The heading of what is done to a defended network: its noise, and its `Accuracy` before; off: that without it."""
-    noise = f"noise {sigma:g}, {draws} draws{averaged(average)}" if sigma else "noise off"
-    without = f"; {percent(off.mean)} with the noise off" if sigma and off else ""
-    say(f"{run}: {images}, {noise}")
-    say(f"clean accuracy {percent(clean.mean)}, 95 % interval {interval(clean.ci95)}{without}")
-
-
 def say_cost(cost: Any, images: int) -> None:
     """What attacks will cost, on standard error."""
     seconds = cost.seconds

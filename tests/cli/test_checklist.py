@@ -42,6 +42,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
     assert document.keys() == ABOUT | {
         "checklist",
         "inference_sigma",
+        "draws",
         "average",
         "examples",
         "clean_accuracy",
