@@ -72,8 +72,14 @@ class Result:
 
     @property
     def misread_anyway(self) -> np.ndarray:
-        """Which images at least half of the draws misread without the attack: (N,); none where that is not known."""
-        return np.zeros(len(self.x_adv), bool) if self.clean is None else np.less_equal(self.clean, 0.5)
+        """Which images at least half of the draws misread without the attack: (N,); none where that is not known.
+
+        So do the fresh draws where the attack returned the clean image.
+        """
+        if self.clean is None:
+            return np.zeros(len(self.x_adv), bool)
+        unmoved = False if self.size is None else self.success & (self.size == 0)
+        return np.asarray((self.clean <= 0.5) | unmoved)
 
     @property
     def moved(self) -> np.ndarray:

@@ -124,6 +124,9 @@ def test_distances_are_of_the_images_that_are_right_without_an_attack() -> None:
     assert r.distances == (3.0, 3.0)
     assert r.misread_anyway.tolist() == [True, False, False, False] and r.moved.tolist() == [False, True, True, False]
     assert result([0.0, 0.1], [0.0, 0.0], clean=[0.1, 0.2]).distances is None
+    by_chance = result([0.4, 0.1, 0.8], [0.0, 2.0, 0.0], clean=[0.6, 1.0, 1.0])
+    assert by_chance.distances == (2.0, 2.0), "fresh draws misread the clean image that the attack returned"
+    assert by_chance.misread_anyway.tolist() == [True, False, False]
     assert not result([0.0], [1.0]).misread_anyway.any(), "it is not known"
 
 
