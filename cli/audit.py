@@ -75,6 +75,7 @@ def command(
     _check_reports(markdown, html)
     where = load_run(run, runs_dir, checkpoint, None, "cpu") if run else None
     if where:
+        layerwise.check_noise(where.classifier)  # before the rows, which take a minute and would be lost
         where, x, labels = load_test_images(where, data_dir, images, other_data)
     rows: list[Row] = []
     fit, stop = None, None

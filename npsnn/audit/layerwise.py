@@ -74,6 +74,15 @@ class Fit:
     win_floor: float
 
 
+def check_noise(classifier: Classifier) -> None:
+    """Raise ValueError where a network has no noise whose closed form is an approximation."""
+    model = classifier.model
+    if isinstance(model.noise[1], FeatureNoise):
+        raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
+    if not classifier.random:
+        raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")
+
+
 def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Fit:
     """The fit of all rules for these images, computed in float64 on the CPU, on the threads of the classifier.
 
@@ -86,11 +95,8 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
     if len(x) < 1:
         raise ValueError("images must be at least one, got none")
     check_count("draws", draws, 2)
-    if isinstance(model.noise[1], FeatureNoise):
-        raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
+    check_noise(classifier)
     before = model.before_noise
-    if not classifier.random:
-        raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")
     classifier = (classifier.to("cpu") if classifier.on_gpu else classifier).astype(np.float64)
     below = before.forward(classifier.params, Moments(classifier.to_engine(x)), EXPECTATION)[0].mean
     steps = model.network.layers[len(before.layers) :]

@@ -108,3 +108,9 @@ def test_the_readme_shows_what_the_command_prints(npsnn: Npsnn) -> None:
     for line, now in zip(shown, printed, strict=True):
         found, wanted = ([float(n) for n in number.findall(text)] for text in (line, now))
         assert found == pytest.approx(wanted, rel=0.02, abs=1e-9)
+
+
+def test_a_run_with_nothing_to_compare_is_refused_before_the_rows(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
+    assert npsnn("train", "--noise", "none", "--limit", 2, "--epochs", 1, "--name", "plain", *where).code == 0
+    assert "has no noise layer" in npsnn("audit", "N20", "--run", "plain", *where).error_line(1)
