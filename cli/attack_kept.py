@@ -1,4 +1,4 @@
-"""What `npsnn attack` keeps: a record in the run's folder as results come, and the images that --save asks for."""
+"""The record of `npsnn attack` in the run's folder, and the images that --save asks for."""
 
 from io import BytesIO
 from pathlib import Path
@@ -71,7 +71,7 @@ class Kept:
             click.echo(f"adversarial images: {self.save}", err=True)
 
     def in_words(self, results: int) -> str:
-        """What an interrupt leaves of so many results."""
+        """Say what an interrupt leaves of so many results."""
         if not self.recorded:
             return "no result was finished; start npsnn attack again"
         return f"{self.recorded} of {results} results are in {self.path}; start npsnn attack again for the others"

@@ -1,4 +1,4 @@
-"""What the commands share: options and JSON."""
+"""Options and JSON, shared by the commands."""
 
 import json
 import re
@@ -86,11 +86,11 @@ _OPTIONS = {
         is_eager=True,
         expose_value=False,
         help="TOML or JSON file with a table of options for each command, such as [train] sigma = 0.8; a run's "
-        "config.json is one as well. The command line goes before NPSNN_TRAIN_SIGMA and its like, these before the "
-        "file.",
+        "config.json is one as well. The command line takes precedence over variables such as NPSNN_TRAIN_SIGMA, and "
+        "variables over the file.",
     ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output."),
-    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Names all randomness."),
+    "seed": click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers."),
     "threads": click.option(
         "--threads",
         type=Threads(),
@@ -195,7 +195,7 @@ def averaged(average: int) -> str:
 
 
 def say_cost(cost: Any, images: int) -> None:
-    """What attacks will cost, on standard error."""
+    """Print the cost of attacks on standard error."""
     seconds = cost.seconds
     time = (
         f"{seconds / 3600:.1f} h"

@@ -16,7 +16,7 @@ from npsnn.files import excerpt, read_bytes
 LIMIT = 1 << 18
 """The bytes that a file of options may have: a run's config.json takes a tenth of them."""
 TOML_LIMIT = 1 << 14
-"""The letters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
+"""The characters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
 LONGEST_VALUE = 1000
 VARIABLES = ("NPSNN_DATA", "NPSNN_DEBUG", "NPSNN_FUSE", "NPSNN_MALLOC")
 """Those that set no option of a single command."""
@@ -61,7 +61,7 @@ def _parsed(path: Path) -> Any:
         if path.suffix == ".json" or text.lstrip().startswith("{"):
             return json.loads(text)
         if len(text) > TOML_LIMIT:
-            raise ValueError(f"TOML must have at most {TOML_LIMIT:,} letters, got {len(text):,}")
+            raise ValueError(f"TOML must have at most {TOML_LIMIT:,} characters, got {len(text):,}")
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"neither TOML nor JSON: {error}") from error
@@ -98,5 +98,5 @@ def _as_given(option: click.Parameter, value: Any, name: str) -> Any:
     if any(isinstance(v, bool) != flag or not isinstance(v, str | int | float) for v in values):
         raise ValueError(f"{name} cannot be {value!r}")
     if any(len(str(v)) > LONGEST_VALUE for v in values):
-        raise ValueError(f"{name} must have at most {LONGEST_VALUE:,} letters")
+        raise ValueError(f"{name} must have at most {LONGEST_VALUE:,} characters")
     return value if flag else [str(v) for v in values] if option.multiple else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 LONGEST_METAVAR = 52
-"""The letters of a choice that stand in one line of a help text: the option's name stands before them."""
+"""The characters of a choice that stand in one line of a help text: the option's name stands before them."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

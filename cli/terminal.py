@@ -1,4 +1,4 @@
-"""Standard output and error, whatever they are: closed, full, of few letters, or a terminal of few columns."""
+"""Standard output and error, whatever they are: closed, full, of few characters, or a terminal of few columns."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ class Output:
         self.terminal = is_terminal(stream)
 
     def write(self, text: str) -> int:
-        """Write the text as far as the stream's letters go. Raises OSError, SystemExit where the reader has gone."""
+        """Write the text as far as the stream's characters go. Raises OSError, SystemExit where the reader has gone."""
         bar = Bar.shown if self.terminal and text else None
         if bar:
             bar.clear()

@@ -78,7 +78,9 @@ _option = partial(field_option, _DEFAULT)
 @_option("--adversarial-mix", click.FloatRange(0, 1), "The part of the images that is attacked.")
 @click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
 @click.option(
-    "--recipe", type=Choice(RECIPES), help="The options of a model of A2SNN's Table 5; others given go before."
+    "--recipe",
+    type=Choice(RECIPES),
+    help="Use the options of one model of A2SNN's Table 5. Options given explicitly take precedence.",
 )
 @click.option("--train-noise-only", metavar="RUN", help="Start from this run's network and train nothing but noise.")
 @click.option("--show", is_flag=True, help="Print the options as JSON and train nothing.")
@@ -197,7 +199,7 @@ def _start(run: str | None, runs_dir: Path) -> Run | None:
 
 
 def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: dict[str, Any]) -> Config:
-    """The options chosen; of a recipe, or for a given network, only those that were given go before."""
+    """The options chosen; those that were given take precedence over a recipe's and over a given network's."""
     of_start: dict[str, Any] = {}
     if start:
         of_start = {k: start.config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}

@@ -23,7 +23,7 @@ from npsnn.validate import check_count
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 LEAST_SPREAD = 1e-200
-"""Of a pair of logits that no noise tells apart; no quotient by it overflows."""
+"""The standard deviation taken for a pair of logits that no noise tells apart; no quotient by it overflows."""
 
 
 def theorem1(delta: Any, s: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What qualifies a number, for records and tables: one list for all commands and for Python."""
+"""Reasons to read a number with care, for records and tables: one list for all commands and for Python."""
 
 from dataclasses import dataclass
 from typing import Protocol

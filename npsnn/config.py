@@ -193,7 +193,7 @@ class Config:
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], Config]:
-    """What config.json says in the folder of a run, and the options in it.
+    """The content of config.json in the folder of a run, and the options in it.
 
     Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
     """

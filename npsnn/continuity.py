@@ -1,4 +1,4 @@
-"""What must still be the same for a run to go on as if it had never stopped: its files, and how numbers are rounded."""
+"""Whether a run can go on as if it had never stopped: its files, and how numbers are rounded."""
 
 import json
 import warnings
@@ -28,7 +28,7 @@ EXAMPLES = 8
 
 
 def bound(document: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a checkpoint says of the other files, for `check_files`; document: config.json, records: metrics.jsonl."""
+    """A checkpoint's entries about other files, for `check_files`; document: config.json, records: metrics.jsonl."""
     return {"options": document["train"], "spec": _digest(document["spec"]), "metrics": _digest(_lasting(records))}
 
 

@@ -1,4 +1,4 @@
-"""What users bring, in the form that the engine computes with: images and labels are converted once, here."""
+"""Arrays of users in the form that the engine computes with: images and labels are converted once, here."""
 
 from typing import Any
 

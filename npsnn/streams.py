@@ -111,7 +111,7 @@ class Stream:
 
 
 Randomness: TypeAlias = np.random.Generator | Stream | int
-"""What may name a source of randomness; a generator is advanced by one number."""
+"""Names of a source of randomness; a generator is advanced by one number."""
 
 
 def as_stream(rng: Randomness) -> Stream:

@@ -106,7 +106,7 @@ def svhn_reader() -> Reader:
 
 
 def digits_reader() -> Reader:
-    """What the worker's process draws is small, and drawn once; a cache is read as it was or not at all."""
+    """The digits of the worker's process are few, and drawn once; a cache is read as it was or not at all."""
     drawn = {name: Split(images(size), np.arange(size) % 10) for name, size in (("train", 30), ("test", 10))}
     before = digits.SIZES
     digits.SIZES = {name: len(split) for name, split in drawn.items()}

@@ -151,7 +151,7 @@ class Kills:
         return False
 
     def _check_run(self, folder: Path) -> None:
-        """What is there of a run must be whole."""
+        """Raise LostError unless all that is there of a run is whole."""
         if not (folder / checkpoint.CONFIG).exists():
             return
         files.read_json(folder / checkpoint.CONFIG)
@@ -257,7 +257,7 @@ def say(text: str) -> None:
 @click.option("--train-kills", type=click.IntRange(0), default=60, show_default=True, help="SIGKILLs of trainings.")
 @click.option("--attack-kills", type=click.IntRange(0), default=40, show_default=True, help="SIGKILLs of attacks.")
 @click.option("--interrupts", type=click.IntRange(0), default=50, show_default=True, help="SIGINTs of attacks.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random moments.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random moments.")
 def main(train_kills: int, attack_kills: int, interrupts: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="npsnn-kills-") as folder:
         kills = Kills(Path(folder), random.Random(seed))

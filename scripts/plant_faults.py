@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", "audit.html"
 )
-"""What a copy can do without."""
+"""Names that a copy can do without."""
 
 
 @dataclass(frozen=True)

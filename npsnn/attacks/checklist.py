@@ -62,7 +62,7 @@ def _found(
     comparisons: int = 1,
     unsure: str = "",
 ) -> Findings:
-    """What a comparison of attacks decides, as `decided`; its explanation ends with the reason if it is undecided."""
+    """Findings of a comparison of attacks, as `decided`; the explanation ends with the reason if it is undecided."""
     outcome, reason = decided(suite.clean, suite.labels, attacks, fails, comparisons, unsure)
     return outcome, text + (f"; undecided: {reason}" if reason else ""), figures
 

@@ -30,7 +30,7 @@ class Cost:
 
 
 def cost(classifier: Classifier, x: np.ndarray, labels: np.ndarray, options: Plan | Checklist) -> Cost:
-    """What `evaluate` with a plan, or `inspect` with a checklist, will cost; images and labels as theirs.
+    """The cost of `evaluate` with a plan, or of `inspect` with a checklist; images and labels as theirs.
 
     Raises ValueError for what does not fit the network.
     """

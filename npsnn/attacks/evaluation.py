@@ -52,13 +52,13 @@ class Result:
 
     @property
     def caveats(self) -> list[Caveat]:
-        """What qualifies the accuracy."""
+        """The reasons to read the accuracy with care."""
         met = (self.zero_gradients, self.bad_gradients)
         return of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored)
 
     @property
     def images(self) -> dict[str, np.ndarray]:
-        """What is known of each image, each (N,): the part of the draws that are right with and without the attack, the
+        """Figures of each image, each (N,): the part of the draws that are right with and without the attack, the
         norm of its perturbation, and whether it met an all-zero or a non-finite gradient.
         """
         known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}

@@ -12,7 +12,7 @@ from npsnn.caveats import Caveat, at_chance
 
 
 class Outcome(StrEnum):
-    """What the figures of a criterion decide."""
+    """The decision of a criterion by its figures."""
 
     PASSES = "passes"
     FAILS = "fails"

@@ -1,4 +1,4 @@
-"""What is kept of attacks in a run's folder: a line for each result, and the figures of its images beside it."""
+"""The record of attacks in a run's folder: a line for each result, and the figures of its images beside it."""
 
 import hashlib
 from io import BytesIO

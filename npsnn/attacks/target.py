@@ -29,7 +29,7 @@ _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 def given(
     target: "Target", x: np.ndarray, labels: np.ndarray, stream: Randomness
 ) -> tuple[np.ndarray, np.ndarray, Stream]:
-    """What an attack is called with, in the engine's form; TypeError or ValueError where it is something else."""
+    """The arguments of an attack in the engine's form; TypeError or ValueError where they are something else."""
     if not callable(target):
         raise TypeError(f"target must be one such as sampled(classifier, draws=10), got {target!r}")
     x = as_images(x)

@@ -1,4 +1,4 @@
-"""What several attacks leave together, each image met by the one that is surely strongest on it."""
+"""The accuracy that several attacks leave together, each image met by the one that is surely strongest on it."""
 
 from dataclasses import dataclass
 
@@ -78,6 +78,6 @@ def _chosen(parts: list[np.ndarray], draws: int, random: bool) -> np.ndarray:
 
 
 def _standard_error(p: np.ndarray, q: np.ndarray, draws: int) -> np.ndarray:
-    """Of the difference of two parts of `draws` draws; half a hit is added to both sides, lest 0 and 1 look certain."""
+    """Standard error of p - q, parts of `draws` draws; half a hit is added to both sides, lest 0 and 1 look sure."""
     p, q = ((draws * part + 0.5) / (draws + 1) for part in (p, q))
     return np.asarray(np.sqrt((p * (1 - p) + q * (1 - q)) / draws))

@@ -1,4 +1,4 @@
-"""What the two papers claim and no card of the audit checks: results of trainings, figures, and remarks on both."""
+"""Claims of the two papers that no card of the audit checks: results of trainings, figures, and remarks on both."""
 
 from dataclasses import dataclass
 

@@ -124,6 +124,6 @@ def _contents(sections: list[str]) -> str:
 
 
 def _rules() -> str:
-    """What hides the rows of other verdicts while one is chosen; a row that a link leads to is shown all the same."""
+    """Rules that hide the rows of other verdicts while one is chosen; a row that a link leads to is always shown."""
     hidden = '[data-verdict]:not([data-verdict="{0}"], :has(:target)) {{ display: none; }}'
     return "".join(f"main:has(#show-{name}:checked) {hidden.format(name)}\n" for name in map(slug, VERDICTS))

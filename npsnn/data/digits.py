@@ -173,7 +173,7 @@ def _digests(splits: Mapping[str, Split]) -> dict[str, str]:
 
 
 def _arrays(splits: Mapping[str, Split]) -> dict[str, Array]:
-    """What the cache file holds: the splits, and with them their digests."""
+    """The arrays of the cache file: the splits, and with them their digests."""
     arrays: dict[str, Array] = {"version": np.array(VERSION), "digests": np.array(json.dumps(_digests(splits)))}
     for name, split in splits.items():
         arrays |= {f"{name}_images": split.images, f"{name}_labels": split.labels}

@@ -21,7 +21,7 @@ ARRAY = {"numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstr
 BUFFER = {"numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer"}
 ENCODE = "_codecs.encode"
 GLOBALS = ARRAY | BUFFER | {"numpy.ndarray", "numpy.dtype", ENCODE}
-"""What a batch file may name: the parts of a NumPy array, under NumPy's older and newer name for the module, by
+"""Names that a batch file may hold: the parts of a NumPy array, under NumPy's older and newer name for the module, by
 protocol 5 a buffer, and how Python 3 writes bytes by protocols 0 to 2."""
 
 LONGEST = 1 << 19
@@ -45,7 +45,7 @@ class _Machine:
     """The stack of a pickle, and an instruction for each of the opcodes that a batch file is made of."""
 
     def __init__(self, encodable: int) -> None:
-        self.encodable = encodable  # the letters that may become bytes, each of the file once
+        self.encodable = encodable  # the characters that may become bytes, each of the file once
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}

@@ -173,7 +173,7 @@ def b3(lab: Lab) -> Iterator[Figure]:
 
 
 def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
-    """What the engine's recipe of both rewards sets for them."""
+    """The weights that the engine's recipe of both rewards sets."""
     options = recipe("a2snn-m5", dataset, authors_code)
     return options["max_entropy"], options["alignment"]
 
