@@ -133,6 +133,8 @@ def command(
         dataset, _ = load_dataset(folder, about, data_dir)
         records = train.resume(folder, dataset, threads, device, config.epochs)
     else:
+        if other_data and not train_noise_only:
+            raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
         start = _start(train_noise_only, runs_dir)
         with speaking_of_flags():
             config = _config(ctx, recipe, start, chosen)
@@ -221,8 +223,6 @@ def _say_what_has_no_effect(ctx: click.Context, config: Config) -> None:
     set_here = [k for k in given if ctx.get_parameter_source(k) != ParameterSource.DEFAULT]
     for clause in config.without_effect(k for k in set_here if k in ctx.params):
         say(f"warning: {in_flags(clause, ctx.command)}", err=True)
-    if ctx.params["other_data"] and not ctx.params["train_noise_only"]:
-        raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
 
 
 def _is_given(ctx: click.Context, field: str) -> bool:
