@@ -77,8 +77,8 @@ def command(
     a comparison.
 
     A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
-    attack (11 for criterion 5), the network does not surely read more of them than by naming one class, no attack
-    surely takes anything, or too little is left to compare. The explanation has the reason.
+    attack (7 for criterion 2, 11 for criterion 5), the network does not surely read more of them than by naming one
+    class, no attack surely takes anything, or too little is left to compare. The explanation has the reason.
 
     1: fails if PGD surely leaves more than FGSM.
 

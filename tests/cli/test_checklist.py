@@ -1,6 +1,7 @@
 """`npsnn checklist`: its table, its document, its exit codes."""
 
 import json
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from calling import ABOUT, Npsnn, Outcome
 
 from npsnn.attacks.checklist import CRITERIA
+from npsnn.attacks.statistics import needed
+from npsnn.attacks.suite import Checklist
 from npsnn.classifier import Classifier
 
 QUICK = ("--limit", 8, "--steps", 2, "--eot", 1, "--draws", 2, "--samples", 2, "--population", 5, "--generations", 1)
@@ -150,3 +153,10 @@ def test_wrong_usage_is_one_line(npsnn: Npsnn, trained: Path, options: tuple[str
 def test_failures_are_one_line(npsnn: Npsnn, where: tuple[object, ...], trained: Path) -> None:
     assert "--eps must be > 0" in npsnn("checklist", *where, "--eps", 0).error_line(2)
     assert "unknown run 'nobody'" in npsnn("checklist", "nobody", "--runs-dir", trained).error_line(1)
+
+
+def test_the_help_names_the_images_that_each_criterion_needs(npsnn: Npsnn) -> None:
+    """By the comparisons of each: one, three of the black boxes, and all pairs of the ladder."""
+    said = " ".join(npsnn("checklist", "--help").out.split())
+    rest = f"({needed(3)} for criterion 2, {needed(comb(len(Checklist().ladder), 2))} for criterion 5)"
+    assert f"fewer than {needed()} images are right without an attack {rest}" in said
