@@ -140,13 +140,12 @@ class Plan:
         return {"one-pixel": self.pixels, "cw": self.kappa}.get(_kind(name), self.radii)
 
     def runs(self) -> list[tuple[str, float]]:
-        """Each attack with each of its strengths; first those of one ball together, then One-Pixel's, then C&W's."""
+        """Each attack with each of its strengths, once; those of one ball together, then One-Pixel's, then C&W's."""
         kinds = ("one-pixel", "cw")
         alone = [[name for name in self.attacks if _kind(name) == kind] for kind in kinds]
         groups = [[name for name in self.attacks if _kind(name) not in kinds], *alone]
-        return [
-            (name, strength) for group in groups if group for strength in self.strengths(group[0]) for name in group
-        ]
+        every = ((name, s) for group in groups if group for s in self.strengths(group[0]) for name in group)
+        return list(dict.fromkeys(every))
 
     def attack(self, name: str, strength: float) -> Attack:
         """The named attack at an eps, a number of pixels or a kappa; ValueError for an unknown name."""

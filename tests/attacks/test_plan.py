@@ -179,3 +179,8 @@ def test_what_an_attack_does_not_heed_does_not_change_it(name: str) -> None:
 
     for option, value in changes.items():
         assert (made(replace(plan, **{option: value})) == made(plan)) == (option in unused), option
+
+
+def test_what_is_named_twice_runs_once() -> None:
+    plan = Plan(("fgsm", "cw", "fgsm"), eps=(0.2, 0.1, 0.2), kappa=(0.0, 0.0))
+    assert plan.runs() == [("fgsm", 0.2), ("fgsm", 0.1), ("cw", 0.0)]
