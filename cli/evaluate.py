@@ -79,9 +79,9 @@ def command(
             }
         )
         return
-    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average)}")
+    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average) if sigma else ''}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
-    click.echo(
-        f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}   95 % interval {interval(noisy.ci95)}"
-    )
+    if sigma:  # without noise nothing is drawn
+        row = f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}"
+        click.echo(f"{row}   95 % interval {interval(noisy.ci95)}")
     print_caveats(found)

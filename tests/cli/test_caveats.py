@@ -175,3 +175,10 @@ def test_a_classifier_of_python_says_the_same(trained: Path) -> None:
 def test_attack_says_what_it_will_cost(npsnn: Npsnn, where: tuple[object, ...], command: tuple[object, ...]) -> None:
     err = npsnn(*command, *where, "--pgd", "--steps", 3).err
     assert "4 passes an image; 20 images will take about " in err
+
+
+def test_no_draws_are_named_where_the_noise_is_off(npsnn: Npsnn, where: tuple[object, ...]) -> None:
+    options = ("evaluate", *where, "--limit", 20, "--average", 5)
+    assert "draws each" in npsnn(*options).out and "average of 5" in npsnn(*options).out
+    off = npsnn(*options, "--inference-sigma", 0).out
+    assert "noise off" in off and "draws each" not in off and "average of" not in off
