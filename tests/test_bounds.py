@@ -15,6 +15,7 @@ from npsnn.layers import Flatten, ReLU
 from npsnn.models import Model, with_feature_noise
 from npsnn.network import Sequential
 from npsnn.reference import theorem
+from npsnn.streams import Stream
 
 
 def network(sigma: float = 0.4) -> Classifier:
@@ -123,3 +124,14 @@ def test_what_no_bound_is_for() -> None:
     x = np.zeros((0, *classifier.model.shape))
     with pytest.raises(ValueError, match="there must be at least one image, got none"):
         bounds.gap(classifier, x, x, np.zeros(0, int))
+
+
+def test_each_image_meets_noise_of_its_own() -> None:
+    """And the same whoever is beside it."""
+    noisy, rng = network(2.0), np.random.default_rng(1)
+    x, x_adv = (np.repeat(rng.random((1, 1, 3, 3)), 6, axis=0) for _ in range(2))
+    labels = noisy.predict(x).argmax(axis=1)
+    found = bounds.gap(noisy, x, x_adv, labels, 400, Stream(0))
+    assert 0 < found.clean[0] < 1 and len(set(found.clean)) > 2
+    rest = bounds.gap(noisy, x[2:], x_adv[2:], labels[2:], 400, Stream(0).from_sample(2))
+    np.testing.assert_array_equal(rest.clean, found.clean[2:])

@@ -176,3 +176,13 @@ def test_on_the_gpu() -> None:
     ):
         np.testing.assert_allclose(ours.x_adv, theirs.x_adv, atol=1e-8)
         np.testing.assert_array_equal(ours.accuracy.each, theirs.accuracy.each)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_control_of_random_search_meets_the_same_noise(seed: int) -> None:
+    """Few tries, so that other draws would misread another number of images."""
+    network = linear(sigma=0.6)
+    plan = replace(SMALL, attacks=("random",), eps=(0.0,), samples=3, draws=1, seed=seed)
+    (still,) = evaluate(network, np.repeat(X, 6, axis=0), np.repeat(predicted(network, X), 6), plan)
+    assert still.control == still.misread_once
+    assert 0 < still.misread_once < 60
