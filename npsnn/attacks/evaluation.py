@@ -114,6 +114,9 @@ class Watched:
     def random(self) -> bool:
         return self.target.random
 
+    def looks(self, draws: int) -> int:
+        return self.target.looks(draws)
+
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
         loss, g = self.target(x, labels, stream)
         flat = g.reshape(len(g), -1)

@@ -12,7 +12,7 @@ from npsnn.attacks.balls import Ball, Limit, check_linf
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import NetworkTarget, Queried, Target, closed_form, expectation, sampled
+from npsnn.attacks.target import NetworkTarget, Queried, closed_form, expectation, sampled
 from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
@@ -51,7 +51,7 @@ class Attack(Protocol):
     @property
     def ball(self) -> Limit: ...
 
-    def passes(self, target: Target) -> int: ...
+    def passes(self, target: Queried) -> int: ...
 
     def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.target import Queried, Target, given
+from npsnn.attacks.target import Queried, given
 from npsnn.streams import Randomness
 from npsnn.validate import check_count
 
@@ -31,9 +31,9 @@ class RandomSearch:
         """The same search without a perturbation."""
         return replace(self, ball=Ball(self.ball.norm, 0))
 
-    def passes(self, target: Target) -> int:
+    def passes(self, target: Queried) -> int:
         """Forward passes for one image."""
-        return self.samples * self.draws
+        return self.samples * target.looks(self.draws)
 
     def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""

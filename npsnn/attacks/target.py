@@ -52,10 +52,13 @@ class Queried(Target, Protocol):
     """A target that can also be asked for the loss alone, and how often its network misreads an image.
 
     random: whether the loss of an image differs from one stream to another.
+    looks: the forward passes by which `misread` judges an image on so many draws.
     """
 
     @property
     def random(self) -> bool: ...
+
+    def looks(self, draws: int) -> int: ...
 
     def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
 
@@ -82,6 +85,10 @@ class NetworkTarget:
     def passes(self) -> int:
         """Forward and backward passes for one gradient."""
         return self.draws if self.kind == "sampled" else 1
+
+    def looks(self, draws: int) -> int:
+        """Forward passes by which `misread` judges an image: one where no draw differs from another."""
+        return draws if self.classifier.random and self.judging is None else 1
 
     @property
     def random(self) -> bool:

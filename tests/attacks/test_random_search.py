@@ -50,6 +50,7 @@ def test_the_control_has_the_same_draws_and_no_perturbation() -> None:
     assert targets[0].asked == targets[1].asked
     assert len(targets[0].asked["misread"]) == len(set(targets[0].asked["misread"])) == 5
     assert attack.passes(targets[0]) == 10
+    assert attack.passes(expectation(linear(sigma=0.0))) == 5, "without noise one look says all"
 
 
 def test_a_batch_may_be_split_anywhere() -> None:
