@@ -38,7 +38,8 @@ class Run:
     def heading(self) -> str:
         """How a table names it."""
         other = any(caveat.code == "other-data" for caveat in self.caveats)
-        return f"{self.folder}{' on other data' if other else ''}"
+        which = ", best.npz" if self.about["checkpoint"] == "best" else ""
+        return f"{self.folder}{which}{' on other data' if other else ''}"
 
 
 def load_run(

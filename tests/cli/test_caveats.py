@@ -182,3 +182,12 @@ def test_no_draws_are_named_where_the_noise_is_off(npsnn: Npsnn, where: tuple[ob
     assert "draws each" in npsnn(*options).out and "average of 5" in npsnn(*options).out
     off = npsnn(*options, "--inference-sigma", 0).out
     assert "noise off" in off and "draws each" not in off and "average of" not in off
+
+
+@pytest.mark.parametrize("command", [("evaluate", "--limit", 20), ONE_STEP], ids=lambda c: c[0])
+def test_the_heading_names_the_checkpoint_of_an_early_network(
+    npsnn: Npsnn, where: tuple[object, ...], runs: Path, command: tuple[object, ...]
+) -> None:
+    assert "best.npz" not in npsnn(*command, *where).out
+    heading = npsnn(*command, *where, "--checkpoint", "best").out.splitlines()[0]
+    assert heading.startswith(f"{runs / 'small'}, best.npz: the first 20 test images")
