@@ -44,7 +44,7 @@ class Kept:
             except OSError as error:
                 self._give_up(error)
         if self.save:
-            self._add(name_of(r), r.x_adv)
+            self.saved[name_of(r)] = r.x_adv
 
     def worst(self, r: Result, accuracy: Accuracy, row: dict[str, Any]) -> None:
         """Keep what the attacks of one ball leave together; r: one of them."""
@@ -57,10 +57,6 @@ class Kept:
     def _give_up(self, error: OSError) -> None:
         say(f"warning: {error}; results are printed, but no longer recorded", err=True)
         self.record = None
-
-    def _add(self, name: str, x_adv: np.ndarray) -> None:
-        number = sum(key == name or key.startswith(f"{name}#") for key in self.saved)
-        self.saved[f"{name}#{number + 1}" if number else name] = x_adv
 
     def write(self, labels: np.ndarray) -> None:
         """Write the images of --save; OSError, naming the file, where that fails."""
