@@ -141,7 +141,8 @@ def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> 
             folder.mkdir()
         except FileExistsError as error:
             if name:
-                raise FileExistsError(f"{folder} exists already: choose another name, or --resume {name}") from error
+                held = f"--resume {name}" if (folder / CONFIG).is_file() else "remove it, for it holds no run"
+                raise FileExistsError(f"{folder} exists already: choose another name, or {held}") from error
         else:
             return folder
     raise AssertionError("unreachable")

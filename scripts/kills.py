@@ -125,7 +125,7 @@ class Kills:
                 folder = self.folder / "runs" / name
                 begun = (folder / checkpoint.CONFIG).exists()
                 if not begun and folder.exists():
-                    folder.rmdir()  # killed between two instructions, before there was anything to keep
+                    shutil.rmtree(folder)  # killed while config.json was written, before there was anything to keep
                 with self.command(*(("train", "--resume", name) if begun else args)) as command:
                     killed = done < kills and self._killed(command, seconds)
                     if not killed:

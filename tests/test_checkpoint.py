@@ -327,7 +327,10 @@ def test_new_runs_are_numbered(runs: Path, tmp_path: Path) -> None:
     assert new_run(runs, None, "lenet5") == runs / "lenet5-1"
     assert new_run(runs, None, "lenet5") == runs / "lenet5-2", "the first is claimed, though nothing is in it"
     assert new_run(tmp_path / "empty", "mine", "lenet5") == tmp_path / "empty" / "mine"
-    with pytest.raises(FileExistsError, match="mine exists already"):
+    with pytest.raises(FileExistsError, match=r"mine exists already: .* remove it, for it holds no run"):
+        new_run(tmp_path / "empty", "mine", "lenet5")
+    (tmp_path / "empty" / "mine" / "config.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"mine exists already: .* or --resume mine"):
         new_run(tmp_path / "empty", "mine", "lenet5")
 
 
