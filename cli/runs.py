@@ -49,7 +49,7 @@ def load_run(
 
     conv: another way to compute convolutions than in its training.
     """
-    from npsnn import caveats, data, files, provenance
+    from npsnn import caveats, data, json_files, provenance
     from npsnn import checkpoint as runs
     from npsnn.classifier import Classifier
     from npsnn.config import read_run
@@ -59,7 +59,7 @@ def load_run(
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     classifier = classifier if conv is None else classifier.convolving(conv)
     config, options = read_run(folder)
-    done = len(files.read_lines(folder / runs.METRICS))
+    done = len(json_files.read_lines(folder / runs.METRICS))
     found = caveats.of_run(done, options.epochs, data.CAVEATS.get(options.dataset))
     found += caveats.of_start(start_on_other_data(config))
     about = {

@@ -175,7 +175,7 @@ def _unless_empty(folder: Path) -> Iterator[None]:
 @contextmanager
 def _way_on(folder: Path, config: Config) -> Iterator[None]:
     """Say how to go on with a training that was stopped, or met an error of the system such as a full disk."""
-    from npsnn import checkpoint, files
+    from npsnn import checkpoint, json_files
 
     way = f"go on with npsnn train --resume {shlex.quote(str(folder))}"
     try:
@@ -183,7 +183,7 @@ def _way_on(folder: Path, config: Config) -> Iterator[None]:
     except KeyboardInterrupt as stop:
         if not (folder / checkpoint.CONFIG).exists():
             raise
-        whole = len(files.read_lines(folder / checkpoint.METRICS))
+        whole = len(json_files.read_lines(folder / checkpoint.METRICS))
         leave(stop, f"{whole} of {config.epochs} epochs are in {folder}; {way}")
     except OSError as error:
         if not (folder / checkpoint.LAST).exists():

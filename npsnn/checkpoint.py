@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.files import parse_json, read_json, read_lines, write_atomic
+from npsnn.files import write_atomic
+from npsnn.json_files import parse_json, read_json, read_lines
 from npsnn.npz import read_npz, write_npz
 from npsnn.paths import user_path
 

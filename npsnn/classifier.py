@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn import averaging, checkpoint, files
+from npsnn import averaging, checkpoint, files, json_files
 from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
 from npsnn.inputs import as_images, as_labels
 from npsnn.layers import Backward, Params, Want
@@ -72,7 +72,7 @@ class Classifier:
             raise ValueError(f"checkpoint must be last or best, got {which!r}")
         folder = checkpoint.find_run(run, runs_dir)
         config = folder / checkpoint.CONFIG
-        spec = files.read_json(config).get("spec")
+        spec = json_files.read_json(config).get("spec")
         with files.blamed(config):
             model = Model.from_spec(spec)
         params, _, _ = load_params(folder / (checkpoint.LAST if which == "last" else checkpoint.BEST), model)

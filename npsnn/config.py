@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from npsnn import checkpoint, files
+from npsnn import checkpoint, files, json_files
 from npsnn.affine import METHODS
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS, NOISES, NOISY
@@ -198,7 +198,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Config]:
     Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
     """
     path = folder / checkpoint.CONFIG
-    about = files.read_json(path)
+    about = json_files.read_json(path)
     with files.blamed(path):
         config = Config.from_json(about.get("train"))
     return about | {"train": asdict(config)}, config

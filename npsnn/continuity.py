@@ -15,9 +15,10 @@ from npsnn.backend import to_device, to_host
 from npsnn.checkpoint import CONFIG, LAST, METRICS
 from npsnn.config import Config
 from npsnn.environment import environment
-from npsnn.files import blamed, write_json
+from npsnn.files import blamed
 from npsnn.gradients import PartGradient
 from npsnn.host import one_blas_thread
+from npsnn.json_files import write_json
 from npsnn.models import Model
 from npsnn.network import flatten
 from npsnn.streams import Stream

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from npsnn.files import each_line, writing
+from npsnn.files import writing
 from npsnn.interrupts import uninterrupted
+from npsnn.json_files import each_line
 
 try:
     import fcntl

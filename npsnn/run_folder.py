@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn import checkpoint, continuity, files
+from npsnn import checkpoint, continuity, json_files
 from npsnn.backend import to_host
 from npsnn.classifier import load_params
 from npsnn.config import Config
@@ -55,7 +55,7 @@ class RunFolder:
         with uninterrupted():
             if is_best:
                 checkpoint.save_arrays(folder / checkpoint.BEST, params, about)
-            files.write_lines(folder / checkpoint.METRICS, self.records)
+            json_files.write_lines(folder / checkpoint.METRICS, self.records)
             about |= continuity.bound(self.document, self.records)
             checkpoint.save_arrays(folder / checkpoint.LAST, params | moments, about)
 
@@ -66,7 +66,7 @@ class RunFolder:
             raise FileNotFoundError(
                 f"{self.folder} was removed, or its {checkpoint.CONFIG} was, in the midst of the training"
             )
-        if files.read_json(config) != files.parse_json(json.dumps(self.document), str(config)):
+        if json_files.read_json(config) != json_files.parse_json(json.dumps(self.document), str(config)):
             raise FileExistsError(f"{self.folder} holds another run than the one in training")
 
     def load(self, model: Model, config: Config) -> State:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn import checkpoint, continuity, files, models, provenance
+from npsnn import checkpoint, continuity, files, json_files, models, provenance
 from npsnn.backend import to_device, to_host, use_device
 from npsnn.classifier import Classifier
 from npsnn.config import Config, read_run
@@ -100,7 +100,7 @@ def fit(
         if start is not None:
             about["start"] = {"parameters": provenance.of_network(start.params), **(origin or {})}
         about["canary"] = continuity.canary(config, model, device)
-        files.write_json(folder / checkpoint.CONFIG, about)
+        json_files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)
     return one_by_one(_run(config, model, dataset, run, None, workers, device, begin))
 
@@ -144,7 +144,7 @@ def resume(
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
     lengthened = config if epochs is None else config.lengthened(epochs)
     run = RunFolder(folder, about)
-    run.records = files.read_lines(folder / checkpoint.METRICS)
+    run.records = json_files.read_lines(folder / checkpoint.METRICS)
     begun = "finished epochs" if run.records or (folder / checkpoint.BEST).exists() else ""
     begun = begun or ("another network to start from" if "start" in about else "")
     if begun and not (folder / checkpoint.LAST).exists():
@@ -154,7 +154,7 @@ def resume(
     if lengthened != config:
         earlier = [*about.get("earlier_epochs", []), config.epochs]
         about |= {"train": asdict(lengthened), "earlier_epochs": earlier}
-        files.write_json(folder / checkpoint.CONFIG, about)
+        json_files.write_json(folder / checkpoint.CONFIG, about)
     return one_by_one(_run(lengthened, model, dataset, run, state, workers, device))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from npsnn import Classifier, attacks, checkpoint, data, files, recipes, train
+from npsnn import Classifier, attacks, checkpoint, data, json_files, recipes, train
 from npsnn.cli.common import Epsilon, UserPath, options, percent
 from npsnn.host import keep_freed_memory
 
@@ -89,7 +89,7 @@ def main(
         clean = attacks.accuracy(network, images.test.images, images.test.labels).mean
         rows[recipe] = {"clean": clean, "sigma": network.sigma, "attacks": list(measured(network, test, eps))}
         click.echo(f"{recipe}: {perf_counter() - start:.0f} s", err=True)
-        files.write_json(out / "table.json", rows)
+        json_files.write_json(out / "table.json", rows)
     click.echo(table(rows, eps))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from npsnn import checkpoint, files, journal, provenance
+from npsnn import checkpoint, journal, json_files, provenance
 from npsnn.affine import Conv2d, Linear
 from npsnn.classifier import Classifier
 from npsnn.cli import train as train_command
@@ -135,7 +135,7 @@ def run_files() -> tuple[Model, Config, dict[str, bytes]]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         about = {"train": asdict(config), "spec": model.spec(), "arrays": provenance.of_data(dataset())}
-        files.write_json(folder / checkpoint.CONFIG, about)
+        json_files.write_json(folder / checkpoint.CONFIG, about)
         RunFolder(folder, about, [asdict(last)] * 2).save(State(params, moments, 3, 6, 0.5), last)
         journal.append(folder / "attacks.jsonl", {"plan": {"eps": [0.1]}, "result": {"attack": "pgd", "mean": 0.5}})
         return model, config, {f"run/{path.name}": path.read_bytes() for path in folder.iterdir()}
@@ -161,7 +161,7 @@ def read_config(folder: Path) -> None:
 
 
 def read_lines(folder: Path) -> None:
-    files.read_lines(folder / "run" / checkpoint.METRICS)
+    json_files.read_lines(folder / "run" / checkpoint.METRICS)
     with suppress(FileNotFoundError):  # no run is finished
         checkpoint.newest_run(folder)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from npsnn import checkpoint, files, journal
+from npsnn import checkpoint, journal, json_files
 from npsnn.continuity import TIMES
 from npsnn.npz import read_npz
 
@@ -154,8 +154,8 @@ class Kills:
         """Raise LostError unless all that is there of a run is whole."""
         if not (folder / checkpoint.CONFIG).exists():
             return
-        files.read_json(folder / checkpoint.CONFIG)
-        done = len(files.read_lines(folder / checkpoint.METRICS))
+        json_files.read_json(folder / checkpoint.CONFIG)
+        done = len(json_files.read_lines(folder / checkpoint.METRICS))
         if (folder / checkpoint.LAST).exists():
             epoch = checkpoint.load_arrays(folder / checkpoint.LAST)[1]["epoch"]
             check(epoch <= done <= epoch + 1, f"{done} epochs in {checkpoint.METRICS}, {epoch} in {checkpoint.LAST}")
@@ -168,7 +168,7 @@ class Kills:
         first, second = (
             [
                 {k: v for k, v in record.items() if k not in TIMES}
-                for record in files.read_lines(run / checkpoint.METRICS)
+                for record in json_files.read_lines(run / checkpoint.METRICS)
             ]
             for run in (whole, cut)
         )

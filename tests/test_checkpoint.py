@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npsnn import checkpoint, files, models
+from npsnn import checkpoint, json_files, models
 from npsnn.checkpoint import find_run, load_arrays, new_run, newest_run, save_arrays
 from npsnn.config import Config
-from npsnn.files import read_lines, write_atomic
+from npsnn.files import write_atomic
+from npsnn.json_files import read_lines
 from npsnn.network import flatten
 from npsnn.npz import write_npz
 from npsnn.optim import optimizer
@@ -191,7 +192,7 @@ def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about:
     config, model = Config(optimizer="sgd", momentum=0.0), models.lenet5()
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
-    files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
+    json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
     folder.save(State(params, optimizer("sgd", 0.0, 0.0).init(params), epoch=0, steps=0, best=0.5))
     assert folder.load(model, config).best == 0.5
     arrays, said = load_arrays(tmp_path / "last.npz")
@@ -208,7 +209,7 @@ def test_moments_that_no_training_has_are_not_gone_on_from(tmp_path: Path) -> No
     config, model = Config(optimizer="adam"), models.lenet5()
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
-    files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
+    json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
     moments = optimizer("adam", 0.0, 0.0).init(params)
     moments["second/conv1.b"][0] = np.nan
     folder.save(State(params, moments, epoch=0, steps=0, best=0.5))
@@ -226,18 +227,18 @@ def test_prefixes() -> None:
 
 def test_json_files(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    files.write_json(path, {"sigma": 0.1, "spec": [1, 2]})
-    assert files.read_json(path) == {"sigma": 0.1, "spec": [1, 2]}
+    json_files.write_json(path, {"sigma": 0.1, "spec": [1, 2]})
+    assert json_files.read_json(path) == {"sigma": 0.1, "spec": [1, 2]}
     for text, message in (("{", "is not JSON"), ("[1]", "must hold a JSON object, got list"), ("\x00", "is not JSON")):
         path.write_text(text)
         with pytest.raises(ValueError, match=message) as caught:
-            files.read_json(path)
+            json_files.read_json(path)
         one_line(caught, path)
     lines = [{"epoch": 1}, {"epoch": 2, "ratio": None}]
-    files.write_lines(tmp_path / "metrics.jsonl", lines)
+    json_files.write_lines(tmp_path / "metrics.jsonl", lines)
     assert [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()] == lines
-    assert files.read_lines(tmp_path / "metrics.jsonl") == lines
-    assert files.read_lines(tmp_path / "missing.jsonl") == []
+    assert json_files.read_lines(tmp_path / "metrics.jsonl") == lines
+    assert json_files.read_lines(tmp_path / "missing.jsonl") == []
 
 
 @pytest.fixture
@@ -245,8 +246,8 @@ def runs(tmp_path: Path) -> Path:
     """Three finished runs, of which "b" is the newest, and a folder that is none."""
     for age, name in enumerate(("b", "c", "a")):
         folder = tmp_path / "runs" / name
-        files.write_json(folder / checkpoint.CONFIG, {"train": {"epochs": 1}})
-        files.write_lines(folder / checkpoint.METRICS, [{"epoch": 1, "loss": 0.5}])
+        json_files.write_json(folder / checkpoint.CONFIG, {"train": {"epochs": 1}})
+        json_files.write_lines(folder / checkpoint.METRICS, [{"epoch": 1, "loss": 0.5}])
         (folder / checkpoint.LAST).touch()
         os.utime(folder / checkpoint.LAST, (1e9 - age, 1e9 - age))
     (tmp_path / "runs" / "z").mkdir()
@@ -263,11 +264,11 @@ def _begin(run: Path) -> None:
 
 
 def _interrupt(run: Path) -> None:
-    files.write_json(run / checkpoint.CONFIG, {"train": {"epochs": 2}})
+    json_files.write_json(run / checkpoint.CONFIG, {"train": {"epochs": 2}})
 
 
 def _diverge(run: Path) -> None:
-    files.write_lines(run / checkpoint.METRICS, [{"epoch": 1, "loss": float("nan")}])
+    json_files.write_lines(run / checkpoint.METRICS, [{"epoch": 1, "loss": float("nan")}])
 
 
 def _lose(run: Path) -> None:
@@ -302,7 +303,7 @@ def test_the_newest_run_is_a_finished_one(runs: Path, happens: Callable[[Path], 
 
 def test_a_name_goes_before_a_folder_here(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.parent)
-    files.write_json(Path("a") / checkpoint.CONFIG, {})
+    json_files.write_json(Path("a") / checkpoint.CONFIG, {})
     assert find_run("a") == Path("runs/a")
     assert find_run("./a") == Path("runs/a") and find_run(Path("a").resolve()) == runs.parent / "a"
 
@@ -378,7 +379,7 @@ def test_another_run_that_took_the_folders_path_is_not_written_over(tmp_path: Pa
         for name, seed in (("mine", 0), ("other", 1))
     )
     for run in (mine, other):
-        files.write_json(run.folder / checkpoint.CONFIG, run.document)
+        json_files.write_json(run.folder / checkpoint.CONFIG, run.document)
         run.save(state)
     before = contents(other.folder)
     mine.folder.rename(tmp_path / "moved")

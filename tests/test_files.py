@@ -16,17 +16,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from npsnn.files import (
-    TEMPORARY,
-    check_digest,
-    read_bytes,
-    read_content,
-    read_json,
-    read_lines,
-    replacing,
-    write_atomic,
-    write_json,
-)
+from npsnn.files import TEMPORARY, check_digest, read_bytes, read_content, replacing, write_atomic
+from npsnn.json_files import read_json, read_lines, write_json
 from npsnn.npz import write_npz
 
 

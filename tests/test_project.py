@@ -16,7 +16,7 @@ LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 # Each may import what stands before it; modules of one rank may import one another where they need to.
 RANKS = [
     {"backend", "streams", "data", "validate", "files", "npz", "gunzip", "inputs", "interrupts", "journal", "host"}
-    | {"caveats", "paths"},
+    | {"caveats", "json_files", "paths"},
     {"ops"},
     {"moments", "parallel", "processes", "checkpoint"},
     {"layers"},

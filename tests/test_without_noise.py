@@ -9,7 +9,7 @@ import pytest
 from small_networks import convolutional, images, linear, on_features
 
 import npsnn
-from npsnn import attacks, bounds, checkpoint, files, train
+from npsnn import attacks, bounds, checkpoint, json_files, train
 from npsnn.attacks.target import ASCENDED
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
@@ -80,7 +80,7 @@ def test_the_criteria_about_noise_do_not_apply_to_a_plain_network() -> None:
 
 def test_a_plain_network_is_saved_and_loaded(tmp_path: Path) -> None:
     network = plain()
-    files.write_json(tmp_path / "run" / checkpoint.CONFIG, {"spec": network.spec})
+    json_files.write_json(tmp_path / "run" / checkpoint.CONFIG, {"spec": network.spec})
     params = checkpoint.with_prefix("params", flatten(network.params))
     checkpoint.save_arrays(tmp_path / "run" / checkpoint.LAST, params, {})
     again = Classifier.load(tmp_path / "run")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calling import Npsnn
 
-from npsnn import files
+from npsnn import json_files
 from npsnn.checkpoint import CONFIG, METRICS
 from npsnn.classifier import Classifier
 
@@ -78,9 +78,9 @@ def test_a_sound_result_carries_no_mark(npsnn: Npsnn, where: tuple[object, ...])
 
 def unfinished(runs: Path) -> None:
     path = runs / "small" / CONFIG
-    about = files.read_json(path)
+    about = json_files.read_json(path)
     about["train"]["epochs"] = 3
-    files.write_json(path, about)
+    json_files.write_json(path, about)
 
 
 def unverified(runs: Path) -> None:
