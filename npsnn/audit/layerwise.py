@@ -6,21 +6,18 @@ are pairs of Gaussians, as under the exact rule (E2): max pooling leaves both so
 """
 
 from dataclasses import dataclass
-from math import inf, pi, prod, sqrt
-from typing import TypeAlias
+from math import inf, pi, sqrt
 
 import numpy as np
 
-from npsnn.affine import Affine, Conv2d, Linear
 from npsnn.audit.card import Floats
+from npsnn.audit.full_covariance import State, matrices, through
 from npsnn.classifier import Classifier, Images
-from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
+from npsnn.layers import Flatten, Layer, Params
 from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
-from npsnn.noise import FeatureNoise, PreactivationNoise
-from npsnn.normalisation import BatchNorm
+from npsnn.noise import FeatureNoise
 from npsnn.ops import gaussian
-from npsnn.ops.channels import per_channel
-from npsnn.reference import covariance, loss
+from npsnn.reference import loss
 from npsnn.streams import Stream
 from npsnn.validate import check_count
 
@@ -30,16 +27,8 @@ IMAGES, DRAWS = 5, 4000
 COVARIANCE = "covariance"
 RULES = ("laplace", "linear", "exact", COVARIANCE)
 
-COVERED = (Affine, BatchNorm, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
-"""The layers that a full covariance is carried through."""
-
-MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
-LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
 AT_ONCE = 2**20  # units computed at once for the draws, over a batch
 ROUNDING = 1e-12  # of a mean: where no unit of a layer moves, what is smaller is no error and no deviation
-
-State: TypeAlias = tuple[Floats, Floats]
-"""Mean (units,), and variance (units,) or covariance (units, units), in the engine's order of (H, C, W)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +89,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
     classifier = (classifier.to("cpu") if classifier.on_gpu else classifier).astype(np.float64)
     below = before.forward(classifier.params, Moments(classifier.to_engine(x)), EXPECTATION)[0].mean
     steps = model.network.layers[len(before.layers) :]
-    noisy = _Noisy(steps, classifier.params, *_matrices(steps, classifier.params, below[..., :1]))
+    noisy = _Noisy(steps, classifier.params, *matrices(steps, classifier.params, below[..., :1]))
 
     def one(i: int) -> _Sums:
         return _compared(noisy, below[..., i : i + 1], int(labels[i]), draws, Stream(seed, ("layerwise", i)))
@@ -244,75 +233,6 @@ def _with_covariance(noisy: _Noisy, x: Floats) -> list[State]:
     """The same with the full covariance, once units share noise; up to there they are independent."""
     mean, V, states = x, np.zeros(0), []
     for name, layer in noisy.steps:
-        mean, V = _step(layer, noisy.params.get(name, {}), mean, V, noisy.matrices.get(name))
+        mean, V = through(layer, noisy.params.get(name, {}), mean, V, noisy.matrices.get(name))
         states.append((mean.ravel(), V))
     return states
-
-
-def _step(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats | None) -> State:
-    """One layer: its mean as the engine has it, (H, C, W, 1) or (features, 1), and V, (units,) or (units, units)."""
-    if isinstance(layer, PreactivationNoise):
-        return mean, np.full(mean.size, float(params["sigma"]) ** 2)
-    if isinstance(layer, ReLU):
-        relu = covariance.rectified_moments if V.ndim == 1 else covariance.rectified_covariance
-        m, V = relu(mean.ravel(), V)
-        return m.reshape(mean.shape), V
-    if isinstance(layer, PReLU):
-        slope = np.broadcast_to(per_channel(params["slope"], mean), mean.shape).ravel()
-        leaky = covariance.leaky_moments if V.ndim == 1 else covariance.leaky_covariance
-        m, V = leaky(mean.ravel(), V, slope)
-        return m.reshape(mean.shape), V
-    m_there = layer.forward(params, Moments(mean), EXPECTATION)[0].mean
-    if isinstance(layer, MaxPool):
-        m, V = covariance.max_pool(mean.ravel(), V, _windows(mean.shape, layer.size))
-        return m.reshape(m_there.shape), V
-    if isinstance(layer, Flatten):
-        places = np.arange(mean.size).reshape(mean.shape)
-        order = layer.forward({}, Moments(places), EXPECTATION)[0].mean.ravel()
-        return m_there, V[order] if V.ndim == 1 else V[np.ix_(order, order)]
-    if matrix is not None:
-        return m_there, covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
-    if V.ndim == 2:  # BatchNorm: a number for each unit
-        zero, one = (layer.forward(params, Moments(mean * 0 + x), EXPECTATION)[0].mean.ravel() for x in (0, 1))
-        slope = one - zero
-        return m_there, np.outer(slope, slope) * V
-    # a constant affine layer maps independent units to independent ones
-    var = layer.forward(params, Moments(mean, V.reshape(mean.shape)), Propagated())[0].var
-    assert var is not None
-    return m_there, var.ravel()
-
-
-def _windows(shape: tuple[int, ...], k: int) -> covariance.Indices:
-    """Places of (H, C, W) in windows of k by k: (windows, rows, columns), as the engine orders its outputs."""
-    h, c, w = shape[0] // k, shape[1], shape[2] // k
-    places = np.arange(shape[0] * c * shape[2]).reshape(shape[:3])[: h * k, :, : w * k]
-    return places.reshape(h, k, c, w, k).transpose(0, 2, 3, 1, 4).reshape(-1, k, k)
-
-
-def _matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) -> tuple[dict[str, Floats], str]:
-    """The matrices of the affine layers from the first that makes units share noise, or why they are not made."""
-    wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
-    for name, layer in steps:
-        shape = x.shape
-        if not isinstance(layer, COVERED):
-            return {}, f"{name} is a {type(layer).__name__}, through which no full covariance is computed"
-        x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean
-        if not isinstance(layer, Affine) or not (wanted or isinstance(layer, Conv2d | Linear)):
-            continue
-        if x.size > MOST_UNITS:
-            return {}, f"{name} has {x.size:,} units, and a full covariance is computed for at most {MOST_UNITS:,}"
-        if x.size * prod(shape) > LARGEST_MATRIX:
-            return {}, f"{name} has a matrix of {x.size:,} by {prod(shape):,}, the largest is of {LARGEST_MATRIX:,}"
-        wanted[name] = layer, shape
-    return {name: _matrix(layer, params.get(name, {}), shape) for name, (layer, shape) in wanted.items()}, ""
-
-
-def _matrix(layer: Affine, params: Params, shape: tuple[int, ...]) -> Floats:
-    """(outputs, inputs): what the layer makes of the unit vectors, as columns of its batch, without the bias."""
-    inputs, parts = prod(shape), []
-    for start in range(0, inputs, 256):
-        units = np.eye(inputs, min(256, inputs - start), -start)
-        n = units.shape[1]
-        units = units.reshape(*shape[:-1], n)
-        parts.append(layer.apply(layer.weight(params, units), units)[0].reshape(-1, n))
-    return np.concatenate(parts, axis=1)

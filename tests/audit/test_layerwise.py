@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
+from npsnn.audit import full_covariance
 from npsnn.audit import layerwise as audited
 from npsnn.audit.layerwise import RULES, Fit, layerwise
 from npsnn.audit.networks import convolutional, perceptron
@@ -246,7 +247,7 @@ def test_a_network_that_does_not_move_fits() -> None:
     ],
 )
 def test_a_covariance_too_large_is_refused(monkeypatch: pytest.MonkeyPatch, limit: str, reason: str) -> None:
-    monkeypatch.setattr(audited, limit, 40)
+    monkeypatch.setattr(full_covariance, limit, 40)
     network = convolutional(RNG(0))
     fit = layerwise(network, *images(network), draws=20)
     assert fit.refusal.startswith(reason)

@@ -1,0 +1,93 @@
+"""The full covariance of the noise through a network, with the engine's layers as its matrices (extension E5)."""
+
+from math import prod
+from typing import TypeAlias
+
+import numpy as np
+
+from npsnn.affine import Affine, Conv2d, Linear
+from npsnn.audit.card import Floats
+from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
+from npsnn.moments import EXPECTATION, Moments, Propagated
+from npsnn.noise import PreactivationNoise
+from npsnn.normalisation import BatchNorm
+from npsnn.ops.channels import per_channel
+from npsnn.reference import covariance
+
+COVERED = (Affine, BatchNorm, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
+"""The layers that a full covariance is carried through."""
+
+MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
+LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
+
+State: TypeAlias = tuple[Floats, Floats]
+"""Mean (units,), and variance (units,) or covariance (units, units), in the engine's order of (H, C, W)."""
+
+
+def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats | None) -> State:
+    """One layer: its mean as the engine has it, (H, C, W, 1) or (features, 1), and V, (units,) or (units, units)."""
+    if isinstance(layer, PreactivationNoise):
+        return mean, np.full(mean.size, float(params["sigma"]) ** 2)
+    if isinstance(layer, ReLU):
+        relu = covariance.rectified_moments if V.ndim == 1 else covariance.rectified_covariance
+        m, V = relu(mean.ravel(), V)
+        return m.reshape(mean.shape), V
+    if isinstance(layer, PReLU):
+        slope = np.broadcast_to(per_channel(params["slope"], mean), mean.shape).ravel()
+        leaky = covariance.leaky_moments if V.ndim == 1 else covariance.leaky_covariance
+        m, V = leaky(mean.ravel(), V, slope)
+        return m.reshape(mean.shape), V
+    m_there = layer.forward(params, Moments(mean), EXPECTATION)[0].mean
+    if isinstance(layer, MaxPool):
+        m, V = covariance.max_pool(mean.ravel(), V, _windows(mean.shape, layer.size))
+        return m.reshape(m_there.shape), V
+    if isinstance(layer, Flatten):
+        places = np.arange(mean.size).reshape(mean.shape)
+        order = layer.forward({}, Moments(places), EXPECTATION)[0].mean.ravel()
+        return m_there, V[order] if V.ndim == 1 else V[np.ix_(order, order)]
+    if matrix is not None:
+        return m_there, covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
+    if V.ndim == 2:  # BatchNorm: a number for each unit
+        zero, one = (layer.forward(params, Moments(mean * 0 + x), EXPECTATION)[0].mean.ravel() for x in (0, 1))
+        slope = one - zero
+        return m_there, np.outer(slope, slope) * V
+    # a constant affine layer maps independent units to independent ones
+    var = layer.forward(params, Moments(mean, V.reshape(mean.shape)), Propagated())[0].var
+    assert var is not None
+    return m_there, var.ravel()
+
+
+def _windows(shape: tuple[int, ...], k: int) -> covariance.Indices:
+    """Places of (H, C, W) in windows of k by k: (windows, rows, columns), as the engine orders its outputs."""
+    h, c, w = shape[0] // k, shape[1], shape[2] // k
+    places = np.arange(shape[0] * c * shape[2]).reshape(shape[:3])[: h * k, :, : w * k]
+    return places.reshape(h, k, c, w, k).transpose(0, 2, 3, 1, 4).reshape(-1, k, k)
+
+
+def matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) -> tuple[dict[str, Floats], str]:
+    """The matrices of the affine layers from the first that makes units share noise, or why they are not made."""
+    wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
+    for name, layer in steps:
+        shape = x.shape
+        if not isinstance(layer, COVERED):
+            return {}, f"{name} is a {type(layer).__name__}, through which no full covariance is computed"
+        x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean
+        if not isinstance(layer, Affine) or not (wanted or isinstance(layer, Conv2d | Linear)):
+            continue
+        if x.size > MOST_UNITS:
+            return {}, f"{name} has {x.size:,} units, and a full covariance is computed for at most {MOST_UNITS:,}"
+        if x.size * prod(shape) > LARGEST_MATRIX:
+            return {}, f"{name} has a matrix of {x.size:,} by {prod(shape):,}, the largest is of {LARGEST_MATRIX:,}"
+        wanted[name] = layer, shape
+    return {name: _matrix(layer, params.get(name, {}), shape) for name, (layer, shape) in wanted.items()}, ""
+
+
+def _matrix(layer: Affine, params: Params, shape: tuple[int, ...]) -> Floats:
+    """(outputs, inputs): what the layer makes of the unit vectors, as columns of its batch, without the bias."""
+    inputs, parts = prod(shape), []
+    for start in range(0, inputs, 256):
+        units = np.eye(inputs, min(256, inputs - start), -start)
+        n = units.shape[1]
+        units = units.reshape(*shape[:-1], n)
+        parts.append(layer.apply(layer.weight(params, units), units)[0].reshape(-1, n))
+    return np.concatenate(parts, axis=1)
