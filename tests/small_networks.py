@@ -12,6 +12,7 @@ from npsnn.layers import Flatten, ReLU
 from npsnn.models import Model, with_feature_noise
 from npsnn.network import Sequential
 from npsnn.noise import PreactivationNoise
+from npsnn.normalisation import BatchNorm
 from npsnn.streams import Stream
 
 SHAPE = (2, 3, 4)
@@ -38,6 +39,18 @@ def convolutional(sigma: float = 0.3, micro_batch: int = 64) -> Classifier:
     )
     model = Model("convolutional", Sequential(layers), SHAPE, 3, micro_batch)
     return Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(np.float64)
+
+
+def normalised(micro_batch: int) -> Model:
+    """A small model for 28x28 images whose micro-batches share the statistics of the whole batch."""
+    layers: Any = (
+        ("conv", Conv2d(4, 5, stride=2, bias=False)),
+        ("bn", BatchNorm()),
+        ("relu", ReLU()),
+        ("flatten", Flatten()),
+        ("classifier", Linear(10, joint=True)),
+    )
+    return Model("normalised", Sequential(layers), (1, 28, 28), 10, micro_batch)
 
 
 def on_features(sigma: float = 0.8) -> Classifier:

@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import normalised
 
 from npsnn.adversarial import attacked
-from npsnn.affine import Conv2d, Linear
 from npsnn.checkpoint import LAST, load_arrays
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split, digits
-from npsnn.layers import Flatten, ReLU
-from npsnn.models import MODELS, Model
+from npsnn.models import MODELS
 from npsnn.moments import EXPECTATION, Moments
-from npsnn.network import Sequential, flatten, unflatten
-from npsnn.normalisation import BatchNorm
+from npsnn.network import flatten, unflatten
 from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.train import build, fit, resume
@@ -140,17 +138,9 @@ def test_augmentation_changes_what_is_learned_from() -> None:
 
 def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their micro-batches share the statistics of the whole batch, on however many threads."""
-    layers = (
-        ("conv", Conv2d(4, 5, stride=2, bias=False)),
-        ("bn", BatchNorm()),
-        ("relu", ReLU()),
-        ("flatten", Flatten()),
-        ("classifier", Linear(10, joint=True)),
-    )
 
     def gradient(micro_batch: int, threads: int) -> tuple[Trainer, Any, Any]:
-        model = Model("normalised", Sequential(layers), (1, 28, 28), 10, micro_batch)
-        monkeypatch.setitem(MODELS, "normalised", lambda *arguments: model)
+        monkeypatch.setitem(MODELS, "normalised", lambda *arguments: normalised(micro_batch))
         with Processes(threads) as workers:
             config = Config(**SHORT | {"model": "normalised"})
             trainer = Trainer(config, build(config, DATA), DATA.train, DATA.test, workers, "cpu")
@@ -169,7 +159,7 @@ def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.M
             np.testing.assert_array_equal(again.grads[name], g, err_msg=name)
     after, built = trainer.updated(state, total.grads, 0.0).params, trainer.model
     x = Classifier(built, unflatten(state.params)).to_engine(DATA.train.images[:40])
-    y, _ = layers[0][1].forward({"w": state.params["conv.w"]}, Moments(x), EXPECTATION)
+    y, _ = built.network.layers[0][1].forward({"w": state.params["conv.w"]}, Moments(x), EXPECTATION)
     np.testing.assert_allclose(after["bn.running_mean"], 0.1 * y.mean.mean(axis=(0, 2, 3)), rtol=1e-4, atol=1e-6)
     unbiased = y.mean.transpose(1, 0, 2, 3).reshape(4, -1).var(axis=1, ddof=1)
     np.testing.assert_allclose(after["bn.running_var"], 0.9 + 0.1 * unbiased, rtol=1e-4)

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import normalised
 
 from npsnn.adversarial import attacked
-from npsnn.affine import Conv2d, Linear
 from npsnn.classifier import Classifier
 from npsnn.config import Config
 from npsnn.data import Dataset, Split, as_float, digits
-from npsnn.layers import Flatten, ReLU
-from npsnn.models import MODELS, Model, build
-from npsnn.network import Sequential, flatten
-from npsnn.normalisation import BatchNorm
+from npsnn.models import MODELS, build
+from npsnn.network import flatten
 from npsnn.processes import Processes
 from npsnn.streams import Stream
 from npsnn.train import fit
@@ -84,15 +82,7 @@ def test_an_image_is_drawn_for_by_its_place_in_the_epoch(options: dict[str, Any]
 def test_noise_trained_alone_leaves_the_averages_of_batch_norm(
     augmentation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layers = (
-        ("conv", Conv2d(4, 5, stride=2, bias=False)),
-        ("bn", BatchNorm()),
-        ("relu", ReLU()),
-        ("flatten", Flatten()),
-        ("classifier", Linear(10, joint=True)),
-    )
-    model = Model("normalised", Sequential(layers), (1, 28, 28), 10, 16)
-    monkeypatch.setitem(MODELS, "normalised", lambda *arguments: model)
+    monkeypatch.setitem(MODELS, "normalised", lambda *arguments: normalised(16))
     labels = np.arange(60) % 10
     split = Split(digits.draw(labels, np.random.default_rng(1)), labels)
     data = Dataset("few digits", split, split, 10, {"train": "60"})
