@@ -1,7 +1,12 @@
-"""Calling the command line in a test."""
+"""Calling the command line in a test, and what happens meanwhile."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -29,3 +34,21 @@ Npsnn = Callable[..., Outcome]
 ABOUT = {"run", "checkpoint", "epoch", "parameters", "dataset", "conv", "threads", "environment", "limit", "other_data"}
 ABOUT |= {"caveats"}
 """What every record of a run says of the run and of how it was measured."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file in a folder, by its path there."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, where: object, name: str, call: int, number: int) -> None:
+    """Have the signal come in the given call, from 1, of where.name."""
+    called, calls = getattr(where, name), []
+
+    def signalled(*args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            signal.raise_signal(number)
+        return called(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, signalled)
