@@ -1,73 +1,37 @@
 """The checklist: a sound network passes, and each way of spoiling its gradients fails the criterion made for it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from small_networks import SHAPE, images, on_features, predicted
+from checklist_networks import (
+    BACKWARDS,
+    BLIND,
+    DRAWN_BACKWARDS,
+    LABELS,
+    SMALL,
+    SOUND,
+    Spoil,
+    X,
+    balanced,
+    moved,
+    spoiled,
+    suite,
+)
+from small_networks import SHAPE
 
 from npsnn import attacks
 from npsnn.attacks import checklist
 from npsnn.attacks.checklist import CRITERIA, inspect
-from npsnn.attacks.judging import Accuracy, judge
+from npsnn.attacks.judging import judge
 from npsnn.attacks.outcomes import Outcome
-from npsnn.attacks.suite import Checklist, Suite
+from npsnn.attacks.suite import Suite
 from npsnn.attacks.target import known
 from npsnn.classifier import Classifier
 from npsnn.moments import Noise, Sampled
 from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
-
-SMALL = Checklist(eps=0.06, steps=5, eot=3, draws=5, samples=15, population=10, generations=2)
-
-
-def balanced(sigma: float) -> Classifier:
-    """A small network that answers each of its classes about as often."""
-    network = on_features(sigma)
-    last = network.params["fc"]
-    b = last["b"] - network.predict(images(200)).mean(axis=0)
-    return replace(network, params=network.params | {"fc": last | {"b": b}})
-
-
-def read_surely(network: Classifier, count: int, of: int) -> np.ndarray:
-    """The images of `of` with the largest margins, in their order."""
-    x = images(of)
-    logits = np.sort(network.predict(x), axis=1)
-    return x[np.sort(np.argsort(logits[:, -2] - logits[:, -1])[:count])]
-
-
-SOUND = balanced(0.06)
-X = read_surely(SOUND, 40, of=120)
-LABELS = predicted(SOUND, X)
-
-Spoil = Callable[[np.ndarray, Noise], Any]
-
-
-@dataclass(frozen=True)
-class Spoiled(Classifier):
-    """A network whose gradients are multiplied by what `spoil` says of images and noise; its answers stay."""
-
-    spoil: Spoil | None = None
-
-    def loss_gradient(self, x: np.ndarray, labels: np.ndarray, noise: Noise, objective: Any) -> tuple[Any, np.ndarray]:
-        value, gradient = super().loss_gradient(x, labels, noise, objective)
-        assert self.spoil is not None
-        return value, gradient * np.reshape(self.spoil(x, noise), (-1, 1, 1, 1))
-
-
-def spoiled(spoil: Spoil, network: Classifier = SOUND) -> Spoiled:
-    return Spoiled(**{f.name: getattr(network, f.name) for f in fields(network)}, spoil=spoil)
-
-
-def moved(x: np.ndarray) -> np.ndarray:
-    """How far each image is, in Linf, from the nearest of X."""
-    return np.abs(x[:, None] - X[None]).max(axis=(2, 3, 4)).min(axis=1)
-
-
-def suite(network: Classifier = SOUND, **options: Any) -> Suite:
-    return Suite(network, X, LABELS, replace(SMALL, **options), None)
 
 
 def test_a_sound_network_passes() -> None:
@@ -108,11 +72,6 @@ def test_without_noise_three_do_not_apply() -> None:
 def test_results_do_not_depend_on_threads() -> None:
     one, two = (list(inspect(replace(SOUND, threads=n), X[:6], LABELS[:6], SMALL)) for n in (1, 2))
     assert one == two
-
-
-BLIND: Spoil = lambda x, noise: 0.0  # noqa: E731
-BACKWARDS: Spoil = lambda x, noise: -1.0  # noqa: E731
-DRAWN_BACKWARDS: Spoil = lambda x, noise: -1.0 if isinstance(noise, Sampled) else 1.0  # noqa: E731
 
 
 def led(reach: float) -> Spoil:
@@ -264,81 +223,6 @@ def test_of_many_pairs_one_may_not_differ_by_luck() -> None:
 def test_where_nothing_is_left_a_larger_eps_need_not_take_more() -> None:
     outcome, explanation, figures = checklist.rising_eps(suite(ladder=(0.15, 0.2)))
     assert outcome is Outcome.PASSES and figures["PGD at 0.15"] <= 0.01, explanation
-
-
-def test_of_a_few_images_that_are_left_none_is_surely_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 40 images the smaller eps leaves 3, and the larger as many: that is no flat ladder yet."""
-    few = suite(ladder=(0.01, 0.02))
-    left = np.where(np.arange(40) < 3, 1.0, 0.0)
-    monkeypatch.setattr(Suite, "pgd", lambda self, eps=None: replace(few.fgsm, accuracy=Accuracy(left)))
-    outcome, explanation, _ = checklist.rising_eps(few)
-    assert outcome is Outcome.UNDECIDED and "the smallest eps leaves 3 images, and fewer than 6" in explanation
-
-
-@pytest.mark.parametrize(("taken", "expected"), [(6, Outcome.PASSES), (7, Outcome.FAILS)])
-def test_one_of_three_comparisons_must_be_the_surer(
-    monkeypatch: pytest.MonkeyPatch, taken: int, expected: Outcome
-) -> None:
-    """Random search takes some images more than any other attack: 6 would do for one comparison."""
-    many = suite()
-    white, random = (
-        replace(many.fgsm, accuracy=Accuracy((np.arange(40) < left).astype(float))) for left in (20, 20 - taken)
-    )
-    many.__dict__.update(fgsm=white, adaptive=white, random=random)
-    monkeypatch.setattr(Suite, "pgd", lambda self, eps=None: white)
-    monkeypatch.setattr(Suite, "one_pixel", lambda self, pixels: white)
-    outcome, explanation, _ = checklist.black_box(many)
-    assert outcome is expected, explanation
-
-
-DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["fc"]["w"], "b": np.array([0.0, 1, 2])}})
-
-
-@pytest.mark.parametrize(
-    ("network", "count", "reason"),
-    [
-        (DIVERGED, 40, "which is not surely more than the 37.5 % of a network that always names the commonest class"),
-        (DIVERGED, 4, "of 4 images are right without an attack"),
-        (balanced(20.0), 40, "which is not surely more than"),
-        (SOUND, 4, "images are right without an attack"),
-    ],
-    ids=["diverged", "diverged, few", "all noise", "few"],
-)
-def test_a_network_that_reads_nothing_passes_nothing(network: Classifier, count: int, reason: str) -> None:
-    options = replace(SMALL, steps=1, samples=2, generations=1, ladder=(0.01, 0.02))
-    found = list(inspect(network, X[:count], LABELS[:count], options))
-    assert [c.passed for c in found] == [None] * 8
-    assert [c.outcome for c in found] == [Outcome.UNDECIDED] * 8
-    assert all("; undecided: " in c.explanation and reason in c.explanation for c in found)
-    assert all(np.isfinite(value) for c in found for value in c.figures.values())
-
-
-def test_an_attack_that_takes_nothing_decides_nothing() -> None:
-    """Neither FGSM nor PGD does anything without gradients: that PGD leaves no more than FGSM is no merit."""
-    for decide in (checklist.one_step, checklist.transfer, checklist.known_noise):
-        outcome, explanation, _ = decide(suite(spoiled(BLIND)))
-        assert outcome is Outcome.UNDECIDED and "no attack surely takes anything of the " in explanation
-
-
-@pytest.mark.parametrize(
-    ("left", "images", "expected"),
-    [
-        (0, 100, Outcome.PASSES),
-        (1, 100, Outcome.PASSES),
-        (2, 100, Outcome.UNDECIDED),
-        (9, 100, Outcome.FAILS),
-        (1, 40, Outcome.UNDECIDED),
-        (2, 40, Outcome.FAILS),
-    ],
-)
-def test_what_an_unbounded_attack_leaves_is_weighed_by_the_images(
-    monkeypatch: pytest.MonkeyPatch, left: int, images: int, expected: Outcome
-) -> None:
-    many = Suite(SOUND, np.resize(X, (images, *SHAPE)), np.resize(LABELS, images), SMALL, None)
-    result = replace(many.fgsm, accuracy=Accuracy((np.arange(images) < left).astype(float)))
-    monkeypatch.setattr(Suite, "unbounded", lambda self: {"steps": result})
-    outcome, explanation, _ = checklist.unbounded(many)
-    assert outcome is expected, explanation
 
 
 def test_averaged_answers_are_attacked_and_judged() -> None:
