@@ -1,7 +1,6 @@
 """What the commands print, to people and as JSON."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,6 @@ from calling import ABOUT, Npsnn
 
 from npsnn import Classifier, attacks, data
 from npsnn.affine import Conv2d
-from npsnn.cli.main import COMMANDS
 
 TRAIN = {
     "run",
@@ -227,45 +225,6 @@ def test_sigma_reward_is_warned_of(npsnn: Npsnn, tmp_path: Path, data_dir: Path)
     assert "0.6957" in outcome.err
 
 
-@pytest.mark.parametrize("command", [(), *((c,) for c in COMMANDS), ("data", "fetch"), ("data", "verify")])
-def test_help(npsnn: Npsnn, command: tuple[str, ...]) -> None:
-    for flag in ("--help", "-h"):
-        outcome = npsnn(*command, flag)
-        assert outcome.code == 0
-        assert outcome.out.startswith("Usage: npsnn")
-
-
-def test_data_list_verify_info(npsnn: Npsnn, data_dir: Path) -> None:
-    listed = npsnn("data", "list", "--data-dir", data_dir).out
-    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(data.NAMES)
-    verified = npsnn("data", "verify", "digits", "--data-dir", data_dir).out.splitlines()
-    assert len(verified) == 4
-    assert all(len(line.split()[0]) == 64 for line in verified)
-    info = json.loads(npsnn("info", "--json").out)
-    assert info["packages"]["numpy"] == np.__version__
-    assert "openblas" in npsnn("info").out or info["blas"]
-
-
-def test_installed_command_and_module_from_another_folder(tmp_path: Path, trained: Path) -> None:
-    program = Path(sys.executable).with_name("npsnn")
-    for command in ([str(program)], [sys.executable, "-m", "npsnn"], [sys.executable, "-m", "npsnn.cli"]):
-        done = subprocess.run([*command, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert "npsnn" in done.stdout
-    code = f"import npsnn; c = npsnn.Classifier.load({str(trained / 'small')!r}); print(c.spec['name'])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "lenet5\n"
-
-
-def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
-    where = ["evaluate", "small", "--runs-dir", str(trained), "--data-dir", str(data_dir), "--limit", "10"]
-    read, write = os.pipe()
-    os.close(read)
-    program = [sys.executable, "-m", "npsnn.cli", *where]
-    done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
-    os.close(write)
-    assert "Traceback" not in done.stderr
-
-
 def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     where = ["--data-dir", str(data_dir), "--runs-dir", str(tmp_path)]
     program = [sys.executable, "-m", "npsnn.cli", "train", "--name", "cut", "--limit", "600", "--epochs", "1000"]
@@ -311,10 +270,3 @@ def test_train_ends_with_its_noise_off_and_on(npsnn: Npsnn, runs: Path, data_dir
     assert off == round(100 * attacks.accuracy(network.with_sigma(0), test.images, test.labels).mean, 1)
     assert on == round(100 * attacks.accuracy(network, test.images, test.labels, 1).mean, 1)
     assert "noise off, " in ended.out and ended.out.endswith("under one draw of its noise 0.6\n")
-
-
-def test_the_help_needs_no_numpy() -> None:
-    """It takes most of the time of a start, in which an interrupt is not yet handled."""
-    code = "import sys, npsnn.cli.main; print(sorted({'numpy', 'scipy'} & sys.modules.keys()))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert loaded.stdout == "[]\n"
