@@ -12,7 +12,7 @@ from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
 from npsnn.cli.terminal import say
 from npsnn.files import check_writable, write_atomic, writing
-from npsnn.npz import write_npz
+from npsnn.files.npz import write_npz
 
 
 def check_save(path: Path) -> None:

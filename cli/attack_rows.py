@@ -9,10 +9,10 @@ from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.worst import Worst
-from npsnn.caveats import Caveat
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import say
+from npsnn.runs.caveats import Caveat
 
 MARK = " *"
 """After the name of an attack, where a line under the table qualifies its row."""

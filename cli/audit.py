@@ -65,7 +65,7 @@ def command(
     """
     from npsnn import audit
     from npsnn.audit import layerwise, publish, report
-    from npsnn.environment import environment
+    from npsnn.runs.environment import environment
 
     start = time.perf_counter()
     try:

@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 
-from npsnn import journal
-from npsnn.attacks.checklist import CRITERIA
-from npsnn.attacks.outcomes import Criterion, Outcome
-from npsnn.attacks.suite import Checklist
+from npsnn.attacks.checklist.criteria import CRITERIA
+from npsnn.attacks.checklist.outcomes import Criterion, Outcome
+from npsnn.attacks.checklist.suite import Checklist
 from npsnn.cli.common import (
     Epsilon,
     field_option,
@@ -29,6 +28,7 @@ from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say, width
+from npsnn.files import journal
 
 FAILS, UNDECIDED = 3, 4
 INDENT = " " * 3

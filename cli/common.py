@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 import click
 
-from npsnn.affine import METHODS
 from npsnn.backend import check_device
-from npsnn.caveats import Caveat
 from npsnn.cli import config_file
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
+from npsnn.files.paths import user_path
 from npsnn.host import check_threads
-from npsnn.paths import user_path
+from npsnn.layers.affine import METHODS
+from npsnn.runs.caveats import Caveat
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -70,7 +70,7 @@ def _parsed(path: Path) -> Any:
 def _tables(parsed: Any, command: str) -> dict[str, dict[str, Any]]:
     """The options by command; those of a training stand alone in what --show prints, beside others in config.json."""
     from npsnn.cli.main import COMMANDS
-    from npsnn.config import Config
+    from npsnn.train.config import Config
 
     document: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     if {"model", "dataset"} <= document.keys() <= {field.name for field in fields(Config)}:

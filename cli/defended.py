@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from npsnn.attacks.plan import Plan
-from npsnn.caveats import Caveat, of_network
 from npsnn.cli.common import averaged, interval, percent
 from npsnn.cli.runs import Run
 from npsnn.cli.terminal import say
+from npsnn.runs.caveats import Caveat, of_network
 
 
 @dataclass(frozen=True)

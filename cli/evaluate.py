@@ -50,8 +50,8 @@ def command(
     interval over test images and noise. With --average N each of the draws is an answer of logits averaged over N
     draws.
     """
-    from npsnn import caveats
     from npsnn.attacks import accuracy
+    from npsnn.runs import caveats
 
     with speaking_of_flags(sigma="--inference-sigma"):
         check_sigma(inference_sigma or 0)

@@ -14,7 +14,7 @@ def command(device: str, data_dir: Path | None, as_json: bool) -> None:
     """Versions, BLAS, cores, device and data folder: what to send along with a question."""
     from npsnn import data
     from npsnn.backend import use_device
-    from npsnn.environment import environment
+    from npsnn.runs.environment import environment
 
     use_device(device)
     about = environment(device) | {"data": data.where(data_dir)}

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from npsnn.caveats import Caveat
 from npsnn.cli.terminal import say
+from npsnn.runs.caveats import Caveat
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,13 @@ def load_run(
 
     conv: another way to compute convolutions than in its training.
     """
-    from npsnn import caveats, data, json_files, provenance
-    from npsnn import checkpoint as runs
+    from npsnn import data
     from npsnn.classifier import Classifier
-    from npsnn.config import read_run
-    from npsnn.environment import environment
+    from npsnn.files import json_files
+    from npsnn.runs import caveats, provenance
+    from npsnn.runs import checkpoint as runs
+    from npsnn.runs.environment import environment
+    from npsnn.train.config import read_run
 
     folder = runs.find_run(run, runs_dir) if run is not None else _newest(runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
@@ -82,7 +84,7 @@ def start_on_other_data(config: dict[str, Any]) -> str:
 
 
 def _newest(runs_dir: Path) -> Path:
-    from npsnn.checkpoint import newest_run
+    from npsnn.runs.checkpoint import newest_run
 
     folder, passed = newest_run(runs_dir)
     over = f" (passed over: {', '.join(passed)})" if passed else ""
@@ -98,7 +100,8 @@ def load_dataset(
     other_data: whether it may differ; None where the command has no such option.
     Raises ValueError where it may not, and where npsnn cannot read such a set.
     """
-    from npsnn import data, provenance
+    from npsnn import data
+    from npsnn.runs import provenance
 
     name = config["train"]["dataset"]
     if name not in data.NAMES:
@@ -122,7 +125,7 @@ def load_test_images(run: Run, data_dir: Path | None, limit: int | None, other_d
 
     Says on stderr what qualifies every number; raises ValueError as `load_dataset` does.
     """
-    from npsnn import caveats
+    from npsnn.runs import caveats
 
     dataset, odd = load_dataset(run.folder, run.config, data_dir, other_data)
     about = run.about | {"limit": limit, "other_data": odd or None}

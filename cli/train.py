@@ -11,21 +11,21 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from npsnn import recipes
-from npsnn.affine import METHODS
 from npsnn.cli import train_rows
 from npsnn.cli.common import Epsilon, field_option, in_flags, options, print_json, speaking_of_flags
 from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_dataset, load_run, start_on_other_data, warn
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
-from npsnn.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
 from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
-from npsnn.models import MODELS, NOISES
-from npsnn.noise import COVARIANCES
+from npsnn.layers.affine import METHODS
+from npsnn.layers.noise import COVARIANCES
+from npsnn.models.named import MODELS, NOISES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
-from npsnn.recipes import RECIPES
+from npsnn.train import recipes
+from npsnn.train.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
+from npsnn.train.recipes import RECIPES
 
 _DEFAULT = Config()
 
@@ -120,9 +120,10 @@ def command(
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """
-    from npsnn import checkpoint, data, train
+    from npsnn import data, train
     from npsnn.backend import use_device
-    from npsnn.config import read_run
+    from npsnn.runs import checkpoint
+    from npsnn.train.config import read_run
 
     if resume is not None:
         _refuse_options(ctx)
@@ -175,7 +176,8 @@ def _unless_empty(folder: Path) -> Iterator[None]:
 @contextmanager
 def _way_on(folder: Path, config: Config) -> Iterator[None]:
     """Say how to go on with a training that was stopped, or met an error of the system such as a full disk."""
-    from npsnn import checkpoint, json_files
+    from npsnn.files import json_files
+    from npsnn.runs import checkpoint
 
     way = f"go on with npsnn train --resume {shlex.quote(str(folder))}"
     try:

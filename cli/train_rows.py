@@ -11,7 +11,7 @@ from npsnn.cli.common import percent, print_caveats, print_json
 from npsnn.cli.runs import load_run
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say
-from npsnn.config import Config
+from npsnn.train.config import Config
 
 
 def say_start(config: Config, folder: Path) -> None:
@@ -35,7 +35,7 @@ def say_start(config: Config, folder: Path) -> None:
 
 def show(records: Any, config: Config) -> list[Any]:
     """Print a line for each epoch, over a bar for its steps; returns the epochs."""
-    from npsnn.trainer import Epoch
+    from npsnn.train.epochs import Epoch
 
     columns = {"epoch": 5, "loss": 8, "training": 8, "validation": 10, "noisy": 7, "sigma": 6, "dLoss/dsigma": 12}
     columns |= {"|mu1|/sigma": 11, "images/s": 8}
@@ -75,7 +75,7 @@ def report(
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
-    from npsnn.caveats import of_network
+    from npsnn.runs.caveats import of_network
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
     classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels

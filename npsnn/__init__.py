@@ -8,11 +8,13 @@ __version__ = "0.1.0"
 __all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "models", "recipes", "train"]
 
 _CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams"}
+_MODULES = {"recipes": "npsnn.train.recipes"}
 
 if TYPE_CHECKING:
-    from npsnn import attacks, audit, bounds, data, models, recipes, train
+    from npsnn import attacks, audit, bounds, data, models, train
     from npsnn.classifier import Classifier
     from npsnn.streams import Stream
+    from npsnn.train import recipes
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +22,7 @@ def __getattr__(name: str) -> Any:
     if name in _CLASSES:
         return getattr(importlib.import_module(_CLASSES[name]), name)
     if name in __all__:
-        return importlib.import_module(f"npsnn.{name}")
+        return importlib.import_module(_MODULES.get(name, f"npsnn.{name}"))
     raise AttributeError(f"module 'npsnn' has no attribute {name!r}")
 
 

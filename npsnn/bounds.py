@@ -15,8 +15,8 @@ from scipy.special import erf, ndtr, ndtri
 
 from npsnn.backend import to_host
 from npsnn.classifier import Classifier
-from npsnn.moments import EXPECTATION, Moments
-from npsnn.noise import FeatureNoise
+from npsnn.layers.moments import EXPECTATION, Moments
+from npsnn.layers.noise import FeatureNoise
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_count
 

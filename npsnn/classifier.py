@@ -8,19 +8,22 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn import averaging, checkpoint, files, json_files
+from npsnn import files
 from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
+from npsnn.files import json_files
 from npsnn.inputs import as_images, as_labels
-from npsnn.layers import Backward, Params, Want
-from npsnn.models import Model
-from npsnn.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
-from npsnn.network import flatten, unflatten
+from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.layers.params import flatten, unflatten
+from npsnn.models import averaging
+from npsnn.models.model import Model
 from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.optim import Arrays
-from npsnn.parallel import Workers, micro_batches
+from npsnn.runs import checkpoint
 from npsnn.streams import Randomness, as_stream
 from npsnn.validate import check_count, check_sigma
+from npsnn.workers.threads import Workers, micro_batches
 
 Images: TypeAlias = np.ndarray
 

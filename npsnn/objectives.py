@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from npsnn.backend import Array, namespace
-from npsnn.moments import Moments
+from npsnn.layers.moments import Moments
 from npsnn.ops import loss
 
 Objective: TypeAlias = Callable[[Moments, Array], tuple[Array, Moments]]

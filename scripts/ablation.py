@@ -7,9 +7,12 @@ from typing import Any
 
 import click
 
-from npsnn import Classifier, attacks, checkpoint, data, json_files, recipes, train
+from npsnn import Classifier, attacks, data, train
 from npsnn.cli.common import Epsilon, UserPath, options, percent
+from npsnn.files import json_files
 from npsnn.host import keep_freed_memory
+from npsnn.runs import checkpoint
+from npsnn.train import recipes
 
 CLOSED_FORM = {"attacks": ("adaptive-pgd",), "objective": "expected-cross-entropy"}
 ATTACKS: dict[str, dict[str, Any]] = {

@@ -26,8 +26,8 @@ from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
 from npsnn.cli.common import UserPath
-from npsnn.environment import environment
 from npsnn.host import ALLOCATOR
+from npsnn.runs.environment import environment
 
 LOSS_LIMIT = 1e-4
 LIMITS = {"resnet18": 5e-2}

@@ -7,7 +7,7 @@ import numpy as np
 from bench_side import answer, milliseconds
 from threadpoolctl import threadpool_limits
 
-from npsnn.parallel import Workers
+from npsnn.workers.threads import Workers
 
 SIZE = 2048
 COPIED = 32 << 20

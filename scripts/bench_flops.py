@@ -8,10 +8,10 @@ import numpy as np
 from bench_cases import Case
 from bench_npsnn import model_of
 
-from npsnn.affine import Conv2d, Linear
-from npsnn.layers import Shape
-from npsnn.network import Residual, Sequential
-from npsnn.noise import PreactivationNoise
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.base import Shape
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.noise import PreactivationNoise
 
 
 def products(layer: Any, shape: Shape, variance: bool) -> tuple[list[int], Shape, bool]:

@@ -16,20 +16,21 @@ from bench_side import answer, milliseconds, peak_memory
 
 import npsnn
 from npsnn import models
-from npsnn.affine import Conv2d, Linear
-from npsnn.attacks.target import Target, closed_form, expectation, sampled
+from npsnn.attacks.targets import Target, closed_form, expectation, sampled
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Split, as_float
 from npsnn.host import keep_freed_memory
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.batchnorm import is_statistic
+from npsnn.layers.containers import Sequential
+from npsnn.layers.params import unflatten
 from npsnn.models import Model
-from npsnn.network import Sequential, unflatten
-from npsnn.normalisation import is_statistic
 from npsnn.optim import Arrays
-from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
-from npsnn.train import workers_for
-from npsnn.trainer import State, Trainer
+from npsnn.train.loop import workers_for
+from npsnn.train.config import Config
+from npsnn.train.epochs import State, Trainer
+from npsnn.workers.threads import Workers, micro_batches
 
 LR = 1e-9
 """So small that every step finds the same network."""

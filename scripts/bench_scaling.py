@@ -20,7 +20,7 @@ from bench_report import Report, machine, markdown_table, processor, read, text_
 from bench_side import Side
 
 from npsnn.cli.common import UserPath
-from npsnn.environment import environment
+from npsnn.runs.environment import environment
 
 LENET5 = Case("lenet5", "noise-aware")
 CNN5 = Case("cnn5", "noise-aware")

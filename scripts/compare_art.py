@@ -21,12 +21,12 @@ import numpy as np
 from npsnn import Classifier, attacks, data
 from npsnn.attacks.evaluation import run
 from npsnn.attacks.statistics import Difference
-from npsnn.config import Config
 from npsnn.host import keep_freed_memory
-from npsnn.moments import EXPECTATION, Moments
+from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.ops.loss import one_hot
 from npsnn.streams import Stream
 from npsnn.train import fit
+from npsnn.train.config import Config
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,14 @@ from bench_side import NO_TORCH, Side
 from numpy.lib.stride_tricks import sliding_window_view
 
 from npsnn import models
-from npsnn.layers import Backward, MaxPool, Params, PReLU, ReLU, Want
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.batchnorm import BatchNorm, is_statistic
+from npsnn.layers.containers import Residual, Sequential, leaves
+from npsnn.layers.moments import WHOLE, Expectation, Moments, Noise
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool
 from npsnn.models import Model
-from npsnn.moments import WHOLE, Expectation, Moments, Noise
-from npsnn.network import Residual, Sequential, flatten, leaves, unflatten
-from npsnn.normalisation import BatchNorm, is_statistic
 
 LIMITS = {"float32": 1e-4, "float64": 1e-9}
 IMAGES = {"float32": 4, "float64": 8}

@@ -17,19 +17,21 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from npsnn import checkpoint, journal, json_files, provenance
-from npsnn.affine import Conv2d, Linear
 from npsnn.classifier import Classifier
 from npsnn.cli import train as train_command
-from npsnn.config import Config, read_run
 from npsnn.data import Dataset, Split, cifar, digits, idx, svhn
-from npsnn.layers import Flatten
+from npsnn.files import journal, json_files
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.params import flatten
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
-from npsnn.network import Sequential, flatten
-from npsnn.noise import PreactivationNoise
 from npsnn.optim import optimizer
-from npsnn.run_folder import RunFolder
-from npsnn.trainer import Epoch, State
+from npsnn.runs import checkpoint, provenance
+from npsnn.train.config import Config, read_run
+from npsnn.train.epochs import Epoch, State
+from npsnn.train.run_folder import RunFolder
 
 RNG = np.random.default_rng(3)
 COUNT = 10  # images a file

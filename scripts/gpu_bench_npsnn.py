@@ -15,8 +15,8 @@ from bench_side import answer, milliseconds
 
 import npsnn
 from npsnn.backend import to_host, use_device
-from npsnn.processes import Processes
-from npsnn.trainer import Trainer
+from npsnn.train.epochs import Trainer
+from npsnn.workers.processes import Processes
 
 TF32_TENSOR_OP_MATH = 3
 """cuBLAS's cublasMath_t of this name, which CuPy does not export."""

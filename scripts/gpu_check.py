@@ -121,7 +121,7 @@ def main(
     """Check npsnn on a GPU and write what was found to the folder --out; exit code 1 where something differs."""
     from gpu_report import write
 
-    from npsnn.environment import environment
+    from npsnn.runs.environment import environment
 
     with computing_on(device) as usable:
         report: Report = {"environment": environment("cpu" if device == DOUBLE else device)}

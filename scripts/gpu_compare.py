@@ -17,19 +17,19 @@ from npsnn import models
 from npsnn.attacks import closed_form, pgd, sampled
 from npsnn.backend import namespace, to_device, to_host
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Split
-from npsnn.layers import Want
+from npsnn.layers.base import Want
+from npsnn.layers.batchnorm import is_statistic
+from npsnn.layers.moments import WHOLE, Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.layers.noise import FeatureNoise
+from npsnn.layers.params import flatten, unflatten
 from npsnn.models import Model
-from npsnn.moments import WHOLE, Expectation, Moments, Noise, Propagated, Sampled
-from npsnn.network import flatten, unflatten
-from npsnn.noise import FeatureNoise
-from npsnn.normalisation import is_statistic
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
-from npsnn.processes import Processes
 from npsnn.streams import Stream
-from npsnn.trainer import Trainer
+from npsnn.train.config import Config
+from npsnn.train.epochs import Trainer
+from npsnn.workers.processes import Processes
 
 LIMITS = {"float64": 1e-9, "float32": 1e-3}
 SHAPES = {"lenet5": (1, 28, 28), "cnn5": (3, 32, 32), "lenetpp": (1, 28, 28), "resnet18": (3, 32, 32)}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from npsnn.files import write_atomic
-from npsnn.json_files import write_json
+from npsnn.files.json_files import write_json
 
 Report = dict[str, Any]
 

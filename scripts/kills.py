@@ -18,9 +18,10 @@ from typing import Any
 
 import click
 
-from npsnn import checkpoint, journal, json_files
-from npsnn.continuity import TIMES
-from npsnn.npz import read_npz
+from npsnn.files import journal, json_files
+from npsnn.files.npz import read_npz
+from npsnn.runs import checkpoint
+from npsnn.train.continuity import TIMES
 
 START = "import os; from npsnn.cli.main import main; os.write({ready}, b'.'); os.close({ready}); main()"
 """Runs the command line and says when it is there: before that, a signal is Python's own affair."""

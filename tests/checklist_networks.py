@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from small_networks import images, on_features, predicted
 
-from npsnn.attacks.suite import Checklist, Suite
+from npsnn.attacks.checklist.suite import Checklist, Suite
 from npsnn.classifier import Classifier
-from npsnn.moments import Noise, Sampled
+from npsnn.layers.moments import Noise, Sampled
 
 SMALL = Checklist(eps=0.06, steps=5, eot=3, draws=5, samples=15, population=10, generations=2)
 

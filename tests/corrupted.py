@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn.moments import Expectation, Propagated
+from npsnn.layers.moments import Expectation, Propagated
 
 Part: TypeAlias = tuple[str, ...]
 """The way from a returned value to an array or number in it: ("1", "var"), or ("1", "()", "0") of what a call gives."""

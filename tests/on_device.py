@@ -8,7 +8,7 @@ import cupy_double
 import numpy as np
 
 from npsnn.backend import to_host
-from npsnn.moments import Moments
+from npsnn.layers.moments import Moments
 
 LEAST = {"float64": 1e-9, "float32": 1e-4}
 """The least tolerance for a real GPU, whose functions round otherwise and whose sums have another order."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from npsnn import Classifier
-from npsnn.checkpoint import CONFIG
-from npsnn.config import Config
 from npsnn.data import Dataset, Split
+from npsnn.runs.checkpoint import CONFIG
 from npsnn.train import fit
+from npsnn.train.config import Config
 
 
 def drawn(count: int = 40, seed: int = 0, size: int = 28) -> Split:

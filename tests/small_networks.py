@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.affine import Conv2d, Linear
-from npsnn.attacks.target import NetworkTarget
+from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, ReLU
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
-from npsnn.network import Sequential
-from npsnn.noise import PreactivationNoise
-from npsnn.normalisation import BatchNorm
 from npsnn.streams import Stream
 
 SHAPE = (2, 3, 4)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npsnn.layers import Backward, Params, Want
-from npsnn.moments import Moments, Noise
+from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.moments import Moments, Noise
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from npsnn.attacks.evaluation import Plan, evaluate
 from npsnn.attacks.judging import judge
 from npsnn.backend import frozen, namespace, special, to_device, to_host, to_numbers, use_device
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Dataset, Split
-from npsnn.environment import environment
-from npsnn.processes import Processes
+from npsnn.runs.environment import environment
 from npsnn.streams import Stream
 from npsnn.train import fit, resume
-from npsnn.trainer import Epoch, Step, Trainer
+from npsnn.train.config import Config
+from npsnn.train.epochs import Epoch, Step, Trainer
+from npsnn.workers.processes import Processes
 
 WAITS_OF_A_STEP = {"bool": 1, "get": 1}
 """A training step waits for the GPU twice: to know whether there is noise, and for loss, hits and slope together."""

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from strategies import SEEDS
 
 from npsnn import bounds, models
-from npsnn.affine import Linear
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, ReLU
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
-from npsnn.network import Sequential
 from npsnn.reference import theorem
 from npsnn.streams import Stream
 

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from gradcheck import Arrays, check_gradient
 
-from npsnn.affine import Conv2d, Linear
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, MaxPool, ReLU
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
-from npsnn.moments import Moments, Propagated
-from npsnn.network import Sequential, flatten, unflatten
-from npsnn.noise import PreactivationNoise
 from npsnn.objectives import OBJECTIVES, mse
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import montecarlo, plain

@@ -14,12 +14,16 @@ from cupy_fusion_double import Fusion
 from on_device import on_both, positive, same, tree, values
 
 from npsnn import models, objectives
-from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
-from npsnn.layers import Flatten, Layer, MaxPool, PReLU, ReLU, Want
-from npsnn.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
-from npsnn.network import Residual, Sequential, flatten, unflatten
-from npsnn.noise import COVARIANCES, FeatureNoise, PreactivationNoise
-from npsnn.normalisation import BatchNorm
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Conv2d, Linear, Normalise
+from npsnn.layers.base import Layer, Want
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.layers.noise import COVARIANCES, FeatureNoise, PreactivationNoise
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.reshape import Flatten
 from npsnn.ops import conv, feature_noise, gaussian, linear, loss, pool, winograd
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import SGD, Adam, Optimizer, unit_norm

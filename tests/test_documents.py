@@ -24,12 +24,12 @@ DOCUMENTS = [
 FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "cifar-10-batches-py"}
 TESTED_BY = {
     "scripts/check": "scripts/check",  # which runs this test
-    "scripts/bench": "tests/test_bench.py",
-    "scripts/bench-scaling": "tests/test_bench_report.py",
-    "scripts/gpu-check": "tests/test_gpu_check.py",
-    "scripts/coverage": "tests/test_interval_coverage.py",
-    "scripts/fuzz": "tests/test_fuzz.py",
-    "scripts/mutants": "tests/test_planted_faults.py",
+    "scripts/bench": "tests/scripts/test_bench.py",
+    "scripts/bench-scaling": "tests/scripts/test_bench_report.py",
+    "scripts/gpu-check": "tests/scripts/test_gpu_check.py",
+    "scripts/coverage": "tests/scripts/test_interval_coverage.py",
+    "scripts/fuzz": "tests/scripts/test_fuzz.py",
+    "scripts/mutants": "tests/scripts/test_planted_faults.py",
     "scripts/compare-art": "scripts/compare-art",  # needs libraries that npsnn does not
 }
 """Scripts that no test of a document runs, and what does."""

@@ -7,12 +7,12 @@ import pytest
 
 from npsnn import attacks, bounds, models
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Dataset, Split, augment
 from npsnn.inputs import as_images, as_labels
 from npsnn.streams import Stream
 from npsnn.train import fit
-from npsnn.trainer import State
+from npsnn.train.config import Config
+from npsnn.train.epochs import State
 
 MODEL = models.with_feature_noise(models.lenet5(), 0.5, "full", bottleneck=4)
 NETWORK = Classifier(MODEL, MODEL.init(np.random.default_rng(0)), threads=1)

@@ -9,7 +9,7 @@ import pytest
 from small_networks import convolutional, images
 
 from npsnn.interrupts import Cancelled, cancelled_where, heed, noted, uninterrupted
-from npsnn.moments import EXPECTATION
+from npsnn.layers.moments import EXPECTATION
 from npsnn.objectives import cross_entropy
 
 

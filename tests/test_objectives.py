@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen, variances
 
-from npsnn.affine import Linear
-from npsnn.moments import Moments, Propagated
-from npsnn.network import Sequential
-from npsnn.noise import PreactivationNoise
+from npsnn.layers.affine import Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.noise import PreactivationNoise
 from npsnn.objectives import (
     OBJECTIVES,
     cross_entropy,

@@ -15,20 +15,15 @@ LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
 
 # Each may import what stands before it; modules of one rank may import one another where they need to.
 RANKS = [
-    {"backend", "streams", "data", "validate", "files", "npz", "gunzip", "inputs", "interrupts", "journal", "host"}
-    | {"caveats", "json_files", "paths"},
+    {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables"},
     {"ops"},
-    {"moments", "parallel", "processes", "checkpoint"},
+    {"workers"},
     {"layers"},
-    {"affine", "noise", "normalisation"},
-    {"network"},
-    {"backbones"},
-    {"objectives", "model", "models", "optim", "environment"},
-    {"averaging", "provenance"},
-    {"classifier", "config"},
-    {"updates", "bounds", "recipes"},
-    {"adversarial", "attacks", "gradients"},
-    {"continuity", "trainer", "run_folder", "train"},
+    {"models", "objectives", "optim", "runs"},
+    {"classifier"},
+    {"bounds"},
+    {"attacks"},
+    {"train"},
     {"audit"},
 ]
 

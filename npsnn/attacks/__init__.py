@@ -14,17 +14,17 @@ One-Pixel want a target that ascends one of the objectives of `margins`:
 
 from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.checklist import inspect
+from npsnn.attacks.checklist.criteria import inspect
+from npsnn.attacks.checklist.outcomes import Criterion, Outcome
+from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.evaluation import Result, evaluate
-from npsnn.attacks.gradient import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.outcomes import Criterion, Outcome
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
+from npsnn.attacks.projected import GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.suite import Checklist
-from npsnn.attacks.target import closed_form, expectation, known, sampled
+from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
 
 __all__ = [

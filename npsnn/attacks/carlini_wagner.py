@@ -7,8 +7,8 @@ import numpy as np
 
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.margins import margin
-from npsnn.attacks.target import Queried, Target, given
-from npsnn.moments import Moments
+from npsnn.attacks.targets import Queried, Target, given
+from npsnn.layers.moments import Moments
 from npsnn.optim import Adam
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types

@@ -6,15 +6,15 @@ from time import perf_counter
 
 import numpy as np
 
+from npsnn.attacks.checklist.suite import Checklist, Suite
 from npsnn.attacks.judging import checked
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.suite import Checklist, Suite
-from npsnn.attacks.target import NetworkTarget
+from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
-from npsnn.parallel import micro_batches
 from npsnn.streams import Stream
+from npsnn.workers.threads import micro_batches
 
 
 @dataclass(frozen=True)

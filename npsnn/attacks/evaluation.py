@@ -12,9 +12,9 @@ from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Attack, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import NetworkTarget
-from npsnn.caveats import Caveat, of_attack
+from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
+from npsnn.runs.caveats import Caveat, of_attack
 from npsnn.streams import Stream
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
-from npsnn.moments import EXPECTATION, Sampled
+from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_count
 

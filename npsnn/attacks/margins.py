@@ -5,7 +5,7 @@ their cotangent out. The larger, the worse for the label; above 0 another class 
 """
 
 from npsnn.backend import Array, namespace
-from npsnn.moments import Moments
+from npsnn.layers.moments import Moments
 from npsnn.objectives import Objective
 from npsnn.ops import loss
 

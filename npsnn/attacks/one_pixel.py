@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
 from npsnn.attacks.balls import Limit
-from npsnn.attacks.target import Queried, Target, given
+from npsnn.attacks.targets import Queried, Target, given
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count
 

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from npsnn.attacks import gradient
+from npsnn.attacks import projected as gradient
 from npsnn.attacks.balls import Ball, Limit, check_linf
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import NetworkTarget, Queried, closed_form, expectation, sampled
+from npsnn.attacks.targets import NetworkTarget, Queried, closed_form, expectation, sampled
 from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES

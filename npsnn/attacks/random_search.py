@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.target import Queried, given
+from npsnn.attacks.targets import Queried, given
 from npsnn.streams import Randomness
 from npsnn.validate import check_count
 

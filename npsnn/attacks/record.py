@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from npsnn import journal
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
-from npsnn.files import write_atomic
-from npsnn.npz import write_npz
+from npsnn.files import journal, write_atomic
+from npsnn.files.npz import write_npz
 
 ATTACKS = "attacks.jsonl"
 IMAGES = "attacks"

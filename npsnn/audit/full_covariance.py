@@ -5,12 +5,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npsnn.affine import Affine, Conv2d, Linear
 from npsnn.audit.card import Floats
-from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
-from npsnn.moments import EXPECTATION, Moments, Propagated
-from npsnn.noise import PreactivationNoise
-from npsnn.normalisation import BatchNorm
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Affine, Conv2d, Linear
+from npsnn.layers.base import Layer, Params
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.moments import EXPECTATION, Moments, Propagated
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.pool import MaxPool
+from npsnn.layers.reshape import Flatten
 from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance
 

@@ -13,9 +13,10 @@ import numpy as np
 from npsnn.audit.card import Floats
 from npsnn.audit.full_covariance import State, matrices, through
 from npsnn.classifier import Classifier, Images
-from npsnn.layers import Flatten, Layer, Params
-from npsnn.moments import EXPECTATION, Moments, Propagated, Sampled
-from npsnn.noise import FeatureNoise
+from npsnn.layers.base import Layer, Params
+from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
+from npsnn.layers.noise import FeatureNoise
+from npsnn.layers.reshape import Flatten
 from npsnn.ops import gaussian
 from npsnn.reference import loss
 from npsnn.streams import Stream

@@ -5,17 +5,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from npsnn import gradients
-from npsnn.affine import Conv2d, Linear
 from npsnn.audit.card import Floats
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, Layer, MaxPool, Params, ReLU, Want
-from npsnn.models import Model
-from npsnn.moments import Moments, Propagated
-from npsnn.network import Sequential, flatten, unflatten
-from npsnn.noise import PreactivationNoise
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.base import Layer, Params, Want
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool
+from npsnn.layers.reshape import Flatten
+from npsnn.models.model import Model
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
+from npsnn.train import gradients
 
 
 def convolutional(rng: np.random.Generator, sigma: float = 0.4, joint: bool = True) -> Classifier:

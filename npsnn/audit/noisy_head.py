@@ -8,24 +8,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsnn import bounds, updates
-from npsnn.affine import Linear
+from npsnn import bounds
 from npsnn.attacks.margins import least_win_probability
 from npsnn.audit.card import Figure, Floats, below, deviation, error
 from npsnn.audit.heads import factor
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Split
-from npsnn.layers import Flatten, Want
-from npsnn.models import Model
-from npsnn.moments import Moments, Propagated
-from npsnn.network import Sequential, flatten
-from npsnn.noise import COVARIANCES, FeatureNoise
+from npsnn.layers.affine import Linear
+from npsnn.layers.base import Want
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.noise import COVARIANCES, FeatureNoise
+from npsnn.layers.params import flatten
+from npsnn.layers.reshape import Flatten
+from npsnn.models.model import Model
 from npsnn.objectives import Objective, expected_cross_entropy, sobol_normal, win_probability
-from npsnn.processes import Processes
 from npsnn.reference import a2snn, authors_code, differences, gaussian_head, theorem
 from npsnn.streams import Stream
-from npsnn.trainer import Trainer
+from npsnn.train import updates
+from npsnn.train.config import Config
+from npsnn.train.epochs import Trainer
+from npsnn.workers.processes import Processes
 
 HEAD = Sequential((("flatten", Flatten()), ("noise", FeatureNoise(1.0)), ("last", Linear(10, joint=True))))
 AUTHORS = Config(

@@ -10,8 +10,8 @@ import numpy as np
 from npsnn.audit import networks
 from npsnn.audit.card import Floats, Lab
 from npsnn.classifier import Classifier
-from npsnn.moments import Moments, Propagated
-from npsnn.network import flatten, unflatten
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.params import flatten, unflatten
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import loss, montecarlo, plain, rectifier, sigma
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from npsnn.files import reading
-from npsnn.gunzip import Unpacked
+from npsnn.files.gunzip import Unpacked
 
 MEMBERS = 1000
 """How many members of an archive are looked at."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
 from npsnn.files import replacing
-from npsnn.npz import read_npz, write_npz
+from npsnn.files.npz import read_npz, write_npz
 
 VERSION = 1
 """Raise this with every change of what is drawn: a cache of another version is drawn afresh."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from npsnn.paths import user_path
+from npsnn.files.paths import user_path
 
 
 class NoFolderError(ValueError):

@@ -12,7 +12,7 @@ from small_networks import Asked, convolutional, images, linear, predicted
 
 from npsnn.attacks.carlini_wagner import CarliniWagner, boxed, margin_loss, next_constants
 from npsnn.attacks.judging import accuracy
-from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sampled
+from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, sampled
 from npsnn.classifier import Classifier
 from npsnn.reference import protocol
 from npsnn.streams import Stream

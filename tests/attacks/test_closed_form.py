@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_networks import images, on_features
 
-from npsnn.attacks.target import NetworkTarget, closed_form, sampled
-from npsnn.moments import Moments
+from npsnn.attacks.targets import NetworkTarget, closed_form, sampled
+from npsnn.layers.moments import Moments
 from npsnn.objectives import Objective, sobol_normal
 from npsnn.ops import loss
 from npsnn.streams import Stream

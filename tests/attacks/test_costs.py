@@ -7,7 +7,7 @@ import pytest
 from small_networks import SHAPE, linear
 
 from npsnn.attacks import ATTACKS, ON_REQUEST, Checklist, Plan, cost, evaluate
-from npsnn.attacks.suite import Suite
+from npsnn.attacks.checklist.suite import Suite
 
 X = np.random.default_rng(0).random((6, *SHAPE))
 LABELS = np.arange(6) % 3

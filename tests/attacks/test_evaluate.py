@@ -8,17 +8,17 @@ import pytest
 
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.evaluation import Result, evaluate, run
-from npsnn.attacks.gradient import GradientAttack, fgsm
 from npsnn.attacks.judging import Accuracy, accuracy, judge
 from npsnn.attacks.plan import ATTACKS, Plan
-from npsnn.attacks.target import NetworkTarget, expectation
+from npsnn.attacks.projected import GradientAttack, fgsm
+from npsnn.attacks.targets import NetworkTarget, expectation
 from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
-from npsnn.config import Config
 from npsnn.data import Dataset, Split, digits
-from npsnn.moments import Sampled
+from npsnn.layers.moments import Sampled
 from npsnn.streams import Stream
 from npsnn.train import fit
+from npsnn.train.config import Config
 
 
 def split(count: int, seed: int) -> Split:

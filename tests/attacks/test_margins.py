@@ -11,7 +11,7 @@ from scipy.special import ndtr
 from strategies import SEEDS, frozen, variances
 
 from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
-from npsnn.moments import Moments
+from npsnn.layers.moments import Moments
 from npsnn.ops.linear import joint_covariance
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 4))  # classes, N

@@ -13,7 +13,7 @@ from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ON_REQUEST, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import expectation, sampled
+from npsnn.attacks.targets import expectation, sampled
 from npsnn.cli.attack_rows import Rows
 from npsnn.streams import Stream
 

@@ -13,7 +13,7 @@ from small_networks import SHAPE, Asked, convolutional, images, linear, predicte
 from npsnn.attacks import one_pixel
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.one_pixel import ENERGY_LIMIT, OnePixel, converged, paint
-from npsnn.attacks.target import NetworkTarget, closed_form, expectation, sampled
+from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, sampled
 from npsnn.classifier import Classifier
 from npsnn.reference import protocol
 from npsnn.streams import Stream

@@ -7,9 +7,9 @@ import pytest
 from small_networks import convolutional, images, predicted
 
 from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.gradient import pgd
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.target import NetworkTarget, sampled
+from npsnn.attacks.projected import pgd
+from npsnn.attacks.targets import NetworkTarget, sampled
 from npsnn.streams import Stream
 
 X = images(2)

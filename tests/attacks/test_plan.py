@@ -10,11 +10,11 @@ from small_networks import linear
 
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.suite import Checklist
-from npsnn.attacks.target import ASCENDED
+from npsnn.attacks.targets import ASCENDED
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from small_networks import Asked, convolutional, images, linear, predicted
 from npsnn.attacks.balls import NORMS, Ball
 from npsnn.attacks.judging import accuracy
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.target import expectation, sampled
+from npsnn.attacks.targets import expectation, sampled
 from npsnn.streams import Stream
 
 X = images(6)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from small_networks import images, linear, predicted
 
-from npsnn import journal
 from npsnn.attacks.evaluation import evaluate
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.record import Record, exact, name_of
+from npsnn.files import journal
 
 
 @pytest.mark.parametrize(

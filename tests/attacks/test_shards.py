@@ -5,7 +5,7 @@ import pytest
 
 from npsnn import attacks, models
 from npsnn.attacks.judging import accuracy
-from npsnn.attacks.target import known
+from npsnn.attacks.targets import known
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 

@@ -6,7 +6,7 @@ import numpy as np
 from mutants import Mutant, mutation_test
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.gradient import GradientAttack
+from npsnn.attacks.projected import GradientAttack
 from npsnn.reference import gradient
 
 

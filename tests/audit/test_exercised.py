@@ -23,11 +23,11 @@ FORMULAS = (
     "npsnn.ops.",
     "npsnn.objectives.",
     "npsnn.bounds.",
-    "npsnn.updates.",
+    "npsnn.train.updates.",
     "npsnn.attacks.margins.",
     "npsnn.optim.",
 )
-LAYERS = ("npsnn.noise.", "npsnn.affine.")
+LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.")
 """What they compute is `forward` and what it returns."""
 
 

@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from npsnn.affine import Conv2d, Linear, MeanPool, Normalise
 from npsnn.audit import full_covariance
 from npsnn.audit import layerwise as audited
 from npsnn.audit.layerwise import RULES, Fit, layerwise
 from npsnn.audit.networks import convolutional, perceptron
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten, Layer, MaxPool, Params, PReLU, ReLU
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Conv2d, Linear, Normalise
+from npsnn.layers.base import Layer, Params
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, lenet5, with_feature_noise
-from npsnn.network import Residual, Sequential, flatten, unflatten
-from npsnn.noise import PreactivationNoise
-from npsnn.normalisation import BatchNorm
 from npsnn.ops import gaussian
 
 RNG = np.random.default_rng

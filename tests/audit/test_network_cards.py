@@ -7,7 +7,7 @@ import numpy as np
 from mutants import Mutant, mutation_test
 
 from npsnn.audit import networks
-from npsnn.network import flatten
+from npsnn.layers.params import flatten
 from npsnn.ops import gaussian
 from npsnn.reference import differences, montecarlo
 
@@ -29,7 +29,7 @@ def _fixed_cut(mean: Any, var: Any) -> Any:
 
 MUTANTS: list[Mutant] = [
     # the biases left out, and the sum in place of the mean
-    ("N1", "npsnn.gradients.batch_gradient", _without_biases),
+    ("N1", "npsnn.train.gradients.batch_gradient", _without_biases),
     ("N1", "npsnn.reference.differences.slope", lambda f: lambda *a, **b: 6 * f(*a, **b)),
     # independent units: no covariance is dropped, and the diagonal is right
     ("N15", "npsnn.reference.plain.linear_covariance", lambda f: lambda v, W: f(v, W) * np.eye(len(W))),
@@ -38,7 +38,7 @@ MUTANTS: list[Mutant] = [
     # one layer's variances a little too large
     ("N15", "npsnn.ops.linear.linear", lambda f: lambda x, w: f(x, w) if w.min() < 0 else 1.1 * f(x, w)),
     # another LeNet-5
-    ("N39", "npsnn.models.lenet5", lambda f: lambda: f(classes=11)),
+    ("N39", "npsnn.models.noise_paper.lenet5", lambda f: lambda: f(classes=11)),
     # the expectation taken for the network without noise, and the reverse
     ("N41", "npsnn.reference.plain.rectify", lambda f: lambda mu, v, rule: f(mu, v, "laplace")),
     ("N41", "npsnn.reference.montecarlo.network", lambda f: lambda x, w, s, d, rng: f(x, w, s / 10, d, rng)),

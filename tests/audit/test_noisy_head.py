@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from npsnn import audit, bounds, noise
-from npsnn.affine import Linear
+from npsnn import audit, bounds
 from npsnn.audit import noisy_head
 from npsnn.classifier import Classifier
+from npsnn.layers import noise
+from npsnn.layers.affine import Linear
 from npsnn.ops import linear
 
 

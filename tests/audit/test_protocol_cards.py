@@ -7,12 +7,12 @@ import pytest
 from mutants import Mutant, mutation_test
 
 from npsnn import audit
-from npsnn.attacks.gradient import GradientAttack
+from npsnn.attacks.projected import GradientAttack
 from npsnn.reference import protocol
 
 MUTANTS: list[Mutant] = [
     ("A1", "npsnn.reference.protocol.fgsm", lambda f: lambda x, g, eps: f(x, -g, eps)),
-    ("A1", "npsnn.attacks.gradient.fgsm", lambda f: lambda eps: f(eps / 2)),
+    ("A1", "npsnn.attacks.projected.fgsm", lambda f: lambda eps: f(eps / 2)),
     ("A2", "npsnn.reference.protocol.margin_loss", lambda f: lambda z, k, kappa: -f(z, k, kappa)),
     ("A2", "npsnn.reference.protocol.margin_loss", lambda f: lambda z, k, kappa: f(z, k, 0.0)),
     ("A2", "npsnn.reference.protocol.lagrangian_printed", lambda f: lambda loss, d, p: f(-loss, d, p)),
@@ -26,21 +26,21 @@ MUTANTS: list[Mutant] = [
     # the engine walks half as far, or starts elsewhere; the law forgets the walls, the start or the errors
     (
         "A24",
-        "npsnn.attacks.gradient.GradientAttack",
+        "npsnn.attacks.projected.GradientAttack",
         lambda f: lambda b, n, step_size, *a, **k: f(b, n, step_size / 2, *a, **k),
     ),
     (
         "A24",
-        "npsnn.attacks.gradient.pgd",
+        "npsnn.attacks.projected.pgd",
         lambda f: lambda eps, steps: GradientAttack(f(eps).ball, steps, eps / steps, True),
     ),
-    ("A24", "npsnn.attacks.gradient.pgd", lambda f: lambda eps, steps: f(eps / 2, steps=steps)),
-    ("A24", "npsnn.attacks.gradient.bim", lambda f: lambda eps, steps: f(eps / 2, steps=steps)),
+    ("A24", "npsnn.attacks.projected.pgd", lambda f: lambda eps, steps: f(eps / 2, steps=steps)),
+    ("A24", "npsnn.attacks.projected.bim", lambda f: lambda eps, steps: f(eps / 2, steps=steps)),
     ("A24", "npsnn.reference.protocol.reach", lambda f: lambda a, n, start, wrong=0.0: f(a, n, False, wrong)),
     ("A24", "npsnn.reference.protocol.reach", lambda f: lambda a, n, start, wrong=0.0: f(a, n, start)),
     ("A25", "npsnn.reference.protocol.wrong_sign", lambda f: lambda r, n: f(r * sqrt(n), n)),
     ("A25", "npsnn.reference.protocol.wrong_sign", lambda f: lambda r, n: f(-r, n)),
-    ("A25", "npsnn.attacks.target.sampled", lambda f: lambda network, n: f(network, 1)),
+    ("A25", "npsnn.attacks.targets.sampled", lambda f: lambda network, n: f(network, 1)),
     ("A26", "npsnn.attacks.balls.Ball", lambda f: lambda norm, eps: f(norm, eps / 255)),
     ("A26", "npsnn.attacks.balls.Ball", lambda f: lambda norm, eps: f(norm, 0.1)),
     ("A27", "npsnn.audit.cards.protocol.SVHN_TRAIN", lambda t: 9 * (7326,) + (7323,)),

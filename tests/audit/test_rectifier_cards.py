@@ -2,8 +2,8 @@
 
 from mutants import Mutant, mutation_test
 
-from npsnn.moments import Moments
-from npsnn.noise import PreactivationNoise
+from npsnn.layers.moments import Moments
+from npsnn.layers.noise import PreactivationNoise
 from npsnn.ops import gaussian
 from npsnn.reference import plain, rectifier
 
@@ -48,9 +48,9 @@ EXACT, PRINTED = "npsnn.ops.gaussian.rectified_moments", "npsnn.ops.gaussian.rec
 REFERENCE, LAW = "npsnn.reference.plain.rectified_moments", "npsnn.reference.rectifier."
 
 MUTANTS: list[Mutant] = [
-    ("N4", "npsnn.noise.PreactivationNoise", lambda f: StandardDeviationForVariance),
-    ("N4", "npsnn.noise.PreactivationNoise", lambda f: TwiceTheNoise),
-    ("N4", "npsnn.noise.PreactivationNoise", lambda f: UniformNoise),
+    ("N4", "npsnn.layers.noise.PreactivationNoise", lambda f: StandardDeviationForVariance),
+    ("N4", "npsnn.layers.noise.PreactivationNoise", lambda f: TwiceTheNoise),
+    ("N4", "npsnn.layers.noise.PreactivationNoise", lambda f: UniformNoise),
     ("N4", "npsnn.reference.plain.linear_covariance", lambda f: lambda v, W: f(v, W.T)),
     ("N4", "npsnn.reference.plain.linear", lambda f: lambda x, W, b: f(x, W, -b)),
     ("N5", REFERENCE, lambda f: rectifier.truncated_moments),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from calling import Npsnn
 
-from npsnn import json_files
-from npsnn.checkpoint import CONFIG, METRICS
 from npsnn.classifier import Classifier
+from npsnn.files import json_files
+from npsnn.runs.checkpoint import CONFIG, METRICS
 
 
 @pytest.fixture

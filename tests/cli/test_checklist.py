@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from calling import ABOUT, Npsnn, Outcome
 
-from npsnn.attacks.checklist import CRITERIA
+from npsnn.attacks.checklist.criteria import CRITERIA
+from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.statistics import needed
-from npsnn.attacks.suite import Checklist
 from npsnn.classifier import Classifier
 
 QUICK = ("--limit", 8, "--steps", 2, "--eot", 1, "--draws", 2, "--samples", 2, "--population", 5, "--generations", 1)

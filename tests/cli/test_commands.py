@@ -15,7 +15,7 @@ import pytest
 from calling import ABOUT, Npsnn
 
 from npsnn import Classifier, attacks, data
-from npsnn.affine import Conv2d
+from npsnn.layers.affine import Conv2d
 
 TRAIN = {
     "run",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from calling import Npsnn
 
-from npsnn.config import Config, read_run
+from npsnn.train.config import Config, read_run
 
 
 def shown(npsnn: Npsnn, *options: object) -> Config:

@@ -169,7 +169,7 @@ def test_an_unfinished_run_is_said_to_be_one(npsnn: Npsnn, runs: Path, data_dir:
 
 
 def test_a_bug_is_one_line_too(npsnn: Npsnn, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npsnn.checkpoint.find_run", lambda *args: 1 / 0)
+    monkeypatch.setattr("npsnn.runs.checkpoint.find_run", lambda *args: 1 / 0)
     assert "unexpected ZeroDivisionError" in npsnn("evaluate", "small", "--runs-dir", trained).error_line(1)
     monkeypatch.setenv("NPSNN_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):

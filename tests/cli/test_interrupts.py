@@ -76,7 +76,7 @@ def test_an_error_in_an_attack_loses_none_before(
 def test_a_checklist_keeps_the_criteria_that_were_measured(
     npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from npsnn.attacks import suite
+    from npsnn.attacks.checklist import suite
 
     interrupt_at(monkeypatch, suite.Suite, "unbounded", 1, signal.SIGINT)
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--draws", 2)
@@ -135,7 +135,7 @@ def test_what_had_finished_nothing_says_so(
 def test_a_training_says_what_it_has_and_how_it_goes_on(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    from npsnn.trainer import Trainer
+    from npsnn.train.epochs import Trainer
 
     where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
     with monkeypatch.context() as patch:

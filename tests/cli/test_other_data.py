@@ -8,8 +8,9 @@ import pytest
 from calling import Npsnn
 from own_data import MINE, trained_on
 
-from npsnn import Classifier, data, provenance
-from npsnn.checkpoint import CONFIG
+from npsnn import Classifier, data
+from npsnn.runs import provenance
+from npsnn.runs.checkpoint import CONFIG
 
 COMMANDS = ("evaluate", "attack --fgsm --eps 0.1", "checklist", "audit N20 --run", "train --train-noise-only")
 

@@ -71,7 +71,7 @@ def test_saved_images_of_near_radii_are_all_there(npsnn: Npsnn, runs: Path, data
 def test_an_empty_folder_is_not_left_by_a_training_that_cannot_begin(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from npsnn.trainer import Trainer
+    from npsnn.train.epochs import Trainer
 
     def out_of_memory(self: Trainer) -> Any:
         raise MemoryError("out of memory")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from npsnn.data import AUGMENTATIONS, augment
-from npsnn.parallel import Workers, micro_batches
 from npsnn.streams import Stream
+from npsnn.workers.threads import Workers, micro_batches
 
 STREAM = Stream(4).at("augment", 1)
 

@@ -10,9 +10,9 @@ from npsnn import attacks
 from npsnn.audit import networks
 from npsnn.audit.card import Card, Figure, Floats, Lab, above, add, below, checks, error, near, shown
 from npsnn.classifier import Classifier
-from npsnn.layers import Want
-from npsnn.moments import Moments, Propagated
-from npsnn.network import flatten
+from npsnn.layers.base import Want
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.params import flatten
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import differences, gradient
@@ -87,7 +87,7 @@ def n32(lab: Lab) -> Iterator[Figure]:
     r"$\epsilon\lVert\nabla_x\mathrm{Loss}\rVert_1$: enumeration and the loss itself agree. The step is not clipped, "
     r"so it leaves the pixels' range.",
     instead=r"one step, then the projection to the ball and to $[0,1]$",
-    symbols=("npsnn.attacks.gradient.fgsm", "npsnn.attacks.target.closed_form"),
+    symbols=("npsnn.attacks.projected.fgsm", "npsnn.attacks.targets.closed_form"),
     headline="gain of the step {gain of the step}, best corner {best corner}",
 )
 def n33(lab: Lab) -> Iterator[Figure]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npsnn import affine as engine
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.moments import Moments, Propagated
-from npsnn.noise import PreactivationNoise
+from npsnn.layers import affine as engine
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.noise import PreactivationNoise
 from npsnn.reference import affine, differences, montecarlo, plain
 
 
@@ -38,7 +38,7 @@ def _convolution(W: Floats, bias: float, X: Floats, v: Floats) -> tuple[Floats, 
     r"for each output pixel: unless all its entries are equal, the output no longer moves with the image, as that of a "
     r"convolutional layer usually does.",
     instead=r"cross-correlation without turning the filter, one bias a filter",
-    symbols=("npsnn.affine.Conv2d", "npsnn.ops.conv.conv2d"),
+    symbols=("npsnn.layers.affine.Conv2d", "npsnn.ops.conv.conv2d"),
     headline="a true convolution differs by {readings differ by}; biases: printed {biases, printed}, engine {biases, "
     "engine}",
 )
@@ -68,7 +68,7 @@ def n2(lab: Lab) -> Iterator[Figure]:
     r"\mathbf A$ is the covariance of convolved Gaussian images by Monte Carlo. Its diagonal for independent pixels is "
     r"the same convolution of the variances with the squared filter.",
     instead=r"the layer itself: means with the filter, variances with its square; the off-diagonals are dropped (N15)",
-    symbols=("npsnn.affine.Conv2d", "npsnn.affine.Affine"),
+    symbols=("npsnn.layers.affine.Conv2d", "npsnn.layers.affine.Affine"),
     headline="matrix against loops {matrix form}; covariance of draws {covariance, in standard errors} standard errors"
     " off",
 )
@@ -108,7 +108,7 @@ def n3(lab: Lab) -> Iterator[Figure]:
     r"$\sigma_{out}$ by $W$, which a variance that does not depend on $W$ would make 0. Monte Carlo of noise through "
     r"one more affine layer finds the quadratic rule.",
     instead=r"the quadratic rule in every affine layer, mean pooling and normalisation included",
-    symbols=("npsnn.affine.Affine", "npsnn.affine.Linear", "npsnn.noise.PreactivationNoise"),
+    symbols=("npsnn.layers.affine.Affine", "npsnn.layers.affine.Linear", "npsnn.layers.noise.PreactivationNoise"),
     headline="variance: Monte Carlo {Monte Carlo variance}, quadratic {quadratic}, printed {printed}",
 )
 def n16(lab: Lab) -> Iterator[Figure]:
@@ -147,7 +147,7 @@ def n16(lab: Lab) -> Iterator[Figure]:
     r"weights too large; it holds, up to its sign, for perfectly correlated noise, which the diagonal covariance of "
     r"Eq. 6 excludes.",
     instead=r"the quadratic rule and its gradient",
-    symbols=("npsnn.affine.Affine", "npsnn.affine.Linear", "npsnn.ops.linear.linear"),
+    symbols=("npsnn.layers.affine.Affine", "npsnn.layers.affine.Linear", "npsnn.ops.linear.linear"),
     headline="Monte Carlo sd {Monte Carlo sd}, quadratic {quadratic}, linear {linear}",
 )
 def n25(lab: Lab) -> Iterator[Figure]:

@@ -7,12 +7,13 @@ from math import exp, inf, log1p, sqrt
 import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
-from npsnn.attacks import balls, gradient
-from npsnn.attacks import target as targets
+from npsnn.attacks import balls
+from npsnn.attacks import projected as gradient
+from npsnn.attacks import targets as targets
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, below, checks, drawn, error, near, shown
 from npsnn.audit.engine import sides
-from npsnn.network import flatten
+from npsnn.layers.params import flatten
 from npsnn.reference import differences, protocol
 from npsnn.streams import Stream
 
@@ -40,7 +41,7 @@ class Slope:
     because="On a linear loss no point of the ball does better. The printed step leaves the pixels' range at dark and "
     "bright pixels, and one draw of the noise has signs of its own (A25).",
     instead="the step, clipped, along the mean gradient over draws or the gradient of the closed form",
-    symbols=("npsnn.attacks.gradient.fgsm",),
+    symbols=("npsnn.attacks.projected.fgsm",),
     headline="rise over the best corner's {rise over the optimum}, over random points' {random points over the "
     "optimum}; without the clip out of range by {printed leaves the range by}",
 )
@@ -202,7 +203,7 @@ def _scipy_generations(rng: np.random.Generator) -> list[Floats]:
     r"them, it covers 0.60 $\epsilon$ from the image and 0.49 $\epsilon$ from a random start; steps of "
     r"$2.5\,\epsilon/k$ cover 0.81, and 100 of them 0.92.",
     instead=r"$\alpha=2.5\,\epsilon/k$ and a random start",
-    symbols=("npsnn.attacks.gradient.GradientAttack", "npsnn.attacks.gradient.pgd", "npsnn.attacks.gradient.bim"),
+    symbols=("npsnn.attacks.projected.GradientAttack", "npsnn.attacks.projected.pgd", "npsnn.attacks.projected.bim"),
     headline="reach over eps: from the image {from the image}, random start {random start}, with 20 % wrong signs "
     "{random start, 20 % wrong}",
 )
@@ -249,7 +250,7 @@ def _reached(
     r"for its pixels. The error of a mean falls as $1/\sqrt n$, by a sixth from 35 samples to 50: there is no number "
     "at which it converges. The curve behind 35 and 40 is not in the paper.",
     instead="the gradient of a closed form, or as many samples as the figures of the pixels ask for",
-    symbols=("npsnn.attacks.target.sampled",),
+    symbols=("npsnn.attacks.targets.sampled",),
     headline="wrong signs: {wrong signs at 0.05} at signal over noise 0.05, {wrong signs at 0.5} at 0.5; network "
     "{network, 50 samples}, formula {network, formula}",
 )

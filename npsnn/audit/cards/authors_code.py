@@ -5,17 +5,17 @@ from math import e, log, pi, sqrt
 
 import numpy as np
 
-from npsnn import updates
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near, shown
 from npsnn.audit.heads import ALIGNMENT, ENTROPY, Formula, directions, factor, together
 from npsnn.audit.noisy_head import AUTHORS, HEAD, head, reward_gradients
-from npsnn.config import Config
-from npsnn.models import Model
-from npsnn.network import Sequential
-from npsnn.noise import FeatureNoise
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import FeatureNoise
+from npsnn.models.model import Model
 from npsnn.ops import feature_noise
-from npsnn.recipes import recipe
 from npsnn.reference import alignment, authors_code, differences
+from npsnn.train import updates
+from npsnn.train.config import Config
+from npsnn.train.recipes import recipe
 
 LOG_TRACE = "npsnn.ops.feature_noise.log_trace"
 LOG_ENTROPY = "npsnn.ops.feature_noise.log_entropy"
@@ -140,7 +140,7 @@ def _refused(L: Floats) -> int:
     r"of another strength by a factor of 4 to 9. The logarithms of B1 and B2 do not stand for the weights, for they "
     r"are fixed and the weights are not.",
     instead=r"`--max-entropy` and `--alignment`; a recipe with `--authors-code` sets both to 1",
-    symbols=("npsnn.updates.rewards", LOG_TRACE, LOG_ENTROPY, "npsnn.recipes.recipe"),
+    symbols=("npsnn.train.updates.rewards", LOG_TRACE, LOG_ENTROPY, "npsnn.train.recipes.recipe"),
     headline="pull per ln t: paper {CIFAR-10}, {SVHN}, {F-MNIST}, code {code}",
 )
 def b3(lab: Lab) -> Iterator[Figure]:
@@ -192,7 +192,11 @@ def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
     r"1, 0.098 against $-1$. So the model $m_2$ of Table 5 is not $m_4$ with a diagonal covariance, and the comparison "
     r"of the two in Sec. 4.4 differs in more than the covariance.",
     instead=r"one diagonal $L$ for the draw and for every term; `--authors-code` refuses noise that is not full",
-    symbols=("npsnn.noise.FeatureNoise", "npsnn.updates.rewards", "npsnn.reference.authors_code.raw_trace"),
+    symbols=(
+        "npsnn.layers.noise.FeatureNoise",
+        "npsnn.train.updates.rewards",
+        "npsnn.reference.authors_code.raw_trace",
+    ),
     headline="raw -1: variance drawn {drawn, raw -1}, in the alignment -1; least excess over the raw one {least "
     "excess}; trace of a network {trace taken}, drawn {trace drawn}",
 )
@@ -237,7 +241,7 @@ def b4(lab: Lab) -> Iterator[Figure]:
     r"bound is what keeps the code's objective from the growth of A4.",
     instead=r"the projection; with `--authors-code` none, and `--weight-decay` is added to the gradients of $L$, $W$ "
     r"and $b$ alone",
-    symbols=("npsnn.updates.decayed", "npsnn.updates.projected", LOG_TRACE),
+    symbols=("npsnn.train.updates.decayed", "npsnn.train.updates.projected", LOG_TRACE),
     headline="alignment gained by 3 W {gained by 3 W}, after the projection {after the projection}; decay times "
     "squared norm at rest: W {W at rest}, L {L at rest}",
 )

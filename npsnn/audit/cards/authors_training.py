@@ -5,8 +5,7 @@ from math import sqrt
 
 import numpy as np
 
-from npsnn import train, updates
-from npsnn.affine import Linear, Normalise
+from npsnn import train
 from npsnn.attacks import judging
 from npsnn.audit import noisy_head
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
@@ -15,13 +14,17 @@ from npsnn.audit.heads import directions, factor
 from npsnn.audit.noisy_head import AUTHORS, head
 from npsnn.classifier import Classifier
 from npsnn.data import Split
-from npsnn.layers import Flatten, Params, ReLU, Want
-from npsnn.models import Model
-from npsnn.moments import EXPECTATION, Moments, Sampled
-from npsnn.network import Sequential
-from npsnn.noise import FeatureNoise
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Linear, Normalise
+from npsnn.layers.base import Params, Want
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import EXPECTATION, Moments, Sampled
+from npsnn.layers.noise import FeatureNoise
+from npsnn.layers.reshape import Flatten
+from npsnn.models.model import Model
 from npsnn.reference import a2snn, alignment, authors_code, plain
 from npsnn.streams import Stream
+from npsnn.train import updates
 
 ONE_DRAW = "npsnn.streams.Stream.one_draw"
 
@@ -40,7 +43,7 @@ ONE_DRAW = "npsnn.streams.Stream.one_draw"
     r"$-\sum_i\ln L_{ii}$ is Gamma distributed of shape $D$: with probability 0.015 the entropy is not above 0 for "
     r"$D=32$, with 0.18 for $D=4$, and the objective with its logarithm (B2) is not a number from the first step on.",
     instead=r"$L=\sigma I$; with `--authors-code` that uniform start, drawn from the seed",
-    symbols=("npsnn.updates.authors_start", "npsnn.noise.FeatureNoise"),
+    symbols=("npsnn.train.updates.authors_start", "npsnn.layers.noise.FeatureNoise"),
     headline="starts without a logarithm: {D = 32} for D = 32, {D = 4} for D = 4; variance of a feature {variance}, "
     "part of the largest eigenvalue {part of the largest}",
 )
@@ -88,7 +91,7 @@ def _engine_start(seed: int) -> Floats:
     r"accuracy has it as well (B9).",
     instead=r"a draw for each example; with `--authors-code` one for each batch of the training, the same for any "
     r"number of threads and any micro-batch",
-    symbols=(ONE_DRAW, "npsnn.noise.FeatureNoise", "npsnn.trainer.Trainer.gradient"),
+    symbols=(ONE_DRAW, "npsnn.layers.noise.FeatureNoise", "npsnn.train.epochs.Trainer.gradient"),
     headline="variance of the gradient by L, one draw over own draws: {like examples} for 32 like examples, {four "
     "classes} for four classes; means {means apart, four classes} standard errors apart",
 )
@@ -253,7 +256,7 @@ def _judged(rng: np.random.Generator, draws: int) -> Iterator[Figure]:
     r"of random networks by 28 % less, so that the training sees weaker examples than PGD's. That adversarial training "
     r"does not help cannot be concluded from it. F-MNIST is not normalised and not affected.",
     instead="normalisation is a layer of the network, and every attack goes through it",
-    symbols=("npsnn.affine.Normalise",),
+    symbols=("npsnn.layers.affine.Normalise",),
     headline="a step at 8/255 lowers the score by {part of the drop} of what the right gradient does; signs that agree "
     "{signs that agree}, of a linear score {signs that agree, linear}",
 )

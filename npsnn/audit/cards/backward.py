@@ -6,13 +6,15 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from npsnn import affine as engine
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, checks, error, near
 from npsnn.classifier import Classifier
-from npsnn.layers import Layer, MaxPool, ReLU, Want
-from npsnn.moments import EXPECTATION, Moments, Propagated
-from npsnn.network import flatten
+from npsnn.layers import affine as engine
+from npsnn.layers.activation import ReLU
+from npsnn.layers.base import Layer, Want
+from npsnn.layers.moments import EXPECTATION, Moments, Propagated
+from npsnn.layers.params import flatten
+from npsnn.layers.pool import MaxPool
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops import gaussian
 from npsnn.reference import affine, differences, plain
@@ -88,7 +90,11 @@ def _sigma_slopes(
     r"v_i\,\partial\mathrm{Loss}/\partial v_i$ at the output holds under the printed rule and fails under the exact "
     r"one, where the means depend on $\sigma$ too.",
     instead=r"every layer carries both cotangents",
-    symbols=("npsnn.affine.Affine", "npsnn.noise.PreactivationNoise", "npsnn.ops.linear.joint_covariance_backward"),
+    symbols=(
+        "npsnn.layers.affine.Affine",
+        "npsnn.layers.noise.PreactivationNoise",
+        "npsnn.ops.linear.joint_covariance_backward",
+    ),
     headline="share of the gradient without the variance channel lost {lost without variances, laplace}; engine "
     "against differences {engine, exact rule}",
 )
@@ -128,7 +134,7 @@ def n26(lab: Lab) -> Iterator[Figure]:
     r"rows and columns of the weights' gradient are lost.",
     instead=r"the same, over channels, stride and padding, with a tied bias; the variances have their own (N26)",
     symbols=(
-        "npsnn.affine.Conv2d",
+        "npsnn.layers.affine.Conv2d",
         "npsnn.ops.conv.conv2d_input_backward",
         "npsnn.ops.conv.conv2d_weight_backward",
     ),

@@ -8,8 +8,8 @@ from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, drawn, error, near, shown
 from npsnn.audit.cards.rectifier import moments
 from npsnn.classifier import Classifier
-from npsnn.moments import EXPECTATION, Moments, Noise, Propagated
-from npsnn.network import flatten
+from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated
+from npsnn.layers.params import flatten
 from npsnn.ops import gaussian
 from npsnn.reference import differences, montecarlo, plain, rectifier
 

@@ -5,11 +5,11 @@ from math import sqrt
 
 import numpy as np
 
-from npsnn.affine import Linear
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near, shown
 from npsnn.audit.cards import noise_loss
-from npsnn.layers import Want
-from npsnn.moments import Moments, Propagated
+from npsnn.layers.affine import Linear
+from npsnn.layers.base import Want
+from npsnn.layers.moments import Moments, Propagated
 from npsnn.ops import loss as engine
 from npsnn.reference import differences, gradient, loss
 
@@ -82,7 +82,7 @@ def n23(lab: Lab) -> Iterator[Figure]:
     symbols=(
         "npsnn.ops.loss.win_probability",
         "npsnn.objectives.noise_aware",
-        "npsnn.affine.Affine.pull",
+        "npsnn.layers.affine.Affine.pull",
     ),
     headline="constant {constant too large by} times too large at n = 6; printed off by {printed off by, relative} "
     "times the truth",

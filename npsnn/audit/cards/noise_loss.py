@@ -6,12 +6,12 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn import objectives
-from npsnn.affine import Linear
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.layers import Want
-from npsnn.moments import Moments, Propagated
-from npsnn.network import flatten
+from npsnn.layers.affine import Linear
+from npsnn.layers.base import Want
+from npsnn.layers.moments import Moments, Propagated
+from npsnn.layers.params import flatten
 from npsnn.ops import loss as engine
 from npsnn.reference import differences, gradient, loss, montecarlo
 
@@ -155,7 +155,7 @@ def descended(mu: Floats, v: Floats, k: int, sign: int, steps: int = 60) -> Floa
         "npsnn.ops.linear.joint_covariance",
         "npsnn.ops.linear.joint_covariance_backward",
         "npsnn.ops.loss.margins",
-        "npsnn.affine.Linear",
+        "npsnn.layers.affine.Linear",
     ),
     headline="Monte Carlo {Monte Carlo}, difference form {difference form}, independent {independent}",
 )
@@ -211,7 +211,7 @@ def _difference_gradients(at: tuple[Floats, Floats, Floats, int], found: dict[st
     because=r"Definitions. The loss is a function of weights, biases and $\sigma$, with a gradient in each that finite "
     r"differences confirm. Whether Eq. 8 has a minimum at a $\sigma>0$ is another matter: N29 to N31.",
     instead=r"the noise layer's deviation is a parameter; it is learnt only if asked for",
-    symbols=("npsnn.noise.PreactivationNoise", "npsnn.objectives.noise_aware"),
+    symbols=("npsnn.layers.noise.PreactivationNoise", "npsnn.objectives.noise_aware"),
     headline="slope along W and B {slope along W and B}, differences {by differences, W and B}; along sigma {slope "
     "along sigma}, differences {by differences, sigma}",
 )

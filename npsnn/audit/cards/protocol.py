@@ -5,16 +5,16 @@ from math import log2, sqrt
 
 import numpy as np
 
-from npsnn.affine import Linear
 from npsnn.attacks import balls, judging
 from npsnn.audit import noisy_head
 from npsnn.audit.card import Card, Figure, Lab, above, add, below, checks, drawn, near, shown
 from npsnn.audit.cards.theorem import standard_error
 from npsnn.classifier import Classifier
-from npsnn.layers import Flatten
-from npsnn.models import Model
-from npsnn.network import Sequential
-from npsnn.noise import PreactivationNoise
+from npsnn.layers.affine import Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.reshape import Flatten
+from npsnn.models.model import Model
 from npsnn.reference import theorem
 from npsnn.streams import Stream
 
@@ -242,7 +242,7 @@ NOISY_SCORE = Sequential((("flatten", Flatten()), ("fc", Linear(2)), ("noise", P
     "and hurts only those that the noise gets right by luck; a loss of 0.8 points needs more of the second kind, or is "
     "chance: it is one evaluation of 10 000 images without an interval.",
     instead="accuracy of single draws, the threat model of the theorem, and the averaged network beside it",
-    symbols=("npsnn.attacks.judging.judge", "npsnn.averaging.forward"),
+    symbols=("npsnn.attacks.judging.judge", "npsnn.models.averaging.forward"),
     headline="error of a margin of 1 sd: one sample {one sample}, ten {ten samples}; bound times {bound, ten over one}",
 )
 def a32(lab: Lab) -> Iterator[Figure]:

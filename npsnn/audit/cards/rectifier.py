@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.special import ndtri
 
-from npsnn import noise
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.moments import Moments, Propagated, Sampled
+from npsnn.layers import noise
+from npsnn.layers.moments import Moments, Propagated, Sampled
 from npsnn.ops import gaussian
 from npsnn.reference import montecarlo, plain, rectifier
 from npsnn.streams import Stream
@@ -37,7 +37,7 @@ def moments(mu: Floats, v: Floats) -> Floats:
     r"W\mathbf W^\top$, no multiple of $\mathbf I$. The paper writes the perturbation as $\nu$ here and as $\mathbf z$ "
     r"below Eq. 5.",
     instead="as is: a layer that adds a constant variance, or draws, wherever it stands",
-    symbols=("npsnn.noise.PreactivationNoise",),
+    symbols=("npsnn.layers.noise.PreactivationNoise",),
     headline="draws {Monte Carlo, in standard errors} standard errors off, the engine's {engine's draws, in standard "
     "errors}",
 )

@@ -9,7 +9,7 @@ from npsnn import objectives
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near, shown
 from npsnn.classifier import Classifier
-from npsnn.network import flatten
+from npsnn.layers.params import flatten
 from npsnn.reference import differences, loss, sigma
 
 ALPHA = sigma.PRINTED_ALPHA
@@ -153,7 +153,7 @@ def _engine_slope(rng: np.random.Generator, noise: float) -> Iterator[Figure]:
     r"too, at a value that says nothing. With the printed sign of N20 and positive margins $\sigma$ would have grown, "
     r"so the paper's code presumably has the other.",
     instead=r"the trainer reports $\partial\mathrm{Loss}/\partial\sigma$ next to $\sigma$",
-    symbols=("npsnn.noise.PreactivationNoise", "npsnn.objectives.noise_aware"),
+    symbols=("npsnn.layers.noise.PreactivationNoise", "npsnn.objectives.noise_aware"),
     headline="sigma after a long descent from 1.9: {from 1.9, margin 0.5}, {margin 1}, {margin 2}, {margin 4} for "
     "margins 0.5, 1, 2, 4",
 )

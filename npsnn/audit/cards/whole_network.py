@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from npsnn import gradients, models, optim
+from npsnn import models, optim
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
 from npsnn.classifier import Classifier
-from npsnn.moments import Propagated
-from npsnn.network import flatten, unflatten
+from npsnn.layers.moments import Propagated
+from npsnn.layers.params import flatten, unflatten
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops import gaussian
 from npsnn.reference import affine, differences, montecarlo, plain
+from npsnn.train import gradients
 
 
 @checks(
@@ -26,7 +27,7 @@ from npsnn.reference import affine, differences, montecarlo, plain
     because=r"A definition. The gradient that training descends is the slope of the mean loss over images, in weights "
     r"and biases, by differences of its values.",
     instead=r"as printed; $\sigma$ is a parameter only where it is learned (Eq. 8)",
-    symbols=("npsnn.gradients.batch_gradient", "npsnn.objectives.noise_aware"),
+    symbols=("npsnn.train.gradients.batch_gradient", "npsnn.objectives.noise_aware"),
     headline="engine {engine}, differences {differences}",
 )
 def n1(lab: Lab) -> Iterator[Figure]:
@@ -67,7 +68,7 @@ def n1(lab: Lab) -> Iterator[Figure]:
     r"that the diagonal drops, and exact moments of each unit then miss some of the outputs' standard deviations by "
     r"more than a tenth, seldom more than twofold, too low or too high. The means are hardly touched.",
     instead=r"the diagonal, which is fast; the last layer's covariance is formed in full (N21)",
-    symbols=("npsnn.classifier.Classifier.moments", "npsnn.affine.Linear"),
+    symbols=("npsnn.classifier.Classifier.moments", "npsnn.layers.affine.Linear"),
     headline="dropped correlations up to {largest dropped correlation}; sd of the logits {lowest sd over Monte Carlo} "
     "to {highest sd over Monte Carlo} of Monte Carlo's",
 )
@@ -125,7 +126,7 @@ def _alone(x: Floats, layers: list[tuple[Floats, Floats]], sigma: float) -> tupl
     r"come on top of them. The readings differ by one layer and in the number of parameters; filter sizes are not "
     r"given either.",
     instead=r"`lenet5`: convolutions of 6, 16 and 120 filters, then 200, 200, 10; another one is a model of your own",
-    symbols=("npsnn.models.lenet5",),
+    symbols=("npsnn.models.noise_paper.lenet5",),
     headline="parameters: 200-200-10 {parameters, 200-200-10}, 200-200-84-10 {parameters, 200-200-84-10}, engine "
     "{parameters, engine}",
 )
@@ -160,7 +161,11 @@ def n39(lab: Lab) -> Iterator[Figure]:
     r"(12, 24, 4) was trained for 200 gradient steps on four clusters.",
     instead=r"`predict` is the network without noise, as the paper has it, and equals the mean under its own rule; "
     r"`moments` with the exact rule gives $\mathbb E[f]$",
-    symbols=("npsnn.classifier.Classifier.predict", "npsnn.classifier.Classifier.moments", "npsnn.moments.EXPECTATION"),
+    symbols=(
+        "npsnn.classifier.Classifier.predict",
+        "npsnn.classifier.Classifier.moments",
+        "npsnn.layers.moments.EXPECTATION",
+    ),
     headline="Monte Carlo {Monte Carlo}, expectation {expectation}, without noise {without noise}",
 )
 def n41(lab: Lab) -> Iterator[Figure]:
@@ -198,7 +203,7 @@ def n41(lab: Lab) -> Iterator[Figure]:
     r"says nothing about robustness. Nothing in the paper forbids it.",
     instead=r"training reports mean $|\mu_1|/\sigma$, and `--first-layer-norm` l1 or l2 fixes the norm of each filter "
     r"of the first layer",
-    symbols=("npsnn.optim.unit_norm", "npsnn.classifier.Classifier.moments", "npsnn.noise.PreactivationNoise"),
+    symbols=("npsnn.optim.unit_norm", "npsnn.classifier.Classifier.moments", "npsnn.layers.noise.PreactivationNoise"),
     headline="sd of a logit at t = 1 {output sd, t = 1}, at t = 100 {output sd, t = 100}; without noise changed by "
     "{without noise, changed by}",
 )

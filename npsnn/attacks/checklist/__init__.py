@@ -1,0 +1,1 @@
+"""The checklist: whether a network is robust, or only hides its gradients."""

@@ -1,0 +1,194 @@
+"""What an attacker takes the gradient of: the expectation network, the sampled network, the closed form, known noise.
+
+All of them are `target(x, labels, stream) -> (loss, gradient)`. The objective is part of the target, because the
+expectation over transformations averages the gradients of the losses, not the loss of averaged logits.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from npsnn.attacks.judging import judge
+from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
+from npsnn.backend import Array, namespace, to_host
+from npsnn.classifier import Classifier, named
+from npsnn.inputs import as_images, as_labels
+from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.layers.noise import FeatureNoise
+from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
+from npsnn.ops.gaussian import RULES, Rule
+from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.validate import check_count
+from npsnn.workers.threads import micro_batches
+
+ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
+_OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
+
+
+def given(
+    target: "Target", x: np.ndarray, labels: np.ndarray, stream: Randomness
+) -> tuple[np.ndarray, np.ndarray, Stream]:
+    """The arguments of an attack in the engine's form; TypeError or ValueError where they are something else."""
+    if not callable(target):
+        raise TypeError(f"target must be one such as sampled(classifier, draws=10), got {target!r}")
+    x = as_images(x)
+    return x, as_labels(labels, len(x)), as_stream(stream)
+
+
+class Target(Protocol):
+    """What an attack ascends: x (N, C, H, W) in [0, 1] and labels (N,) -> the loss (N,) and its gradient, like x.
+
+    passes: forward and backward passes for one gradient; an answer averaged over draws of the noise counts as one.
+    """
+
+    @property
+    def passes(self) -> int: ...
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Queried(Target, Protocol):
+    """A target that can also be asked for the loss alone, and how often its network misreads an image.
+
+    random: whether the loss of an image differs from one stream to another.
+    looks: the forward passes by which `misread` judges an image on so many draws.
+    """
+
+    @property
+    def random(self) -> bool: ...
+
+    def looks(self, draws: int) -> int: ...
+
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class NetworkTarget:
+    """A network and the objective to ascend on it.
+
+    kind: "expectation" switches the noise off; "sampled" averages over `draws` draws of the noise (EoT); "closed-form"
+    propagates its variance by `rule`, one pass for the whole distribution; "known" has one draw for each image, the
+    first that judging on the stream `judging` meets.
+    """
+
+    classifier: Classifier
+    kind: str
+    objective: Objective
+    draws: int = 1
+    rule: Rule = RULES["exact"]
+    judging: Stream | None = None
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes for one gradient."""
+        return self.draws if self.kind == "sampled" else 1
+
+    def looks(self, draws: int) -> int:
+        """Forward passes by which `misread` judges an image: one where no draw differs from another."""
+        return draws if self.classifier.random and self.judging is None else 1
+
+    @property
+    def random(self) -> bool:
+        """Whether the loss of an image differs from one stream to another."""
+        return self.kind == "sampled"
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> tuple[np.ndarray, np.ndarray]:
+        """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
+
+        x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
+        """
+        labels, noises = self._fitting(x, labels), self._noises(as_stream(stream))
+        loss, gradient = self._one(x, labels, noises[0])
+        for noise in noises[1:]:
+            more_loss, more_gradient = self._one(x, labels, noise)
+            loss, gradient = loss + more_loss, gradient + more_gradient
+        return to_host(loss / len(noises)), to_host(gradient / len(noises))
+
+    def value(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+        """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
+        labels, stream = self._fitting(x, labels), as_stream(stream)
+        batches = micro_batches(len(x), self.classifier.micro_batch)
+        return np.concatenate([self._value(x[s], labels[s], stream.further(s.start)) for s in batches])
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Randomness) -> np.ndarray:
+        """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
+        labels, stream = self._fitting(x, labels), as_stream(stream)
+        if self.judging is not None:
+            draws, stream = 1, self.judging.further(stream.first)
+        return 1 - judge(self.classifier, x, labels, draws, stream)
+
+    def _fitting(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The labels, once they and the shape of the images are known to be the network's; ValueError otherwise."""
+        model = self.classifier.model
+        if x.shape[1:] != model.shape:
+            raise ValueError(f"images must have the shape (N, {', '.join(map(str, model.shape))}), got {x.shape}")
+        return as_labels(labels, len(x), model.classes)
+
+    def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        values = []
+        for noise in self._noises(stream):
+            m = self.classifier.scores(x, noise)
+            xp = namespace(m.mean)
+            double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
+            values.append(self.objective(double, xp.asarray(labels))[0])
+        return np.asarray(to_host(namespace(*values).stack(values)).mean(axis=0))
+
+    def _one(self, x: np.ndarray, labels: np.ndarray, noise: Noise) -> tuple[Array, Array]:
+        return self.classifier.loss_gradient(x, labels, noise, self.objective)
+
+    def _noises(self, stream: Stream) -> list[Noise]:
+        if self.kind == "expectation":
+            return [EXPECTATION]
+        if self.kind == "closed-form":
+            return [Propagated(self.rule)]
+        if self.judging is not None:
+            return [Sampled(self.judging.at(0).further(stream.first))]
+        return [Sampled(stream.at("draw", d)) for d in range(self.draws)]
+
+
+def expectation(classifier: Classifier, objective: str | Objective = "cross-entropy") -> NetworkTarget:
+    """The network without its noise."""
+    return NetworkTarget(classifier, "expectation", named(ASCENDED, objective, "objective"))
+
+
+def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
+    """Expectation over transformations: the mean gradient over `draws` fresh draws at every step (A2SNN Sec. 4.1)."""
+    check_count("draws", draws)
+    return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
+
+
+def known(classifier: Classifier, judging: Randomness, objective: str | Objective = "cross-entropy") -> NetworkTarget:
+    """The network with one draw of the noise for each image that the attacker knows, by which it is also judged.
+
+    judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`; an attack must know an image by
+    its place in the batch, as all but One-Pixel do. The network is deterministic then: what is left of its robustness
+    is not the noise's (A2SNN Sec. 4.5 does not ask this).
+    """
+    return NetworkTarget(classifier, "known", named(ASCENDED, objective, "objective"), judging=as_stream(judging))
+
+
+def closed_form(
+    classifier: Classifier, objective: str | Objective | None = None, propagation: str = "exact"
+) -> NetworkTarget:
+    """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
+
+    propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule. objective: by
+    default the cross-entropy of the exact mean; where the noise leaves the mean as it is, the noise-aware loss (under
+    "laplace" and "linear") or the expected cross-entropy (for noise on the features, extension E3). An objective that
+    asks for the mean alone makes the expectation target there, and is called so.
+    Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
+    """
+    rule = named(RULES, propagation, "propagation")
+    on_features = classifier.model.noisy and isinstance(classifier.model.noise[1], FeatureNoise)
+    moved = rule.mean_uses_var and not on_features
+    default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
+    ascended = named(ASCENDED, objective or default, "objective")
+    if ascended in (win_probability, least_win_probability) and not classifier.random:
+        name = next(name for name, known in ASCENDED.items() if known is ascended)
+        raise ValueError(f"the {name} objective needs noise: sigma must be > 0, got 0")
+    if not moved and ascended in _OF_THE_MEAN:
+        return expectation(classifier, ascended)
+    return NetworkTarget(classifier, "closed-form", ascended, rule=rule)

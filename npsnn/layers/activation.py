@@ -1,0 +1,51 @@
+"""Activations: ReLU and PReLU."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from npsnn.layers.base import Backward, Params, Shape, Want, filled, rule_of
+from npsnn.layers.moments import Moments, Noise
+from npsnn.ops import activation
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """max(x, 0), whose moments the propagation rule gives (noise paper Eq. 6, audit N14; extension E1)."""
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {}, shape
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        rule = rule_of(m, noise)
+        mean, var, saved = rule.rectify(m.mean, m.var)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            return Moments(*rule.rectify_backward(g.mean, g.var, saved)), {}
+
+        return Moments(mean, var), backward
+
+
+@dataclass(frozen=True)
+class PReLU:
+    """x where x > 0 and slope x elsewhere, one learned slope a channel, from 0.25 on; moments by the rule, as ReLU's.
+
+    Source: He et al. 2015; the moments are those of `npsnn.ops.activation.prelu`.
+    """
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {"slope": filled(rng, shape[:1], 0.25)}, shape
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        rule, slope = rule_of(m, noise), params["slope"]
+        mean, var, saved = activation.prelu(m.mean, m.var, slope, rule)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads = {}
+            if Want.PARAMS in want:
+                grads["slope"] = activation.prelu_slope_backward(g.mean, g.var, slope, saved)
+            if Want.INPUT not in want:
+                return None, grads
+            return Moments(*activation.prelu_backward(g.mean, g.var, slope, saved, rule)), grads
+
+        return Moments(mean, var), backward

@@ -1,0 +1,266 @@
+"""Affine layers: one map serves the mean, and with squared weights the variance."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from npsnn.backend import Array, namespace, on_gpu
+from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape
+from npsnn.layers.moments import Moments, Noise
+from npsnn.ops import conv, linear, winograd
+from npsnn.ops.channels import channel_sums, per_channel
+from npsnn.validate import check_types
+
+METHODS = ("auto", "direct", "winograd")
+WORTH_IT, ENOUGH_CHANNELS = 0.6, 32
+"""The part of the direct products, and the channels on both sides, from which Winograd's transforms pay (measured)."""
+
+
+class Affine(ABC):
+    """y = A(w) x + b, hence mean' = A(w) mean + b, var' = A(w∘w) var, dw = dw_mean + 2 w∘dw_var.
+
+    A subclass says what A is, and the same code serves both channels.
+    Source: noise paper Eq. 2-3, Sec. 2.3; the quadratic variance is audit N16 and N25, its backward pass N26.
+    """
+
+    @abstractmethod
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
+        """A(w) x + b, and what `weight_backward` needs."""
+
+    @abstractmethod
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        """A(w)ᵀ dy, of the input's shape."""
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return params["w"]
+
+    @abstractmethod
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array | None:
+        """Cotangent of w; None where there are no weights to train."""
+
+    def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
+        """Cotangents of x and w from that of A(w) x; None for what is not wanted."""
+        dx = self.adjoint(w, dy, shape) if Want.INPUT in want else None
+        return dx, self.weight_backward(w, dy, saved) if Want.PARAMS in want else None
+
+    def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
+        """A(w) x where neither has negative entries."""
+        return self.apply(w, x)
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        w, b = self.weight(params, m.mean), params.get("b")
+        shape = m.mean.shape
+        mean, saved = self.apply(w, m.mean, b)
+        var, saved_var, squared = None, None, None
+        if m.var is not None:
+            squared = w * w
+            var, saved_var = self.apply_squared(squared, m.var)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            dx, dw = self.pull(w, g.mean, saved, shape, want)
+            dvar = None
+            if g.var is not None:
+                dvar, dw_var = self.pull(squared, g.var, saved_var, shape, want)
+                if dw is not None and dw_var is not None:
+                    dw_var *= w
+                    dw_var *= 2
+                    dw += dw_var
+            grads = {} if dw is None else {"w": dw}
+            if grads and b is not None:
+                grads["b"] = channel_sums(g.mean)
+            return None if dx is None else Moments(dx, dvar), grads
+
+        return Moments(mean, var), backward
+
+
+def _shifted(y: Array, b: Array | None) -> Array:
+    """y + b for each channel, written to y."""
+    if b is not None:
+        y += per_channel(b, y)
+    return y
+
+
+def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
+    if isinstance(rng, Forms):
+        w = rng.parameter(shape)
+    else:
+        w = (rng.standard_normal(shape) * sqrt(2 / prod(shape[1:]))).astype(np.float32)
+    return {"w": w, "b": filled(rng, shape[:1])}
+
+
+@dataclass(frozen=True)
+class Conv2d(Affine):
+    """Cross-correlation with `channels` filters of `kernel` by `kernel`. w: (O, kh, kw, C).
+
+    bias: whether a number is added to each channel; a BatchNorm that follows would take it away again.
+    method: "direct" sums the products as they stand (`npsnn.ops.conv`); "winograd" takes fewer (`npsnn.ops.winograd`)
+    wherever it exists, for kernels of 3 and 5 without a stride in float32; "auto" takes it where it is faster on a CPU.
+    float64 is always direct.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    bias: bool = True
+    method: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if min(self.channels, self.kernel, self.stride) < 1 or self.padding < 0:
+            raise ValueError(f"channels, kernel and stride must be >= 1 and padding >= 0, got {self}")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        c, h, w = image_shape(self, shape)
+        out = [(size + 2 * self.padding - self.kernel) // self.stride + 1 for size in (h, w)]
+        if min(out) < 1:
+            raise ValueError(
+                f"{self} needs an image of at least {self.kernel - 2 * self.padding} pixels, got {h} x {w}"
+            )
+        params = _he_normal(rng, (self.channels, self.kernel, self.kernel, c))
+        return params if self.bias else {"w": params["w"]}, (self.channels, *out)
+
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
+        if self.by_winograd(x):
+            return winograd.winograd(x, w, self.padding, b)
+        cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
+        return _shifted(conv.conv2d(cols, w, x.shape[-1]), b), cols
+
+    def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
+        y, saved = self.apply(w, x)
+        if isinstance(saved, list):  # by Winograd: differences cancel there, and rounding may leave less than nothing
+            namespace(y).maximum(y, 0, out=y)
+        return y, saved
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return conv.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
+
+    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
+        return conv.conv2d_weight_backward(dy, saved, w.shape)
+
+    def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
+        if not isinstance(saved, list):
+            return super().pull(w, dy, saved, shape, want)
+        wanted = shape if Want.INPUT in want else None
+        return winograd.winograd_backward(dy, w, saved, self.padding, wanted, Want.PARAMS in want)
+
+    def by_winograd(self, x: Array) -> bool:
+        """Whether this layer filters the images x, (H, C, W, N), by Winograd's method."""
+        m = winograd.OUTPUTS.get(self.kernel)
+        if m is None or self.stride > 1 or x.dtype.itemsize > 4 or self.method == "direct":
+            return False
+        if self.method == "winograd":
+            return True
+        h, w = (size + 2 * self.padding - self.kernel + 1 for size in (x.shape[0], x.shape[2]))
+        products = (m + self.kernel - 1) ** 2 * -(-h // m) * -(-w // m)
+        few = products <= WORTH_IT * self.kernel**2 * h * w
+        return few and min(x.shape[1], self.channels) >= ENOUGH_CHANNELS and not on_gpu(x)
+
+
+@dataclass(frozen=True)
+class Linear(Affine):
+    """A matrix and a bias. w: (features, inputs).
+
+    With `joint` the output's variance is the full covariance W diag(var) Wᵀ, (features, features, N): what the
+    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so. It also takes a
+    covariance common to all examples, (inputs, inputs, 1), and makes W cov Wᵀ of it (audit A3).
+    """
+
+    features: int
+    joint: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.features < 1:
+            raise ValueError(f"features must be >= 1, got {self.features}")
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        if len(shape) != 1:
+            raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
+        return _he_normal(rng, (self.features, shape[0])), (self.features,)
+
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
+        return _shifted(linear.linear(x, w), b), x
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return linear.linear_input_backward(dy, w)
+
+    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
+        return linear.linear_weight_backward(dy, saved)
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        y, marginal_backward = super().forward(params, Moments(m.mean, None if self.joint else m.var), noise)
+        if not self.joint or m.var is None:
+            return y, marginal_backward
+        w, v = params["w"], m.var
+        common = v.ndim == 3
+        if common:
+            shared = linear.full_covariance(v, w)
+            cov = namespace(shared).broadcast_to(shared, (*shared.shape[:2], y.mean.shape[-1]))
+        else:
+            cov = linear.joint_covariance(v, w)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            dx, grads = marginal_backward(Moments(g.mean), want)
+            if g.var is None:
+                return dx, grads
+            if common:
+                dv, dw = linear.full_covariance_backward(g.var.sum(axis=2, keepdims=True), v, w)
+            else:
+                dv, dw = linear.joint_covariance_backward(g.var, v, w)
+            if grads:
+                grads["w"] += dw
+            return None if dx is None else Moments(dx.mean, dv), grads
+
+        return Moments(y.mean, cov), backward
+
+
+class Constant(Affine):
+    """An affine map without parameters."""
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {}, self.output_shape(shape)
+
+    @abstractmethod
+    def output_shape(self, shape: Shape) -> Shape: ...
+
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Normalise(Constant):
+    """(x - mean) / std, a value for each channel, in units of the [0, 1] pixel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels = image_shape(self, shape)[0]
+        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
+            raise ValueError(f"Normalise needs {channels} means and {channels} positive stds, got {self}")
+        return shape
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return 1 / self._channels(self.std, like)
+
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
+        return w * x, w
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        return super().forward(params, Moments(m.mean - self._channels(self.mean, m.mean), m.var), noise)
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return w * dy
+
+    @staticmethod
+    def _channels(values: tuple[float, ...], like: Array) -> Array:
+        return namespace(like).asarray(values, like.dtype)[:, None, None]

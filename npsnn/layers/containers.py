@@ -1,0 +1,145 @@
+"""Layers in sequence and in parallel, and parameters as a flat dictionary."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from npsnn.backend import Array
+from npsnn.interrupts import heed
+from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, couples_batch
+from npsnn.layers.moments import Moments, Noise
+from npsnn.validate import check_types
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """Named layers, one after the other; the parameters of the layer "conv1" are params["conv1"]."""
+
+    layers: tuple[tuple[str, Layer], ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.layers]
+        if len(set(names)) < len(names) or any(not name or "." in name for name in names):
+            raise ValueError(f"layers must have different names, without a dot, got {', '.join(names)}")
+
+    @property
+    def couples_batch(self) -> bool:
+        """Whether any layer inside does, at whatever depth."""
+        return any(couples_batch(layer) for _, layer in self.layers)
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        params: Params = {}
+        for name, layer in self.layers:
+            params[name], shape = layer.init(rng, shape)
+            if isinstance(rng, Forms):
+                rng.output(name, shape)
+        return {name: p for name, p in params.items() if p}, shape
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        steps: list[tuple[str, Backward]] = []
+        for name, layer in self.layers:
+            heed()
+            m, back = layer.forward(params.get(name, {}), m, noise.at(name))
+            steps.append((name, back))
+        first = next((i for i, (name, _) in enumerate(steps) if name in params), len(steps))
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads: Params = {}
+            cotangent: Moments | None = g
+            above = want | Want.INPUT
+            for i in range(len(steps) - 1, -1 if Want.INPUT in want else first - 1, -1):
+                heed()
+                name, back = steps[i]
+                cotangent, found = back(_known(cotangent), above if i > first else want)
+                if found:
+                    grads[name] = found
+            return cotangent if Want.INPUT in want else None, grads
+
+        return m, backward
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The sum of two branches of one input, body(x) + shortcut(x); a shortcut without layers is the identity.
+
+    Means add, and variances add as if the branches were independent. Both carry the noise of the same x, so they are
+    not: the covariance between them is dropped, like the one between units (audit N15). Under a draw of the noise the
+    sum is exact. The parameters are {"body": {...}, "shortcut": {...}}.
+    """
+
+    body: Sequential
+    shortcut: Sequential
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    @property
+    def couples_batch(self) -> bool:
+        """Whether a layer of either branch does."""
+        return self.body.couples_batch or self.shortcut.couples_batch
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        body, out = self.body.init(rng, shape)
+        shortcut, other = self.shortcut.init(rng, shape)
+        if out != other:
+            raise ValueError(f"both branches of a Residual must have one output shape, got {out} and {other}")
+        return {name: p for name, p in (("body", body), ("shortcut", shortcut)) if p}, out
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        y, body = self.body.forward(params.get("body", {}), m, noise.at("body"))
+        z, shortcut = self.shortcut.forward(params.get("shortcut", {}), m, noise.at("shortcut"))
+        branches = [("body", body, y.var is not None), ("shortcut", shortcut, z.var is not None)]
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads: Params = {}
+            cotangents = []
+            for name, back, has_var in branches:
+                dx, found = back(Moments(g.mean, g.var if has_var else None), want)
+                cotangents.append(dx)
+                if found:
+                    grads[name] = found
+            if Want.INPUT not in want:
+                return None, grads
+            a, b = map(_known, cotangents)
+            return Moments(a.mean + b.mean, _added(a.var, b.var)), grads
+
+        return Moments(y.mean + z.mean, _added(y.var, z.var)), backward
+
+
+def _added(a: Array | None, b: Array | None) -> Array | None:
+    """a + b, where None is zero."""
+    if a is None or b is None:
+        return b if a is None else a
+    if a.shape != b.shape:  # of a variance that is one number, one branch may give that number's cotangent alone
+        a, b = a.sum(keepdims=True), b.sum(keepdims=True)
+    return a + b
+
+
+def leaves(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
+    """The layers inside `layer` that hold no others, each with its name in the flat parameters: "block1.body.conv1"."""
+    if isinstance(layer, Sequential):
+        parts = layer.layers
+    elif isinstance(layer, Residual):
+        parts = (("body", layer.body), ("shortcut", layer.shortcut))
+    else:
+        yield name, layer
+        return
+    for inner, part in parts:
+        yield from leaves(part, f"{name}.{inner}" if name else inner)
+
+
+def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
+    """The network with f(layer) in the place of each layer that holds no others."""
+
+    def one(layer: Layer) -> Layer:
+        if isinstance(layer, Residual):
+            return Residual(mapped(layer.body, f), mapped(layer.shortcut, f))
+        return mapped(layer, f) if isinstance(layer, Sequential) else f(layer)
+
+    return Sequential(tuple((name, one(layer)) for name, layer in network.layers))
+
+
+def _known(g: Moments | None) -> Moments:
+    assert g is not None, "a layer above the first parameters returned no input cotangent"
+    return g

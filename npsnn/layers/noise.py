@@ -1,0 +1,185 @@
+"""Layers that add Gaussian noise, and how its size is read and set in their parameters."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from npsnn.backend import Array, namespace
+from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled
+from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
+from npsnn.ops import feature_noise
+from npsnn.validate import check_sigma, check_types
+
+
+@dataclass(frozen=True)
+class PreactivationNoise:
+    """Adds N(0, sigma²) to every unit, independently: Z = y + ν, ν ~ N(0, sigma² I).
+
+    sigma: standard deviation in the units of the pre-activation, >= 0; the parameter "sigma" starts from it.
+    Off, drawn, or carried as var' = var + sigma² with dsigma = 2 sigma Σ dvar', as `noise` says; a draw's gradient
+    is reparameterised, dsigma = Σ dmean'∘ε. With sigma = 0 the activation stays deterministic.
+    Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22).
+    """
+
+    sigma: float
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_sigma(self.sigma)
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {"sigma": np.array(self.sigma, np.float32)}, shape
+
+    def level(self, params: Params) -> Array:
+        """The standard deviation."""
+        return params["sigma"]
+
+    def slope(self, params: Params, grads: Params) -> Array:
+        """The derivative by the standard deviation, from the parameters' gradients."""
+        return grads["sigma"]
+
+    def at_level(self, params: Params, sigma: float) -> Params:
+        """The parameters with another standard deviation."""
+        return {"sigma": _like(params["sigma"], sigma)}
+
+    def capped(self, params: Params, cap: float) -> Params:
+        """The parameters with a standard deviation of `cap` at most."""
+        return {"sigma": namespace(params["sigma"]).minimum(params["sigma"], cap)}
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        sigma = params["sigma"]
+        if isinstance(noise, Sampled):
+            return self._sampled(sigma, m, noise)
+        if isinstance(noise, Propagated) and sigma > 0:
+            return self._propagated(sigma, m)
+        return m, lambda g, want: (g, {"sigma": sigma * 0} if Want.PARAMS in want else {})
+
+    def _sampled(self, sigma: float, m: Moments, noise: Sampled) -> tuple[Moments, Backward]:
+        drawn = noise.stream.normal(m.mean)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            return g, {"sigma": (g.mean * drawn).sum()} if Want.PARAMS in want else {}
+
+        return Moments(m.mean + sigma * drawn, m.var), backward
+
+    def _propagated(self, sigma: float, m: Moments) -> tuple[Moments, Backward]:
+        # Without incoming variance the sum is one number: a view of it costs no memory.
+        added = sigma * sigma
+        xp = namespace(m.mean)
+        var = xp.broadcast_to(added, m.mean.shape) if m.var is None else m.var + added
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            below = Moments(g.mean, None if m.var is None else g.var)
+            if Want.PARAMS not in want:
+                return below, {}
+            return below, {"sigma": sigma * 0 if g.var is None else 2 * sigma * g.var.sum()}
+
+        return Moments(m.mean, var), backward
+
+
+COVARIANCES = ("full", "diagonal", "scalar")
+
+
+@dataclass(frozen=True)
+class FeatureNoise:
+    """Adds z = L ε, ε ~ N(0, I) for each example, to a vector of D features: z ~ N(0, Sigma), Sigma = L Lᵀ.
+
+    sigma: the standard deviation that each feature's noise starts with, >= 0: L = sigma I. covariance: what L may
+    become: "full", lower triangular (D, D); "diagonal", (D,), which A2SNN calls isotropic (audit A7); "scalar", ().
+    Off, drawn, or carried on as the covariance (D, D, 1) common to all examples, as `noise` says; a draw's gradient is
+    reparameterised, dL = tril(Σ dmean' εᵀ). The features before it must be without variance.
+    Source: A2SNN Sec. 3 and 3.3 (audit A3, A20); one draw for each example.
+    """
+
+    sigma: float
+    covariance: str = "full"
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_sigma(self.sigma)
+        if self.covariance not in COVARIANCES:
+            raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, got {self.covariance!r}")
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        if len(shape) != 1:
+            raise ValueError(f"{self} needs a vector, got the shape {shape}; put Flatten() before it")
+        if self.covariance != "full":
+            return {"L": filled(rng, shape if self.covariance == "diagonal" else (), self.sigma)}, shape
+        if isinstance(rng, Forms):
+            return {"L": rng.parameter(2 * shape)}, shape
+        return {"L": (self.sigma * np.eye(shape[0])).astype(np.float32)}, shape
+
+    def level(self, params: Params) -> Array:
+        """Root mean square of the features' standard deviations, √(tr Sigma / D)."""
+        L = params["L"]
+        return namespace(L).sqrt((L * L).sum() / (len(L) if L.ndim else 1))
+
+    def slope(self, params: Params, grads: Params) -> Array:
+        """The derivative by the level, L scaled as a whole, from the parameters' gradients; 0 without noise."""
+        level = self.level(params)
+        return (grads["L"] * params["L"]).sum() / (level + (level == 0))
+
+    def at_level(self, params: Params, sigma: float) -> Params:
+        """The parameters scaled to another level; noise that is 0 gets the same level in every feature."""
+        L = params["L"]
+        level = float(self.level(params))
+        if level == 0:
+            return {"L": _like(L, sigma) * (namespace(L).eye(len(L), dtype=L.dtype) if L.ndim == 2 else L * 0 + 1)}
+        return {"L": L * _like(L, sigma / level)}
+
+    def capped(self, params: Params, cap: float) -> Params:
+        """The parameters scaled down to the level `cap` > 0, if theirs is above it."""
+        L = params["L"]
+        return {"L": L * (cap / namespace(L).maximum(self.level(params), cap))}
+
+    def factor(self, params: Params, features: int) -> Array:
+        """L as a matrix (D, D)."""
+        L = params["L"]
+        return L if L.ndim == 2 else namespace(L).eye(features, dtype=L.dtype) * L
+
+    def gradient(self, dL: Array) -> Params:
+        """The parameter's gradient from that of the matrix L."""
+        if self.covariance == "full":
+            return {"L": dL}
+        diagonal = namespace(dL).diagonal(dL)
+        return {"L": diagonal.copy() if self.covariance == "diagonal" else diagonal.sum()}
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        if m.var is not None:
+            raise ValueError("feature noise needs features without variance: a network has one noise layer")
+        L = self.factor(params, len(m.mean))
+        if isinstance(noise, Sampled):
+            return self._sampled(L, m, noise)
+        if isinstance(noise, Propagated) and float(self.level(params)) > 0:
+            return self._propagated(L, m)
+        return m, lambda g, want: (g, {"L": params["L"] * 0} if Want.PARAMS in want else {})
+
+    def _sampled(self, L: Array, m: Moments, noise: Sampled) -> tuple[Moments, Backward]:
+        drawn = noise.stream.normal(m.mean)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            grads = feature_noise.add_noise_backward(g.mean, L, drawn) if Want.PARAMS in want else None
+            return g, {} if grads is None else self.gradient(grads)
+
+        return Moments(feature_noise.add_noise(m.mean, L, drawn)), backward
+
+    def _propagated(self, L: Array, m: Moments) -> tuple[Moments, Backward]:
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            if Want.PARAMS not in want:
+                return Moments(g.mean), {}
+            if g.var is None:
+                return Moments(g.mean), self.gradient(L * 0)
+            d = g.var[..., 0]
+            return Moments(g.mean), self.gradient(namespace(L).tril((d + d.T) @ L))
+
+        return Moments(m.mean, (L @ L.T)[..., None]), backward
+
+
+def _like(array: Array, value: float) -> Array:
+    """`value` as a number of the array's dtype and library."""
+    return namespace(array).asarray(value, array.dtype)
+
+
+NOISE_LAYERS = (PreactivationNoise, FeatureNoise)
+NoiseLayer: TypeAlias = PreactivationNoise | FeatureNoise

@@ -1,0 +1,60 @@
+"""Pooling: the largest and the mean of each window."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from npsnn.backend import Array, namespace
+from npsnn.layers.affine import Constant
+from npsnn.layers.base import Backward, Params, Shape, Want, pooled_shape, rule_of
+from npsnn.layers.moments import Moments, Noise
+from npsnn.ops import pool
+from npsnn.validate import check_types
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Largest of each `size` by `size` window (noise paper Sec. 2.1, audit N17; extension E2).
+
+    Put it before the ReLU: of values the order does not matter, of windows of 2 by 2 the ReLU is then a quarter of the
+    work, and under the exact rule it is the better order.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {}, pooled_shape(self, shape, self.size)
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        rule = rule_of(m, noise)
+        mean, var, saved = pool.max_pool(m.mean, m.var, self.size, rule)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            return Moments(*pool.max_pool_backward(g.mean, g.var, saved, self.size, rule)), {}
+
+        return Moments(mean, var), backward
+
+
+@dataclass(frozen=True)
+class MeanPool(Constant):
+    """Mean of each `size` by `size` window: the affine map with the constant weight 1 / size²."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return pooled_shape(self, shape, self.size)
+
+    def weight(self, params: Params, like: Array) -> Array:
+        return namespace(like).asarray(1 / self.size**2, like.dtype)
+
+    def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, None]:
+        return w * pool.sum_pool(x, self.size), None
+
+    def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
+        return pool.sum_pool_backward(w * dy, self.size, shape)

@@ -1,0 +1,56 @@
+"""A2SNN's networks: a backbone, and a linear classifier on features that may carry noise."""
+
+from dataclasses import replace
+
+from npsnn.layers.affine import Linear
+from npsnn.layers.base import Layer, Shape
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import FeatureNoise
+from npsnn.models.backbones import backbone
+from npsnn.models.model import Model, without_noise
+
+
+def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
+    """LeNet++ with a linear classifier on its 32 features, as published or, "authors", as A2SNN's authors have it.
+
+    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.models.backbones`.
+    """
+    names = {"original": "lenetpp", "authors": "lenetpp-authors"}
+    if variant not in names:
+        raise ValueError(f"variant must be one of {', '.join(names)}, got {variant!r}")
+    return _classifier(names[variant], shape, classes, sigma)
+
+
+def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
+    """ResNet-18 with a linear classifier on its 32 features.
+
+    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.models.backbones`.
+    """
+    return _classifier("resnet18", shape, classes, sigma)
+
+
+def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
+    if sigma != 0:
+        why = f"has no noise on its first layer, so sigma must be 0, got {sigma!r}"
+        raise ValueError(f"{name} {why}: set noise to features or none")
+    layers = (*backbone(name, shape), ("classifier", Linear(classes, joint=True)))
+    return Model(name, Sequential(layers), shape, classes)
+
+
+def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bottleneck: int = 32) -> Model:
+    """The model as A2SNN has it: no noise but on `bottleneck` features, right before its last layer.
+
+    A layer that makes the features is put in unless the model ends in one of that name. Raises ValueError where the
+    last layer is not linear. Source: A2SNN Sec. 3 and 4.1; an activation after the bottleneck is not mentioned there.
+    """
+    kept = without_noise(model).network.layers
+    if not kept or not isinstance(kept[-1][1], Linear):
+        raise ValueError(f"{model.name} must end in a linear layer to take noise on its features")
+    *features, (last, _) = kept
+    if not features or features[-1][0] != "bottleneck":
+        features.append(("bottleneck", Linear(bottleneck)))
+    else:
+        features[-1] = ("bottleneck", Linear(bottleneck))
+    head: list[tuple[str, Layer]] = [("noise", FeatureNoise(sigma, covariance))]
+    head.append((last, Linear(model.classes, joint=True)))
+    return replace(model, network=Sequential((*features, *head)))

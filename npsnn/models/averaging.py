@@ -1,0 +1,36 @@
+"""Answers whose logits are averaged over several draws of the noise."""
+
+from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
+from npsnn.models.model import Model
+
+
+def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) -> tuple[Moments, Backward]:
+    """The model's forward pass, its logits averaged over `count` independent draws of the noise; of 1 the model's own.
+
+    Sampled: mean = Σ_i mean_i / count over the draws, and a cotangent g is g/count of each. Propagated: the mean stays
+    and var' = var / count, exact for independent draws. What comes before the noise is computed once.
+    m: images (H, C, W, N), without variance. Raises ValueError where the backward pass is asked for parameters.
+    Source: A2SNN Sec. 4.4, Table 6 (audit A32).
+    """
+    if count == 1 or not model.noisy or not isinstance(noise, Sampled | Propagated):
+        return model.network.forward(params, m, noise)
+    before = model.before_noise
+    after = Sequential(model.network.layers[len(before.layers) :])
+    noises: list[Noise] = [noise]
+    if isinstance(noise, Sampled):
+        noises = [Sampled(noise.stream.at("average", i), noise.training) for i in range(count)]
+    features, into = before.forward(params, m, noise)
+    answers = [after.forward(params, features, one) for one in noises]
+    var = answers[0][0].var
+    mean = sum(y.mean for y, _ in answers) / len(answers)
+
+    def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+        if Want.PARAMS in want:
+            raise ValueError("averaged answers have gradients by the image alone, got a wish for the parameters'")
+        part = Moments(g.mean / len(answers), None if g.var is None else g.var / count)
+        below = [back(part, want)[0] for _, back in answers]
+        return into(Moments(sum(dx.mean for dx in below if dx)), want)
+
+    return Moments(mean, None if var is None else var / count), backward

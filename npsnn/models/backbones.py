@@ -1,0 +1,96 @@
+"""The convolutional networks that A2SNN puts its stochastic classifier on, as layers up to the features.
+
+Each ends in `Flatten` and a fully connected layer of `bottleneck` units, the features (A2SNN Sec. 4.1: 32). The paper
+does not say whether an activation follows that layer; none does here, so features have either sign.
+"""
+
+from collections.abc import Callable
+
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.base import Layer, Shape, image_shape
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.reshape import Flatten
+
+Layers = tuple[tuple[str, Layer], ...]
+
+BOTTLENECK = 32
+
+
+def features(bottleneck: int) -> Layers:
+    """The last layers of every backbone."""
+    return ("flatten", Flatten()), ("bottleneck", Linear(bottleneck))
+
+
+def resnet18(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
+    """ResNet-18 for small images: a 3x3 convolution of 64, four stages of two blocks, 64, 128, 256, 512, the mean.
+
+    Stages two to four halve the image; there the shortcut is a 1x1 convolution with BatchNorm, else the identity.
+    BatchNorm follows every convolution, which therefore has no bias. Stem and stages are those for CIFAR-10, without
+    the first max pooling; images must be square, and the mean is over whatever of them is left (4x4 of 32x32).
+    Source: He et al. 2016; A2SNN Sec. 4.1 names it without details.
+    """
+    _, height, width = image_shape("resnet18", shape)
+    if height != width:
+        raise ValueError(f"resnet18 needs square images, got {height} x {width}")
+    layers: list[tuple[str, Layer]] = [*_normalised_convolution(64, 3), ("relu1", ReLU())]
+    for stage, channels in enumerate((64, 128, 256, 512)):
+        for block in range(2):
+            stride = 2 if stage > 0 and block == 0 else 1
+            number = 2 * stage + block + 1
+            layers += [(f"block{number}", _block(channels, stride)), (f"relu{number + 1}", ReLU())]
+    return *layers, ("pool", MeanPool(-(-width // 8))), *features(bottleneck)
+
+
+def _normalised_convolution(channels: int, kernel: int, stride: int = 1, number: int = 1) -> Layers:
+    convolution = Conv2d(channels, kernel, stride, padding=kernel // 2, bias=False)
+    return (f"conv{number}", convolution), (f"bn{number}", BatchNorm())
+
+
+def _block(channels: int, stride: int) -> Residual:
+    """Two 3x3 convolutions beside a shortcut; the ReLU of their sum stands after the block."""
+    first = _normalised_convolution(channels, 3, stride)
+    body = (*first, ("relu1", ReLU()), *_normalised_convolution(channels, 3, number=2))
+    shortcut = () if stride == 1 else _normalised_convolution(channels, 1, stride)
+    return Residual(Sequential(body), Sequential(shortcut))
+
+
+def lenetpp(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
+    """LeNet++: six 5x5 convolutions of 32, 32, 64, 64, 128, 128, padded by 2, with PReLU, each pair with max pooling.
+
+    28x28 images end as 3x3. Source: Wen et al. 2016, Table 1; A2SNN Sec. 4.1 names it without details.
+    """
+    return _lenetpp(bottleneck, padding=2, pooled=True)
+
+
+def lenetpp_authors(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
+    """LeNet++ as A2SNN's authors programmed it: the convolutions of `lenetpp` without padding, and no pooling.
+
+    28x28 images shrink by 4 pixels a layer and end as 4x4; images must have at least 25 pixels.
+    """
+    return _lenetpp(bottleneck, padding=0, pooled=False)
+
+
+def _lenetpp(bottleneck: int, padding: int, pooled: bool) -> Layers:
+    layers: list[tuple[str, Layer]] = []
+    for number, channels in enumerate((32, 32, 64, 64, 128, 128), start=1):
+        layers += [(f"conv{number}", Conv2d(channels, 5, padding=padding)), (f"prelu{number}", PReLU())]
+        if pooled and number % 2 == 0:
+            layers.append((f"pool{number // 2}", MaxPool(2)))
+    return *layers, *features(bottleneck)
+
+
+BACKBONES: dict[str, Callable[[Shape, int], Layers]] = {
+    "lenetpp": lenetpp,
+    "lenetpp-authors": lenetpp_authors,
+    "resnet18": resnet18,
+}
+
+
+def backbone(name: str, shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
+    """The named layers from images of `shape` to `bottleneck` features; ValueError for an unknown name."""
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}, expected one of {', '.join(BACKBONES)}")
+    return BACKBONES[name](shape, bottleneck)

@@ -1,0 +1,213 @@
+"""A network as a value: its layers, the images it is made for, and its specification as JSON."""
+
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Conv2d, Linear, Normalise
+from npsnn.layers.base import Forms, Layer, Params, Shape
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Residual, Sequential, leaves, mapped
+from npsnn.layers.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
+from npsnn.layers.params import flatten
+from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.reshape import Flatten
+from npsnn.streams import WHOLE
+from npsnn.validate import as_int, check_sigma
+
+LAYERS: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        BatchNorm,
+        Conv2d,
+        FeatureNoise,
+        Flatten,
+        Linear,
+        MaxPool,
+        MeanPool,
+        Normalise,
+        PReLU,
+        PreactivationNoise,
+        ReLU,
+        Residual,
+    )
+}
+
+LARGEST_IMAGE = 4096
+
+
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A network and the images it is made for.
+
+    shape: one image, (C, H, W). micro_batch: the examples computed at a time, which fixes the order of all sums.
+    """
+
+    name: str
+    network: Sequential
+    shape: Shape
+    classes: int
+    micro_batch: int = 64
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be a string, got {self.name!r}")
+        for name in ("classes", "micro_batch"):
+            object.__setattr__(self, name, as_int(getattr(self, name)))
+        object.__setattr__(self, "shape", tuple(as_int(n) for n in self.shape))
+        numbers = (*self.shape, self.classes, self.micro_batch)
+        if len(self.shape) != 3 or not all(type(n) is int for n in numbers) or min(*numbers, self.classes - 1) < 1:
+            what = f"shape {self.shape}, classes {self.classes}, micro_batch {self.micro_batch}"
+            raise ValueError(f"shape must be (C, H, W), classes >= 2 and micro_batch >= 1, got {what}")
+        if max(self.shape) > LARGEST_IMAGE:
+            raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
+        layers = [layer for _, layer in self.network.layers]
+        if sum(isinstance(layer, NOISE_LAYERS) for layer in layers) > 1:
+            raise ValueError(f"{self.name}: there must be at most one noise layer")
+        if reserved := [
+            name for name, layer in self.network.layers if isinstance(layer, NOISE_LAYERS) and name in WHOLE
+        ]:
+            raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {reserved[0]}")
+        following = [*layers[1:], None]
+        noisy = [after for layer, after in zip(layers, following, strict=True) if isinstance(layer, FeatureNoise)]
+        if any(not isinstance(after, Linear) or not after.joint for after in noisy):
+            raise ValueError(f"{self.name}: after feature noise comes the last layer, Linear(classes, joint=True)")
+        if any(isinstance(layer, Linear) and layer.joint for layer in layers[:-1]):
+            raise ValueError(f"{self.name}: only the last layer may be joint, nothing takes a covariance matrix")
+        inside = [part for layer in layers if isinstance(layer, Residual) for _, part in leaves(layer)]
+        if any(isinstance(part, NOISE_LAYERS) or (isinstance(part, Linear) and part.joint) for part in inside):
+            raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
+
+    def __repr__(self) -> str:
+        layers, shape = len(self.network.layers), "x".join(map(str, self.shape))
+        return f"<Model {self.name}, {shape} images, {self.classes} classes, {layers} layers>"
+
+    def init(self, rng: np.random.Generator) -> Params:
+        """Initial parameters, He-normal in float32; raises ValueError as `forms`."""
+        self.forms()
+        params, _ = self.network.init(rng, self.shape)
+        return params
+
+    def forms(self) -> dict[str, np.ndarray]:
+        """Placeholders of its parameters, flat, which take no memory: nothing is drawn.
+
+        Raises ValueError where a layer does not fit the images, and where the network is larger than `layers.LARGEST`.
+        """
+        params, out = self.network.init(Forms(self.micro_batch), self.shape)
+        if out != (self.classes,):
+            raise ValueError(f"{self.name} must end in {self.classes} logits, got the output shape {out}")
+        return flatten(params)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether it has a noise layer."""
+        return any(isinstance(layer, NOISE_LAYERS) for _, layer in self.network.layers)
+
+    @property
+    def noise(self) -> tuple[str, NoiseLayer]:
+        """Its noise layer with its name; raises ValueError where there is none."""
+        for name, layer in self.network.layers:
+            if isinstance(layer, NOISE_LAYERS):
+                return name, layer
+        raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
+
+    @property
+    def noise_layer(self) -> str:
+        """The name of its noise layer; raises ValueError where there is none."""
+        return self.noise[0]
+
+    @property
+    def noisy_weights(self) -> str:
+        """The flat name of the weights whose output the noise is added to."""
+        name, layer = self.before_noise.layers[-1] if self.before_noise.layers else ("", None)
+        if not isinstance(layer, Conv2d | Linear):
+            raise ValueError(f"{self.name}: the layer before the noise must have weights, got {layer}")
+        return f"{name}.w"
+
+    @property
+    def before_noise(self) -> Sequential:
+        """The layers that compute the noisy pre-activation's mean."""
+        layers = self.network.layers
+        return Sequential(layers[: [name for name, _ in layers].index(self.noise_layer)])
+
+    def convolving(self, method: str) -> "Model":
+        """The same model, its convolutions by `method`: "auto", "direct" or "winograd" (`npsnn.layers.Conv2d`)."""
+        return replace(self, network=mapped(self.network, partial(_by_method, method)))
+
+    def spec(self) -> dict[str, Any]:
+        """The model as JSON; `from_spec` reads it."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "micro_batch": self.micro_batch,
+            "layers": _entries(self.network),
+        }
+
+    @staticmethod
+    def from_spec(spec: Any) -> "Model":
+        """The model that `spec` describes; raises ValueError naming what is wrong with it, or where it is too large."""
+        if not isinstance(spec, dict):
+            raise ValueError(f"spec is not a model specification: it must be a JSON object, got {type(spec).__name__}")
+        try:
+            network = _sequential(spec["layers"])
+            model = Model(spec["name"], network, tuple(spec["shape"]), spec["classes"], spec["micro_batch"])
+            model.forms()
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"spec is not a model specification: {error!r}") from error
+        return model
+
+    def check(self, flat: dict[str, np.ndarray]) -> None:
+        """Raise ValueError unless `flat` holds this model's parameters, all of them, with its shapes, all finite."""
+        expected = self.forms()
+        if flat.keys() != expected.keys():
+            odd = ", ".join(sorted(flat.keys() ^ expected.keys()))
+            raise ValueError(f"the parameters are another model's, not {self.name}'s: they differ in {odd}")
+        for name, value in flat.items():
+            if value.shape != expected[name].shape or value.dtype not in (np.float32, np.float64):
+                want = f"float {expected[name].shape}"
+                raise ValueError(f"{self.name}: {name} must be {want}, got {value.dtype} {value.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{self.name}: {name} holds a NaN or an infinity")
+            if name.endswith(".sigma"):
+                check_sigma(float(value), least=0)  # a learned one may have become small
+            if name.endswith(".running_var") and value.min(initial=0) < 0:
+                raise ValueError(f"{self.name}: {name} holds a negative variance")
+
+
+def without_noise(model: Model) -> Model:
+    """The model without its noise layer."""
+    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NOISE_LAYERS)]
+    return replace(model, network=Sequential(tuple(kept)))
+
+
+def _by_method(method: str, layer: Layer) -> Layer:
+    return replace(layer, method=method) if isinstance(layer, Conv2d) else layer
+
+
+def _entries(network: Sequential) -> list[dict[str, Any]]:
+    """The layers as JSON; those that hold others hold lists of the same form."""
+    return [
+        {"name": name, "type": type(layer).__name__}
+        | {f.name: _entries(v) if isinstance(v := getattr(layer, f.name), Sequential) else v for f in fields(layer)}  # type: ignore[arg-type]
+        for name, layer in network.layers
+    ]
+
+
+def _sequential(entries: Any) -> Sequential:
+    if not isinstance(entries, list):
+        raise TypeError(f"layers must be a list, got {entries!r}")
+    return Sequential(tuple((entry["name"], _layer(entry)) for entry in entries))
+
+
+def _layer(entry: dict[str, Any]) -> Layer:
+    kind = LAYERS.get(entry["type"])
+    if kind is None:
+        raise ValueError(f"unknown layer {entry['type']!r}, expected one of {', '.join(sorted(LAYERS))}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k not in ("name", "type")}
+    nested = {f.name: _sequential(entry[f.name]) for f in fields(kind) if f.type is Sequential}
+    layer: Layer = kind(**values | nested)
+    return layer

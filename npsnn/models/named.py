@@ -1,0 +1,46 @@
+"""Networks by name."""
+
+from collections.abc import Callable
+from functools import partial
+
+from npsnn.layers.base import Shape
+from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
+from npsnn.models.model import Model, without_noise
+from npsnn.models.noise_paper import cnn5, lenet5
+
+MODELS: dict[str, Callable[..., Model]] = {
+    "lenet5": lenet5,
+    "cnn5": cnn5,
+    "lenetpp": lenetpp,
+    "lenetpp-authors": partial(lenetpp, variant="authors"),
+    "resnet18": resnet18,
+}
+
+
+NOISY = ("lenet5", "cnn5")
+"""The models with noise of their own, on the first pre-activation."""
+
+NOISES = ("preactivation", "features", "none")
+
+
+def build(
+    name: str,
+    shape: Shape,
+    classes: int,
+    sigma: float,
+    noise: str = "preactivation",
+    covariance: str = "full",
+    bottleneck: int = 32,
+) -> Model:
+    """The named model for images of `shape`, with its own noise, for "features" with that of A2SNN, or with none.
+
+    Raises ValueError for an unknown name, naming the choices.
+    """
+    for what, value, known in (("model", name, MODELS), ("noise", noise, NOISES)):
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}, expected one of {', '.join(known)}")
+    if noise == "preactivation":
+        return MODELS[name](shape, classes, sigma)
+    if noise == "none":
+        return without_noise(MODELS[name](shape, classes))
+    return with_feature_noise(MODELS[name](shape, classes), sigma, covariance, bottleneck)

@@ -1,0 +1,184 @@
+"""Tables of the kinds of values that a run is made of: what a saved file may name, and nothing else.
+
+    LOSSES = Table("loss")
+    loss = LOSSES.enter
+
+    @loss("cross-entropy")
+    @dataclass(frozen=True)
+    class CrossEntropy: ...
+
+An entry has two names: the one that people type, "cross-entropy", and the one that files hold, "CrossEntropy", which is
+the name of the class and belongs to one entry of all tables. Files hold values as `{"type": "CrossEntropy", ...}` with
+a key for each field. No file is ever executed or unpickled, and no file names a module.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, Generic, TypeVar, overload
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Callable[..., Any])
+
+_TYPES: dict[str, Any] = {}
+"""Every entry of every table, by the name that files hold."""
+_TABLES: dict[str, "Table[Any]"] = {}
+"""The table of every such name."""
+PLAIN = (bool, int, float, str, type(None))
+
+
+class Table(Mapping[str, T], Generic[T]):
+    """The entries of one kind, by the names that people type; an entry is a frozen dataclass, or a function."""
+
+    def __init__(self, kind: str, decorator: str) -> None:
+        """Make an empty table.
+
+        kind: of the entries, in messages, as "loss".
+        decorator: the import line of the decorator that enters a class, for messages.
+        """
+        self.kind, self.decorator = kind, decorator
+        self._entries: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        """The entry that people call `name`; raises KeyError, as any mapping."""
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Table of every {self.kind}: {', '.join(self)}>"
+
+    @overload
+    def enter(self, name: E) -> E: ...
+    @overload
+    def enter(self, name: str | None = None) -> Callable[[E], E]: ...
+    def enter(self, name: Any = None) -> Any:
+        """Enter the class or function below, by a name to type or by its own: `@loss`, `@loss("cross-entropy")`.
+
+        Raises ValueError where another entry has one of its names, TypeError for a class that is no dataclass.
+        """
+        if name is not None and not isinstance(name, str):
+            return self._entered(name, None)
+        return lambda entry: self._entered(entry, name)
+
+    def _entered(self, entry: E, name: str | None) -> E:
+        own = entry.__name__
+        if isinstance(entry, type) and not is_dataclass(entry):
+            raise TypeError(
+                f"{own} must be a dataclass to be a {self.kind}: put @dataclass(frozen=True) below @{self.kind}"
+            )
+        typed = name or own
+        for taken, where in ((self._entries.get(typed), self.kind), (_TYPES.get(own), "type")):
+            if taken is not None and not _same(taken, entry):
+                raise ValueError(
+                    f"there is another {where} {typed if where == self.kind else own}: name yours otherwise"
+                )
+        self._entries[typed] = entry  # type: ignore[assignment]
+        _TYPES[own], _TABLES[own] = entry, self
+        return entry
+
+    def named(self, name: Any) -> T:
+        """The entry that people call `name`; raises ValueError, naming the nearest and all."""
+        if isinstance(name, str) and name in self._entries:
+            return self._entries[name]
+        raise ValueError(f"unknown {self.kind} {name!r}, expected one of {', '.join(self)}{nearest(name, self)}")
+
+    def name_of(self, value: Any) -> str:
+        """The name that people have for an entry, or for the class of a value; raises ValueError where it has none."""
+        for name, entry in self._entries.items():
+            if value is entry or type(value) is entry:
+                return name
+        raise ValueError(self._missing(value))
+
+    def check(self, value: Any) -> None:
+        """Raise ValueError unless a file can hold the value, with all that is in it, as one of this table's."""
+        self.decode(self.encode(value))
+
+    def encode(self, value: Any) -> dict[str, Any]:
+        """The value as JSON; raises ValueError, with the line that mends it, for what is in no table."""
+        if _TABLES.get(_type_of(value)) is not self:
+            raise ValueError(self._missing(value))
+        return _encoded(value)  # type: ignore[no-any-return]
+
+    def decode(self, document: Any) -> Any:
+        """The value that `encode` made JSON of; raises ValueError, naming what is wrong."""
+        if not isinstance(document, dict) or not isinstance(document.get("type"), str):
+            raise ValueError(f"a {self.kind} must be an object with a type, got {document!r:.100}")
+        if _TABLES.get(document["type"]) is not self:
+            types = [name for name, table in _TABLES.items() if table is self]
+            known = f"expected one of {', '.join(types)}{nearest(document['type'], types)}"
+            raise ValueError(
+                f"unknown {self.kind} {document['type']!r}, {known}; a plugin's needs its --plugin FILE.py"
+            )
+        return _decoded(document)
+
+    def _missing(self, value: Any) -> str:
+        name = _type_of(value)
+        return (
+            f"{name} is in no table of every {self.kind}, and could not be saved: "
+            f"put @{self.kind} above it ({self.decorator})"
+        )
+
+
+def nearest(word: Any, known: Any) -> str:
+    """A question that names the nearest known word; empty where none is near."""
+    near = get_close_matches(str(word), list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two entries are the same definition: a module may be read twice."""
+    return one is other or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+def _type_of(value: Any) -> str:
+    """The name by which files would hold the value."""
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else type(value).__name__
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, PLAIN):
+        if isinstance(value, float) and not isfinite(value):
+            return {"number": repr(value)}
+        return value
+    if isinstance(value, tuple | list):
+        return [_encoded(v) for v in value]
+    entry = _TYPES.get(_type_of(value))
+    if entry is None or not (value is entry or type(value) is entry):
+        raise ValueError(
+            f"{_type_of(value)} is in no table, and could not be saved: enter it by the decorator of its kind"
+        )
+    if value is entry:
+        if isinstance(entry, type):
+            raise ValueError(f"{entry.__name__} must be a value, as {entry.__name__}(), got the class")
+        return {"type": _type_of(value)}
+    return {"type": _type_of(value)} | {f.name: _encoded(getattr(value, f.name)) for f in fields(value) if f.init}
+
+
+def _decoded(document: Any) -> Any:
+    if isinstance(document, list):
+        return tuple(_decoded(v) for v in document)
+    if not isinstance(document, dict):
+        return document
+    if document.keys() == {"number"} and document["number"] in ("inf", "-inf"):
+        return float(document["number"])
+    name = document.get("type")
+    entry = _TYPES.get(name) if isinstance(name, str) else None
+    if entry is None:
+        raise ValueError(f"unknown type {name!r}{nearest(name, _TYPES)}; a plugin's needs its --plugin FILE.py")
+    values = {k: _decoded(v) for k, v in document.items() if k != "type"}
+    if not isinstance(entry, type):
+        if values:
+            raise ValueError(f"{name} has no options, got {', '.join(values)}")
+        return entry
+    if odd := values.keys() - {f.name for f in fields(entry) if f.init}:
+        raise ValueError(f"{name} has no option {', '.join(sorted(odd))}")
+    try:
+        return entry(**values)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error

@@ -1,0 +1,261 @@
+"""Training as A2SNN's authors' code has it, and the plain formulas of what else that code does."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from calling import Npsnn
+from cupy_double import Module
+from gradcheck import check_gradient
+
+from npsnn import models
+from npsnn.data import Split, digits
+from npsnn.layers.moments import EXPECTATION, Moments
+from npsnn.layers.params import flatten
+from npsnn.models import Model
+from npsnn.optim import Adam, Arrays
+from npsnn.reference import alignment, authors_code
+from npsnn.streams import Stream
+from npsnn.train import recipes
+from npsnn.train.config import Config
+from npsnn.train.epochs import Trainer
+from npsnn.train.gradients import PartGradient
+from npsnn.train.updates import authors_start, decayed, projected, rewards
+from npsnn.workers.processes import Processes
+
+L, W, B = "noise.L", "fc3.w", "fc3.b"
+AUTHORS: dict[str, Any] = {
+    "noise": "features",
+    "learn_sigma": True,
+    "propagation": "sampled",
+    "loss": "cross-entropy",
+    "max_entropy": 1.0,
+    "alignment": 1.0,
+    "authors_code": True,
+}
+
+
+def split(count: int) -> Split:
+    labels = np.arange(count) % 10
+    return Split(digits.draw(labels, np.random.default_rng(0)), labels)
+
+
+TRAIN = split(150)
+
+
+@contextmanager
+def training(threads: int = 1, micro_batch: int = 64, **options: Any) -> Iterator[Trainer]:
+    config = Config(**AUTHORS | {"bottleneck": 8} | options)
+    model = models.build("lenet5", (1, 28, 28), 10, config.sigma, "features", "full", config.bottleneck)
+    with Processes(threads) as workers:
+        yield Trainer(config, replace(model, micro_batch=micro_batch), TRAIN, TRAIN, workers, "cpu")
+
+
+def features(**options: Any) -> tuple[Config, Model, Arrays]:
+    """Noise on 4 features, with an entropy above 0 and a diagonal of both signs, and weights of no special norm."""
+    config, rng = Config(**AUTHORS | {"bottleneck": 4} | options), np.random.default_rng(0)
+    model = models.build("lenet5", (1, 28, 28), 5, 0.6, "features", "full", 4)
+    params = {k: p.astype(np.float64) for k, p in flatten(model.init(rng)).items()}
+    params[L] = np.tril(rng.normal(size=(4, 4)), -1) + np.diag([1.5, -1.2, 0.9, 1.1])
+    return config, model, params
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("noise", "preactivation", "noise features, got preactivation"),
+        ("covariance", "diagonal", "covariance full, got diagonal"),
+        ("covariance", "scalar", "covariance full, got scalar"),
+        ("propagation", "exact", "propagation sampled, got exact"),
+        ("unit_classes", True, "unit_classes False, got True"),
+        ("pairwise", True, "pairwise False, got True"),
+    ],
+)
+def test_what_the_code_does_not_have_is_refused(name: str, value: Any, message: str) -> None:
+    options = AUTHORS | {name: value}
+    if name == "noise":
+        options |= {"max_entropy": 0.0, "alignment": 0.0}
+    if name == "propagation":
+        options |= {"loss": "noise-aware"}
+    with pytest.raises(ValueError, match=f"^authors_code needs {message}$"):
+        Config(**options)
+
+
+def test_noise_that_is_not_learned_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^authors_code needs learn_sigma True, got False$"):
+        Config(**AUTHORS | {"learn_sigma": False, "max_entropy": 0.0})
+
+
+def test_the_recipes_take_the_settings_of_the_code() -> None:
+    config = recipes.config("a2snn-m5", "cifar10", authors_code=True)
+    assert (config.max_entropy, config.alignment, config.unit_classes) == (1, 1, False)
+    assert (config.optimizer, config.weight_decay, config.lr) == ("adam", 1e-4, 1e-2)
+    assert recipes.config("a2snn-m3", "svhn", authors_code=True).alignment == 0
+    assert recipes.config("a2snn-m5", "svhn", authors_code=True, alignment=0.3, optimizer="sgd").alignment == 0.3
+    for name in ("a2snn-m0", "a2snn-m1", "a2snn-m2"):
+        with pytest.raises(ValueError, match="authors_code needs"):
+            recipes.config(name, "digits", authors_code=True)
+    paper = recipes.config("a2snn-m5", "cifar10")
+    assert not paper.authors_code and paper.unit_classes and paper.max_entropy == 0.1
+
+
+def test_the_rewards_are_two_logarithms() -> None:
+    config, model, params = features(max_entropy=0.3, alignment=0.7)
+    value, grads = rewards(config, model, params)
+    entropy, log_trace = authors_code.log_entropy_slopes(params[L])[0], authors_code.log_trace(params[W], params[L])
+    assert value == pytest.approx(-0.3 * entropy - 0.7 * log_trace)
+    at = {L: params[L], W: params[W]}
+    lower = np.tril(np.ones((4, 4)))
+    check_gradient(lambda a: rewards(config, model, params | a | {L: a[L] * lower})[0], at, grads)
+
+
+def test_noise_without_a_logarithm_stops_the_training_with_a_reason() -> None:
+    with training() as trainer:
+        params = trainer.initial().params
+        params[L] = params[L] * 1e-3
+        with pytest.raises(ValueError, match=r"entropy of the noise must be > 0 .*audit B2"):
+            trainer.gradient(params, np.arange(10))
+
+
+def test_nothing_is_projected_but_the_cap_of_the_noise() -> None:
+    config, model, params = features()
+    after = projected(config, model, params)
+    assert all((after[k] == p).all() for k, p in params.items())
+    capped = projected(replace(config, sigma_max=0.7), model, params)
+    assert float(model.noise[1].level({"L": capped[L]})) == pytest.approx(0.7)
+    assert (np.sign(capped[L]) == np.sign(params[L])).all()
+
+
+def test_the_start_is_uniform_in_the_triangle_and_keyed_by_the_seed() -> None:
+    config, model, params = features()
+    first, again, other = (authors_start(replace(config, seed=s), model, params) for s in (1, 1, 2))
+    assert all((first[k] == p).all() for k, p in params.items() if k != L)
+    np.testing.assert_array_equal(first[L], again[L])
+    assert (np.triu(first[L], 1) == 0).all() and (first[L] >= 0).all() and (first[L] < 1).all()
+    assert (first[L] != other[L])[np.tril_indices(4)].all()
+    with training(bottleneck=32) as trainer:
+        drawn = trainer.initial().params
+        assert drawn[L].dtype == np.float32
+        entries = drawn[L][np.tril_indices(32)]
+        assert entries.mean() == pytest.approx(0.5, abs=0.07) and entries.std() == pytest.approx(12**-0.5, abs=0.03)
+        assert float(np.linalg.norm(drawn[W], axis=1).std()) > 1e-3
+
+
+def test_decay_goes_through_the_gradients_of_the_noise_and_the_head() -> None:
+    config, model, params = features(weight_decay=0.1)
+    params[B] = np.arange(5.0)
+    grads = decayed(config, model, params, {k: 0 * p for k, p in params.items()})
+    moved = {k for k, g in grads.items() if (g != 0).any()}
+    assert moved == {L, W, B}
+    np.testing.assert_allclose(grads[L], authors_code.decayed(0 * params[L], params[L], 0.1))
+    assert decayed(config, model, params, {L: params[L]}).keys() == {L}
+
+
+def test_a_step_is_adams_with_the_decay_inside() -> None:
+    with training(weight_decay=0.1, lr=1e-3) as trainer:
+        state = trainer.initial()
+        grads = trainer.gradient(state.params, np.arange(64)).grads
+        assert grads is not None
+        wanted = {k: g + 0.1 * state.params[k] if k in (L, W, B) else g for k, g in grads.items()}
+        expected, _ = Adam().update(state.params, wanted, state.optimizer, 1e-3, 1)
+        after = trainer.updated(state, grads, 1e-3).params
+        for k, p in expected.items():
+            np.testing.assert_array_equal(after[k], p)
+        assert (np.triu(after[L], 1) == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_one_draw_is_the_same_for_every_sample(kind: str) -> None:
+    stream = Stream(3, first=256).at("training").one_draw()
+    draw = getattr(stream.at("noise"), kind)
+    found = draw(np.empty((5, 7), np.float32))
+    assert found.shape == (5, 7) and found.dtype == np.float32
+    assert (found == found[:, :1]).all() and len(np.unique(found)) == 5
+    part = getattr(stream.from_sample(300).at("noise"), kind)(np.empty((5, 2), np.float32))
+    np.testing.assert_array_equal(part, found[:, :2])
+    for other in (Stream(3, first=384).at("training"), Stream(4, first=256).at("training"), Stream(3, first=256)):
+        assert (getattr(other.one_draw().at("noise"), kind)(np.empty((5, 7), np.float32)) != found).all()
+    assert draw(np.empty((5, 0), np.float32)).shape == (5, 0)
+
+
+def test_a_batch_has_one_draw_whatever_the_threads_and_the_micro_batches() -> None:
+    chosen, draws = np.arange(100), Stream(0, first=128).at("training", 1)
+    found = {}
+    for threads, size in ((1, 64), (3, 64), (2, 7)):
+        with training(threads, size) as trainer:
+            found[threads, size] = trainer.gradient(trainer.initial().params, chosen, draws)
+    one, many, small = found.values()
+    assert one.grads is not None and many.grads is not None and small.grads is not None
+    assert one.loss == many.loss and all((one.grads[k] == g).all() for k, g in many.grads.items())
+    assert small.loss == pytest.approx(one.loss, rel=1e-5)
+    for k, g in small.grads.items():
+        np.testing.assert_allclose(g, one.grads[k], rtol=1e-2, atol=1e-5 * abs(g).max())
+
+
+def test_the_gradient_of_a_batch_is_that_of_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, noises, noise = np.arange(100), [], PartGradient.noise
+    monkeypatch.setattr(PartGradient, "noise", lambda *given: noises.append(noise(*given)) or noises[-1])
+    with training(micro_batch=32, max_entropy=0.0, alignment=0.0) as trainer:
+        params = {k: p.astype(np.float64) for k, p in trainer.initial().params.items()}
+        draws = Stream(0, first=128).at("training", 1)
+        grads = trainer.gradient(params, chosen, draws).grads
+        assert grads is not None
+        network = trainer.network(params)
+        x = network.to_engine(TRAIN.images[chosen])
+        F = trainer.model.before_noise.forward(network.params, Moments(x), EXPECTATION)[0].mean.T
+    assert len(noises) == 4 and all(heard == noises[0] for heard in noises)
+    eps = noises[0].at("noise").stream.normal(F[:1].T)[:, 0]
+    want = authors_code.one_draw(F, TRAIN.labels[chosen], params[W], params[B], params[L], eps)
+    np.testing.assert_allclose(grads[L], want.L, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(grads[W], want.W, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(grads[B], want.b, rtol=1e-9, atol=1e-12)
+
+
+def test_a_gpu_computes_the_same(cupy: Module) -> None:
+    config, model, params = features(weight_decay=0.1)
+    there = {k: cupy.asarray(p) for k, p in params.items()}
+    (value, grads), (wanted, plain) = rewards(config, model, there), rewards(config, model, params)
+    assert float(value) == pytest.approx(wanted)
+    for found, want in ((grads, plain), (decayed(config, model, there, there), decayed(config, model, params, params))):
+        for k, p in want.items():
+            np.testing.assert_allclose(cupy.asnumpy(found[k]), p, rtol=1e-12)
+    stream = Stream(3, first=256).one_draw()
+    drawn = cupy.asnumpy(stream.normal(there[L]))
+    assert (drawn == drawn[:, :1]).all() and len(np.unique(drawn)) == 4
+    np.testing.assert_array_equal(drawn, cupy.asnumpy(stream.from_sample(300).normal(there[L])))
+    start = cupy.asnumpy(authors_start(config, model, there)[L])
+    assert (np.triu(start, 1) == 0).all() and 0 <= start.min() < start.max() < 1
+
+
+def test_the_command(npsnn: Npsnn, tmp_path: Path) -> None:
+    options = ("--recipe", "a2snn-m5", "--authors-code", "--model", "lenet5", "--limit", 64, "--epochs", 1)
+    shown = json.loads(npsnn("train", *options, "--show").out)
+    assert shown["authors_code"] and shown["alignment"] == 1 and not shown["unit_classes"]
+    where = ("--data-dir", tmp_path / "data", "--runs-dir", tmp_path / "runs")
+    outcome = npsnn("train", *options, *where)
+    assert outcome.code == 0 and "sigma learned from the authors' start" in outcome.err
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "config.json").read_text())["train"]["authors_code"] is True
+    refused = npsnn("train", "--recipe", "a2snn-m5", "--authors-code", "--unit-classes", "--show")
+    assert refused.code == 2 and "--authors-code needs --unit-classes False, got True" in refused.err
+
+
+def test_the_plain_formulas_in_their_limits() -> None:
+    rng = np.random.default_rng(0)
+    w, factor = rng.normal(size=(1, 5)), np.tril(rng.normal(size=(5, 5)))
+    assert authors_code.log_trace(w, factor) == pytest.approx(alignment.weight_covariance_alignment(w, factor))
+    assert authors_code.softplus(-800.0) == 0 and authors_code.softplus(800.0) == 800
+    assert authors_code.softplus(0.0) == pytest.approx(np.log(2))
+    raw = np.array([0.0])
+    assert authors_code.drawn_trace(np.ones((2, 1)), raw) == pytest.approx(2 * np.log(2) ** 2)
+    assert authors_code.raw_trace(np.ones((2, 1)), raw) == 0
+    assert authors_code.start_without_entropy(1) == pytest.approx((2 * np.pi * np.e) ** -0.5)
+    assert authors_code.best_of(1) == pytest.approx(0, abs=1e-9)
+    p = np.full(4, 0.3)
+    assert authors_code.one_pass_error(p) == pytest.approx(np.sqrt(0.21) / 2)
+    assert authors_code.shared_pass_error(p) == pytest.approx(np.sqrt(0.21))
