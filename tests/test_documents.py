@@ -113,7 +113,45 @@ def test_what_a_document_shows_runs(
 
 def test_documents_are_read() -> None:
     kinds = [block.kind for path in DOCUMENTS for block in blocks(path)]
-    assert kinds.count("python") >= 9 and kinds.count("shell") >= 12
+    assert kinds.count("python") >= 12 and kinds.count("shell") >= 22
+
+
+def test_every_block_of_python_is_executed() -> None:
+    """A fence that is indented, or called something else, would be passed over in silence."""
+    for path in DOCUMENTS:
+        fences = re.findall(r"^\s*```\s*(?:python|py\b).*$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(fences) == sum(block.kind == "python" for block in blocks(path)), path.name
+
+
+def test_every_command_of_a_block_is_executed() -> None:
+    """Nor does a test see a command that stands deeper than its block, as in a list."""
+    deeper = re.compile(r"^ {5,}(?:npsnn|scripts/\w+) .*", re.MULTILINE)
+    for path in DOCUMENTS:
+        assert not deeper.search(path.read_text(encoding="utf-8")), path.name
+
+
+def anchors(path: Path) -> set[str]:
+    """What a link may name in a document: its headings as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        where, _, anchor = target.partition("#")
+        if where.startswith("http"):
+            continue
+        file = path.parent / where if where else path
+        assert file.exists(), f"{path.name} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    pages = {str(path.relative_to(ROOT)) for path in DOCUMENTS} - {"README.md"}
+    assert pages <= linked, pages - linked
 
 
 def test_every_script_that_is_shown_exists_and_is_run_by_something() -> None:

@@ -41,10 +41,10 @@ def test_the_report_lists_them() -> None:
 
 def test_the_readme_counts_cards_and_claims_as_they_are() -> None:
     verdicts = Counter(card.verdict for card in audit.CARDS.values() if card.paper in ("noise", "a2snn"))
-    assert f"{len(CLAIMS)} claims that rest on trainings and figures have none yet" in README
-    assert f"runs all {len(audit.CARDS)} in" in README
+    assert f"{len(CLAIMS)} claims that rest on trainings and figures have no row yet" in README
+    assert f"runs all {len(audit.CARDS)} rows of the audit in" in README
     assert (
-        f"Of the {sum(verdicts.values())} rows of the papers {verdicts['correct']} are correct as they stand" in README
+        f"{verdicts['correct']} of the {sum(verdicts.values())} rows of the papers are correct as they stand" in README
     )
 
 
