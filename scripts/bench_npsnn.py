@@ -27,9 +27,9 @@ from npsnn.layers.params import unflatten
 from npsnn.models import Model
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
-from npsnn.train.loop import workers_for
 from npsnn.train.config import Config
 from npsnn.train.epochs import State, Trainer
+from npsnn.train.loop import workers_for
 from npsnn.workers.threads import Workers, micro_batches
 
 LR = 1e-9

@@ -1,10 +1,12 @@
 """Every block of commands and of Python in the documents runs, in order, in an empty folder."""
 
+import importlib
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ablation
@@ -146,6 +148,30 @@ def test_links_lead_somewhere(path: Path) -> None:
         file = path.parent / where if where else path
         assert file.exists(), f"{path.name} links to {target}"
         assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
+
+
+def test_how_it_works_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(npsnn(?:\.\w+)+)`", text))
+    assert len(names) >= 30
+    for name in names:
+        resolve(name)
+    for path in re.findall(r"`((?:npsnn|cli|reference|scripts)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def resolve(name: str) -> Any:
+    """The module, or the attribute of one, or of a class of one, that a dotted name names; raises AttributeError."""
+    found, at = importlib.import_module("npsnn"), "npsnn"
+    for piece in name.split(".")[1:]:
+        at = f"{at}.{piece}"
+        try:
+            found = getattr(found, piece)
+        except AttributeError:
+            if not isinstance(found, ModuleType):
+                raise
+            found = importlib.import_module(at)
+    return found
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

@@ -3,47 +3,16 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
+import draw_rooms
 import pytest
+from draw_rooms import RANKS, imported, rank, room
 
 import npsnn
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
-
-# Each may import what stands before it; modules of one rank may import one another where they need to.
-RANKS = [
-    {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables"},
-    {"ops"},
-    {"workers"},
-    {"layers"},
-    {"models", "objectives", "optim", "runs"},
-    {"classifier"},
-    {"bounds"},
-    {"attacks"},
-    {"train"},
-    {"audit"},
-]
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Full names of the modules a file imports, wherever it does."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def rank(part: str) -> int:
-    return next(i for i, parts in enumerate(RANKS) if part in parts)
-
-
-def part(path: Path) -> str:
-    return path.relative_to(ROOT / "npsnn").parts[0].removesuffix(".py")
 
 
 def test_every_package_is_installed() -> None:
@@ -53,19 +22,30 @@ def test_every_package_is_installed() -> None:
     assert not [p for p in LIBRARY if not (p.parent / "__init__.py").exists()]
 
 
-@pytest.mark.parametrize("path", [p for p in LIBRARY if part(p) not in ("__init__", "__main__")], ids=lambda p: part(p))
+@pytest.mark.parametrize("path", [p for p in LIBRARY if room(p) not in ("__init__", "__main__")], ids=room)
 def test_imports_point_one_way(path: Path) -> None:
-    assert rank(part(path)) >= 0
+    assert rank(room(path)) >= 0
     for name in imported(path):
         drawing = name.partition(".")[0] == "matplotlib" and path.parts[-2:] == ("audit", "plots.py")
         assert drawing or name.partition(".")[0] not in ("click", "matplotlib"), f"{path} imports {name}"
         pieces = name.split(".")
         known = {p for parts in RANKS for p in parts}
         if pieces[0] == "npsnn" and len(pieces) > 1 and pieces[1] in known:
-            assert rank(pieces[1]) <= rank(part(path)), f"{path} imports {name}"
+            assert rank(pieces[1]) <= rank(room(path)), f"{path} imports {name}"
         assert not name.startswith("npsnn.cli"), f"{path} imports {name}"
         # the audit compares the engine with the reference; the engine itself never looks there
-        assert part(path) == "audit" or not name.startswith("npsnn.reference"), f"{path} imports {name}"
+        assert room(path) == "audit" or not name.startswith("npsnn.reference"), f"{path} imports {name}"
+
+
+def test_the_drawing_of_the_rooms_is_of_the_code() -> None:
+    """After a change of imports: python scripts/draw_rooms.py."""
+    text = draw_rooms.PAGE.read_text()
+    assert draw_rooms.drawn(text) == text, "docs/how-it-works.md draws other imports: run python scripts/draw_rooms.py"
+
+
+def test_an_arrow_that_a_longer_way_says_is_left_out() -> None:
+    imports = {"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": {"e"}, "e": {"d", "c"}}
+    assert draw_rooms.arrows(imports) == [("a", "b"), ("b", "c"), ("d", "e"), ("e", "c"), ("e", "d")]
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=str)
