@@ -109,13 +109,23 @@ class Table(Mapping[str, T], Generic[T]):
         """The value that `encode` made JSON of; raises ValueError, naming what is wrong."""
         if not isinstance(document, dict) or not isinstance(document.get("type"), str):
             raise ValueError(f"a {self.kind} must be an object with a type, got {document!r:.100}")
-        if _TABLES.get(document["type"]) is not self:
-            types = [name for name, table in _TABLES.items() if table is self]
-            known = f"expected one of {', '.join(types)}{nearest(document['type'], types)}"
-            raise ValueError(
-                f"unknown {self.kind} {document['type']!r}, {known}; a plugin's needs its --plugin FILE.py"
-            )
+        self.of_type(document["type"])
         return _decoded(document)
+
+    def of_type(self, name: Any) -> T:
+        """The entry that files call `name`; raises ValueError, naming the nearest and all."""
+        if isinstance(name, str) and _TABLES.get(name) is self:
+            return _TYPES[name]  # type: ignore[no-any-return]
+        types = sorted(known for known, table in _TABLES.items() if table is self)
+        expected = f"expected one of {', '.join(types)}{nearest(name, types)}"
+        raise ValueError(f"unknown {self.kind} {name!r:.100}, {expected}; a plugin's needs its --plugin FILE.py")
+
+    def type_of(self, value: Any) -> str:
+        """The name by which files hold the value's class; raises ValueError, with the line that mends it, for none."""
+        name = type(value).__name__
+        if _TABLES.get(name) is not self or _TYPES[name] is not type(value):
+            raise ValueError(self._missing(value))
+        return name
 
     def _missing(self, value: Any) -> str:
         name = _type_of(value)

@@ -2,16 +2,18 @@
 
 from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
-from npsnn.layers.base import Backward, Layer, Params, Shape, Want
+from npsnn.layers.base import LAYERS, Backward, Layer, Params, Shape, Want, layer
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
 from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
-from npsnn.layers.noise import FeatureNoise, PreactivationNoise
+from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
+from npsnn.layers.params import Role, roles
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
 
 __all__ = [
     "EXPECTATION",
+    "LAYERS",
     "Backward",
     "BatchNorm",
     "Conv2d",
@@ -24,6 +26,7 @@ __all__ = [
     "MeanPool",
     "Moments",
     "Noise",
+    "NoiseLayer",
     "Normalise",
     "PReLU",
     "Params",
@@ -31,8 +34,12 @@ __all__ = [
     "Propagated",
     "ReLU",
     "Residual",
+    "Role",
     "Sampled",
     "Sequential",
     "Shape",
     "Want",
+    "layer",
+    "noise_layers",
+    "roles",
 ]

@@ -1,14 +1,18 @@
 """Activations: ReLU and PReLU."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from npsnn.layers.base import Backward, Params, Shape, Want, filled, rule_of
+from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer, rule_of
 from npsnn.layers.moments import Moments, Noise
+from npsnn.layers.params import Role
 from npsnn.ops import activation
 
 
+@layer
 @dataclass(frozen=True)
 class ReLU:
     """max(x, 0), whose moments the propagation rule gives (noise paper Eq. 6, audit N14; extension E1)."""
@@ -26,12 +30,15 @@ class ReLU:
         return Moments(mean, var), backward
 
 
+@layer
 @dataclass(frozen=True)
 class PReLU:
     """x where x > 0 and slope x elsewhere, one learned slope a channel, from 0.25 on; moments by the rule, as ReLU's.
 
     Source: He et al. 2015; the moments are those of `npsnn.ops.activation.prelu`.
     """
+
+    roles: ClassVar[Mapping[str, Role]] = {"slope": Role.BIAS}
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {"slope": filled(rng, shape[:1], 0.25)}, shape

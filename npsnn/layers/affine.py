@@ -1,15 +1,17 @@
 """Affine layers: one map serves the mean, and with squared weights the variance."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npsnn.backend import Array, namespace, on_gpu
-from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape
+from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape, layer
 from npsnn.layers.moments import Moments, Noise
+from npsnn.layers.params import Role
 from npsnn.ops import conv, linear, winograd
 from npsnn.ops.channels import channel_sums, per_channel
 from npsnn.validate import check_types
@@ -25,6 +27,8 @@ class Affine(ABC):
     A subclass says what A is, and the same code serves both channels.
     Source: noise paper Eq. 2-3, Sec. 2.3; the quadratic variance is audit N16 and N25, its backward pass N26.
     """
+
+    roles: ClassVar[Mapping[str, Role]] = {"b": Role.BIAS}
 
     @abstractmethod
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
@@ -91,6 +95,7 @@ def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
     return {"w": w, "b": filled(rng, shape[:1])}
 
 
+@layer
 @dataclass(frozen=True)
 class Conv2d(Affine):
     """Cross-correlation with `channels` filters of `kernel` by `kernel`. w: (O, kh, kw, C).
@@ -162,6 +167,7 @@ class Conv2d(Affine):
         return few and min(x.shape[1], self.channels) >= ENOUGH_CHANNELS and not on_gpu(x)
 
 
+@layer
 @dataclass(frozen=True)
 class Linear(Affine):
     """A matrix and a bias. w: (features, inputs).
@@ -233,6 +239,7 @@ class Constant(Affine):
         return None
 
 
+@layer
 @dataclass(frozen=True)
 class Normalise(Constant):
     """(x - mean) / std, a value for each channel, in units of the [0, 1] pixel."""

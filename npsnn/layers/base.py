@@ -22,12 +22,18 @@ import numpy as np
 from npsnn.backend import Array
 from npsnn.layers.moments import Moments, Noise, Propagated
 from npsnn.ops.gaussian import DETERMINISTIC, Rule
+from npsnn.tables import Table
 
 Params: TypeAlias = dict[str, Any]
 Shape: TypeAlias = tuple[int, ...]
 
 LARGEST = 1 << 26
 """The numbers that a network may have as parameters, and a layer as outputs: 256 MB in single precision."""
+
+
+LAYERS: Table[type[Any]] = Table("layer", "from npsnn.layers.base import layer")
+"""Every layer that a saved network may have: `@layer` above a dataclass enters it."""
+layer = LAYERS.enter
 
 
 class Want(Flag):
@@ -75,7 +81,10 @@ def filled(rng: np.random.Generator, shape: Shape, value: float = 0.0) -> Array:
 class Layer(Protocol):
     """`shape` is one example's, channels first: (C, H, W) for an image, (features,) for a vector.
 
-    A layer may have `couples_batch`, a bool; where it has none, `couples_batch(layer)` says False.
+    A layer may have more, all of it class variables:
+        couples_batch: bool; whether its output for an example depends, in training, on the others of its batch.
+        random: bool; whether it draws noise, for a layer that is no `npsnn.layers.noise.NoiseLayer`.
+        roles: of its parameters, by name (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
     """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
@@ -88,6 +97,11 @@ class Layer(Protocol):
 def couples_batch(layer: Layer) -> bool:
     """Whether, in training, the layer's output for an example depends on the other examples of its batch."""
     return bool(getattr(layer, "couples_batch", False))
+
+
+def is_random(layer: Layer) -> bool:
+    """Whether the layer draws noise: a NoiseLayer does, and any other that has `random = True`."""
+    return bool(getattr(layer, "random", False))
 
 
 def image_shape(layer: object, shape: Shape) -> Shape:

@@ -1,5 +1,6 @@
 """Batch normalisation: the one layer whose output for an example depends on the batch it comes in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -7,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from npsnn.backend import namespace
-from npsnn.layers.base import Backward, Params, Shape, Want, filled
+from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer
 from npsnn.layers.moments import Batch, Moments, Noise
+from npsnn.layers.params import Role
 from npsnn.ops import norm
 from npsnn.validate import check_types
 
@@ -18,6 +20,7 @@ def is_statistic(name: str) -> bool:
     return name.rpartition(".")[2] in ("running_mean", "running_var")
 
 
+@layer
 @dataclass(frozen=True)
 class BatchNorm:
     """y = w (x - m)/√(v + epsilon) + b for each channel of an image, or each feature of a vector.
@@ -36,6 +39,11 @@ class BatchNorm:
     momentum: float = 0.1
     epsilon: float = 1e-5
     couples_batch: ClassVar[bool] = True
+    roles: ClassVar[Mapping[str, Role]] = {
+        "b": Role.BIAS,
+        "running_mean": Role.STATISTIC,
+        "running_var": Role.STATISTIC,
+    }
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -1,17 +1,18 @@
 """Layers in sequence and in parallel, and parameters as a flat dictionary."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
 
 from npsnn.backend import Array
 from npsnn.interrupts import heed
-from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, couples_batch
+from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, couples_batch, layer
 from npsnn.layers.moments import Moments, Noise
 from npsnn.validate import check_types
 
 
+@layer
 @dataclass(frozen=True)
 class Sequential:
     """Named layers, one after the other; the parameters of the layer "conv1" are params["conv1"]."""
@@ -26,21 +27,21 @@ class Sequential:
     @property
     def couples_batch(self) -> bool:
         """Whether any layer inside does, at whatever depth."""
-        return any(couples_batch(layer) for _, layer in self.layers)
+        return any(couples_batch(part) for _, part in self.layers)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         params: Params = {}
-        for name, layer in self.layers:
-            params[name], shape = layer.init(rng, shape)
+        for name, part in self.layers:
+            params[name], shape = part.init(rng, shape)
             if isinstance(rng, Forms):
                 rng.output(name, shape)
         return {name: p for name, p in params.items() if p}, shape
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         steps: list[tuple[str, Backward]] = []
-        for name, layer in self.layers:
+        for name, part in self.layers:
             heed()
-            m, back = layer.forward(params.get(name, {}), m, noise.at(name))
+            m, back = part.forward(params.get(name, {}), m, noise.at(name))
             steps.append((name, back))
         first = next((i for i, (name, _) in enumerate(steps) if name in params), len(steps))
 
@@ -59,6 +60,7 @@ class Sequential:
         return m, backward
 
 
+@layer
 @dataclass(frozen=True)
 class Residual:
     """The sum of two branches of one input, body(x) + shortcut(x); a shortcut without layers is the identity.
@@ -118,24 +120,34 @@ def _added(a: Array | None, b: Array | None) -> Array | None:
 
 def leaves(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
     """The layers inside `layer` that hold no others, each with its name in the flat parameters: "block1.body.conv1"."""
+    for path, part in nested(layer, name):
+        if not parts(part) and not isinstance(part, Sequential):
+            yield path, part
+
+
+def nested(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """`layer` and all layers inside it, those that hold others among them, each with its path."""
+    yield path, layer
+    for name, part in parts(layer):
+        yield from nested(part, f"{path}.{name}" if path else name)
+
+
+def parts(layer: Layer) -> tuple[tuple[str, Layer], ...]:
+    """The layers directly inside `layer`, by name: of a Sequential its layers, else the fields that are Sequential."""
     if isinstance(layer, Sequential):
-        parts = layer.layers
-    elif isinstance(layer, Residual):
-        parts = (("body", layer.body), ("shortcut", layer.shortcut))
-    else:
-        yield name, layer
-        return
-    for inner, part in parts:
-        yield from leaves(part, f"{name}.{inner}" if name else inner)
+        return layer.layers
+    named = ((f.name, getattr(layer, f.name)) for f in fields(layer)) if is_dataclass(layer) else ()
+    return tuple((name, part) for name, part in named if isinstance(part, Sequential))
 
 
 def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
     """The network with f(layer) in the place of each layer that holds no others."""
 
     def one(layer: Layer) -> Layer:
-        if isinstance(layer, Residual):
-            return Residual(mapped(layer.body, f), mapped(layer.shortcut, f))
-        return mapped(layer, f) if isinstance(layer, Sequential) else f(layer)
+        if isinstance(layer, Sequential):
+            return mapped(layer, f)
+        inside = {name: one(part) for name, part in parts(layer)}
+        return replace(layer, **inside) if inside else f(layer)  # type: ignore[type-var]
 
     return Sequential(tuple((name, one(layer)) for name, layer in network.layers))
 

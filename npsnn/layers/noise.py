@@ -1,19 +1,66 @@
 """Layers that add Gaussian noise, and how its size is read and set in their parameters."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar
 
 import numpy as np
 
 from npsnn.backend import Array, namespace
-from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled
+from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, layer
+from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
+from npsnn.layers.params import Role
 from npsnn.ops import feature_noise
 from npsnn.validate import check_sigma, check_types
 
 
+class NoiseLayer(ABC):
+    """A layer that adds noise whose size is one number, its level: a standard deviation.
+
+    The parameters of a method are the layer's own dictionary.
+    """
+
+    random: ClassVar[bool] = True
+
+    @abstractmethod
+    def level(self, params: Params) -> Array:
+        """The standard deviation, an array of no dimensions."""
+
+    @abstractmethod
+    def slope(self, params: Params, grads: Params) -> Array:
+        """The derivative by the level, from the parameters' gradients."""
+
+    @abstractmethod
+    def at_level(self, params: Params, sigma: float) -> Params:
+        """The parameters with another level, sigma >= 0."""
+
+    def capped(self, params: Params, cap: float) -> Params:
+        """The parameters with a level of `cap` at most, cap > 0."""
+        return self.at_level(params, cap) if self.level(params) > cap else params
+
+    def draws(self, params: Params) -> bool:
+        """Whether two draws differ: not at the level 0."""
+        return bool(self.level(params) > 0)
+
+    @abstractmethod
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        """As every layer's (`npsnn.layers.base.Layer`)."""
+
+    @abstractmethod
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        """As every layer's (`npsnn.layers.base.Layer`)."""
+
+
+def noise_layers(network: Sequential) -> dict[str, NoiseLayer]:
+    """Every noise layer of the network, by path, as "block1.body.noise", in the order of the forward pass."""
+    return {path: layer for path, layer in nested(network) if isinstance(layer, NoiseLayer)}
+
+
+@layer
 @dataclass(frozen=True)
-class PreactivationNoise:
+class PreactivationNoise(NoiseLayer):
     """Adds N(0, sigma²) to every unit, independently: Z = y + ν, ν ~ N(0, sigma² I).
 
     sigma: standard deviation in the units of the pre-activation, >= 0; the parameter "sigma" starts from it.
@@ -23,6 +70,7 @@ class PreactivationNoise:
     """
 
     sigma: float
+    roles: ClassVar[Mapping[str, Role]] = {"sigma": Role.NOISE}
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -81,8 +129,9 @@ class PreactivationNoise:
 COVARIANCES = ("full", "diagonal", "scalar")
 
 
+@layer
 @dataclass(frozen=True)
-class FeatureNoise:
+class FeatureNoise(NoiseLayer):
     """Adds z = L ε, ε ~ N(0, I) for each example, to a vector of D features: z ~ N(0, Sigma), Sigma = L Lᵀ.
 
     sigma: the standard deviation that each feature's noise starts with, >= 0: L = sigma I. covariance: what L may
@@ -94,6 +143,7 @@ class FeatureNoise:
 
     sigma: float
     covariance: str = "full"
+    roles: ClassVar[Mapping[str, Role]] = {"L": Role.NOISE}
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -179,7 +229,3 @@ class FeatureNoise:
 def _like(array: Array, value: float) -> Array:
     """`value` as a number of the array's dtype and library."""
     return namespace(array).asarray(value, array.dtype)
-
-
-NOISE_LAYERS = (PreactivationNoise, FeatureNoise)
-NoiseLayer: TypeAlias = PreactivationNoise | FeatureNoise

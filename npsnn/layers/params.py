@@ -1,9 +1,54 @@
-"""Parameters of nested layers as one flat dictionary, and back."""
+"""Parameters of nested layers as one flat dictionary, and back; the role of each."""
 
 from collections.abc import Iterable, Mapping
+from enum import Flag, auto
 
 from npsnn.backend import Array
 from npsnn.layers.base import Params
+from npsnn.layers.containers import Sequential, nested
+
+
+class Role(Flag):
+    """The part that a parameter plays in training; a layer declares it as `roles: ClassVar[Mapping[str, Role]]`.
+
+    WEIGHT: trained, with weight decay; the role of every parameter that its layer does not declare.
+    BIAS: trained, without weight decay.
+    NOISE: the size of a noise.
+    STATISTIC: a running average, which no gradient moves.
+    """
+
+    WEIGHT = auto()
+    BIAS = auto()
+    NOISE = auto()
+    STATISTIC = auto()
+    ALL = WEIGHT | BIAS | NOISE | STATISTIC
+
+
+def roles(network: Sequential, names: Iterable[str]) -> dict[str, Role]:
+    """The role of each parameter of the network.
+
+    names: flat names, as "block1.body.conv1.w".
+    Raises ValueError for a parameter of no layer.
+    """
+    declared = {path: getattr(layer, "roles", {}) for path, layer in nested(network) if path}
+    found = {}
+    for name in names:
+        path, _, own = name.rpartition(".")
+        while path and path not in declared:  # a layer of a user may nest its parameters
+            path, _, last = path.rpartition(".")
+            own = f"{last}.{own}"
+        if path not in declared:
+            raise ValueError(f"parameter {name} belongs to no layer, expected one of {', '.join(declared)}")
+        found[name] = declared[path].get(own, Role.WEIGHT)
+    return found
+
+
+def of_layer(path: str, flat: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters of one layer, by their own names, from a flat dictionary.
+
+    path: of the layer, as "block1.body.conv1".
+    """
+    return {k.removeprefix(f"{path}."): p for k, p in flat.items() if k.startswith(f"{path}.")}
 
 
 def flatten(params: Params, prefix: str = "") -> dict[str, Array]:

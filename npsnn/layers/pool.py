@@ -6,12 +6,13 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.layers.affine import Constant
-from npsnn.layers.base import Backward, Params, Shape, Want, pooled_shape, rule_of
+from npsnn.layers.base import Backward, Params, Shape, Want, layer, pooled_shape, rule_of
 from npsnn.layers.moments import Moments, Noise
 from npsnn.ops import pool
 from npsnn.validate import check_types
 
 
+@layer
 @dataclass(frozen=True)
 class MaxPool:
     """Largest of each `size` by `size` window (noise paper Sec. 2.1, audit N17; extension E2).
@@ -38,6 +39,7 @@ class MaxPool:
         return Moments(mean, var), backward
 
 
+@layer
 @dataclass(frozen=True)
 class MeanPool(Constant):
     """Mean of each `size` by `size` window: the affine map with the constant weight 1 / size²."""

@@ -7,10 +7,11 @@ from math import prod
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.layers.base import Backward, Params, Shape, Want, image_shape
+from npsnn.layers.base import Backward, Params, Shape, Want, image_shape, layer
 from npsnn.layers.moments import Moments, Noise
 
 
+@layer
 @dataclass(frozen=True)
 class Flatten:
     """(H, C, W, N) -> (C*H*W, N), channels first as in PyTorch."""

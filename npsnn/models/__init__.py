@@ -1,9 +1,12 @@
 """Networks as values: `replace(lenet5(), ...)` makes another."""
 
+from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table keeps the order in which it was filled
+
+# isort: split
+from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
-from npsnn.models.model import LAYERS, Model, without_noise
-from npsnn.models.named import MODELS, NOISES, NOISY, build
-from npsnn.models.noise_paper import cnn5, lenet5
+from npsnn.models.model import MODELS, Model, without_noise
+from npsnn.models.named import NOISES, NOISY, build
 
 __all__ = [
     "LAYERS",

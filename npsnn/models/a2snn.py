@@ -7,9 +7,10 @@ from npsnn.layers.base import Layer, Shape
 from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import FeatureNoise
 from npsnn.models.backbones import backbone
-from npsnn.models.model import Model, without_noise
+from npsnn.models.model import Model, model, without_noise
 
 
+@model("lenetpp")
 def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
     """LeNet++ with a linear classifier on its 32 features, as published or, "authors", as A2SNN's authors have it.
 
@@ -21,6 +22,13 @@ def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, v
     return _classifier(names[variant], shape, classes, sigma)
 
 
+@model("lenetpp-authors")
+def lenetpp_authors(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0) -> Model:
+    """LeNet++ as A2SNN's authors have it; arguments as for `lenetpp`."""
+    return lenetpp(shape, classes, sigma, "authors")
+
+
+@model("resnet18")
 def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
     """ResNet-18 with a linear classifier on its 32 features.
 

@@ -1,42 +1,26 @@
 """A network as a value: its layers, the images it is made for, and its specification as JSON."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from npsnn.layers.activation import PReLU, ReLU
-from npsnn.layers.affine import Conv2d, Linear, Normalise
-from npsnn.layers.base import Forms, Layer, Params, Shape
-from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape
 from npsnn.layers.containers import Residual, Sequential, leaves, mapped
-from npsnn.layers.noise import NOISE_LAYERS, FeatureNoise, NoiseLayer, PreactivationNoise
+from npsnn.layers.noise import FeatureNoise, NoiseLayer
 from npsnn.layers.params import flatten
-from npsnn.layers.pool import MaxPool, MeanPool
-from npsnn.layers.reshape import Flatten
 from npsnn.streams import WHOLE
+from npsnn.tables import Table
 from npsnn.validate import as_int, check_sigma
 
-LAYERS: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (
-        BatchNorm,
-        Conv2d,
-        FeatureNoise,
-        Flatten,
-        Linear,
-        MaxPool,
-        MeanPool,
-        Normalise,
-        PReLU,
-        PreactivationNoise,
-        ReLU,
-        Residual,
-    )
-}
-
 LARGEST_IMAGE = 4096
+
+MODELS: Table[Callable[..., "Model"]] = Table("model", "from npsnn.models.model import model")
+"""Networks by name: `@model("name")` above a function (shape, classes, sigma) -> Model enters it."""
+model = MODELS.enter
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,11 +49,9 @@ class Model:
         if max(self.shape) > LARGEST_IMAGE:
             raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
         layers = [layer for _, layer in self.network.layers]
-        if sum(isinstance(layer, NOISE_LAYERS) for layer in layers) > 1:
+        if sum(isinstance(layer, NoiseLayer) for layer in layers) > 1:
             raise ValueError(f"{self.name}: there must be at most one noise layer")
-        if reserved := [
-            name for name, layer in self.network.layers if isinstance(layer, NOISE_LAYERS) and name in WHOLE
-        ]:
+        if reserved := [name for name, layer in self.network.layers if isinstance(layer, NoiseLayer) and name in WHOLE]:
             raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {reserved[0]}")
         following = [*layers[1:], None]
         noisy = [after for layer, after in zip(layers, following, strict=True) if isinstance(layer, FeatureNoise)]
@@ -78,7 +60,7 @@ class Model:
         if any(isinstance(layer, Linear) and layer.joint for layer in layers[:-1]):
             raise ValueError(f"{self.name}: only the last layer may be joint, nothing takes a covariance matrix")
         inside = [part for layer in layers if isinstance(layer, Residual) for _, part in leaves(layer)]
-        if any(isinstance(part, NOISE_LAYERS) or (isinstance(part, Linear) and part.joint) for part in inside):
+        if any(isinstance(part, NoiseLayer) or (isinstance(part, Linear) and part.joint) for part in inside):
             raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
 
     def __repr__(self) -> str:
@@ -104,13 +86,13 @@ class Model:
     @property
     def noisy(self) -> bool:
         """Whether it has a noise layer."""
-        return any(isinstance(layer, NOISE_LAYERS) for _, layer in self.network.layers)
+        return any(isinstance(layer, NoiseLayer) for _, layer in self.network.layers)
 
     @property
     def noise(self) -> tuple[str, NoiseLayer]:
         """Its noise layer with its name; raises ValueError where there is none."""
         for name, layer in self.network.layers:
-            if isinstance(layer, NOISE_LAYERS):
+            if isinstance(layer, NoiseLayer):
                 return name, layer
         raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
 
@@ -180,7 +162,7 @@ class Model:
 
 def without_noise(model: Model) -> Model:
     """The model without its noise layer."""
-    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NOISE_LAYERS)]
+    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NoiseLayer)]
     return replace(model, network=Sequential(tuple(kept)))
 
 
@@ -190,11 +172,15 @@ def _by_method(method: str, layer: Layer) -> Layer:
 
 def _entries(network: Sequential) -> list[dict[str, Any]]:
     """The layers as JSON; those that hold others hold lists of the same form."""
-    return [
-        {"name": name, "type": type(layer).__name__}
-        | {f.name: _entries(v) if isinstance(v := getattr(layer, f.name), Sequential) else v for f in fields(layer)}  # type: ignore[arg-type]
-        for name, layer in network.layers
-    ]
+    return [{"name": name, "type": LAYERS.type_of(layer)} | _values(layer) for name, layer in network.layers]
+
+
+def _values(layer: Any) -> dict[str, Any]:
+    """The fields of a layer as JSON."""
+    if isinstance(layer, Sequential):
+        return {"layers": _entries(layer)}
+    values = {f.name: getattr(layer, f.name) for f in fields(layer) if f.init}
+    return {name: _entries(v) if isinstance(v, Sequential) else v for name, v in values.items()}
 
 
 def _sequential(entries: Any) -> Sequential:
@@ -204,10 +190,10 @@ def _sequential(entries: Any) -> Sequential:
 
 
 def _layer(entry: dict[str, Any]) -> Layer:
-    kind = LAYERS.get(entry["type"])
-    if kind is None:
-        raise ValueError(f"unknown layer {entry['type']!r}, expected one of {', '.join(sorted(LAYERS))}")
+    kind = LAYERS.of_type(entry["type"])
+    if kind is Sequential:
+        return _sequential(entry["layers"])
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k not in ("name", "type")}
-    nested = {f.name: _sequential(entry[f.name]) for f in fields(kind) if f.type is Sequential}
+    nested = {f.name: _sequential(entry[f.name]) for f in fields(kind) if f.type in (Sequential, "Sequential")}
     layer: Layer = kind(**values | nested)
     return layer

@@ -1,21 +1,8 @@
 """Networks by name."""
 
-from collections.abc import Callable
-from functools import partial
-
 from npsnn.layers.base import Shape
-from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
-from npsnn.models.model import Model, without_noise
-from npsnn.models.noise_paper import cnn5, lenet5
-
-MODELS: dict[str, Callable[..., Model]] = {
-    "lenet5": lenet5,
-    "cnn5": cnn5,
-    "lenetpp": lenetpp,
-    "lenetpp-authors": partial(lenetpp, variant="authors"),
-    "resnet18": resnet18,
-}
-
+from npsnn.models.a2snn import with_feature_noise
+from npsnn.models.model import MODELS, Model, without_noise
 
 NOISY = ("lenet5", "cnn5")
 """The models with noise of their own, on the first pre-activation."""

@@ -7,7 +7,7 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model
+from npsnn.models.model import Model, model
 
 
 def _missing(shape: Shape) -> int:
@@ -15,6 +15,7 @@ def _missing(shape: Shape) -> int:
     return max(0, (33 - min(shape[1:], default=32)) // 2)
 
 
+@model("lenet5")
 def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) -> Model:
     """LeNet-5 with noise on its first pre-activation, for images of any size; a shorter side below 32 is padded to it.
 
@@ -42,6 +43,7 @@ def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) ->
     return Model("lenet5", Sequential(tuple(layers)), shape, classes)
 
 
+@model("cnn5")
 def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> Model:
     """Five 3x3 convolutions (32, 64, 128, 128, 128), each with 2x2 max pooling and ReLU, then 256, 128, classes.
 

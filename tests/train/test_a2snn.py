@@ -140,7 +140,7 @@ def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.M
     """Their micro-batches share the statistics of the whole batch, on however many threads."""
 
     def gradient(micro_batch: int, threads: int) -> tuple[Trainer, Any, Any]:
-        monkeypatch.setitem(MODELS, "normalised", lambda *arguments: normalised(micro_batch))
+        monkeypatch.setitem(MODELS._entries, "normalised", lambda *arguments: normalised(micro_batch))
         with Processes(threads) as workers:
             config = Config(**SHORT | {"model": "normalised"})
             trainer = Trainer(config, build(config, DATA), DATA.train, DATA.test, workers, "cpu")

@@ -82,7 +82,7 @@ def test_an_image_is_drawn_for_by_its_place_in_the_epoch(options: dict[str, Any]
 def test_noise_trained_alone_leaves_the_averages_of_batch_norm(
     augmentation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MODELS, "normalised", lambda *arguments: normalised(16))
+    monkeypatch.setitem(MODELS._entries, "normalised", lambda *arguments: normalised(16))
     labels = np.arange(60) % 10
     split = Split(digits.draw(labels, np.random.default_rng(1)), labels)
     data = Dataset("few digits", split, split, 10, {"train": "60"})
