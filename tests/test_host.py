@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from npsnn import Classifier, attacks, host, models, train
 from npsnn.data import Dataset, Split
 from npsnn.host import available_cores, keep_freed_memory, one_blas_thread
+from npsnn.train import epochs
 
 
 def blas_threads() -> list[int]:
@@ -61,13 +62,13 @@ def test_a_training_that_fails_leaves_blas_alone(two: list[int], digits: Dataset
 def test_blas_is_held_while_a_record_is_made(two: list[int], digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever of a step is not done by the workers: its sums would else depend on the number of cores."""
     seen: list[int] = []
-    updated = train.Trainer.updated
+    updated = epochs.Trainer.updated
 
     def spied(*args: Any) -> Any:
         seen.extend(blas_threads())
         return updated(*args)
 
-    monkeypatch.setattr(train.Trainer, "updated", spied)
+    monkeypatch.setattr(epochs.Trainer, "updated", spied)
     next(training(digits))
     assert seen and set(seen) == {1}
 

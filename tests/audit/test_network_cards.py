@@ -38,7 +38,7 @@ MUTANTS: list[Mutant] = [
     # one layer's variances a little too large
     ("N15", "npsnn.ops.linear.linear", lambda f: lambda x, w: f(x, w) if w.min() < 0 else 1.1 * f(x, w)),
     # another LeNet-5
-    ("N39", "npsnn.models.noise_paper.lenet5", lambda f: lambda: f(classes=11)),
+    ("N39", "npsnn.models.lenet5", lambda f: lambda: f(classes=11)),
     # the expectation taken for the network without noise, and the reverse
     ("N41", "npsnn.reference.plain.rectify", lambda f: lambda mu, v, rule: f(mu, v, "laplace")),
     ("N41", "npsnn.reference.montecarlo.network", lambda f: lambda x, w, s, d, rng: f(x, w, s / 10, d, rng)),

@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_the_lines_that_were_there(
 @pytest.mark.skipif(os.name != "posix", reason="limits are POSIX")
 def test_a_file_at_its_limit_is_not_torn(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from npsnn import journal\n"
+        "import resource, sys; from pathlib import Path; from npsnn.files import journal\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "for i in range(10):\n"
         "    try: journal.append(Path(sys.argv[1]), {'i': i, 'text': 'x' * 900})\n"
@@ -70,7 +70,7 @@ def test_a_file_at_its_limit_is_not_torn(tmp_path: Path) -> None:
 
 def test_processes_do_not_interleave(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from npsnn import journal\n"
+        "import sys; from pathlib import Path; from npsnn.files import journal\n"
         "for i in range(50): journal.append(Path(sys.argv[1]), {'of': sys.argv[2], 'i': i, 'text': 'x' * 9000})\n"
     )
     others = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "f", str(n)]) for n in range(3)]

@@ -16,7 +16,7 @@ from npsnn import train
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
 from npsnn.layers.moments import EXPECTATION
-from npsnn.runs.checkpoint import BEST, CONFIG, LAST, METRICS, load_arrays
+from npsnn.runs.checkpoint import BEST, CONFIG, LAST, METRICS, load_arrays, save_arrays
 from npsnn.train import fit, resume, split_validation
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, Step, Trainer, TrainingError
@@ -165,7 +165,7 @@ def test_damaged_runs_are_refused(reference: Path, tmp_path: Path) -> None:
         ({k: a for k, a in arrays.items() if k != "optimizer/first/fc1.b"}, about | {"epoch": 1}, "first/fc1.b"),
     ]
     for changed, said, message in damages:
-        train.checkpoint.save_arrays(tmp_path / LAST, changed, said)
+        save_arrays(tmp_path / LAST, changed, said)
         with pytest.raises(ValueError, match=message) as caught:
             finished(resume(tmp_path, DATA, threads=1))
         assert "\n" not in str(caught.value)

@@ -131,7 +131,7 @@ def test_without_a_program_to_start_threads_do_the_work(monkeypatch: pytest.Monk
 
 LACKING = """
 import math, sys
-from npsnn.processes import Processes
+from npsnn.workers.processes import Processes
 with Processes(3) as workers:
     found = []
     workers.spread(math.sqrt, lambda i: (float(i * i),), 6, found.append)
@@ -174,7 +174,7 @@ def test_memory_is_shared_by_a_file_where_the_system_has_no_other(
 
 KILLED = """
 import math, os, signal
-from npsnn.processes import Processes
+from npsnn.workers.processes import Processes
 with Processes(3) as workers:
     workers.spread(math.sqrt, lambda i: (4.0,), 3, print)
     os.kill(os.getpid(), signal.SIGKILL)
