@@ -150,14 +150,14 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
 
 
-def test_how_it_works_names_what_there_is() -> None:
-    text = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
-    names = set(re.findall(r"`(npsnn(?:\.\w+)+)`", text))
-    assert len(names) >= 30
-    for name in names:
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_names_is_there(path: Path) -> None:
+    """Dotted names and files of the project, in backticks."""
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"`(npsnn(?:\.\w+)+)(?:\([^`]*\))?`", text):
         resolve(name)
-    for path in re.findall(r"`((?:npsnn|cli|reference|scripts)/[\w./]*)`", text):
-        assert (ROOT / path).exists(), path
+    for file in re.findall(r"`((?:npsnn|cli|reference|scripts|tests)/[\w./-]*)`", text):
+        assert (ROOT / file).exists(), file
 
 
 def resolve(name: str) -> Any:
