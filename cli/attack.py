@@ -33,7 +33,7 @@ from npsnn.cli.interrupts import leave
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar, say
 from npsnn.interrupts import uninterrupted
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
 
 _HELP = {
@@ -81,7 +81,7 @@ def _listed(values: Iterable[float]) -> str:
 @_option("--eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
 @_option("--draws", click.IntRange(1), "Fresh draws on which success is judged.")
 @options("inference-sigma", "average")
-@_option("--objective", OBJECTIVES, "What the adaptive attacks ascend; see above.")
+@_option("--objective", losses(), "What the adaptive attacks ascend; see above.")
 @_option("--propagation", RULES, "How they carry the variance; laplace: noise paper Eq. 6.")
 @_option("--samples", click.IntRange(1), "Points that random tries (A2SNN: 10,000).")
 @_several("--pixels", click.IntRange(1), "Pixels that one-pixel may change")

@@ -1,7 +1,7 @@
 """A trained network for users: images in the usual form, (N, C, H, W) in [0, 1], and logits (N, classes)."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from npsnn.workers.threads import Workers, micro_batches
 Images: TypeAlias = np.ndarray
 
 
-def named(table: dict[str, Any], name: Any, what: str) -> Any:
+def named(table: Mapping[str, Any], name: Any, what: str) -> Any:
     """table[name], or `name` itself where it is one of the values; ValueError names the choices."""
     if not isinstance(name, str) and any(name is value for value in table.values()):
         return name

@@ -1,7 +1,8 @@
-"""What is minimised in training and ascended in an attack: the moments of the logits in, a value for each example out.
+"""Functions that training minimises and attacks ascend: the moments of the logits in, a value for each example out.
 
 An objective takes `Moments` of the logits, (classes, N), and labels (N,), and returns the values (N,) and their
-cotangent, again `Moments`.
+cotangent, again `Moments`. The table of objectives has a name for each. Of the margins, which C&W and One-Pixel ascend,
+a value above 0 says that another class than the label is ahead.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,23 @@ from scipy.special import ndtri
 from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Moments
 from npsnn.ops import loss
+from npsnn.tables import Table
 
 Objective: TypeAlias = Callable[[Moments, Array], tuple[Array, Moments]]
 
+OBJECTIVES: Table[Objective] = Table("objective", "from npsnn.objectives import objective")
+objective = OBJECTIVES.enter
 
+MARGINS = ("margin", "least-win-probability", "true-class-probability")
+"""The objectives that an attack alone ascends; no training minimises one."""
+
+
+def losses() -> tuple[str, ...]:
+    """The names of the objectives that training may minimise: all but the margins."""
+    return tuple(name for name in OBJECTIVES if name not in MARGINS)
+
+
+@objective("noise-aware")
 def noise_aware(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """Squared error minus the probability of the label winning: Σ(y_i - mean_i)²/n - Σ_{i≠k} P(Y_k > Y_i)/(n-1).
 
@@ -31,27 +45,18 @@ def noise_aware(m: Moments, labels: Array) -> tuple[Array, Moments]:
     return error - won, Moments(dmean - dwon_mean, None if dwon_var is None else -dwon_var)
 
 
+@objective("mse")
 def mse(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """Squared error of the mean against one-hot targets (noise paper Sec. 2.2); the variance does not enter."""
     value, dmean = loss.squared_error(m.mean, labels)
     return value, Moments(dmean)
 
 
+@objective("cross-entropy")
 def cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """-ln softmax(mean)_k; the variance does not enter."""
     value, dmean = loss.cross_entropy(m.mean, labels)
     return value, Moments(dmean)
-
-
-def win_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
-    """-Σ_{i≠k} ln P(Y_k > Y_i): no less than -ln P(the label wins) if no two comparisons correlate negatively.
-
-    Source: extension E3 (Slepian's inequality). Raises ValueError for logits without variance: it says nothing of them.
-    """
-    if m.var is None:
-        raise ValueError("the win-probability objective needs noise: sigma must be > 0 and propagated in closed form")
-    value, dmean, dvar = loss.log_win_probability(m.mean, m.var, labels)
-    return -value, Moments(-dmean, None if dvar is None else -dvar)
 
 
 @cache
@@ -64,6 +69,7 @@ def sobol_normal(classes: int, points: int = 64) -> np.ndarray:
     return np.asarray(ndtri(cube))
 
 
+@objective("expected-cross-entropy")
 def expected_cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """E[-ln softmax(h)_k] over the noisy logits h ~ N(mean, covariance), by 64 Sobol points and no draw.
 
@@ -78,13 +84,63 @@ def expected_cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
     return value, Moments(dmean, dvar)
 
 
-OBJECTIVES: dict[str, Objective] = {
-    "noise-aware": noise_aware,
-    "mse": mse,
-    "cross-entropy": cross_entropy,
-    "expected-cross-entropy": expected_cross_entropy,
-    "win-probability": win_probability,
-}
+@objective("win-probability")
+def win_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-Σ_{i≠k} ln P(Y_k > Y_i): no less than -ln P(the label wins) if no two comparisons correlate negatively.
+
+    Source: extension E3 (Slepian's inequality). Raises ValueError for logits without variance: it says nothing of them.
+    """
+    if m.var is None:
+        raise ValueError("the win-probability objective needs noise: sigma must be > 0 and propagated in closed form")
+    value, dmean, dvar = loss.log_win_probability(m.mean, m.var, labels)
+    return -value, Moments(-dmean, None if dvar is None else -dvar)
+
+
+@objective("margin")
+def margin(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """max_{i≠k} mean_i - mean_k, by how much the best other logit leads; the variance does not enter.
+
+    Its negative is the margin that Carlini and Wagner's attack lowers (audit A2).
+    """
+    xp = namespace(m.mean)
+    hot = loss.one_hot(m.mean, labels)
+    rival = loss.one_hot(m.mean, xp.where(hot > 0, -xp.inf, m.mean).argmax(axis=0))
+    return (m.mean * rival).sum(axis=0) - (m.mean * hot).sum(axis=0), Moments(rival - hot)
+
+
+@objective("least-win-probability")
+def least_win_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-min_{i≠k} u_i, u_i = (mean_k - mean_i)/√Var(Y_k - Y_i): Φ of its negative is the least P(Y_k > Y_i).
+
+    ∂u/∂d = 1/√S, ∂u/∂S = -u/(2S), of the least u alone. It never flattens out, as probabilities do. A pair without
+    variance counts as decided, far beyond any other, and has no gradient. Source: extension E3, audit A2.
+    Raises ValueError for logits without variance: there are no standard deviations to measure in.
+    """
+    if m.var is None:
+        raise ValueError("the least-win-probability objective needs noise: sigma must be > 0 and in closed form")
+    xp = namespace(m.mean)
+    hot = loss.one_hot(m.mean, labels)
+    d, s = loss.margins(m.mean, m.var, hot)
+    uncertain, root = loss.spread(s, hot)
+    u = xp.where(hot > 0, xp.inf, d / root)
+    least = loss.one_hot(m.mean, u.argmin(axis=0))
+    slope = least * uncertain / root
+    ds = xp.where(least > 0, u, 0) * slope / root * 0.5
+    dmean, dvar = loss.margins_backward(-slope, ds, hot, m.var.ndim > m.mean.ndim)
+    return -u.min(axis=0), Moments(dmean, dvar)
+
+
+@objective("true-class-probability")
+def true_class_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-softmax(mean)_k, with the cotangent p_k (p - e_k); the variance does not enter.
+
+    Source: what One-Pixel lowers (Su, Vargas and Sakurai 2019); A2SNN does not say (audit A22).
+    """
+    xp = namespace(m.mean)
+    surprise, cotangent = loss.cross_entropy(m.mean, labels)
+    # a label that is lost has a direction still, as one that is sure
+    slope = xp.exp(-xp.minimum(surprise, loss.FAINT))
+    return -xp.exp(-surprise), Moments(slope * cotangent)
 
 
 def sigma_reward(sigma: float, alpha: float) -> tuple[float, float]:

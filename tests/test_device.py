@@ -199,7 +199,7 @@ def test_fusion_is_for_the_gpu_alone_and_can_be_switched_off(
 @pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(k, o) for k in NETWORK_NOISES for o in objectives.OBJECTIVES if o != "win-probability" or k in RULES],
+    [(k, o) for k in NETWORK_NOISES for o in objectives.losses() if o != "win-probability" or k in RULES],
 )
 def test_lenet5(cupy: ModuleType, kind: str, name: str) -> None:
     noise, model = NETWORK_NOISES[kind], models.lenet5()

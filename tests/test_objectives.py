@@ -15,10 +15,12 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import Moments, Propagated
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.objectives import (
+    MARGINS,
     OBJECTIVES,
     cross_entropy,
     expected_cross_entropy,
     largest_stationary_sigma,
+    losses,
     noise_aware,
     sigma_reward,
 )
@@ -209,3 +211,8 @@ def test_one_covariance_for_all_examples_gives_what_copies_give() -> None:
     found, wanted = expected_cross_entropy(Moments(m.mean, common), labels), expected_cross_entropy(copies, labels)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-14)
     np.testing.assert_allclose(found[1].var, wanted[1].var, rtol=1e-13)
+
+
+def test_a_training_minimises_no_margin() -> None:
+    assert losses() == ("noise-aware", "mse", "cross-entropy", "expected-cross-entropy", "win-probability")
+    assert {*losses(), *MARGINS} == set(OBJECTIVES) and not set(losses()) & set(MARGINS)

@@ -6,9 +6,9 @@ from math import inf
 import numpy as np
 
 from npsnn.attacks.balls import Limit
-from npsnn.attacks.margins import margin
 from npsnn.attacks.targets import Queried, Target, given
 from npsnn.layers.moments import Moments
+from npsnn.objectives import margin
 from npsnn.optim import Adam
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types

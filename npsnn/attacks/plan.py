@@ -14,7 +14,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.targets import NetworkTarget, Queried, closed_form, expectation, sampled
 from npsnn.classifier import Classifier, named
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.validate import check_count, check_sigma, check_types
@@ -101,7 +101,7 @@ class Plan:
             for strength in self.strengths(name):
                 self.attack(name, strength)
         if self.objective is not None:
-            named(OBJECTIVES, self.objective, "objective")
+            named({name: OBJECTIVES[name] for name in losses()}, self.objective, "objective")
         named(RULES, self.propagation, "propagation")
         if self.sigma is not None:
             check_sigma(self.sigma)

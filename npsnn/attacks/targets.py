@@ -10,19 +10,26 @@ from typing import Protocol
 import numpy as np
 
 from npsnn.attacks.judging import judge
-from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier, named
 from npsnn.inputs import as_images, as_labels
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise
-from npsnn.objectives import OBJECTIVES, Objective, cross_entropy, mse, win_probability
+from npsnn.objectives import (
+    OBJECTIVES,
+    Objective,
+    cross_entropy,
+    least_win_probability,
+    margin,
+    mse,
+    true_class_probability,
+    win_probability,
+)
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_count
 from npsnn.workers.threads import micro_batches
 
-ASCENDED: dict[str, Objective] = OBJECTIVES | MARGINS
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 
 
@@ -151,13 +158,13 @@ class NetworkTarget:
 
 def expectation(classifier: Classifier, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """The network without its noise."""
-    return NetworkTarget(classifier, "expectation", named(ASCENDED, objective, "objective"))
+    return NetworkTarget(classifier, "expectation", named(OBJECTIVES, objective, "objective"))
 
 
 def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """Expectation over transformations: the mean gradient over `draws` fresh draws at every step (A2SNN Sec. 4.1)."""
     check_count("draws", draws)
-    return NetworkTarget(classifier, "sampled", named(ASCENDED, objective, "objective"), draws)
+    return NetworkTarget(classifier, "sampled", named(OBJECTIVES, objective, "objective"), draws)
 
 
 def known(classifier: Classifier, judging: Randomness, objective: str | Objective = "cross-entropy") -> NetworkTarget:
@@ -167,7 +174,7 @@ def known(classifier: Classifier, judging: Randomness, objective: str | Objectiv
     its place in the batch, as all but One-Pixel do. The network is deterministic then: what is left of its robustness
     is not the noise's (A2SNN Sec. 4.5 does not ask this).
     """
-    return NetworkTarget(classifier, "known", named(ASCENDED, objective, "objective"), judging=as_stream(judging))
+    return NetworkTarget(classifier, "known", named(OBJECTIVES, objective, "objective"), judging=as_stream(judging))
 
 
 def closed_form(
@@ -185,10 +192,9 @@ def closed_form(
     on_features = classifier.model.noisy and isinstance(classifier.model.noise[1], FeatureNoise)
     moved = rule.mean_uses_var and not on_features
     default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
-    ascended = named(ASCENDED, objective or default, "objective")
+    ascended = named(OBJECTIVES, objective or default, "objective")
     if ascended in (win_probability, least_win_probability) and not classifier.random:
-        name = next(name for name, known in ASCENDED.items() if known is ascended)
-        raise ValueError(f"the {name} objective needs noise: sigma must be > 0, got 0")
+        raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")
     if not moved and ascended in _OF_THE_MEAN:
         return expectation(classifier, ascended)
     return NetworkTarget(classifier, "closed-form", ascended, rule=rule)

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from npsnn import bounds
-from npsnn.attacks.margins import least_win_probability
 from npsnn.audit.card import Figure, Floats, below, deviation, error
 from npsnn.audit.heads import factor
 from npsnn.classifier import Classifier
@@ -22,7 +21,13 @@ from npsnn.layers.noise import COVARIANCES, FeatureNoise
 from npsnn.layers.params import flatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models.model import Model
-from npsnn.objectives import Objective, expected_cross_entropy, sobol_normal, win_probability
+from npsnn.objectives import (
+    Objective,
+    expected_cross_entropy,
+    least_win_probability,
+    sobol_normal,
+    win_probability,
+)
 from npsnn.reference import a2snn, authors_code, differences, gaussian_head, theorem
 from npsnn.streams import Stream
 from npsnn.train import updates

@@ -14,7 +14,7 @@ from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.targets import ASCENDED
+from npsnn.objectives import OBJECTIVES
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_attacks_have_the_plans_settings() -> None:
 def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: str) -> None:
     for plan in (PLAN, replace(PLAN, objective="noise-aware", propagation="laplace")):
         target = plan.target(name, linear(sigma))
-        assert (target.kind, target.objective) == (kind, ASCENDED[objective])
+        assert (target.kind, target.objective) == (kind, OBJECTIVES[objective])
     assert PLAN.target("cw", linear(0.3)).draws == 3
     assert replace(PLAN, eot=0).target("cw", linear(0.3)).kind == "expectation"
 

@@ -24,7 +24,6 @@ FORMULAS = (
     "npsnn.objectives.",
     "npsnn.bounds.",
     "npsnn.train.updates.",
-    "npsnn.attacks.margins.",
     "npsnn.optim.",
 )
 LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.")

@@ -9,11 +9,10 @@ import pytest
 from small_networks import convolutional, images, on_features
 
 from npsnn import attacks
-from npsnn.attacks.targets import ASCENDED
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Moments
 from npsnn.layers.params import flatten, unflatten
-from npsnn.objectives import sobol_normal
+from npsnn.objectives import OBJECTIVES, sobol_normal
 from npsnn.ops.linear import joint_covariance
 from npsnn.streams import Stream
 
@@ -110,12 +109,12 @@ def precise(name: str, m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
 
 @pytest.mark.parametrize("noise", ["scaled", "fixed"])
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", list(ASCENDED))
+@pytest.mark.parametrize("name", list(OBJECTIVES))
 def test_cotangents_point_where_the_precise_ones_do(name: str, scale: float, noise: str) -> None:
     """Of the mean in units of the noise, of the covariance in its square, by the largest entry of both."""
     size = scale if noise == "scaled" else 0.3
     m, labels = logits(scale, size)
-    _, found = ASCENDED[name](m, labels)
+    _, found = OBJECTIVES[name](m, labels)
     with mp.workdps(50):
         for n, k in enumerate(labels):
             dmean, dvar = precise(name, m, n, int(k))
@@ -174,7 +173,7 @@ def test_the_direction_does_not_depend_on_the_size_of_the_logits(objective: str)
         for dtype in (np.float32, np.float64):
             network = scaled(convolutional(), scale, dtype)
             labels = network.moments(X)[0].argmax(axis=1)
-            gradient = network.input_gradient(X, labels, ASCENDED[objective])
+            gradient = network.input_gradient(X, labels, OBJECTIVES[objective])
             found.append(gradient / np.abs(gradient).max(axis=(1, 2, 3), keepdims=True))
     clear = np.abs(found[2] - found[4]).max(axis=(1, 2, 3)) < 1e-2
     assert clear.mean() > 0.8
@@ -186,7 +185,7 @@ def test_losses_of_sure_answers_keep_their_order() -> None:
     """By them restarts and candidates are chosen."""
     lead = np.array([1.0, 19.9, 20.1, 50, 600, 640.1, 800, 1e4, 1e6])
     mean = np.stack([lead, 0 * lead, -1e7 + 0 * lead])
-    value, _ = ASCENDED["cross-entropy"](Moments(mean), np.zeros(len(lead), int))
+    value, _ = OBJECTIVES["cross-entropy"](Moments(mean), np.zeros(len(lead), int))
     assert (np.diff(value) < 0).all() and value[-1] > 0
     np.testing.assert_allclose(value[:5], [float(mp.log1p(mp.exp(-a))) for a in lead[:5]], rtol=1e-7)
 

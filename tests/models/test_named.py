@@ -19,19 +19,19 @@ from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sample
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
 from npsnn.models import Model, cnn5, lenet5
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.train import fit
 from npsnn.train.config import Config
 
 # the expected cross-entropy has the integral's gradient by the variance, not that of its 64 points
-EXACT_GRADIENTS = [o for o in OBJECTIVES if o != "expected-cross-entropy"]
+EXACT_GRADIENTS = [o for o in losses() if o != "expected-cross-entropy"]
 PROPAGATED = [(f"{r}-{o}", Propagated(RULES[r]), o) for r in RULES for o in EXACT_GRADIENTS]
 PLAIN = [
     (f"{name}-{o}", noise, o)
     for name, noise in (("sampled", Sampled(Stream(2))), ("expectation", EXPECTATION))
-    for o in OBJECTIVES
+    for o in losses()
     if o != "win-probability"
 ]
 LABELS = np.array([3, 0, 9])

@@ -10,7 +10,6 @@ from small_networks import convolutional, images, linear, on_features
 
 import npsnn
 from npsnn import attacks, bounds, train
-from npsnn.attacks.targets import ASCENDED
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.files import json_files
@@ -18,6 +17,7 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import Propagated, Sampled
 from npsnn.layers.params import flatten
 from npsnn.models import Model
+from npsnn.objectives import OBJECTIVES
 from npsnn.runs import checkpoint
 from npsnn.streams import Stream
 
@@ -70,7 +70,7 @@ def test_every_target_takes_a_plain_network() -> None:
         assert np.isfinite(loss).all()
     with pytest.raises(ValueError, match="win-probability objective needs noise"):
         attacks.closed_form(network, "win-probability")
-    for objective in ASCENDED:
+    for objective in OBJECTIVES:
         if "win" not in objective:
             assert np.isfinite(attacks.known(network, Stream(0), objective)(X, LABELS, 0)[1]).all()
 

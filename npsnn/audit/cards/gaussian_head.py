@@ -40,7 +40,7 @@ EXPECTED = "npsnn.ops.loss.expected_cross_entropy"
         "npsnn.objectives.win_probability",
         "npsnn.objectives.expected_cross_entropy",
         "npsnn.objectives.sobol_normal",
-        "npsnn.attacks.margins.least_win_probability",
+        "npsnn.objectives.least_win_probability",
         "npsnn.layers.noise.FeatureNoise",
         "npsnn.layers.affine.Linear",
         "npsnn.ops.linear.full_covariance",

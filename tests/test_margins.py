@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from strategies import SEEDS, frozen, variances
 
-from npsnn.attacks.margins import MARGINS, least_win_probability, margin, true_class_probability
 from npsnn.layers.moments import Moments
+from npsnn.objectives import MARGINS, OBJECTIVES, least_win_probability, margin, true_class_probability
 from npsnn.ops.linear import joint_covariance
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 4))  # classes, N
@@ -60,19 +60,19 @@ CASES.remove(("least-win-probability", "plain"))
 @given(SEEDS, SIZES)
 def test_values_and_gradients(name: str, kind: str, seed: int, sizes: tuple[int, ...]) -> None:
     m, labels = logits(seed, sizes, kind)
-    value, cotangent = MARGINS[name](m, labels)
+    value, cotangent = OBJECTIVES[name](m, labels)
     np.testing.assert_allclose(value, [wanted(name, m, n, int(k)) for n, k in enumerate(labels)], rtol=1e-10)
     arrays: Arrays = {"mean": m.mean}
     gradients: dict[str, Any] = {"mean": cotangent.mean}
     if m.var is not None and cotangent.var is None:
         changed = Moments(m.mean, m.var * 3)
-        np.testing.assert_array_equal(MARGINS[name](changed, labels)[0], value)
+        np.testing.assert_array_equal(OBJECTIVES[name](changed, labels)[0], value)
     elif cotangent.var is not None:
         assert m.var is not None
         arrays, gradients = arrays | {"var": m.var}, gradients | {"var": cotangent.var}
 
     def f(a: Arrays) -> float:
-        return float(MARGINS[name](Moments(a["mean"], a.get("var", m.var)), labels)[0].sum())
+        return float(OBJECTIVES[name](Moments(a["mean"], a.get("var", m.var)), labels)[0].sum())
 
     check_gradient(f, arrays, gradients)
 
@@ -125,7 +125,7 @@ def test_on_the_gpu(cupy: Any) -> None:
     ):
         m, labels = logits(3, (4, 3), kind)
         device = Moments(cupy.asarray(m.mean), None if m.var is None else cupy.asarray(m.var))
-        value, cotangent = MARGINS[name](device, cupy.asarray(labels))
-        expected = MARGINS[name](m, labels)
+        value, cotangent = OBJECTIVES[name](device, cupy.asarray(labels))
+        expected = OBJECTIVES[name](m, labels)
         np.testing.assert_allclose(value.get(), expected[0])
         np.testing.assert_allclose(cotangent.mean.get(), expected[1].mean)
