@@ -16,22 +16,13 @@ from npsnn.attacks.evaluation import Result, evaluate
 from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
-from npsnn.cli.common import (
-    Epsilon,
-    F,
-    UserPath,
-    field_option,
-    options,
-    print_caveats,
-    print_json,
-    say_cost,
-    speaking_of_flags,
-    test_images,
-)
+from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
 from npsnn.cli.interrupts import leave
+from npsnn.cli.options import F, field_option, options
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar, say
+from npsnn.cli.values import Epsilon, UserPath
 from npsnn.interrupts import uninterrupted
 from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from npsnn.audit.card import PAPERS, VERDICTS
-from npsnn.cli.common import UserPath, options, print_caveats, print_json
+from npsnn.cli.common import print_caveats, print_json
+from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
+from npsnn.cli.options import shared
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import say, width
+from npsnn.cli.values import UserPath
 from npsnn.files import check_writable
+from npsnn.validate import listed
 
 if TYPE_CHECKING:
     from npsnn.audit.layerwise import Fit
@@ -26,19 +30,38 @@ UNSUPPORTED = 3
 REPORT = UserPath(dir_okay=False)
 
 
-@click.command("audit")
-@click.argument("ids", nargs=-1, metavar="[ROW]...")
-@click.option("--paper", type=Choice(list(PAPERS.values())), help="Only the rows of this source.")
-@click.option("--verdict", type=Choice(VERDICTS), help="Only the rows with this verdict.")
-@click.option("--thorough", is_flag=True, help="16 times the Monte Carlo draws.")
-@click.option("--details", is_flag=True, help="Print each card whole: statements, reasons, all figures.")
-@click.option("--markdown", type=REPORT, help="Write the report as Markdown, its figures beside it.")
-@click.option("--html", type=REPORT, help="Write the report as one HTML file.")
-@click.option("--run", metavar="RUN", help="Also compare the closed forms with draws, layer by layer, on this run.")
-@click.option("--images", type=click.IntRange(1), default=5, show_default=True, help="For --run: test images.")
-@click.option("--draws", type=click.IntRange(2), default=4000, show_default=True, help="For --run: draws an image.")
-@options("checkpoint", "other-data", "seed", "data-dir", "runs-dir", "config", "json")
-def command(
+def command() -> click.Command:
+    """The command, made when it is asked for."""
+    papers = list(PAPERS.values())
+    return new_command(
+        "audit",
+        _audit,
+        click.Argument(["ids"], nargs=-1, metavar="[ROW]..."),
+        _option("--paper", "Rows", type=Choice(papers), help=f"Only the rows of this source: {listed(papers)}."),
+        _option("--verdict", "Rows", type=Choice(VERDICTS), help=f"Only the rows judged {listed(VERDICTS)}."),
+        _option("--thorough", "Rows", is_flag=True, help="Take 16 times the Monte Carlo draws."),
+        _option("--details", "Report", is_flag=True, help="Print each card whole: statements, reasons, all figures."),
+        _option("--markdown", "Report", type=REPORT, help="Write the report as Markdown, its figures beside it."),
+        _option("--html", "Report", type=REPORT, help="Write the report as one HTML file."),
+        _option("--run", "Comparison", metavar="RUN", help="Compare the closed forms with draws, layer by layer."),
+        _count("--images", 1, 5, "Test images for the comparison."),
+        _count("--draws", 2, 4000, "Draws of the noise for each image."),
+        *shared("checkpoint", "data-dir", "other-data", "runs-dir", group="Comparison"),
+        *shared("seed", "config", "json"),
+    )
+
+
+def _option(flag: str, group: str, **settings: Any) -> Option:
+    settings = {"metavar": "NAME"} | settings if isinstance(settings.get("type"), Choice) else settings
+    return Option(flag, group=group, **settings)
+
+
+def _count(flag: str, low: int, default: int, text: str) -> Option:
+    kind = click.IntRange(low)
+    return _option(flag, "Comparison", type=kind, metavar="N", default=default, shown=str(default), help=text)
+
+
+def _audit(
     ids: tuple[str, ...],
     paper: str | None,
     verdict: str | None,
@@ -56,12 +79,13 @@ def command(
     runs_dir: Path,
     as_json: bool,
 ) -> None:
-    """Check the papers' equations: as printed, as derived, with verdict and evidence.
+    """Check the equations of the two papers: as printed, as derived, with verdict and evidence.
 
-    ROW is a number such as N20; without one all are checked: N1 to N42 are claims of the noise paper, A1 to A33 of
-    A2SNN, B1 to B10 what its authors' code does instead, E1 to E5 what npsnn puts in their place. Each check measures
-    whether the verdict holds, on npsnn's own code; a row "checked on reference" has only the plain formula yet.
-    Exit code 3: a verdict does not hold.
+    ROW is a number such as N20. By default all rows are checked. N1 to N42 are claims of the noise paper, A1 to A33
+    claims of A2SNN. B1 to B10 say where the code of A2SNN's authors differs, E1 to E5 what npsnn puts in their place.
+
+    Each check measures on npsnn's own code whether the verdict holds. A row "checked on reference" has only the plain
+    formula yet. Exit code 3: a verdict does not hold.
     """
     from npsnn import audit
     from npsnn.audit import layerwise, publish, report

@@ -13,21 +13,14 @@ import click
 from npsnn.attacks.checklist.criteria import CRITERIA
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.checklist.suite import Checklist
-from npsnn.cli.common import (
-    Epsilon,
-    field_option,
-    options,
-    print_caveats,
-    print_json,
-    say_cost,
-    speaking_of_flags,
-    test_images,
-)
+from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
 from npsnn.cli.interrupts import leave
+from npsnn.cli.options import field_option, options
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say, width
+from npsnn.cli.values import Epsilon
 from npsnn.files import journal
 
 FAILS, UNDECIDED = 3, 4

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from npsnn import data
-from npsnn.cli.common import options
 from npsnn.cli.interrupts import leave
+from npsnn.cli.options import options
 from npsnn.cli.suggest import Choice, Group
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import Bar, say
@@ -16,17 +16,22 @@ from npsnn.cli.terminal import Bar, say
 def command() -> None:
     """List, fetch and verify the data sets.
 
-    They are looked for in --data-dir, else in NPSNN_DATA, else in the user's cache folder, in the layout of
-    torchvision: MNIST/raw/train-images-idx3-ubyte.gz and so on, compressed or not, or train-images.idx3-ubyte;
-    cifar-10-batches-py/ or cifar-10-batches-bin/, or the archives they come in; train_32x32.mat of SVHN. Downloads
-    are encrypted, and a file is kept only if its SHA-256 is the expected one.
+    The data folder is --data-dir, else NPSNN_DATA, else the user's cache folder. Its layout is that of torchvision:
+
+    \b
+      MNIST/raw/train-images-idx3-ubyte.gz  compressed or not; also named
+                                            train-images.idx3-ubyte
+      cifar-10-batches-py/ or cifar-10-batches-bin/, or their archives
+      train_32x32.mat                       of SVHN
+
+    Downloads are encrypted. A file is kept only if its SHA-256 is the expected one.
     """
 
 
 @command.command("list")
 @options("data-dir")
 def list_sets(data_dir: Path | None) -> None:
-    """Name, state and description of each data set."""
+    """Show the name, the state and the description of each data set."""
     say(f"in {data.where(data_dir)}", err=True)
     table = Table({"name": -18, "state": -10, "description": REST})
     for name in data.NAMES:
@@ -34,10 +39,10 @@ def list_sets(data_dir: Path | None) -> None:
 
 
 @command.command("fetch")
-@click.argument("name", type=Choice(data.NAMES))
+@click.argument("name", type=Choice(data.NAMES), metavar="NAME")
 @options("data-dir")
 def fetch(name: str, data_dir: Path | None) -> None:
-    """Download NAME into the data folder, verified by SHA-256."""
+    """Download NAME into the data folder and verify its SHA-256."""
     with Bar(name, 0) as bar:
 
         def progress(done: int, total: int | None) -> None:
@@ -52,12 +57,13 @@ def fetch(name: str, data_dir: Path | None) -> None:
 
 
 @command.command("verify")
-@click.argument("names", type=Choice(data.NAMES), nargs=-1)
+@click.argument("names", type=Choice(data.NAMES), nargs=-1, metavar="[NAME]...")
 @options("data-dir")
 def verify(names: tuple[str, ...], data_dir: Path | None) -> None:
-    """Check the SHA-256 of each file's content; of the digits, that they are the ones npsnn draws.
+    """Check the SHA-256 of every file of NAME.
 
-    Without NAMES, of all sets that are there, but for those whose content nobody knows.
+    The digits are compared with those that npsnn draws. By default all data sets that are there are checked, except
+    those whose right content nobody knows.
     """
     there = (n for n in data.NAMES if data.status(n, data_dir) != "missing" and not data.caveat(n))
     for name in names or there:

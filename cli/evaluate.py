@@ -8,27 +8,42 @@ import click
 from npsnn.cli.common import (
     averaged,
     interval,
-    options,
     percent,
     print_caveats,
     print_json,
     speaking_of_flags,
     test_images,
 )
+from npsnn.cli.help import Option, new_command
+from npsnn.cli.options import RUN_ARGUMENT, shared
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.terminal import say
 from npsnn.validate import check_sigma
 
 
-@click.command("evaluate")
-@click.argument("run", required=False)
-@options("inference-sigma")
-@click.option(
-    "--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of the noise for each image."
-)
-@options("average", "limit", "checkpoint", "other-data", "conv", "seed", "threads", "device")
-@options("data-dir", "runs-dir", "config", "json")
-def command(
+def command() -> click.Command:
+    """The command, made when it is asked for."""
+    return new_command(
+        "evaluate",
+        _evaluate,
+        RUN_ARGUMENT,
+        *shared("inference-sigma", group="Noise"),
+        Option(
+            "--draws",
+            type=click.IntRange(1),
+            metavar="N",
+            default=10,
+            shown="10",
+            group="Noise",
+            help="Draws of the noise for each image.",
+        ),
+        *shared("average", group="Noise"),
+        *shared("limit", "data-dir", "other-data", "checkpoint", "conv", "seed", "threads", "device"),
+        *shared("runs-dir", "config", "json"),
+    )
+
+
+def _evaluate(
     run: str | None,
     inference_sigma: float | None,
     draws: int,
@@ -44,11 +59,10 @@ def command(
     runs_dir: Path,
     as_json: bool,
 ) -> None:
-    """Accuracy of RUN on its test images: with the noise off, and under fresh draws of it.
+    """Measure the accuracy of RUN on its test images, with the noise off and under fresh draws of the noise.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. The interval is a 95 %
-    interval over test images and noise. With --average N each of the draws is an answer of logits averaged over N
-    draws.
+    RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. The interval is a
+    95 % interval over test images and noise. With --average N each draw is an answer of logits averaged over N draws.
     """
     from npsnn.attacks import accuracy
     from npsnn.runs import caveats

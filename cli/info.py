@@ -4,14 +4,19 @@ from pathlib import Path
 
 import click
 
-from npsnn.cli.common import options, print_json
+from npsnn.cli.common import print_json
+from npsnn.cli.help import RUN, new_command
+from npsnn.cli.options import shared
 from npsnn.cli.terminal import say
 
 
-@click.command("info")
-@options("device", "data-dir", "json")
-def command(device: str, data_dir: Path | None, as_json: bool) -> None:
-    """Versions, BLAS, cores, device and data folder: what to send along with a question."""
+def command() -> click.Command:
+    """The command, made when it is asked for."""
+    return new_command("info", _info, *shared("device", "json"), *shared("data-dir", group=RUN))
+
+
+def _info(device: str, data_dir: Path | None, as_json: bool) -> None:
+    """Print versions, BLAS, cores, device and data folder. Send them along with a question."""
     from npsnn import data
     from npsnn.backend import use_device
     from npsnn.runs.environment import environment

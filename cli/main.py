@@ -16,12 +16,12 @@ from npsnn.host import keep_freed_memory
 
 COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
-    "evaluate": "Accuracy of a trained network, with its noise off and on.",
-    "attack": "Attack a trained network and print its robust accuracy.",
-    "checklist": "Whether a network is robust or its gradients are obfuscated.",
+    "evaluate": "Measure the accuracy of a network, with its noise off and on.",
+    "attack": "Attack a network and print its robust accuracy.",
+    "checklist": "Judge by eight criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "data": "List, fetch and verify the data sets.",
-    "info": "Versions, BLAS, cores and folders.",
+    "info": "Print versions, BLAS, cores and folders.",
 }
 
 
@@ -35,8 +35,8 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         ctx.invoked_subcommand = cmd_name  # known before the module is read, which takes a while
-        command: click.Command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
-        return command
+        command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else command()  # type: ignore[no-any-return]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -64,11 +64,14 @@ class LazyGroup(Group):
 def cli() -> None:
     """Train neural networks that carry Gaussian noise, attack them, and believe the numbers.
 
-    The noise of the first layer is carried through the network in closed form (mean and variance), so that a loss
-    that knows the noise is trained without sampling, and attacked without sampling.
+    The noise of the first layer is carried through the network in closed form, as a mean and a variance. Networks are
+    trained and attacked without sampling.
 
-    Results go to standard output, progress to standard error. A table leaves out columns where the terminal (or
-    COLUMNS) is narrow; --json has all.
+    Results go to standard output, progress to standard error. Tables leave out columns where the terminal (or COLUMNS)
+    is narrow; --json prints all.
+
+    Options are also read from a file, --config FILE. The file is TOML or JSON with a table for each command, such as
+    [train] sigma = 0.8. Variables such as NPSNN_TRAIN_SIGMA take precedence over the file, the command line over both.
 
     \b
     A first session, on digits that are drawn here and need no download:

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-LONGEST_METAVAR = 52
-"""The characters of a choice that stand in one line of a help text: the option's name stands before them."""
+from npsnn.cli.help import Command, Context
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -20,21 +19,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class Choice(click.Choice[str]):
     """One of some words; a misspelt one is met by the nearest."""
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """The words, over several lines in the help text where they are many."""
-        lines = [""]
-        for word in (super().get_metavar(param, ctx) or "").split("|"):
-            if len(lines[-1]) + len(word) > LONGEST_METAVAR:
-                lines.append("")
-            lines[-1] += f"{word}|"
-        return "\n      ".join(lines)[:-1]
-
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         return f"{super().get_invalid_choice_message(value, ctx)}{did_you_mean(str(value), self.choices)}"
 
 
 class Group(click.Group):
     """A group whose misspelt commands are met by the nearest."""
+
+    context_class = Context
+    command_class = Command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,85 +11,49 @@ import click
 from click.core import ParameterSource
 
 from npsnn.cli import train_rows
-from npsnn.cli.common import Epsilon, field_option, in_flags, options, print_json, speaking_of_flags
+from npsnn.cli.common import in_flags, print_json, speaking_of_flags
+from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
+from npsnn.cli.options import options_of, shared
 from npsnn.cli.runs import Run, load_dataset, load_run, start_on_other_data, warn
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
-from npsnn.data import NAMES
-from npsnn.data.augment import AUGMENTATIONS
-from npsnn.layers.affine import METHODS
-from npsnn.layers.noise import COVARIANCES
-from npsnn.models.named import MODELS, NOISES
-from npsnn.optim import OPTIMIZERS, SCHEDULES
 from npsnn.train import recipes
-from npsnn.train.config import ADVERSARIES, LOSSES, NORMS, TREATMENTS, Config
+from npsnn.train.config import Config
 from npsnn.train.recipes import RECIPES
+from npsnn.validate import listed
 
 _DEFAULT = Config()
 
 
-_option = partial(field_option, _DEFAULT)
+def command() -> click.Command:
+    """The command, made when it is asked for: its choices are then what the tables hold."""
+    return new_command(
+        "train",
+        _train,
+        *options_of(Config),
+        *shared("data-dir", "other-data"),
+        Option("--train-noise-only", metavar="RUN", group="Noise", help="Train the noise alone of this run's network."),
+        Option(
+            "--recipe",
+            type=Choice(RECIPES),
+            metavar="NAME",
+            help=f"Options of a model of A2SNN's Table 5: {listed(RECIPES)}. Options given explicitly take precedence.",
+        ),
+        Option("--show", is_flag=True, help="Print the options as JSON and train nothing."),
+        Option("--name", help="Name of the run's folder, by default made of model and data set.", metavar="NAME"),
+        Option(
+            "--resume",
+            metavar="RUN",
+            help="Continue a stopped run by its own options. The files come out as if it had not stopped. With more "
+            "--epochs the run becomes longer.",
+        ),
+        *shared("threads", "device", "runs-dir", "config", "json"),
+    )
 
 
-@click.command("train")
-@_option("--model", MODELS, "lenet5: 3 convolutions and 3 fully connected layers; cnn5: 5 and 3.")
-@_option("--dataset", NAMES, "A name that npsnn data list shows.")
-@_option("--noise", NOISES, "On the first pre-activation (noise paper), on the last features (A2SNN), or nowhere.")
-@_option("--covariance", COVARIANCES, "Of the noise on features; A2SNN calls diagonal isotropic.")
-@_option("--bottleneck", click.IntRange(1), "How many features the noise is on.")
-@_option("--sigma", click.FloatRange(0), "Standard deviation of the noise; pixels are in [0, 1].")
-@click.option("--learn-sigma", is_flag=True, help="Train the noise as well (noise paper Eq. 8; A2SNN's covariance).")
-@_option(
-    "--sigma-reward",
-    click.FloatRange(0),
-    "alpha of the reward -alpha sigma² (noise paper Sec. 7).",
-)
-@_option("--sigma-max", click.FloatRange(0, min_open=True), "Cap of a learned sigma.")
-@_option("--max-entropy", click.FloatRange(0), "lambda1 of A2SNN Eq. 1: the reward for the entropy of the noise.")
-@_option("--alignment", click.FloatRange(0), "lambda2 of A2SNN Eq. 1: the reward for noise along the class vectors.")
-@click.option("--pairwise", is_flag=True, help="Align with the differences of class vectors instead (audit A17).")
-@click.option("--unit-classes", is_flag=True, help="Hold class vectors at norm 1 (A2SNN Sec. 3.2).")
-@click.option("--authors-code", is_flag=True, help="A2SNN as its authors' code has it, not its paper (audit B1).")
-@_option(
-    "--propagation",
-    TREATMENTS,
-    "How training carries the noise: laplace is the noise paper's Eq. 6, exact the true moments, sampled draws it.",
-)
-@_option(
-    "--loss",
-    LOSSES,
-    "noise-aware: squared error minus the label's mean probability to win; expected-cross-entropy: over the noisy "
-    "logits, without draws.",
-)
-@_option("--first-layer-norm", NORMS, "Hold first-layer filters at norm 1: the network cannot outgrow its noise.")
-@_option("--conv", METHODS, "How convolutions are computed: direct, with fewer products, or as is faster.")
-@_option("--augmentation", AUGMENTATIONS, "crop-flip: shifted by up to 4 pixels and mirrored at random.")
-@_option("--epochs", click.IntRange(1), "Passes over the training images.")
-@_option("--batch-size", click.IntRange(1), "Images for one update.")
-@_option("--optimizer", OPTIMIZERS, "Update rule.")
-@_option("--lr", click.FloatRange(0), "Learning rate.")
-@_option("--schedule", SCHEDULES, "Of the learning rate; step: a tenth at 1/2 and again at 3/4.")
-@_option("--momentum", click.FloatRange(0, 1, max_open=True), "Of sgd.")
-@_option("--weight-decay", click.FloatRange(0), "Of weights alone; for adam decoupled from the gradient.")
-@_option("--adversarial", ADVERSARIES, "Train on images attacked in this way.")
-@_option("--adversarial-eps", Epsilon(), "Radius of that attack, Linf.")
-@_option("--adversarial-mix", click.FloatRange(0, 1), "The part of the images that is attacked.")
-@click.option("--limit", type=click.IntRange(2), help="Only the first N training images.")
-@click.option(
-    "--recipe",
-    type=Choice(RECIPES),
-    help="Use the options of one model of A2SNN's Table 5. Options given explicitly take precedence.",
-)
-@click.option("--train-noise-only", metavar="RUN", help="Start from this run's network and train nothing but noise.")
-@click.option("--show", is_flag=True, help="Print the options as JSON and train nothing.")
-@click.option("--name", help="Name of the run's folder; made from model and data set by default.")
-@click.option(
-    "--resume", metavar="RUN", help="Go on with a stopped run, by its own options; with more --epochs, longer."
-)
-@options("other-data", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
 @click.pass_context
-def command(
+def _train(
     ctx: click.Context,
     /,
     name: str | None,
@@ -106,17 +69,18 @@ def command(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Train a network that carries Gaussian noise, by the noise paper's closed form or as A2SNN does.
+    """Train a network that carries Gaussian noise.
 
-    The noise N(0, sigma²) is added to the first layer's pre-activation. Its variance is carried to the logits in
-    closed form, and the loss rewards the probability that the label's logit wins. With --noise features it is added
-    to the last features instead, with a covariance that is learned with --learn-sigma. The run folder that comes out
-    holds config.json, metrics.jsonl, last.npz and best.npz.
+    The noise N(0, sigma²) is added to the output of the first layer (noise paper). Its variance is carried to the
+    logits in closed form, and the loss rewards the probability that the label's logit wins. With --noise features the
+    noise is added to the last features instead, with a covariance that --learn-sigma trains (A2SNN).
+
+    The new run folder holds config.json, metrics.jsonl, last.npz and best.npz.
 
     \b
-    Examples: the network of the noise paper, on MNIST; A2SNN on a small network,
-    and all its options
+    The network of the noise paper, on MNIST:
       npsnn train --model lenet5 --sigma 0.6 --dataset mnist --epochs 5
+    A2SNN on a small network, and all its options:
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
     """

@@ -1,12 +1,77 @@
-"""Options are of the type that their dataclass declares, whoever made them: a command, a file or a user's code."""
+"""Options are declared once, on the fields of a dataclass, and checked there, whoever makes the dataclass."""
 
-from dataclasses import fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from math import isfinite
 from numbers import Integral, Real
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
+
+from npsnn.tables import nearest
+
+C = TypeVar("C", bound=type)
 
 SIGMA_LIMIT = 1e9
 """Far beyond any use, and far from where the square of sigma overflows in single precision."""
+COUNT_LIMIT = 2**53
+"""JSON readers that take every number for a float keep smaller whole numbers exactly."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What one field of an options dataclass may hold, and what people are told of it.
+
+    help: a sentence for --help; {choices} stands for the choices.
+    group: the heading of --help that it stands under.
+    low, high: the least and the largest number; of each one where the field holds several.
+    above, below: whether the number must be more than low, or less than high, and not equal.
+    choices: the words that it may be, or a function that returns them. They are read when they are needed, so that
+        what a plugin has added to a table counts.
+    closed: whether other words are refused; if not, only the command line has the choices.
+    fraction: whether the command line takes 8/255 for a number.
+    flag: the flag of the command line, where it is not made of the field's name.
+    shown: the default in the words of --help.
+    check: one more check of a value, which raises ValueError.
+    """
+
+    help: str
+    group: str
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    below: bool = False
+    choices: Iterable[str] | Callable[[], Iterable[str]] | None = None
+    closed: bool = True
+    fraction: bool = False
+    flag: str | None = None
+    shown: str | None = None
+    check: Callable[[Any], None] | None = None
+
+    def words(self) -> list[str] | None:
+        """The choices as they are now; None where there are none to choose from."""
+        return None if self.choices is None else list(self.choices() if callable(self.choices) else self.choices)
+
+    def sentence(self) -> str:
+        """The help text with the choices in it."""
+        return self.help.replace("{choices}", listed(self.words() or [""]))
+
+
+def option(default: Any, help: str, group: str, **limits: Any) -> Any:
+    """A dataclass field with its default and, in its metadata, its `Option`; limits: the other fields of that."""
+    return field(default=default, metadata={"option": Option(help, group, **limits)})
+
+
+def declared(options: Any) -> dict[str, Option]:
+    """The options of a dataclass, or of a value of one, by the names of their fields."""
+    return {f.name: f.metadata["option"] for f in fields(options) if "option" in f.metadata}
+
+
+def documented(kind: C) -> C:
+    """Add a line for each option to the docstring of a dataclass: `@documented` above `@dataclass`."""
+    lines = [f"    {name}: {o.help.replace(': {choices}', '')}" for name, o in declared(kind).items()]
+    if kind.__doc__:  # python -OO has none
+        kind.__doc__ = "\n".join([kind.__doc__.rstrip(), "", *lines, ""])
+    return kind
 
 
 def check_types(options: Any) -> None:
@@ -15,16 +80,16 @@ def check_types(options: Any) -> None:
     A whole number will do for a float, one value for a tuple, and NumPy's numbers become Python's. Raises ValueError
     naming the field.
     """
-    for field in fields(options):
-        value = getattr(options, field.name)
+    for each in fields(options):
+        value = getattr(options, each.name)
         try:
-            object.__setattr__(options, field.name, _as_type(value, field.type))
+            object.__setattr__(options, each.name, _as_type(value, each.type))
         except OverflowError:
-            raise ValueError(f"{field.name} must be a number of double precision, got a larger one") from None
+            raise ValueError(f"{each.name} must be a number of double precision, got a larger one") from None
         except TypeError:
-            what = getattr(field.type, "__name__", None) or str(field.type)
-            name = what if get_args(field.type) == () else str(field.type)
-            raise ValueError(f"{field.name} must be of the type {name}, got {value!r}") from None
+            what = getattr(each.type, "__name__", None) or str(each.type)
+            name = what if get_args(each.type) == () else str(each.type)
+            raise ValueError(f"{each.name} must be of the type {name}, got {value!r}") from None
 
 
 def _as_type(value: Any, kind: Any) -> Any:
@@ -46,6 +111,49 @@ def _as_type(value: Any, kind: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numeric):
         raise TypeError
     return kind(value)
+
+
+def listed(words: Iterable[str], last: str = "or") -> str:
+    """The words in a sentence: "a, b or c"."""
+    *first, end = words
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def check_options(options: Any) -> None:
+    """Check the types, choices and ranges of a frozen dataclass by the options that it declares.
+
+    Values become those of the fields' own types, as in `check_types`. Raises ValueError naming the field.
+    """
+    check_types(options)
+    for name, declaration in declared(options).items():
+        value = getattr(options, name)
+        if value == ():
+            raise ValueError(f"{name} must hold at least one, got ()")
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None:
+                _check(name, each, declaration)
+
+
+def _check(name: str, value: Any, declaration: Option) -> None:
+    words = declaration.words() if declaration.closed else None
+    if words is not None and value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r}{nearest(value, words)}")
+    if declaration.low is not None and (wanted := _missed(value, declaration.low, declaration)):
+        raise ValueError(f"{name} must be {wanted}, got {value!r:.50}")
+    if declaration.check is not None:
+        declaration.check(value)
+
+
+def _missed(value: float, low: float, o: Option) -> str:
+    """The range that the value is not in, in words; empty where it is in it."""
+    enough = value > low if o.above else value >= low
+    if o.high is not None:
+        within = enough and (value < o.high if o.below else value <= o.high)
+        return "" if within else f"in {'(' if o.above else '['}{low:g}, {o.high:g}{')' if o.below else ']'}"
+    least = f"{'>' if o.above else '>='} {low:g}"
+    if isinstance(value, int):
+        return "" if enough and value < COUNT_LIMIT else "< 2^53" if enough else least
+    return "" if enough and isfinite(value) else f"{least} and finite"
 
 
 SIGMA_LEAST = 1e-18

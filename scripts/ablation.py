@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from npsnn import Classifier, attacks, data, train
-from npsnn.cli.common import Epsilon, UserPath, options, percent
+from npsnn.cli.common import percent
+from npsnn.cli.options import options
+from npsnn.cli.values import Epsilon, UserPath
 from npsnn.files import json_files
 from npsnn.host import keep_freed_memory
 from npsnn.runs import checkpoint

@@ -25,7 +25,7 @@ from bench_cases import CASES, Case
 from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
-from npsnn.cli.common import UserPath
+from npsnn.cli.values import UserPath
 from npsnn.host import ALLOCATOR
 from npsnn.runs.environment import environment
 

@@ -19,7 +19,7 @@ from bench_flops import step_flops
 from bench_report import Report, machine, markdown_table, processor, read, text_table
 from bench_side import Side
 
-from npsnn.cli.common import UserPath
+from npsnn.cli.values import UserPath
 from npsnn.runs.environment import environment
 
 LENET5 = Case("lenet5", "noise-aware")

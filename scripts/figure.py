@@ -10,8 +10,8 @@ import numpy as np
 from npsnn import attacks
 from npsnn.attacks.evaluation import Result
 from npsnn.classifier import Classifier
-from npsnn.cli.common import UserPath
 from npsnn.cli.runs import load_run, load_test_images
+from npsnn.cli.values import UserPath
 from npsnn.host import keep_freed_memory
 
 matplotlib.use("Agg")

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from npsnn.cli.common import UserPath
+from npsnn.cli.values import UserPath
 
 ROOT = Path(__file__).parent.parent
 DOUBLE = "cpu-double"

@@ -12,7 +12,7 @@ import numpy as np
 from npsnn import Classifier, data, train
 from npsnn.attacks.judging import judge
 from npsnn.attacks.statistics import wilson_interval
-from npsnn.cli.common import options
+from npsnn.cli.options import options
 from npsnn.data import as_float
 from npsnn.streams import Stream
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from npsnn import files
+from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.files import json_files
 from npsnn.layers.affine import METHODS
@@ -14,7 +15,8 @@ from npsnn.models.named import MODELS, NOISES, NOISY
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
 from npsnn.runs import checkpoint
-from npsnn.validate import check_sigma, check_types
+from npsnn.tables import nearest
+from npsnn.validate import check_options, check_sigma, documented, option
 
 LOSSES = ("noise-aware", "mse", "cross-entropy", "expected-cross-entropy")
 ADVERSARIES = ("none", "fgsm", "pgd")
@@ -22,90 +24,104 @@ SAMPLED = "sampled"
 TREATMENTS = (*RULES, SAMPLED)
 NORMS = ("none", "l1", "l2")
 
-CHOICES: dict[str, Iterable[str]] = {
-    "model": MODELS,
-    "noise": NOISES,
-    "covariance": COVARIANCES,
-    "augmentation": AUGMENTATIONS,
-    "adversarial": ADVERSARIES,
-    "propagation": TREATMENTS,
-    "loss": LOSSES,
-    "first_layer_norm": NORMS,
-    "conv": METHODS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-}
 
-
+@documented
 @dataclass(frozen=True)
 class Config:
     """Every option that shapes the result. Two runs of one config on one data set are bit-identical on one machine.
 
-    noise: where it is, on the first pre-activation (noise paper) or on `bottleneck` features (A2SNN, with a full,
-    diagonal or scalar covariance); none makes a network without a noise layer, and sigma 0. sigma: its standard
-    deviation, where a learned one starts; sigma_max: the cap of that. sigma_reward: the Bimodel's alpha (noise paper
-    Sec. 7). max_entropy, alignment: lambda1 and lambda2 of A2SNN's Eq. 1; pairwise: the form of the alignment that
-    predictions depend on (audit A17); unit_classes: class vectors of norm 1 (A19). authors_code: what A2SNN's authors'
-    code does where the paper says something else (audit B1, B2, B5, B6, B7); sigma is not what the noise starts with
-    then. propagation: how training carries the noise, by a rule or "sampled", a draw for each example.
-    noise_only: the rest of a given network stays as it is. adversarial: the attack that makes the part
-    `adversarial_mix` of each micro-batch adversarial, on draws of the noise, in Linf of adversarial_eps.
-    conv: how convolutions are computed (`npsnn.layers.Conv2d`). limit: the number of training images
-    used (None: all).
     Raises ValueError naming the field, what was expected and what came.
+
+    noise_only: train the noise alone of a network that is given.
     """
 
-    model: str = "lenet5"
-    dataset: str = "digits"
-    noise: str = "preactivation"
-    covariance: str = "full"
-    bottleneck: int = 32
-    sigma: float = 0.6
-    learn_sigma: bool = False
-    sigma_reward: float = 0.0
-    sigma_max: float = 4.0
-    propagation: str = "laplace"
-    loss: str = "noise-aware"
-    max_entropy: float = 0.0
-    alignment: float = 0.0
-    pairwise: bool = False
-    unit_classes: bool = False
-    authors_code: bool = False
-    first_layer_norm: str = "none"
-    conv: str = "auto"
-    augmentation: str = "none"
+    model: str = option("lenet5", "Network: {choices}.", "Network", choices=MODELS)
+    first_layer_norm: str = option(
+        "none", "Norm in which each filter of the first layer is held at 1: {choices}.", "Network", choices=NORMS
+    )
+    unit_classes: bool = option(False, "Hold each class vector at norm 1 (A2SNN Sec. 3.2).", "Network")
+    conv: str = option(
+        "auto",
+        "How convolutions are computed: {choices}. winograd takes fewer products; auto decides by their sizes.",
+        "Network",
+        choices=METHODS,
+    )
+    noise: str = option(
+        "preactivation",
+        "Where the noise is added: {choices}. preactivation is the output of the first layer (noise paper), features "
+        "are the last ones (A2SNN).",
+        "Noise",
+        choices=NOISES,
+    )
+    sigma: float = option(
+        0.6, "Standard deviation of the noise. Pixels are in [0, 1].", "Noise", low=0, check=check_sigma
+    )
+    propagation: str = option(
+        "laplace",
+        "How training carries the noise: {choices}. laplace is the noise paper's Eq. 6, exact the true moments; "
+        "sampled draws the noise.",
+        "Noise",
+        choices=TREATMENTS,
+    )
+    learn_sigma: bool = option(False, "Train the noise as well (noise paper Eq. 8; A2SNN's covariance).", "Noise")
+    sigma_max: float = option(4.0, "Cap of a learned sigma.", "Noise", low=0, above=True)
+    covariance: str = option(
+        "full",
+        "Covariance of the noise on features: {choices}. A2SNN calls diagonal isotropic.",
+        "Noise",
+        choices=COVARIANCES,
+    )
+    bottleneck: int = option(32, "Number of the features that carry the noise.", "Noise", low=1)
+    loss: str = option(
+        "noise-aware",
+        "Loss: {choices}. noise-aware is the squared error minus the mean probability that the label wins; "
+        "expected-cross-entropy is over the noisy logits, without draws.",
+        "Loss",
+        choices=LOSSES,
+    )
+    sigma_reward: float = option(
+        0.0, "alpha of the reward -alpha sigma² for large noise (noise paper Sec. 7).", "Loss", low=0
+    )
+    max_entropy: float = option(0.0, "lambda1 of A2SNN Eq. 1: the reward for the entropy of the noise.", "Loss", low=0)
+    alignment: float = option(
+        0.0, "lambda2 of A2SNN Eq. 1: the reward for noise along the class vectors.", "Loss", low=0
+    )
+    pairwise: bool = option(False, "Align the noise with the differences of class vectors instead (audit A17).", "Loss")
+    adversarial: str = option("none", "Attack on the training images: {choices}.", "Loss", choices=ADVERSARIES)
+    adversarial_eps: float = option(
+        8 / 255, "Radius of this attack in Linf.", "Loss", low=0, high=1, fraction=True, shown="8/255"
+    )
+    adversarial_mix: float = option(0.5, "Part of the images that is attacked.", "Loss", low=0, high=1)
+    authors_code: bool = option(False, "Do as A2SNN's authors' code does, not as the paper says (audit B1).", "Loss")
     noise_only: bool = False
-    adversarial: str = "none"
-    adversarial_eps: float = 8 / 255
-    adversarial_mix: float = 0.5
-    epochs: int = 5
-    batch_size: int = 128
-    optimizer: str = "adam"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    lr: float = 1e-3
-    schedule: str = "constant"
-    seed: int = 0
-    limit: int | None = None
+    optimizer: str = option("adam", "Update rule: {choices}.", "Optimiser", choices=OPTIMIZERS)
+    lr: float = option(1e-3, "Learning rate.", "Optimiser", low=0)
+    schedule: str = option(
+        "constant",
+        "Course of the learning rate: {choices}. step divides it by 10 at 1/2 and again at 3/4 of the training.",
+        "Optimiser",
+        choices=SCHEDULES,
+    )
+    momentum: float = option(0.9, "Momentum of sgd.", "Optimiser", low=0, high=1, below=True)
+    weight_decay: float = option(
+        0.0, "Decay of weights, not of biases. adam decouples it from the gradient.", "Optimiser", low=0
+    )
+    epochs: int = option(5, "Passes over the training images.", "Optimiser", low=1)
+    batch_size: int = option(128, "Images for one update.", "Optimiser", low=1)
+    dataset: str = option(
+        "digits", "Data set: {choices}. npsnn data list describes each.", "Data", choices=NAMES, closed=False
+    )
+    augmentation: str = option(
+        "none",
+        "Change of each training image: {choices}. crop-flip shifts it by up to 4 pixels and mirrors it at random.",
+        "Data",
+        choices=AUGMENTATIONS,
+    )
+    limit: int | None = option(None, "Number of training images, all by default.", "Data", low=2)
+    seed: int = option(0, "Seed of all random numbers.", "Run")
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name, low in {"epochs": 1, "batch_size": 1, "limit": 2, "bottleneck": 1}.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value < 2**53:
-                raise ValueError(f"{name} must be >= {low} and < 2^53, got {value}")
-        for name in ("sigma_reward", "sigma_max", "max_entropy", "alignment", "lr", "momentum", "weight_decay"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"{name} must be >= 0 and finite, got {value}")
-        for name in ("adversarial_eps", "adversarial_mix"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.momentum >= 1:
-            raise ValueError(f"momentum must be < 1, got {self.momentum}")
+        check_options(self)
         self._check_noise()
         self._check_learned_sigma()
         self._check_authors_code()
@@ -115,7 +131,6 @@ class Config:
             raise ValueError(
                 f"noise must be features or none for {self.model}, which has none on its first layer, got {self.noise}"
             )
-        check_sigma(self.sigma)
         if self.noise == "none":
             object.__setattr__(self, "sigma", 0.0)
 
@@ -191,7 +206,8 @@ class Config:
         if not isinstance(values, dict):
             raise ValueError(f"training options must be a JSON object, got {values!r}")
         if odd := values.keys() - {f.name for f in fields(Config)}:
-            raise ValueError(f"unknown training options: {', '.join(sorted(odd))}")
+            near = nearest(min(odd), (f.name for f in fields(Config)))
+            raise ValueError(f"unknown training options: {', '.join(sorted(odd))}{near}")
         return Config(**values)
 
 

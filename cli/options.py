@@ -1,0 +1,177 @@
+"""Options of the commands: made of what a dataclass declares, or shared by name; `--help` lists them in groups."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin
+
+import click
+
+from npsnn import validate
+from npsnn.cli import config_file
+from npsnn.cli.help import Option
+from npsnn.cli.suggest import Choice
+from npsnn.cli.values import Device, Epsilon, Threads, UserPath
+from npsnn.layers.affine import METHODS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+RUN_ARGUMENT = click.Argument(["run"], required=False)
+
+
+def options_of(kind: Any, *names: str) -> list[click.Parameter]:
+    """An option for each field of a dataclass that declares one, or for the named fields alone."""
+    declared, of_name = validate.declared(kind), {f.name: f for f in fields(kind)}
+    return [_option(declared[name], name, of_name[name].type, of_name[name].default) for name in names or declared]
+
+
+def _option(declared: validate.Option, name: str, kind: Any, default: Any) -> Option:
+    flag = declared.flag or f"--{name.replace('_', '-')}"
+    settings: dict[str, Any] = {"group": declared.group, "field": name, "help": _sentence(declared)}
+    if kind is bool:
+        return Option(flag, is_flag=True, default=default, **settings)
+    if isinstance(kind, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+        settings |= {"multiple": True, "help": f"{settings['help']} Repeatable."}
+    else:
+        settings["default"] = default
+    settings["shown"] = declared.shown or _in_words(default)
+    return Option(flag, type=_type(declared, kind), metavar=_word(declared, kind), **settings)
+
+
+def _sentence(declared: validate.Option) -> str:
+    """Its help text, with the choices in it and the range after it, unless that goes without saying."""
+    text = declared.sentence()
+    if declared.high is not None:
+        return f"{text} From {declared.low:g} to {declared.high:g}."
+    return f"{text} At least {declared.low:g}." if declared.low and declared.low > 1 else text
+
+
+def _in_words(default: Any) -> str:
+    several = default if isinstance(default, tuple) else () if default is None else (default,)
+    return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in several)
+
+
+def _word(declared: validate.Option, kind: type) -> str:
+    return "NAME" if declared.choices else {int: "N", float: "EPS" if declared.fraction else "X"}.get(kind, "TEXT")
+
+
+def _type(declared: validate.Option, kind: type) -> click.ParamType[Any]:
+    """What click checks: the same as `validate.check_options`."""
+    low, high, words = declared.low, declared.high, declared.words()
+    if words is not None:
+        return Choice(words)
+    if declared.fraction:
+        return Epsilon()
+    if kind is float:
+        return click.FloatRange(low, high, declared.above, declared.below)
+    if kind is int and low is not None:
+        return click.IntRange(int(low), None if high is None else int(high))
+    return click.types.convert_type(kind)
+
+
+_SHARED: dict[str, dict[str, Any]] = {
+    "config": {
+        "type": UserPath(exists=True, dir_okay=False),
+        "callback": config_file.read,
+        "is_eager": True,
+        "expose_value": False,
+        "help": "TOML or JSON file of options (npsnn --help); config.json of a run is one.",
+    },
+    "json": {"is_flag": True, "help": "Print one JSON document on standard output."},
+    "seed": {"type": int, "metavar": "N", "default": 0, "shown": "0", "help": "Seed of all random numbers."},
+    "threads": {
+        "type": Threads(),
+        "metavar": "N",
+        "help": "Number of threads or processes, all cores by default. Results do not depend on it.",
+    },
+    "device": {
+        "type": Device(),
+        "default": "cpu",
+        "shown": "cpu",
+        "help": "Where arrays are: cpu, cuda or cuda:N.",
+    },
+    "data-dir": {
+        "type": UserPath(file_okay=False),
+        "metavar": "FOLDER",
+        "envvar": "NPSNN_DATA",
+        "group": "Data",
+        "help": "Folder of the data sets, also NPSNN_DATA; by default the user's cache folder.",
+    },
+    "runs-dir": {
+        "type": UserPath(file_okay=False),
+        "metavar": "FOLDER",
+        "default": Path("runs"),
+        "shown": "runs",
+        "help": "Folder of the run folders.",
+    },
+    "checkpoint": {
+        "type": Choice(["last", "best"]),
+        "metavar": "NAME",
+        "default": "last",
+        "shown": "last",
+        "help": "Network of the run: last is the final one, as the papers report it; best has the highest validation "
+        "accuracy with the noise off, and may live badly with its noise.",
+    },
+    "conv": {
+        "type": Choice(METHODS),
+        "metavar": "NAME",
+        "help": "How convolutions are computed: auto, direct or winograd, by default as in training. winograd rounds "
+        "a few times as much.",
+    },
+    "other-data": {
+        "is_flag": True,
+        "group": "Data",
+        "help": "Go on where the data are not those of the run. Every result says so.",
+    },
+    "inference-sigma": {
+        "type": click.FloatRange(0),
+        "metavar": "X",
+        "help": "Noise of the defended network: the run's own sigma by default, 0 for the expectation network.",
+    },
+    "average": {
+        "type": click.IntRange(1),
+        "metavar": "N",
+        "default": 1,
+        "shown": "1",
+        "help": "Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
+    },
+    "limit": {
+        "type": click.IntRange(1),
+        "metavar": "N",
+        "group": "Data",
+        "help": "Take only the first N test images.",
+    },
+}
+
+
+def shared(*names: str, **settings: Any) -> list[click.Parameter]:
+    """The named options that several commands have, in the order of the help text; settings: others than usual."""
+    return [Option(_flags(name), **_SHARED[name] | settings) for name in names]
+
+
+def _flags(name: str) -> list[str]:
+    return ["--json", "as_json"] if name == "json" else [f"--{name}"]
+
+
+def options(*names: str) -> Callable[[F], F]:
+    """The options of `shared` as a decorator, for scripts."""
+
+    def decorate(f: F) -> F:
+        for name in reversed(names):
+            f = click.option(*_flags(name), cls=Option, **_SHARED[name])(f)
+        return f
+
+    return decorate
+
+
+def field_option(defaults: object, flag: str, kind: Any, text: str) -> Callable[[F], F]:
+    """An option for a field of an options dataclass, with its default; of some words, a choice of them."""
+    name = flag.removeprefix("--").replace("-", "_")
+    if not isinstance(kind, click.ParamType):
+        kind = Choice(kind)
+    return click.option(flag, type=kind, default=getattr(defaults, name), show_default=True, help=text)

@@ -1,0 +1,67 @@
+"""The kinds of values that options take on the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from npsnn.backend import check_device
+from npsnn.files.paths import user_path
+from npsnn.host import check_threads
+
+
+class Epsilon(click.ParamType[float]):
+    """A radius such as 0.1 or 8/255."""
+
+    name = "eps"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number, *divisors = str(value).split("/")
+        try:
+            eps = float(number) / float(*divisors or (1,))
+        except (ValueError, TypeError, ZeroDivisionError):
+            self.fail(f"{value!r} is not a number such as 0.1 or 8/255", param, ctx)
+        if not 0 <= eps < float("inf"):
+            self.fail(f"{value!r} must be >= 0 and finite", param, ctx)
+        return eps
+
+
+class UserPath(click.Path):
+    """A path in which ~ and ~user are home directories, wherever it was written."""
+
+    def __init__(self, exists: bool = False, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(exists=exists, file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(user_path(value), param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Threads(click.IntRange):
+    """A number of threads that the machine could use."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        threads = super().convert(value, param, ctx)
+        try:
+            check_threads(threads)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return threads
+
+
+class Device(click.ParamType[str]):
+    """The name of a device; whether there is one is found out when it is used."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check_device(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
