@@ -36,7 +36,7 @@ class LazyGroup(Group):
             return None
         ctx.invoked_subcommand = cmd_name  # known before the module is read, which takes a while
         command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
-        return command if isinstance(command, click.Command) else command()  # type: ignore[no-any-return]
+        return command if isinstance(command, click.Command) else command()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -11,7 +11,7 @@ from npsnn.data.augment import AUGMENTATIONS
 from npsnn.files import json_files
 from npsnn.layers.affine import METHODS
 from npsnn.layers.noise import COVARIANCES
-from npsnn.models.named import MODELS, NOISES, NOISY
+from npsnn.models import MODELS, NOISES, NOISY
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
 from npsnn.runs import checkpoint
