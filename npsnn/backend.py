@@ -18,8 +18,9 @@ SPECIAL_FUNCTIONS = {"numpy": "scipy.special", "cupy": "cupyx.scipy.special"}
 
 
 def namespace(*arrays: Array) -> ModuleType:
-    """The module whose arrays these are, `numpy` or `cupy`; None and Python numbers are passed over.
+    """The module whose arrays these are, `numpy` or `cupy`.
 
+    arrays: None and Python numbers among them are passed over.
     Raises TypeError where arrays of two libraries meet, or where no argument is an array.
     """
     for a in arrays:  # a plain loop, for this is asked some hundred times a step
@@ -37,12 +38,16 @@ def namespace(*arrays: Array) -> ModuleType:
 
 
 def on_gpu(*arrays: Array) -> bool:
-    """Whether these arrays are CuPy's; raises TypeError as `namespace` does."""
+    """Whether the arrays are CuPy's; raises TypeError as `namespace` does."""
     return namespace(*arrays) is not np
 
 
 def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """A view of x with that shape and those strides, in bytes, from its first element on."""
+    """A view of x from its first element on.
+
+    shape: of the view.
+    strides: of the view, in bytes.
+    """
     xp = namespace(x)
     if xp is np and x.flags.c_contiguous and x.size:
         # the same as as_strided, which takes ten times as long, and safe: the view may not leave the memory of x
@@ -51,19 +56,26 @@ def strided(x: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array
 
 
 def frozen(numbers: Any, dtype: str) -> Array:
-    """The numbers as a NumPy array that cannot be written to: to be kept, and given to `asarray` of any library."""
+    """A NumPy array that cannot be written to, to be kept and given to `asarray` of any library.
+
+    numbers: anything that NumPy makes an array of.
+    dtype: of the array.
+    """
     array = np.array(numbers, dtype)
     array.setflags(write=False)
     return array
 
 
 def special(*arrays: Array) -> ModuleType:
-    """The special functions (ndtr, log_ndtr, erfcx, ...) for these arrays' library."""
+    """The module of special functions (ndtr, log_ndtr, erfcx, ...) for the library of the arrays."""
     return importlib.import_module(SPECIAL_FUNCTIONS[namespace(*arrays).__name__])
 
 
 def to_device(x: Array, device: str) -> Array:
-    """`x` in the memory of `device`, "cpu", "cuda" or "cuda:1", which `use_device` has made current."""
+    """`x` in the memory of a device.
+
+    device: "cpu", "cuda" or "cuda:1", which `use_device` has made current.
+    """
     if device == "cpu":
         return to_host(x)
     return importlib.import_module("cupy").asarray(x)
@@ -75,7 +87,7 @@ def to_host(x: Array) -> Array:
 
 
 def to_numbers(*values: Array) -> list[float]:
-    """Arrays of no dimensions as Python's floats: the host waits for a GPU once, however many they are."""
+    """Arrays of no dimensions as Python's floats; the host waits for a GPU once, however many they are."""
     xp = namespace(*values)
     if xp is np:
         return [float(v) for v in values]
@@ -83,11 +95,13 @@ def to_numbers(*values: Array) -> list[float]:
 
 
 def fused(f: F) -> F:
-    """f, and on a GPU one kernel instead of one for each operation, unless NPSNN_FUSE=0 is set: `cupy.fuse`.
+    """The function f, which on a GPU runs as one kernel instead of one for each operation (`cupy.fuse`).
 
-    It pays (docs/gpu.md); `scripts/gpu-check` times both. f must be elementwise and may use operators, ufuncs and
-    astype: no truth value, index, reduction or method else. Its arguments are arrays, numbers or None by position, and
-    it returns arrays alone. Two numbers must not meet in it: they may become a float64 array.
+    NPSNN_FUSE=0 switches fusion off. docs/gpu.md says how much fusion saves, and `scripts/gpu-check` times both ways.
+
+    f: an elementwise function of arrays, numbers or None by position, which returns arrays alone. It may use operators,
+        ufuncs and astype: no truth value, index, reduction or other method. Two numbers must not meet in it, because
+        they may become a float64 array.
     """
 
     @wraps(f)
@@ -106,16 +120,17 @@ def _kernel(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError unless `device` is named cpu, cuda or cuda:N, whether or not there is one."""
+    """Raise ValueError unless the device is named cpu, cuda or cuda:N, whether or not there is such a device."""
     name, _, index = device.partition(":")
     if name not in ("cpu", "cuda") or (":" in device and (name == "cpu" or not index.isdecimal())):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
 
 
 def use_device(device: str) -> None:
-    """Make `device` the one on which this thread computes; GPUs are computed on by the calling thread alone.
+    """Make a device the one on which the calling thread computes; a GPU serves this thread alone.
 
-    Raises ValueError for a name that is not cpu, cuda or cuda:N, and for a GPU that cannot be used.
+    device: "cpu", "cuda" or "cuda:N".
+    Raises ValueError for another name, and for a GPU that cannot be used.
     """
     check_device(device)
     name, _, index = device.partition(":")
@@ -140,7 +155,7 @@ def use_device(device: str) -> None:
 
 
 def about_gpu(device: str) -> dict[str, Any]:
-    """The name of the GPU that `use_device` has made current, and CUDA's versions; of a CPU nothing."""
+    """The name of the GPU that `use_device` has made current, and CUDA's versions; an empty dictionary for a CPU."""
     if device == "cpu":
         return {}
     runtime = importlib.import_module("cupy").cuda.runtime

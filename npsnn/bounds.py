@@ -1,8 +1,11 @@
 """How much of the probability of a correct answer an attack can take from a classifier with noise on its features.
 
-G = P(correct at x) - P(correct at x + δ) for logits W(f + z) + b, z ~ N(0, L Lᵀ). Against class i ≠ k, with d_i = w_k -
-w_i: mu_i = d_iᵀf + b_k - b_i, s_i² = d_iᵀ L Lᵀ d_i, and delta_i the most by which the attack changes mu_i. The bounds
-say nothing of x itself: with enough noise G is small and clean images are misread as well (audit A10).
+G = P(correct at x) - P(correct at x + δ) for logits W(f + z) + b, z ~ N(0, L Lᵀ). For a class i ≠ k let d_i = w_k -
+w_i, mu_i = d_iᵀf + b_k - b_i and s_i² = d_iᵀ L Lᵀ d_i, and let delta_i be the most by which the attack changes mu_i.
+The bounds say nothing of x itself: with enough noise G is small, and clean images are misread as well (audit A10).
+
+Arrays are float64: W (C, D), b (C,), L (D, D), features f and their shift (D,), and (C - 1,) for pairs of the class k
+with each other class.
 """
 
 from dataclasses import dataclass
@@ -27,17 +30,34 @@ LEAST_SPREAD = 1e-200
 
 
 def theorem1(delta: Any, s: Any) -> Any:
-    """G <= delta/(s √(2π)): A2SNN Theorem 1, for a score of two classes with the standard deviation s (audit A10)."""
+    """The bound G <= delta/(s √(2π)) for a score of two classes.
+
+    delta: the most by which the attack changes the score, >= 0.
+    s: the standard deviation of the score, >= 0.
+    Raises ValueError for an s below 0.
+    Source: A2SNN Theorem 1 (audit A10).
+    """
     return delta / (_spread(s) * sqrt(2 * pi))
 
 
 def binary_tight(delta: Any, s: Any) -> Any:
-    """G <= 2Φ(delta/2s) - 1, attained at the margin delta/2: never above Theorem 1 (audit A10)."""
+    """The bound G <= 2Φ(delta/2s) - 1, which the margin delta/2 attains; it is never above Theorem 1.
+
+    delta, s: as in `theorem1`.
+    Raises ValueError for an s below 0.
+    Source: audit A10.
+    """
     return erf(delta / (_spread(s) * sqrt(8)))
 
 
 def binary_with_margin(delta: Any, s: Any, m: Any) -> Any:
-    """G <= Φ((delta - m)/s) - Φ(-m/s) for the margin m of the noise-free score (audit A10, A15)."""
+    """The bound G <= Φ((delta - m)/s) - Φ(-m/s).
+
+    delta, s: as in `theorem1`.
+    m: the margin of the score without noise.
+    Raises ValueError for an s below 0.
+    Source: audit A10, A15.
+    """
     s = _spread(s)
     return ndtr((delta - m) / s) - ndtr(-m / s)
 
@@ -57,53 +77,88 @@ def _differences(W: Floats, k: int) -> Floats:
 
 
 def pairs(W: Floats, b: Floats, L: Floats, f: Floats, k: int) -> tuple[Floats, Floats]:
-    """mu_i and s_i over i ≠ k: (C, D), (C,), (D, D), (D,) -> (C - 1,) twice (extension E4)."""
+    """mu_i and s_i for each i ≠ k, (C - 1,) each.
+
+    k: the label.
+    Source: extension E4.
+    """
     d = _differences(W, k)
     return d @ f + np.delete(b[k] - b, k), np.linalg.norm(d @ L, axis=1)
 
 
 def pair_reach(W: Floats, shift: Floats, k: int) -> Floats:
-    """delta_i = |d_iᵀ shift| of a shift of the features, (D,) -> (C - 1,) (extension E4)."""
+    """delta_i = |d_iᵀ shift| for each i ≠ k, (C - 1,).
+
+    shift: of the features, (D,).
+    k: the label.
+    Source: extension E4.
+    """
     return np.abs(_differences(W, k) @ shift)
 
 
 def pairs_with_margin(delta: Floats, mu: Floats, s: Floats) -> float:
-    """G <= Σ_i [Φ((delta_i - mu_i)/s_i) - Φ(-mu_i/s_i)] (extension E4)."""
+    """The bound G <= Σ_i [Φ((delta_i - mu_i)/s_i) - Φ(-mu_i/s_i)]; delta, mu, s: (C - 1,).
+
+    Source: extension E4.
+    """
     return float(binary_with_margin(delta, s, mu).sum())
 
 
 def pairs_tight(delta: Floats, s: Floats) -> float:
-    """G <= Σ_i (2Φ(delta_i/2s_i) - 1) (extension E4)."""
+    """The bound G <= Σ_i (2Φ(delta_i/2s_i) - 1); delta, s: (C - 1,).
+
+    Source: extension E4.
+    """
     return float(binary_tight(delta, s).sum())
 
 
 def pairs_lipschitz(delta: Floats, s: Floats) -> float:
-    """G <= Σ_i delta_i/(s_i √(2π)): Theorem 1 for each pair (extension E4)."""
+    """The bound G <= Σ_i delta_i/(s_i √(2π)), Theorem 1 for each pair; delta, s: (C - 1,).
+
+    Source: extension E4.
+    """
     return float(theorem1(delta, s).sum())
 
 
 def feature_distance(L: Floats, shift: Floats) -> float:
-    """‖L⁻¹ shift‖: a shift of the features in standard deviations of their noise (extension E4)."""
+    """‖L⁻¹ shift‖, a shift of the features in standard deviations of their noise.
+
+    Source: extension E4.
+    """
     return float(np.linalg.norm(np.linalg.solve(L, shift)))
 
 
 def difference_distance(W: Floats, L: Floats, shift: Floats, k: int) -> float:
-    """The same of the differences of logits, never larger: the shortest e with D L e = D shift, rows d_i (E4)."""
+    """The length of the shortest e with D L e = D shift, where D has the rows d_i.
+
+    It is the shift of the differences of logits in standard deviations, and never above `feature_distance`.
+
+    k: the label.
+    Source: extension E4.
+    """
     d = _differences(W, k)
     return float(np.linalg.norm(np.linalg.lstsq(d @ L, d @ shift)[0]))
 
 
 def total_variation(distance: float) -> float:
-    """G <= 2Φ(distance/2) - 1 (extension E4); ValueError for a distance below 0."""
+    """The bound G <= 2Φ(distance/2) - 1.
+
+    distance: in standard deviations of the noise.
+    Raises ValueError for a distance below 0.
+    Source: extension E4.
+    """
     if not distance >= 0:
         raise ValueError(f"distance must be >= 0, got {distance!r}")
     return float(erf(distance / sqrt(8)))
 
 
 def neyman_pearson(p: float, distance: float) -> float:
-    """G <= p - Φ(Φ⁻¹(p) - distance), p the probability of a correct answer without the attack (extension E4).
+    """The bound G <= p - Φ(Φ⁻¹(p) - distance).
 
+    p: the probability of a correct answer without the attack.
+    distance: in standard deviations of the noise.
     Raises ValueError for a p outside [0, 1] and for a distance below 0.
+    Source: extension E4.
     """
     if not 0 <= p <= 1 or not distance >= 0:
         raise ValueError(f"p must be a probability and distance >= 0, got {p!r} and {distance!r}")
@@ -114,9 +169,16 @@ def neyman_pearson(p: float, distance: float) -> float:
 class Gap:
     """The gap of each image, by simulation and by its bounds: (N,) each.
 
-    clean: P(correct at x), gap and its standard_error: from draws common to both inputs. The bounds are those of this
-    module's functions, neyman_pearson with the draws' P(correct); use the lesser of with_margin and neyman_pearson.
-    standard_error is 0 where all draws agree; the gap may still be off by some 1/draws there.
+    Use the lesser of with_margin and neyman_pearson. The gap may be off by some 1/draws where all draws agree.
+
+    clean: P(correct at x), from draws common to both inputs.
+    gap: from the same draws.
+    standard_error: of the gap; 0 where all draws agree.
+    with_margin: `pairs_with_margin`.
+    neyman_pearson: `neyman_pearson` with the draws' P(correct).
+    total_variation: `total_variation`.
+    tight: `pairs_tight`.
+    lipschitz: `pairs_lipschitz`.
     """
 
     clean: Floats
@@ -141,10 +203,17 @@ def gap(
     draws: int = 2000,
     seed: Randomness = 0,
 ) -> Gap:
-    """What an attack x -> x_adv took from each image, simulated, and what its shift of the features could take at most.
+    """The gap of each image under an attack x -> x_adv, by simulation and by its bounds.
 
-    x, x_adv: (N, C, H, W) in [0, 1]; labels: (N,). Raises ValueError for a network without noise on its features, for
-    noise that is 0, and for images that do not fit the network. Source: A2SNN Theorem 1 (audit A10), extension E4.
+    classifier: a network with noise on its features.
+    x: images before the attack, (N, C, H, W) in [0, 1].
+    x_adv: the same images after it.
+    labels: (N,).
+    draws: of the noise, for each image.
+    seed: of these draws.
+    Raises ValueError for a network without noise on its features, for noise that is 0, and for images that do not fit
+    the network.
+    Source: A2SNN Theorem 1 (audit A10), extension E4.
     """
     layer = classifier.model.noise[1] if classifier.random else None
     if not isinstance(layer, FeatureNoise):

@@ -21,9 +21,16 @@ class Stream:
     """A source of randomness named by a seed and a path, such as `Stream(0).at("evaluate", draw)`.
 
     Nothing is consumed: two calls with one key give the same numbers, so results do not depend on the number of
-    threads, on the batch size or on what was drawn before. `first` is the index of the sample in column 0. On a GPU a
-    whole batch is keyed by its first sample, and the numbers are others; of a key CuPy takes 32 bits, so that among
-    100,000 batches two are likely to have the same draw. `shared`: every sample has the same numbers.
+    threads, on the batch size or on what was drawn before.
+
+    seed: a whole number.
+    path: the purpose, from wide to narrow.
+    first: the index of the sample in column 0 of what is drawn.
+    shared: whether every sample has the same numbers.
+
+    On a GPU a whole batch is keyed by its first sample, and the numbers are not a CPU's. CuPy takes 32 bits of a key,
+    so that among 100,000 batches two are likely to have the same draw.
+    Raises TypeError or ValueError for a seed or a first that is no such number.
     """
 
     seed: int
@@ -40,21 +47,31 @@ class Stream:
             raise ValueError(f"first must be the index of a sample, from 0 to 2**63 - 1, got {self.first}")
 
     def at(self, *path: str | int) -> "Stream":
-        """The stream for a narrower purpose."""
+        """The stream for a narrower purpose.
+
+        path: words and numbers, added to the path of this stream.
+        """
         return replace(self, path=self.path + path)
 
     def from_sample(self, first: int) -> "Stream":
-        """The same stream for a batch whose first sample has the index `first`."""
+        """The same stream for another batch.
+
+        first: the index of the batch's first sample.
+        """
         return replace(self, first=first)
 
     def further(self, samples: int) -> "Stream":
-        """The same stream for a batch that begins `samples` samples later: for a part of a batch."""
+        """The same stream for a part of the batch.
+
+        samples: how many samples later the part begins.
+        """
         return self.from_sample(self.first + samples)
 
     def one_draw(self) -> "Stream":
-        """The stream whose samples all have the same numbers, others for another `first`: one draw for a whole batch.
+        """The stream whose samples all have the same numbers: one draw for a whole batch.
 
-        The parts of the batch get them as well, whatever samples they begin with.
+        Batches with another `first` have other numbers. The parts of one batch have the same numbers, whatever samples
+        the parts begin with.
         """
         return replace(self.at("one draw", self.first), shared=True)
 
@@ -66,14 +83,14 @@ class Stream:
 
     @property
     def whole(self) -> bool:
-        """Whether its draws belong to no sample: the last word of its path is one of `WHOLE`."""
+        """Whether the draws belong to no sample: the last word of the path is one of `WHOLE`."""
         return next((part for part in reversed(self.path) if isinstance(part, str)), None) in WHOLE
 
     def generator(self) -> np.random.Generator:
-        """A NumPy generator for draws that belong to no sample (initial weights, permutations).
+        """A NumPy generator for draws that belong to no sample, such as initial weights and permutations.
 
-        The generator shares no numbers with `normal` and `uniform`: for a purpose outside `WHOLE` it is that of
-        `at("generator")`.
+        The generator shares no numbers with `normal` and `uniform`: for a purpose outside `WHOLE` it is the generator
+        of `at("generator")`.
         """
         own = self if self.whole else self.at("generator")
         return np.random.Generator(np.random.Philox(key=own._key()))
@@ -102,11 +119,19 @@ class Stream:
         return getattr(xp.random.Generator(bits), kind)(size=like.shape, dtype=like.dtype)
 
     def normal(self, like: Array) -> Array:
-        """Standard normal numbers in the shape (..., N), dtype and library of `like`, keyed by sample."""
+        """Standard normal numbers, keyed by sample.
+
+        like: the array whose shape (..., N), dtype and library the numbers get; N is the number of samples.
+        Raises ValueError for a stream whose draws belong to no sample.
+        """
         return self._draw(like, "standard_normal")
 
     def uniform(self, like: Array) -> Array:
-        """Uniform numbers on [0, 1) in the shape (..., N), dtype and library of `like`, keyed by sample."""
+        """Uniform numbers on [0, 1), keyed by sample.
+
+        like: the array whose shape (..., N), dtype and library the numbers get; N is the number of samples.
+        Raises ValueError for a stream whose draws belong to no sample.
+        """
         return self._draw(like, "random")
 
 
@@ -115,7 +140,11 @@ Randomness: TypeAlias = np.random.Generator | Stream | int
 
 
 def as_stream(rng: Randomness) -> Stream:
-    """A stream of keyed draws from what names a source of randomness; TypeError for anything else."""
+    """The stream of keyed draws that an argument names.
+
+    rng: a stream, a whole number, which is a seed, or a NumPy generator, from which one number is drawn as the seed.
+    Raises TypeError for anything else.
+    """
     if isinstance(rng, Stream):
         return rng
     if isinstance(rng, np.random.Generator):

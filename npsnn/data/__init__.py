@@ -74,10 +74,13 @@ def where(data_dir: Path | str | None = None) -> str:
 
 
 def load(name: str, data_dir: Path | str | None = None) -> Dataset:
-    """The data set, every file verified; nothing is ever downloaded. `data_dir` as in `data_folder`.
+    """The data set, every file of it verified; nothing is ever downloaded.
 
-    Of cifar10-unverified the form of the files is checked, and not whether they are the official ones.
-    Raises ValueError for an unknown name or a wrong file, FileNotFoundError, saying what to do, for a missing one.
+    Of cifar10-unverified the form of the files is checked, and not whether the files are the official ones.
+
+    name: one of `NAMES`.
+    data_dir: as in `data_folder`.
+    Raises ValueError for an unknown name or a wrong file, and FileNotFoundError, saying what to do, for a missing file.
     """
     if _known(name) == "digits":
         return digits.load(_optional_folder(data_dir))
@@ -87,9 +90,13 @@ def load(name: str, data_dir: Path | str | None = None) -> Dataset:
 
 
 def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | None = None) -> Path:
-    """Download what is missing or wrong (or draw the digits) and give the folder the set's files are in.
+    """Download the files that are missing or wrong, or draw the digits.
 
-    progress: called for each file with the bytes so far and the bytes in all, or None where that is unknown.
+    Returns the folder that holds the set's files.
+
+    name: one of `NAMES`.
+    data_dir: as in `data_folder`.
+    progress: called for each file with the bytes so far and the bytes in all, or None where their number is unknown.
     Raises OSError where the network or the disk fails, ValueError for an unknown name, a wrong content or a set that
     has no official files.
     """
@@ -105,10 +112,14 @@ def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | No
 
 
 def verify(name: str, data_dir: Path | str | None = None) -> dict[str, str]:
-    """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected; raises as `load`.
+    """SHA-256 (hex) of each file's uncompressed content, by plain file name, all as expected.
 
-    The digits are drawn afresh, and those that are kept in the folder must be the same. Both versions of CIFAR-10 have
-    the digests of the binary one. What `verify` cannot know is in `caveat`.
+    The digits are drawn afresh, and must be the same as those that are kept in the folder. Both versions of CIFAR-10
+    have the digests of the binary version. `caveat` says what `verify` cannot know.
+
+    name: one of `NAMES`.
+    data_dir: as in `data_folder`.
+    Raises as `load`.
     """
     if _known(name) == "digits":
         return digits.verify(_optional_folder(data_dir)).digests
@@ -121,7 +132,12 @@ def caveat(name: str) -> str | None:
 
 
 def status(name: str, data_dir: Path | str | None = None) -> str:
-    """One of "built in", "present", "incomplete" and "missing"; looks at file names only. ValueError as `load`."""
+    """One of "built in", "present", "incomplete" and "missing", by the names of the files alone.
+
+    name: one of `NAMES`.
+    data_dir: as in `data_folder`.
+    Raises ValueError for an unknown name.
+    """
     if _known(name) == "digits":
         return "built in"
     module, spec = _reader(name)

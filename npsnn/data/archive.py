@@ -1,4 +1,4 @@
-"""The wanted files in a .tar.gz, unpacked in memory within limits, whatever else is in it."""
+"""The wanted files in a .tar.gz, unpacked in memory within limits; whatever else is in the archive is skipped."""
 
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,15 @@ MEMBERS = 1000
 
 
 def members(path: Path, names: Mapping[str, str], limit: int, total: int) -> Iterator[tuple[str, bytes]]:
-    """names[member] and the content of each of the members in `names`, in the archive's order; all others are skipped.
+    """Name and content of each wanted member of the archive, in the archive's order.
 
-    limit: the bytes that a content may have. total: the bytes that the archive may have, packed and unpacked.
-    Headers of 512 bytes are read here, not by `tarfile`, which takes long names and the like into memory.
-    Raises ValueError where one is missing, cut off, too long or no plain file, and what `gunzip` and
+    Headers of 512 bytes are read here, and not by `tarfile`, which takes long names and the like into memory.
+
+    path: of the archive.
+    names: from the name of a wanted member to the name that is given for it; all other members are skipped.
+    limit: the bytes that a content may have.
+    total: the bytes that the archive may have, packed and unpacked.
+    Raises ValueError where a member is missing, cut off, too long or no plain file, and what `gunzip` and
     `tarfile.TarInfo` raise of damaged files.
     """
     wanted = dict(names)

@@ -29,8 +29,9 @@ def augment(images: Images, stream: Randomness) -> Images:
     """Each image, framed by 4 black pixels, cropped to its size at a random place and mirrored with probability 1/2.
 
     The 9 x 9 places are equally likely. A2SNN does not say how it augments (Sec. 4.1); this is the usual way.
-    images: uint8 (N, C, H, W) -> a new array of this shape.
-    stream: image n is changed as sample `stream.first + n` says, so where a batch begins and ends has no effect on it.
+
+    images: uint8 (N, C, H, W); the result is a new array of the same shape.
+    stream: image n is changed as sample `stream.first + n` says, so that the cut into batches has no effect on it.
     Raises TypeError or ValueError for images of another type or shape.
     """
     _check(images)

@@ -33,7 +33,13 @@ Records = npt.NDArray[np.uint8]
 
 
 def parse_records(content: bytes, name: str, count: int) -> Records:
-    """The records (count, 3073) of a file of the binary version; ValueError, naming it, where it has another length."""
+    """The records (count, 3073) of a file of the binary version.
+
+    content: of the file.
+    name: of the file, for messages.
+    count: the number of images that the file must hold.
+    Raises ValueError, naming the file, where it has another length or a label beyond 9.
+    """
     if len(content) != count * RECORD:
         wanted = f"{count * RECORD} bytes, {count} records of {RECORD}"
         raise ValueError(f"{name} must have {wanted}, got {len(content)}")
@@ -44,9 +50,14 @@ def parse_records(content: bytes, name: str, count: int) -> Records:
 
 
 def parse_pickle(content: bytes, name: str, count: int) -> Records:
-    """The same records of a file of the Python version: a pickled dictionary with `data` and `labels`.
+    """The records (count, 3073) of a file of the Python version, a pickled dictionary with `data` and `labels`.
 
-    Nothing in the pickle is run. Raises ValueError, naming the file and what was refused, for anything else.
+    Nothing in the pickle is run.
+
+    content: of the file.
+    name: of the file, for messages.
+    count: the number of images that the file must hold.
+    Raises ValueError, naming the file and what was refused, for anything else.
     """
     batch = loads(content, name)
     if type(batch) is not dict:
@@ -68,7 +79,17 @@ def parse_pickle(content: bytes, name: str, count: int) -> Records:
 
 @dataclass(frozen=True)
 class Version:
-    """One of the two forms CIFAR-10 comes in; sha256: of the archive, digests: of the files in it, by `algorithm`."""
+    """One of the two forms that CIFAR-10 comes in.
+
+    folder: that holds the unpacked files.
+    suffix: of the files.
+    archive: the name of the archive.
+    sha256: of the archive.
+    algorithm: of `digests`.
+    digests: of the files in the archive.
+    parse: from content, name and count to records.
+    expansion: the bytes that a file may have for each byte of its records.
+    """
 
     folder: str
     suffix: str
@@ -87,7 +108,14 @@ class Version:
 
 @dataclass(frozen=True)
 class CifarSet:
-    """Where the set comes from, and in which versions; count: images a file; verified: whether digests are checked."""
+    """CIFAR-10, or files in its form.
+
+    name: of the set.
+    url: the address in front of the archives' names.
+    count: the number of images in a file.
+    versions: the forms that the set comes in.
+    verified: whether digests are checked.
+    """
 
     name: str
     url: str
@@ -140,7 +168,13 @@ SETS = {"cifar10": _OFFICIAL, "cifar10-unverified": replace(_OFFICIAL, name="cif
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or an archive that some of the files are in; missing: those that are not."""
+    """A folder or an archive that holds files of the set.
+
+    version: the form of the files.
+    path: of the folder or the archive.
+    packed: whether it is an archive.
+    missing: the files that are not in it.
+    """
 
     version: Version
     path: Path
@@ -149,7 +183,11 @@ class Source:
 
 
 def sources(spec: CifarSet, folder: Path) -> list[Source]:
-    """What holds files of the set, the best first: what is whole, and of that folders, and the Python version."""
+    """The folders and archives that hold files of the set, the best first.
+
+    A whole source is better than a part, a folder is better than an archive, the Python version better than the binary
+    version.
+    """
     found = []
     for version in spec.versions:
         path = folder / version.folder
@@ -210,9 +248,9 @@ def _contents(spec: CifarSet, source: Source) -> Iterator[tuple[str, str, bytes]
 
 
 def load(spec: CifarSet, folder: Path) -> Dataset:
-    """The set in `folder`; digests: SHA-256 of each file as it is in the binary version, whichever was read.
+    """The set in `folder`; its digests are SHA-256 of each file as it is in the binary version, whichever was read.
 
-    Raises FileNotFoundError where a file is missing, ValueError where one is wrong.
+    Raises FileNotFoundError where a file is missing, ValueError where a file is wrong.
     """
     source, digests = require(spec, folder), {}
     version, count = source.version, spec.count
@@ -249,9 +287,13 @@ def _is_official(spec: CifarSet, source: Source) -> bool:
 
 
 def fetch(spec: CifarSet, folder: Path, progress: Progress | None = None) -> Path:
-    """Download the binary version's archive unless the set is there, and give the folder the set is in.
+    """Download the binary version's archive unless the set is there.
 
-    An archive that is wrong is replaced; of unpacked files nothing is, and ValueError tells which one is wrong.
+    Returns the folder that holds the set. An archive that is wrong is replaced. Unpacked files are never replaced.
+
+    progress: as in `download`.
+    Raises ValueError for an unpacked file that is wrong, naming it, and for a set without official files; as
+    `download`.
     """
     if not spec.verified:
         raise ValueError(f"{spec.name} is what you put into {folder} yourself: there is nothing to fetch")

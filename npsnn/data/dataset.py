@@ -1,4 +1,4 @@
-"""What a data set is: images and labels of a train and a test split, and the digests of what was read."""
+"""A data set: images and labels of a training and a test split, and the digests of what was read."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,8 @@ def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 class Split:
     """Images with their labels, as read-only arrays that threads can share.
 
-    images: uint8 (N, C, H, W); labels: (N,) integers, int64 once they are here.
+    images: uint8 (N, C, H, W).
+    labels: (N,) integers, which become int64.
     Raises ValueError for another type or shape.
     """
 
@@ -51,6 +52,10 @@ class Split:
 class Dataset:
     """A named data set with labels 0 .. classes - 1.
 
+    name: as `npsnn train --dataset` takes it, or any name for arrays of one's own.
+    train: the images to learn from.
+    test: the images to measure on.
+    classes: the number of classes, >= 2.
     digests: SHA-256 (hex) of the uncompressed content of every file read, or of the arrays that were drawn here.
     Raises ValueError where a label is out of range or the two splits differ in image shape.
     """

@@ -1,7 +1,7 @@
-"""The built-in set `digits`: hand-drawn-looking figures 0 to 9 of our own making, so that nothing is downloaded.
+"""The built-in set `digits`: figures 0 to 9 that look drawn by hand, made by npsnn, so that nothing is downloaded.
 
 Each figure is a skeleton of straight segments and arcs, bent by a smooth random field, put through a random affine map
-and inked with a random pen. The position, slant and size vary enough that no fixed template separates the classes.
+and inked with a random pen. Position, slant and size vary enough that no fixed template separates the classes.
 """
 
 import contextlib
@@ -34,7 +34,12 @@ Points = list[tuple[float, float]]
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, stop: float) -> Points:
-    """Points on an ellipse about (x, y), from angle `start` to `stop` in degrees; 0 is right and 90 is down."""
+    """Points on an ellipse.
+
+    x, y: of the centre.
+    rx, ry: the half-axes.
+    start, stop: angles in degrees; 0 is right and 90 is down.
+    """
     steps = max(2, round(abs(stop - start) / 30))
     angles = [(start + (stop - start) * i / steps) * pi / 180 for i in range(steps + 1)]
     return [(x + rx * cos(a), y + ry * sin(a)) for a in angles]
@@ -136,7 +141,11 @@ def _distances(segments: Array) -> Array:
 
 
 def draw(labels: Labels, rng: np.random.Generator) -> Images:
-    """One random image of each label: int64 (N,), 0 to 9 -> uint8 (N, 1, 28, 28)."""
+    """One random image for each label, uint8 (N, 1, 28, 28).
+
+    labels: int64 (N,), 0 to 9.
+    rng: whose draws decide the shapes.
+    """
     table, picks = _skeletons()
     n = len(labels)
     chosen = table[picks[labels, rng.integers(6, size=n)]]
@@ -155,9 +164,11 @@ def draw(labels: Labels, rng: np.random.Generator) -> Images:
 
 
 def generate(split: str) -> Split:
-    """Draw a whole split, "train" or "test": classes equally frequent, in random order, the same on every call.
+    """A whole split, drawn: classes equally frequent, in random order, the same on every call.
 
-    Another processor or NumPy version may round a pixel differently, which the digests of a data set then show.
+    Another processor or NumPy version may round a pixel differently; the digests of the data set then differ.
+
+    split: "train" or "test".
     """
     rng = np.random.default_rng([SEED, VERSION, list(SIZES).index(split)])
     labels = rng.permutation(np.arange(SIZES[split], dtype=np.int64) % CLASSES)
@@ -210,7 +221,10 @@ def _write_cache(path: Path, splits: Mapping[str, Split]) -> None:
 
 
 def cache(folder: Path) -> Path:
-    """Where the digits are kept once they are drawn."""
+    """The path of the file that keeps the digits once they are drawn.
+
+    folder: of the data sets.
+    """
     return folder / "digits" / "digits.npz"
 
 
@@ -219,7 +233,10 @@ def _dataset(splits: Mapping[str, Split]) -> Dataset:
 
 
 def load(folder: Path | None) -> Dataset:
-    """The set `digits`, from the cache file in `folder` or drawn afresh; raises nothing for a bad or absent cache."""
+    """The set `digits`, from its cache file or drawn afresh; nothing is raised for a bad or an absent cache.
+
+    folder: of the data sets, or None where there is none.
+    """
     with contextlib.suppress(OSError, ValueError):
         if folder is not None:
             return _dataset(_read_cache(cache(folder)))
@@ -230,7 +247,11 @@ def load(folder: Path | None) -> Dataset:
 
 
 def verify(folder: Path | None) -> Dataset:
-    """The set `digits`, drawn afresh; ValueError, naming the cache file in `folder`, where it holds something else."""
+    """The set `digits`, drawn afresh.
+
+    folder: of the data sets, or None where there is none.
+    Raises ValueError, naming the cache file, where it holds something else.
+    """
     splits = {name: generate(name) for name in SIZES}
     if folder is not None and (path := cache(folder)).exists():
         kept = _read_cache(path)

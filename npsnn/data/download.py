@@ -59,10 +59,14 @@ def _blocks(url: str, folder: Path, limit: int) -> Iterator[tuple[bytes, int | N
 def download(
     url: str, target: Path, sha256: str, limit: int, progress: Progress | None = None, as_is: bool = False
 ) -> None:
-    """Download to `target`, which appears only once it is whole and verified, and replaces an older file.
+    """Download a file, which appears only once it is whole and verified, and then replaces an older one.
 
-    sha256: of the content, after unpacking where the target's name ends in .gz, unless it is to be taken `as_is`.
+    url: its address.
+    target: the path of the file.
+    sha256: of the content, after unpacking where the target's name ends in .gz.
     limit: the bytes that the file may have, and its content.
+    progress: called with the bytes so far and the bytes in all, or None where their number is unknown.
+    as_is: whether sha256 is of the file itself, packed or not.
     Raises OSError where the network or the disk fails, ValueError where the content is damaged or another one.
     """
     with replacing(target) as file:

@@ -1,4 +1,4 @@
-"""Where data lies, and how much of a set is there."""
+"""The folder of the data sets, and how many files of a set are in it."""
 
 import os
 import sys
@@ -16,8 +16,11 @@ def data_folder(data_dir: Path | str | None = None) -> Path:
     """The folder that holds the data sets: the argument, else $NPSNN_DATA, else npsnn in the user's cache folder.
 
     The cache folder is $XDG_CACHE_HOME, else the platform's: ~/.cache, on macOS ~/Library/Caches, on Windows
-    %LOCALAPPDATA%. Raises NoFolderError where the cache folder is needed and there is no home directory, ValueError
-    where nobody knows the home directory of a leading ~.
+    %LOCALAPPDATA%.
+
+    data_dir: the folder, in which a leading ~ is a home directory, or None.
+    Raises NoFolderError where the cache folder is needed and there is no home directory, ValueError where nobody knows
+    the home directory of a leading ~.
     """
     if data_dir is not None:
         return user_path(data_dir)
@@ -43,9 +46,13 @@ def _cache_folder() -> Path:
 
 
 def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds: str) -> FileNotFoundError:
-    """The error for a set of which `missing` files are not in the folder, or, unless `some` are, none; says what to do.
+    """The error for a set whose files are not all in the folder; its message says what to do.
 
-    holds: what a folder that has them holds.
+    name: of the set.
+    folder: that was searched.
+    missing: names of the missing files.
+    some: whether any file of the set is there.
+    holds: what a folder that has the set holds.
     """
     what = f"is incomplete in {folder} (no {', '.join(missing)})" if some else f"is not in {folder}"
     return FileNotFoundError(
@@ -55,5 +62,9 @@ def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds
 
 
 def state(found: int, all_of_them: int) -> str:
-    """ "missing", "incomplete" or "present", by how many of a set's files are there."""
+    """ "missing", "incomplete" or "present".
+
+    found: the number of files that are there.
+    all_of_them: the number of files of the set.
+    """
     return {0: "missing", all_of_them: "present"}.get(found, "incomplete")

@@ -25,7 +25,13 @@ FILES = {
 
 @dataclass(frozen=True)
 class IdxSet:
-    """Where a set of four IDX files lies and comes from; digests: SHA-256 of each file's uncompressed content."""
+    """A set of four IDX files.
+
+    name: of the set.
+    subfolder: of the data folder, which holds the files.
+    url: the address in front of the file names.
+    digests: SHA-256 of each file's uncompressed content.
+    """
 
     name: str
     subfolder: str
@@ -60,9 +66,11 @@ SETS = {
 
 
 def parse_idx(content: bytes, name: str, ndim: int | None = None) -> npt.NDArray[np.uint8]:
-    """The array in an IDX file's uncompressed content; `name` is for the messages.
+    """The array in an IDX file.
 
-    ndim: the number of dimensions the file must have; None takes any from 1 to 32.
+    content: of the file, uncompressed.
+    name: of the file, for messages.
+    ndim: the number of dimensions that the file must have; None takes any from 1 to 32.
     Raises ValueError, naming the file, where it is no IDX file of unsigned bytes, of another ndim or length.
     """
     magic = content[:4]
@@ -82,17 +90,20 @@ def parse_idx(content: bytes, name: str, ndim: int | None = None) -> npt.NDArray
 
 
 def read_idx(path: Path, ndim: int | None = None) -> npt.NDArray[np.uint8]:
-    """The read-only uint8 array in an IDX file, plain or .gz by its name; ndim: the dimensions it must have.
+    """The read-only uint8 array in an IDX file.
 
-    Raises OSError where it cannot be read, ValueError where its content is not what is expected.
+    path: of the file, which is compressed if the name ends in .gz.
+    ndim: the number of dimensions that the file must have, or None.
+    Raises OSError where the file cannot be read, ValueError where its content is not as expected.
     """
     return parse_idx(read_content(path, LIMIT), str(path), ndim)
 
 
 def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
-    """The files of the set that are there, by plain name; the .gz goes first, for that is what a fetch replaces.
+    """The files of the set that are there, by plain name.
 
-    Some archives call a file train-images.idx3-ubyte instead of train-images-idx3-ubyte.
+    The .gz goes first, because a fetch replaces it. Some archives call a file train-images.idx3-ubyte instead of
+    train-images-idx3-ubyte.
     """
     raw, found = folder / spec.subfolder, {}
     for name in spec.digests:
@@ -154,7 +165,13 @@ def load(spec: IdxSet, folder: Path) -> Dataset:
 
 
 def fetch(spec: IdxSet, folder: Path, progress: Progress | None = None) -> Path:
-    """Download those files of the set that are missing or wrong, and give the folder they are in; as `download`."""
+    """Download the files of the set that are missing or wrong.
+
+    Returns the folder that holds the files.
+
+    progress: as in `download`.
+    Raises as `download`.
+    """
     raw = folder / spec.subfolder
     paths = find(spec, folder)
     for name, digest in spec.digests.items():

@@ -1,7 +1,7 @@
 """SVHN, the house numbers of Street View: two MATLAB files in torchvision's layout.
 
-Beware of its accuracies: the classes are not evenly spread, as A2SNN, Sec. 4.1 has it (audit A27). Of the commonest
-class, 1, there are 13 861 training images, three times the 4659 of the rarest, 9, and whoever always answers 1 is right
+Beware of accuracies on SVHN: its classes are not evenly spread, although A2SNN says so in Sec. 4.1 (audit A27). The
+commonest class, 1, has 13 861 training images, three times the 4659 of the rarest, 9. Whoever always answers 1 is right
 on 19.6 % of the test images.
 """
 
@@ -26,7 +26,12 @@ TRAIN, TEST = "train_32x32.mat", "test_32x32.mat"
 
 @dataclass(frozen=True)
 class SvhnSet:
-    """Where the two files come from; digests: SHA-256 of each."""
+    """The two files of SVHN.
+
+    name: of the set.
+    url: the address in front of the file names.
+    digests: SHA-256 of each file.
+    """
 
     name: str
     url: str
@@ -57,8 +62,10 @@ def _variables(file: Any, name: str) -> Mapping[str, Any]:
 
 
 def parse_mat(file: BufferedReader, name: str) -> tuple[Images, Labels]:
-    """Images (N, 3, 32, 32) and labels (N,), where 0 is written as 10, of an open file; `name` is for the messages.
+    """Images (N, 3, 32, 32) and labels (N,) of a MATLAB file, in which the label 0 is written as 10.
 
+    file: open for reading.
+    name: of the file, for messages.
     Raises ValueError, naming the file, where it is no MATLAB file with X (32, 32, 3, N) of uint8 and y (N, 1).
     """
     content = _variables(file, name)

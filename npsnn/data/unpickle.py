@@ -1,7 +1,7 @@
 """Reading the pickles of CIFAR-10's Python version without running what a pickle asks for.
 
 A pickle is a program that may call any function. The few instructions of a batch file are carried out here one by one,
-on plain values; a call is only written down, never made, so that nothing is left for a hostile file to reach.
+on plain values. A call is only written down and never made, so that nothing is left for a hostile file to reach.
 """
 
 import codecs
@@ -198,9 +198,11 @@ def _string(line: bytes) -> bytes:
 
 
 def loads(content: bytes, name: str) -> Any:
-    """The plain value (dict, list, tuple, bytes, str, int, bool, None, Call) in a pickle; `name` is for the messages.
+    """The plain value in a pickle: dict, list, tuple, bytes, str, int, bool, None or Call.
 
-    Raises ValueError, naming the file and the global or opcode, where it holds another one or is damaged.
+    content: of the file.
+    name: of the file, for messages.
+    Raises ValueError, naming the file and the global or opcode, where the pickle holds another one or is damaged.
     """
     machine = _Machine(len(content))
     try:
@@ -215,7 +217,12 @@ def loads(content: bytes, name: str) -> Any:
 
 
 def as_uint8(value: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8] | None:
-    """The read-only array that a pickled one describes, or None unless it is uint8, row-major and of `shape`."""
+    """The read-only array that a pickled array describes.
+
+    value: of `loads`.
+    shape: that the array must have.
+    Returns None unless the array is uint8, row-major and of this shape.
+    """
     if type(value) is not Call:
         return None
     if value.name in ARRAY and type(value.state) is tuple and len(value.state) == 5:

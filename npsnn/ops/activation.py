@@ -12,13 +12,18 @@ from npsnn.ops.gaussian import Rule
 
 
 def prelu(mean: Array, var: Array | None, slope: Array, rule: Rule) -> tuple[Array, Array | None, Any]:
-    """Moments of PReLU(X) from those of max(X, 0), m and v, and what the backward pass needs.
+    """Moments of PReLU(X) from the moments m, v of max(X, 0), and what the backward pass needs.
 
     mean' = a mean + (1 - a) m, var' = a² var + (1 - a)² v + 2a (1 - a) c var with c var = Cov(X, max(X, 0)).
-    Under the exact rule c = P(X > 0) = Phi(mean/√var) (Stein's lemma), and both are exact; nothing cancels for a in
-    [0, 1]. Under the rules that keep a unit's variance or drop it (`rectified_laplace`, `rectified_linear`) c is 1
-    where it is kept and 0 where it is dropped: the slope is 1 there and a here, so var' is var or a² var.
-    var may be None, and is then None in the result.
+    Under the exact rule c = P(X > 0) = Phi(mean/√var) (Stein's lemma), and both moments are exact; nothing cancels for
+    a in [0, 1]. The rules `rectified_laplace` and `rectified_linear` keep a unit's variance or drop it. Under them c is
+    1 where the variance is kept and 0 where it is dropped: the slope is 1 in the first case and a in the second, so
+    that var' is var or a² var.
+
+    mean: (H, C, W, N) or (C, N).
+    var: the same shape, >= 0; None stays None in the result.
+    slope: a of each channel, (C,).
+    rule: of the rectifier.
     Source: extension E1 for m, v and c; not in the papers.
     """
     m, v, saved = rule.rectify(mean, var)
@@ -41,11 +46,16 @@ def _kept(saved: Any, rule: Rule) -> Array:
 def prelu_backward(
     dmean: Array, dvar: Array | None, slope: Array, saved: Any, rule: Rule
 ) -> tuple[Array, Array | None]:
-    """Cotangents of mean and var.
+    """Cotangents of mean and var, from those of the output.
 
-    Those of the rectifier, for (1 - a) dmean and (1 - a)² dvar, plus a dmean, (a² + 2a (1 - a) c) dvar and, under the
-    exact rule, 2a (1 - a) dvar times var dc/dmean = 2 var p and var dc/dvar = -mean p with p = phi(t)/(2 √var).
+    They are the rectifier's cotangents for (1 - a) dmean and (1 - a)² dvar, plus a dmean and (a² + 2a (1 - a) c) dvar.
+    Under the exact rule 2a (1 - a) dvar is added as well, times var dc/dmean = 2 var p and var dc/dvar = -mean p with
+    p = phi(t)/(2 √var).
     Without variance the slope at mean = 0 is a.
+
+    dmean, dvar: of the output's shape; a None dvar is zero.
+    slope, rule: as in `prelu`.
+    saved: the last result of `prelu`.
     """
     _, rectified, moments = saved
     a = per_channel(slope, dmean)
@@ -64,7 +74,10 @@ def prelu_backward(
 
 
 def prelu_slope_backward(dmean: Array, dvar: Array | None, slope: Array, saved: Any) -> Array:
-    """Cotangent of the slopes, (C,): Σ dmean (mean - m) + 2 dvar (a var - (1 - a) v + (1 - 2a) var c)."""
+    """Cotangent of the slopes, (C,): Σ dmean (mean - m) + 2 dvar (a var - (1 - a) v + (1 - 2a) var c).
+
+    dmean, dvar, slope, saved: as in `prelu_backward`.
+    """
     below, _, moments = saved
     da = channel_dots(dmean, below)
     if dvar is not None:

@@ -1,4 +1,4 @@
-"""The channels that images (H, C, W, N) and vectors (C, N) have: a number for each, and sums over everything else."""
+"""The channels of images (H, C, W, N) and vectors (C, N): a number for each channel, and sums over everything else."""
 
 from npsnn.backend import Array, namespace, on_gpu
 
@@ -9,7 +9,7 @@ def per_channel(values: Array, like: Array) -> Array:
 
 
 def channel_sums(x: Array) -> Array:
-    """(H, C, W, N) or (C, N) -> (C,), whatever the order in memory."""
+    """The sum of each channel, whatever the order in memory: (H, C, W, N) or (C, N) -> (C,)."""
     if x.ndim == 2:
         return x.sum(axis=1)
     return (x.sum(axis=(2, 3)) if on_gpu(x) else namespace(x).einsum("hcwn->hc", x)).sum(axis=0)
@@ -18,7 +18,7 @@ def channel_sums(x: Array) -> Array:
 def channel_dots(x: Array, y: Array) -> Array:
     """Σ x∘y within each channel: (H, C, W, N) or (C, N), twice -> (C,).
 
-    On a CPU without an array of the products; CuPy's einsum makes products of vectors of it, which take longer.
+    A CPU makes no array of the products. CuPy's einsum would make products of vectors, which take longer than an array.
     """
     if on_gpu(x, y):
         return channel_sums(x * y)

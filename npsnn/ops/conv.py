@@ -8,7 +8,10 @@ from npsnn.backend import Array, namespace, on_gpu, strided
 
 
 def pad_image(x: Array, padding: int) -> Array:
-    """Zeros around the image: (H, C, W, N) -> (H + 2p, C, W + 2p, N)."""
+    """The image with zeros around it: (H, C, W, N) -> (H + 2p, C, W + 2p, N).
+
+    padding: p, on each side.
+    """
     if not padding:
         return x
     xp = namespace(x)
@@ -19,7 +22,12 @@ def pad_image(x: Array, padding: int) -> Array:
 
 
 def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Array:
-    """The matrices that a kernel meets: (H, C, W, N) -> (OH, kh*kw*C, OW*N), overlapping in kh, copied in kw."""
+    """The matrices that a kernel meets: (H, C, W, N) -> (OH, kh*kw*C, OW*N), overlapping in kh, copied in kw.
+
+    kernel: (kh, kw).
+    stride: of the kernel, in pixels.
+    padding: zeros around the image, in pixels.
+    """
     xp = namespace(x)
     kh, kw = kernel
     x = pad_image(x, padding)
@@ -36,7 +44,13 @@ def columns(x: Array, kernel: tuple[int, int], stride: int, padding: int) -> Arr
 
 
 def conv2d(cols: Array, w: Array, batch: int) -> Array:
-    """Cross-correlation from the input's `columns`: (OH, K, OW*N), (O, kh, kw, C) -> (OH, O, OW, N)."""
+    """Cross-correlation from the input's columns: (OH, O, OW, N).
+
+    cols: `columns` of the input, (OH, K, OW*N).
+    w: (O, kh, kw, C), K = kh*kw*C.
+    batch: N.
+    Source: noise paper Eq. 2 (audit N2).
+    """
     y = _product(w.reshape(len(w), -1), cols)
     return y.reshape(len(y), len(w), -1, batch)
 
@@ -70,7 +84,13 @@ def _halves(z: Array) -> Array:
 
 
 def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Array:
-    """Cotangent of the weights: (OH, O, OW, N), (OH, K, OW*N) -> `shape` (O, kh, kw, C)."""
+    """Cotangent of the weights, of the shape `shape`.
+
+    dy: cotangent of the output, (OH, O, OW, N).
+    cols: `columns` of the input, (OH, K, OW*N).
+    shape: (O, kh, kw, C).
+    Source: noise paper Sec. 2.3 (audit N27).
+    """
     dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
     if len(dy) == 1:
         return (dy[0] @ cols[0].T).reshape(shape)
@@ -82,7 +102,14 @@ def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Ar
 
 
 def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
-    """Cotangent of the input: (OH, O, OW, N), (O, kh, kw, C) -> `shape` (H, C, W, N)."""
+    """Cotangent of the input, of the shape `shape`.
+
+    dy: cotangent of the output, (OH, O, OW, N).
+    w: (O, kh, kw, C).
+    stride, padding: as in `columns`.
+    shape: (H, C, W, N).
+    Source: noise paper Sec. 2.3 (audit N27).
+    """
     xp = namespace(dy, w)
     h, c, width, n = shape
     oh, ow = dy.shape[0], dy.shape[2]

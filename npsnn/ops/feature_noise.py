@@ -11,19 +11,33 @@ from npsnn.backend import Array, namespace
 
 
 def add_noise(f: Array, L: Array, eps: Array) -> Array:
-    """f + L eps: (D, N), (D, D), standard normal (D, N) -> (D, N). Source: A2SNN Sec. 3.3 (audit A3, A20)."""
+    """f + L eps, (D, N).
+
+    f: features, (D, N).
+    L: (D, D).
+    eps: standard normal, (D, N).
+    Source: A2SNN Sec. 3.3 (audit A3, A20).
+    """
     return f + L @ eps
 
 
 def add_noise_backward(dz: Array, L: Array, eps: Array) -> Array:
-    """Cotangent of L from that of the noisy features: tril(Σ_n dz_n eps_nᵀ), reparameterised (audit A20)."""
+    """Cotangent of L, tril(Σ_n dz_n eps_nᵀ): the draw is a constant.
+
+    dz: cotangent of the noisy features, (D, N).
+    L: (D, D).
+    eps: as in `add_noise`.
+    Source: audit A20.
+    """
     return namespace(dz, L, eps).tril(dz @ eps.T)
 
 
 def max_entropy(L: Array) -> tuple[Array, Array]:
     """½ ln det(2πe L Lᵀ) = D/2 ln(2πe) + Σ_i ln|L_ii|, and its cotangent diag(1/L_ii).
 
-    Source: A2SNN Eq. 2 (audit A5): the sum of logarithms, for a determinant of many dimensions leaves float32's range.
+    The sum of logarithms is taken, because a determinant of many dimensions leaves float32's range.
+    L: (D, D).
+    Source: A2SNN Eq. 2 (audit A5).
     """
     xp = namespace(L)
     diagonal = xp.diagonal(L)
@@ -31,9 +45,14 @@ def max_entropy(L: Array) -> tuple[Array, Array]:
 
 
 def alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
-    """Σ_i ln q_i, q_i = w_iᵀ Sigma w_i, and its cotangents of w and L: 2 Sigma w_i / q_i, tril(Σ_i 2 w_i w_iᵀ L / q_i).
+    """Σ_i ln q_i with q_i = w_iᵀ Sigma w_i, and its cotangents of w and L.
 
-    Source: A2SNN Eq. 4 (audit A17: noise that shifts all logits alike raises it, see `pairwise_alignment`).
+    The cotangents are 2 Sigma w_i / q_i and tril(Σ_i 2 w_i w_iᵀ L / q_i). Noise that shifts all logits alike raises the
+    value (audit A17); `pairwise_alignment` is the form without it.
+
+    w: (C, D).
+    L: (D, D).
+    Source: A2SNN Eq. 4 (audit A17).
     """
     xp = namespace(w, L)
     m = w @ L
@@ -45,7 +64,11 @@ def alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
 def pairwise_alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
     """Σ_{i<j} ln((w_i - w_j)ᵀ Sigma (w_i - w_j)), and its cotangents of w and L.
 
-    Source: extension E4; the form of A2SNN's Eq. 4 that predictions depend on (audit A17).
+    It is the form of A2SNN's Eq. 4 that predictions depend on (audit A17).
+
+    w: (C, D).
+    L: (D, D).
+    Source: extension E4.
     """
     xp = namespace(w, L)
     first, second = zip(*combinations(range(len(w)), 2), strict=True)
@@ -58,7 +81,9 @@ def pairwise_alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
 def log_entropy(L: Array) -> tuple[Array, Array]:
     """ln H of the entropy H that `max_entropy` gives, and its cotangent diag(1/L_ii) / H.
 
-    Raises ValueError for H <= 0, where it does not exist; neither a floor nor |H| would be the authors' function.
+    Neither a floor nor |H| would be the authors' function.
+    L: (D, D).
+    Raises ValueError for H <= 0, where the logarithm does not exist.
     Source: A2SNN's authors' code in place of Eq. 2 (audit B2).
     """
     entropy, slope = max_entropy(L)
@@ -71,8 +96,12 @@ def log_entropy(L: Array) -> tuple[Array, Array]:
 
 
 def log_trace(w: Array, L: Array) -> tuple[Array, Array, Array]:
-    """ln q, q = tr(w Sigma wᵀ) = Σ_i w_iᵀ Sigma w_i, and its cotangents of w and L: 2 w Sigma / q, tril(2 wᵀ w L) / q.
+    """ln q with q = tr(w Sigma wᵀ) = Σ_i w_iᵀ Sigma w_i, and its cotangents of w and L.
 
+    The cotangents are 2 w Sigma / q and tril(2 wᵀ w L) / q.
+
+    w: (C, D).
+    L: (D, D).
     Source: A2SNN's authors' code in place of Eq. 4 (audit B1).
     """
     m = w @ L

@@ -1,8 +1,8 @@
 """What max(X, 0) and max(X1, X2) do to Gaussians: the rules by which ReLU and max-pooling carry a mean and a variance.
 
 Everything is elementwise over arrays of one shape and one dtype, float32 or float64; variances are >= 0 and may be
-broadcast views. Means and variances are in the activation's unit and its square. A cotangent that is None is zero.
-No argument is written to, except `out` of the two backward functions of a maximum.
+broadcast views. Means are in the activation's unit, variances in its square. A cotangent that is None is zero. No
+argument is written to, except `out` of the two backward functions of a maximum.
 """
 
 from collections.abc import Callable
@@ -99,8 +99,11 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
     With t = mean/s, s = sqrt(var), tau = |t| and g, q, r of `_tail`: m = max(mean, 0) + s g and
     v = var (1[mean > 0] (1 - 2q) + r), which is E1's two-branch form in one (no term is negative, nothing cancels).
     partials = (dm/dmean, dm/dvar, dv/dmean, dv/dvar) = (Phi(t), phi/(2s), 2 m Phi(-t), Phi(t) - (m/s) phi).
-    mean, var: (...), var >= 0; var == 0 gives (max(mean, 0), 0) and (1[mean > 0], 0, 0, 1[mean > 0]).
-    Relative error for |t| <= 37 and t up to 1e6 below 1e-11 in float64; for |t| <= 12 below 1e-4 in float32.
+    The relative error for |t| <= 37 and t up to 1e6 is below 1e-11 in float64; for |t| <= 12 it is below 1e-4 in
+    float32.
+
+    mean: (...).
+    var: (...), >= 0; var == 0 gives (max(mean, 0), 0) and (1[mean > 0], 0, 0, 1[mean > 0]).
     Source: extension E1; replaces noise paper Eq. 6 (audit N14) and the truncated law of Eq. 4 (N5).
     """
     s, tau, phi, q, g, r = _tail(mean, var)
@@ -127,6 +130,8 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
 def rectified_moments_backward(dm: Array, dv: Array, partials: Saved) -> Cotangents:
     """Cotangents of mean and var: dm dm/dmean + dv dv/dmean and dm dm/dvar + dv dv/dvar; None where both are None.
 
+    dm, dv: cotangents of the result, (...) or None.
+    partials: the last result of `rectified_moments`.
     Source: extension E1; the variance channel of the backward pass is audit N26.
     """
     return _weighted(dm, partials[0], dv, partials[2]), _weighted(dm, partials[1], dv, partials[3])
@@ -143,7 +148,9 @@ def rectified_laplace(mean: Array, var: Array) -> Rectified:
     """The noise paper's own rule for max(X, 0): the mean is rectified, the variance is kept or dropped whole.
 
     m = max(mean, 0), v = var 1[mean >= -3 sqrt(var)], the boundary included.
-    mean, var: (...), var >= 0.
+
+    mean: (...).
+    var: (...), >= 0.
     Source: noise paper Eq. 6; audit N13, N14 ("close to zero" is read as 0, sigma as the unit's own sqrt(var)).
     """
     xp = namespace(mean, var)
@@ -154,7 +161,8 @@ def rectified_laplace(mean: Array, var: Array) -> Rectified:
 def rectified_linear(mean: Array, var: Array) -> Rectified:
     """max(X, 0) linearised at the mean: m = max(mean, 0), v = var 1[mean > 0].
 
-    mean: (...); var: (...) or None, which stays None: then this is ReLU.
+    mean: (...).
+    var: (...), or None, which stays None: the rule is then ReLU itself.
     Source: not in the papers; the first-order rule, to compare with.
     """
     on = mean > 0
@@ -164,7 +172,11 @@ def rectified_linear(mean: Array, var: Array) -> Rectified:
 def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
     """Cotangents under the two rules that only mask: dm 1[mean > 0] and dv 1[variance kept]; None stays None.
 
-    Source: noise paper Sec. 2.3 (audit N28); the masks count as constants, and the derivative at mean = 0 is 0, not 1.
+    The masks count as constants, and the derivative at mean = 0 is 0, not 1.
+
+    dm, dv: cotangents of the result, (...) or None.
+    masks: the last result of the rule.
+    Source: noise paper Sec. 2.3 (audit N28).
     """
     on, kept = masks
     return None if dm is None else dm * on, None if dv is None else dv * kept
@@ -174,11 +186,14 @@ def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     """Mean and variance of max(X1, X2) for independent X1 ~ N(m1, v1), X2 ~ N(m2, v2), and their partial derivatives.
 
     With theta^2 = v1 + v2, a = (m1 - m2)/theta, tau = |a|, q, g, r of `_tail` and w the variance of the one with the
-    larger mean: m = max(m1, m2) + theta g, v = w (1 - 2q) + theta^2 r, exact (Clark's form shifted by the larger mean,
-    so that nothing cancels and v >= 0). partials = (P1, P2, kappa/2, D, c) with kappa = phi/theta, P1 = Phi(a),
-    P2 = Phi(-a), D = +-2 (kappa w - (1 - q) theta g), + where m1 >= m2, c = kappa (tau w/theta + theta g):
+    larger mean, m = max(m1, m2) + theta g and v = w (1 - 2q) + theta^2 r. Both are exact: Clark's form is shifted by
+    the larger mean, so that nothing cancels and v >= 0. partials = (P1, P2, kappa/2, D, c) with kappa = phi/theta,
+    P1 = Phi(a), P2 = Phi(-a), D = +-2 (kappa w - (1 - q) theta g), + where m1 >= m2, c = kappa (tau w/theta + theta g):
     dm/dm_i = P_i, dm/dv_i = kappa/2, dv/dm1 = D, dv/dm2 = -D, dv/dv_i = P_i - c.
-    m1, v1, m2, v2: (...), variances >= 0. theta = 0 is the plain maximum, ties to the first, values and derivatives.
+    theta = 0 is the plain maximum in values and derivatives, ties to the first.
+
+    m1, m2: (...).
+    v1, v2: (...), >= 0.
     Source: extension E2 with c = 0; replaces the noise paper's "maximum of the mean" (audit N17).
     """
     xp = namespace(m1, v1, m2, v2)
@@ -204,10 +219,12 @@ def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
 
 
 def maximum_clark_backward(dm: Array, dv: Array, partials: Saved, out: Out) -> None:
-    """Writes dm dm/dx + dv dv/dx for x = m1, v1, m2, v2 into out, the only thing written.
+    """Write dm dm/dx + dv dv/dx for x = m1, v1, m2, v2 into out; nothing else is written.
 
-    dm, dv: (...) or None. out = (dm1, dv1, dm2, dv2): (...), of any strides, none overlapping another or an argument;
-    dv1 and dv2 are both None where no cotangent of the variances is wanted.
+    dm, dv: cotangents of the result, (...) or None.
+    partials: the last result of `maximum_clark`.
+    out: (dm1, dv1, dm2, dv2), each (...), of any strides, none overlapping another or an argument; dv1 and dv2 are both
+        None where no cotangent of the variances is wanted.
     Source: extension E2.
     """
     p1, p2, half_kappa, skew, common = partials
@@ -240,8 +257,10 @@ def maximum_winner(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     """The larger mean, with the variance that belongs to it; ties go to the first.
 
     m = max(m1, m2), v = v1 where m1 >= m2, else v2.
-    m1, m2: (...); v1, v2: (...), or both None, and then v is None.
-    Source: noise paper section 2.1, "maximum of the mean value"; audit N17 (variance and ties are unstated there).
+
+    m1, m2: (...).
+    v1, v2: (...), or both None, and then v is None.
+    Source: noise paper Sec. 2.1, "maximum of the mean value"; audit N17 (the paper states neither variance nor ties).
     """
     first = m1 >= m2
     m = namespace(m1, m2).maximum(m1, m2)
@@ -253,8 +272,11 @@ def maximum_winner(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
 
 
 def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> None:
-    """Writes both cotangents to the winner's side of out and 0 to the loser's; `out` as in `maximum_clark_backward`.
+    """Write both cotangents to the winner's side of out and 0 to the loser's.
 
+    dm, dv: cotangents of the result, (...) or None.
+    first: the last result of `maximum_winner`.
+    out: as in `maximum_clark_backward`.
     Source: noise paper Sec. 2.3 (audit N28).
     """
     dm1, dv1, dm2, dv2 = out
@@ -273,8 +295,11 @@ def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> Non
 class Rule:
     """How variance passes a rectifier and a pairwise maximum; a backward takes what its forward returned last.
 
-    rectify(mean, var) -> (m, v, saved); rectify_backward(dm, dv, saved) -> (dmean, dvar);
-    maximum(m1, v1, m2, v2) -> (m, v, saved); maximum_backward(dm, dv, saved, out) writes out = (dm1, dv1, dm2, dv2).
+    name: as users type it.
+    rectify: (mean, var) -> (m, v, saved).
+    rectify_backward: (dm, dv, saved) -> (dmean, dvar).
+    maximum: (m1, v1, m2, v2) -> (m, v, saved).
+    maximum_backward: (dm, dv, saved, out) writes out = (dm1, dv1, dm2, dv2).
     mean_uses_var: whether the outgoing mean depends on the incoming variance, and so dv on dm.
     """
 

@@ -4,7 +4,7 @@ from npsnn.backend import Array
 
 
 def linear(x: Array, w: Array) -> Array:
-    """(I, N), (O, I) -> (O, N)."""
+    """w x: inputs (I, N), weights (O, I) -> (O, N)."""
     return w @ x
 
 
@@ -19,16 +19,24 @@ def linear_weight_backward(dy: Array, x: Array) -> Array:
 
 
 def joint_covariance(v: Array, w: Array) -> Array:
-    """Covariance S = W diag(v) Wᵀ of the outputs of independent inputs: (I, N), (O, I) -> (O, O, N).
+    """Covariance S = W diag(v) Wᵀ of the outputs of independent inputs, (O, O, N).
 
-    Source: noise paper Sec. 2.2; it keeps the correlation that the paper's independent outputs drop (audit N21).
+    It keeps the correlation that the paper's independent outputs drop (audit N21).
+
+    v: variances of the inputs, (I, N).
+    w: (O, I).
+    Source: noise paper Sec. 2.2.
     """
     o, i = w.shape
     return ((w[:, None] * w).reshape(o * o, i) @ v).reshape(o, o, -1)
 
 
 def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Array]:
-    """Cotangents of the variances and the weights: (O, O, N), (I, N), (O, I) -> (I, N), (O, I)."""
+    """Cotangents of the variances, (I, N), and of the weights, (O, I).
+
+    ds: cotangent of the covariance, (O, O, N).
+    v, w: as in `joint_covariance`.
+    """
     o, i = w.shape
     flat = ds.reshape(o * o, -1)
     dpairs = (flat @ v.T).reshape(o, o, i)
@@ -37,15 +45,21 @@ def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Arr
 
 
 def full_covariance(cov: Array, w: Array) -> Array:
-    """Covariance W cov Wᵀ of the outputs of correlated inputs: (I, I, N), (O, I) -> (O, O, N).
+    """Covariance W cov Wᵀ of the outputs of correlated inputs, (O, O, N).
 
+    cov: of the inputs, (I, I, N).
+    w: (O, I).
     Source: A2SNN Sec. 3 (audit A3).
     """
     return w @ _from_left(w, cov)
 
 
 def full_covariance_backward(ds: Array, cov: Array, w: Array) -> tuple[Array, Array]:
-    """Cotangents of the inputs' covariance and of the weights: (O, O, N), (I, I, N), (O, I) -> (I, I, N), (O, I)."""
+    """Cotangents of the inputs' covariance, (I, I, N), and of the weights, (O, I).
+
+    ds: cotangent of the outputs' covariance, (O, O, N).
+    cov, w: as in `full_covariance`.
+    """
     o, i = w.shape
     both = (ds + ds.transpose(1, 0, 2)).reshape(o, -1)
     dw = both @ _from_left(w, cov).transpose(0, 2, 1).reshape(-1, i)

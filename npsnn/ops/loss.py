@@ -31,19 +31,28 @@ def _double(mean: Array) -> bool:
 
 
 def one_hot(mean: Array, labels: Array) -> Array:
-    """(classes, N) of the dtype of `mean`."""
+    """The labels as columns of 0 and 1, (classes, N), in the dtype of `mean`."""
     xp = namespace(mean, labels)
     return (xp.arange(len(mean))[:, None] == labels).astype(mean.dtype)
 
 
 def squared_error(mean: Array, labels: Array) -> tuple[Array, Array]:
-    """Mean squared error against one-hot targets, Σ_i (y_i - mean_i)² / classes, and its cotangent."""
+    """Mean squared error against one-hot targets, Σ_i (y_i - mean_i)² / classes, and its cotangent.
+
+    mean: (classes, N).
+    labels: (N,).
+    Source: noise paper Sec. 2.2 (audit N18).
+    """
     error = mean - one_hot(mean, labels)
     return (error * error).sum(axis=0) / len(mean), 2 / len(mean) * error
 
 
 def cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
-    """-ln softmax(mean)_k and its cotangent softmax(mean) - e_k."""
+    """-ln softmax(mean)_k and its cotangent softmax(mean) - e_k.
+
+    mean: (classes, N).
+    labels: (N,).
+    """
     hot = one_hot(mean, labels)
     shifted = mean - mean.max(axis=0)
     e = namespace(mean).exp(shifted)
@@ -73,7 +82,12 @@ def _of_sure_answers(mean: Array, hot: Array, value: Array, others: Array) -> tu
 
 
 def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
-    """d_i and S_i, each (classes, N), from the one-hot labels; d_k = 0, and S_k is of no use."""
+    """d_i and S_i, each (classes, N); d_k = 0, and S_k has no meaning.
+
+    mean: (classes, N).
+    var: (classes, N), or the covariance (classes, classes, N).
+    hot: the one-hot labels, (classes, N).
+    """
     d = (mean * hot).sum(axis=0) - mean
     if var.ndim == mean.ndim:
         return d, var + (var * hot).sum(axis=0)
@@ -82,14 +96,23 @@ def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
 
 
 def spread(s: Array, hot: Array) -> tuple[Array, Array]:
-    """Which pairs i ≠ k have a variance to speak of, and √S_i; a pair without has a root so small that Φ decides it."""
+    """Which pairs i ≠ k have a variance, and √S_i; a pair without has a root so small that Φ decides it.
+
+    s: S_i, (classes, N).
+    hot: the one-hot labels, (classes, N).
+    """
     xp = namespace(s, hot)
     tiny = float(xp.finfo(s.dtype).tiny)
     return s * (1 - hot) > tiny, xp.sqrt(xp.clip(s, tiny, None))
 
 
 def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Array, Array]:
-    """Cotangents of mean and var, a covariance if `joint`, from those of d and S, which must be 0 at i = k."""
+    """Cotangents of mean and var, from those of d and S.
+
+    dd, ds: (classes, N), which must be 0 at i = k.
+    hot: the one-hot labels, (classes, N).
+    joint: whether var is a covariance (classes, classes, N).
+    """
     xp = namespace(dd, ds, hot)
     dmean = hot * dd.sum(axis=0) - dd
     ddiagonal = ds + hot * ds.sum(axis=0)
@@ -105,6 +128,10 @@ def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
     """Mean over i ≠ k of P(Y_k > Y_i) = Φ(u_i), and its cotangents; without variance it is 1, ½ or 0 and flat.
 
     ∂P/∂d = φ(u)/√S, ∂P/∂S = -u φ(u)/(2S).
+
+    mean: (classes, N).
+    var: (classes, N), (classes, classes, N) or None.
+    labels: (N,).
     Source: noise paper Sec. 2.2-2.3 as derived: signs audit N20, exponent and constants N24, joint covariance N21.
     """
     xp = namespace(mean)
@@ -125,8 +152,12 @@ def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
 def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
     """Σ over i ≠ k of ln P(Y_k > Y_i) = ln Φ(u_i), and its cotangents.
 
-    d ln Φ(u)/du = √(2/π) / erfcx(-u/√2), which neither overflows nor cancels. A pair without variance counts as
-    decided and has no gradient: 0 for a win, ln ½ for a tie, and the logarithm's -inf for a loss.
+    d ln Φ(u)/du = √(2/π) / erfcx(-u/√2), which neither overflows nor cancels. A pair without variance counts as decided
+    and has no gradient. Its logarithm is 0 for a win, ln ½ for a tie and -inf for a loss.
+
+    mean: (classes, N).
+    var: (classes, N) or (classes, classes, N).
+    labels: (N,).
     Source: extension E3.
     """
     xp = namespace(mean, var)
@@ -157,9 +188,14 @@ def _of_sure_wins(u: Array, uncertain: Array, root: Array, slope: Array) -> Arra
 def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points: Array) -> tuple[Array, Array, Array]:
     """E[-ln softmax(h)_k] for h ~ N(mean, covariance), over h = mean + covariance^½ x for each row x of `points`.
 
-    points: (P, classes), standard normal quantiles of an even sequence. The cotangents are E[p] - e_k and
-    ½ E[diag(p) - p pᵀ], p = softmax(h): that of the covariance is the integral's own (Price's theorem), not that of
-    its sum over the points, from which it differs by as much as the sum from the integral.
+    The cotangents are E[p] - e_k and ½ E[diag(p) - p pᵀ] with p = softmax(h). The cotangent of the covariance is the
+    integral's own (Price's theorem). It differs from the one of the sum over the points by as much as the sum from the
+    integral.
+
+    mean: (classes, N).
+    covariance: (classes, classes, N).
+    labels: (N,).
+    points: (P, classes), standard normal quantiles of an even sequence.
     Source: extension E3, in place of an average over draws (audit A25).
     """
     xp = namespace(mean, covariance)

@@ -12,9 +12,14 @@ def batch_norm(
 ) -> tuple[Array, Array, Array, Any]:
     """y = w (x - m)/√(v + epsilon) + b with the mean m and the biased variance v of each channel, over all else.
 
-    x: (H, C, W, N) or (C, N), a part of a batch that has count > 1 numbers a channel; w, b: (C,). total: from sums over
-    this part to those over the batch, (C,) -> (C,). Returns y, m, the unbiased variance count v/(count - 1), which is
-    what running averages keep, and what the backward pass needs.
+    Returns y, m, the unbiased variance count v/(count - 1), which running averages keep, and what the backward pass
+    needs.
+
+    x: a part of a batch, (H, C, W, N) or (C, N).
+    w, b: (C,).
+    epsilon: added to the variance.
+    count: the numbers that the whole batch has in a channel, > 1.
+    total: from sums over this part to the sums over the batch, (C,) -> (C,).
     Source: Ioffe and Szegedy 2015.
     """
     mean = total(channel_sums(x)) / count
@@ -34,7 +39,11 @@ def _scaled(x: Array, a: Array, b: Array) -> Array:
 
 
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
-    """This part's cotangents of w and b, (C,) each."""
+    """Cotangents of w and b from this part of the batch, (C,) each.
+
+    dy: cotangent of the output.
+    saved: the last result of `batch_norm`.
+    """
     centred, scale, _ = saved
     return channel_dots(dy, centred) * scale, channel_sums(dy)
 
@@ -42,7 +51,12 @@ def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
 def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -> Array:
     """Cotangent of x, which moves the statistics too: w s (dy - db/n - s (x - m) dw/n), s = 1/√(v + epsilon).
 
-    dw, db: the batch's totals of what `batch_norm_weight_backward` gave; n: the numbers of a channel in the batch.
+    n is the number of numbers that the batch has in a channel.
+
+    dy: cotangent of the output.
+    w: (C,).
+    dw, db: sums over the batch of what `batch_norm_weight_backward` gave, (C,).
+    saved: the last result of `batch_norm`.
     """
     centred, scale, count = saved
     share = w * scale / count
@@ -64,7 +78,13 @@ def fixed_norm(
 ) -> tuple[Array, Array | None, Any]:
     """The affine map y = a (x - m) + b with constants, a = w/√(v + epsilon): mean' = a (mean - m) + b, var' = a² var.
 
-    mean, var: (H, C, W, N) or (C, N); params w, b and statistics m, v: (C,) each. Exact for a Gaussian x.
+    It is exact for a Gaussian x. Returns mean', var' and what the backward pass needs.
+
+    mean: (H, C, W, N) or (C, N).
+    var: the same shape, or None.
+    params: w and b, (C,) each.
+    statistics: m and v, (C,) each.
+    epsilon: added to v.
     """
     (w, b), (m, v) = params, statistics
     scale = 1 / namespace(mean).sqrt(v + epsilon)
@@ -75,13 +95,20 @@ def fixed_norm(
 
 
 def fixed_norm_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array | None]:
-    """Cotangents of the input's moments: a dmean and a² dvar; None stays None."""
+    """Cotangents of the input's moments, a dmean and a² dvar; None stays None.
+
+    dmean, dvar: cotangents of the output's moments.
+    saved: the last result of `fixed_norm`.
+    """
     a = saved[0]
     return dmean * per_channel(a, dmean), None if dvar is None else dvar * per_channel(a * a, dvar)
 
 
 def fixed_norm_weight_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array]:
-    """Cotangents of w and b, (C,) each: dw = Σ (dmean (mean - m) + 2 a dvar var)/√(v + epsilon), db = Σ dmean."""
+    """Cotangents of w and b, (C,) each: dw = Σ (dmean (mean - m) + 2 a dvar var)/√(v + epsilon), db = Σ dmean.
+
+    dmean, dvar, saved: as in `fixed_norm_backward`.
+    """
     a, scale, centred, var = saved
     da = channel_dots(dmean, centred)
     if dvar is not None:

@@ -9,10 +9,15 @@ Channels = tuple[Array, Array | None]
 
 
 def max_pool(mean: Array, var: Array | None, k: int, rule: Rule) -> tuple[Array, Array | None, Any]:
-    """Moments of the largest of each window, by pairwise maxima under `rule`: first over rows, then over columns.
+    """Moments of the largest of each window, (H // k, C, W // k, N), and what the backward pass needs.
 
-    (H, C, W, N) -> (H // k, C, W // k, N), and what the backward pass needs. A 2 by 2 window is a balanced tree of
+    Pairwise maxima are taken under `rule`, first over rows, then over columns: a 2 by 2 window is a balanced tree of
     three pairs. Under a rule that picks a winner, a tie goes to the smallest column and then to the smallest row.
+
+    mean: (H, C, W, N).
+    var: the same shape, or None.
+    k: side of a window, in pixels.
+    rule: of the maximum of two.
     Source: noise paper Sec. 2.1 (audit N17) for the winner's mean; extension E2 for the exact rule.
     """
     shape = mean.shape
@@ -32,9 +37,13 @@ def max_pool(mean: Array, var: Array | None, k: int, rule: Rule) -> tuple[Array,
 
 
 def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule: Rule) -> Channels:
-    """Cotangents of the input's moments; dvar None is a zero cotangent, and so is a None that is returned.
+    """Cotangents of the input's moments; None is a zero cotangent, as argument and as result.
 
-    Of a variance that was one number seen everywhere, the cotangent is that number's: the sum, (1, 1, 1, 1).
+    A variance that is one number seen everywhere has that number's cotangent: the sum, (1, 1, 1, 1).
+
+    dmean, dvar: cotangents of the output's moments.
+    saved: the last result of `max_pool`.
+    k, rule: as in `max_pool`.
     """
     shape, row_shape, row_steps, column_steps, constant = saved
     if constant and dvar is not None:
@@ -82,7 +91,10 @@ def _unfold(g: Any, steps: list[Any], outs: list[Channels], rule: Rule) -> None:
 
 
 def sum_pool(x: Array, k: int) -> Array:
-    """Sums over the windows: (H, C, W, N) -> (H // k, C, W // k, N)."""
+    """Sums over the windows: (H, C, W, N) -> (H // k, C, W // k, N).
+
+    k: side of a window, in pixels.
+    """
     h, w = x.shape[0] // k * k, x.shape[2] // k * k
     x = x[:h, :, :w]
     row = sum(x[i::k] for i in range(k))
@@ -90,7 +102,12 @@ def sum_pool(x: Array, k: int) -> Array:
 
 
 def sum_pool_backward(dy: Array, k: int, shape: tuple[int, ...]) -> Array:
-    """Cotangent of the input, of the shape `shape`: every member of a window receives its window's."""
+    """Cotangent of the input, of the shape `shape`: every pixel of a window gets the cotangent of its window.
+
+    dy: cotangent of the sums.
+    k: side of a window, in pixels.
+    shape: (H, C, W, N).
+    """
     xp = namespace(dy)
     dx = xp.zeros(shape, dy.dtype)
     h, w = shape[0] // k * k, shape[2] // k * k

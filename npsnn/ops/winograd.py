@@ -32,7 +32,10 @@ def transforms(m: int, r: int) -> tuple[Table, Table, Table]:
     """Aᵀ (m, n), G (n, r) and Bᵀ (n, n), exact but for the rounding of thirds.
 
     Row j belongs to the point a_j: (Aᵀ)_ij = a_jⁱ, G_jk = a_jᵏ/Π_{l≠j}(a_j - a_l), (Bᵀ)_j the coefficients of
-    Π_{l≠j}(x - a_l); the last row to infinity.
+    Π_{l≠j}(x - a_l). The last row belongs to infinity.
+
+    m: outputs of a window, along one side.
+    r: side of the kernel.
     """
     points = [Fraction(p) for p in POINTS[: m + r - 2]]
     at = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
@@ -59,9 +62,14 @@ def _product_of_roots(roots: list[Fraction]) -> list[Fraction]:
 
 
 def winograd(x: Array, w: Array, padding: int, b: Array | None = None) -> tuple[Array, list[Array]]:
-    """Cross-correlation: (H, C, W, N), (O, r, r, C) -> (OH, O, OW, N), and V for each row of windows.
+    """Cross-correlation, (OH, O, OW, N), and V for each row of windows.
 
-    b: (O,), to be added. The point 1 gives the same to all outputs of a window, so there it is added, to one in n².
+    The point 1 contributes the same to all outputs of a window: the bias is added there, to one number in n².
+
+    x: (H, C, W, N).
+    w: (O, r, r, C).
+    padding: zeros around the image, in pixels.
+    b: bias, (O,), or None.
     """
     (h, _, width, batch), (o, r, _, _) = x.shape, w.shape
     out, m = (h + 2 * padding - r + 1, width + 2 * padding - r + 1), OUTPUTS[r]
@@ -83,7 +91,15 @@ def winograd(x: Array, w: Array, padding: int, b: Array | None = None) -> tuple[
 def winograd_backward(
     dy: Array, w: Array, saved: list[Array], padding: int, shape: tuple[int, ...] | None, weights: bool
 ) -> tuple[Array | None, Array | None]:
-    """Cotangents of the input, of `shape` or None where that is None, and of the weights, None unless `weights`."""
+    """Cotangents of the input and of the weights.
+
+    dy: cotangent of the output, (OH, O, OW, N).
+    w: (O, r, r, C).
+    saved: the last result of `winograd`.
+    padding: as in `winograd`.
+    shape: (H, C, W, N); None where no cotangent of the input is wanted, which is then None.
+    weights: whether the cotangent of the weights is wanted, which is None otherwise.
+    """
     xp = namespace(dy, w)
     (o, r, _, c), batch = w.shape, dy.shape[3]
     m = OUTPUTS[r]
