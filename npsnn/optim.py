@@ -1,43 +1,110 @@
-"""Update rules, schedules and projections: pure functions of flat dictionaries of arrays."""
+"""Optimisers and schedules of their learning rate as values, and the unit norm of filters.
 
-from collections.abc import Callable
+    @optimizer("sgd")
+    @dataclass(frozen=True)
+    class SGD: ...
+
+They are pure functions of flat dictionaries of arrays. The decorator enters a class in the table by the name that
+people type; a training that is saved holds the class's own name (`npsnn.tables`).
+"""
+
+from collections.abc import Set
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Any, Protocol, TypeAlias
 
 from npsnn.backend import Array, fused, namespace
+from npsnn.tables import Table
+from npsnn.validate import check_types
 
 Arrays: TypeAlias = dict[str, Array]
 
 
 class Optimizer(Protocol):
-    """`update` returns new parameters and a new state, and writes to neither of its arguments."""
+    """An update rule; any dataclass with this field and these methods is one.
 
-    def init(self, params: Arrays) -> Arrays: ...
+    lr: learning rate at the beginning, which a schedule may lower.
+    """
 
-    def update(self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int) -> tuple[Arrays, Arrays]:
-        """step counts from 1. Parameters without a gradient stay as they are."""
+    @property
+    def lr(self) -> float: ...
+
+    def init(self, params: Arrays) -> Arrays:
+        """The state before the first update: arrays by name."""
+
+    def update(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        state: Arrays,
+        lr: float,
+        step: int,
+        decayed: Set[str] = frozenset(),
+    ) -> tuple[Arrays, Arrays]:
+        """New parameters and a new state; neither argument is written to.
+
+        grads: gradients by name; a parameter without one stays as it is.
+        lr: learning rate of this update.
+        step: number of this update, from 1.
+        decayed: names of the parameters that weight decay is for.
+        """
 
 
-def is_weight(name: str) -> bool:
-    """Weight decay is for weights: a bias is no complexity, and decay of the noise would be another objective."""
-    return name.endswith(".w")
+class Schedule(Protocol):
+    """The learning rate over a training; any dataclass that can be called so is one."""
+
+    def __call__(self, done: float) -> float:
+        """The factor of the optimiser's learning rate.
+
+        done: part of the training that is done, from 0 to 1.
+        """
 
 
+OPTIMIZERS: Table[type[Any]] = Table("optimizer", "from npsnn.optim import optimizer")
+"""Every optimiser by name: `@optimizer("name")` above a dataclass enters it."""
+optimizer = OPTIMIZERS.enter
+
+SCHEDULES: Table[type[Any]] = Table("schedule", "from npsnn.optim import schedule")
+"""Every schedule by name: `@schedule("name")` above a dataclass enters it."""
+schedule = SCHEDULES.enter
+
+
+def _check(rule: Any, *names: str) -> None:
+    """Raise ValueError unless the fields of these names are >= 0 and finite."""
+    check_types(rule)
+    for name in names:
+        if not 0 <= getattr(rule, name) < float("inf"):
+            raise ValueError(f"{name} must be >= 0 and finite, got {getattr(rule, name)}")
+
+
+@optimizer("sgd")
 @dataclass(frozen=True)
 class SGD:
-    """velocity ← momentum·velocity + gradient (+ weight_decay·w), parameter ← parameter - lr·velocity."""
+    """velocity ← momentum·velocity + gradient (+ weight_decay·w), parameter ← parameter - lr·velocity.
 
+    lr: learning rate, >= 0.
+    momentum: part of the velocity that is kept, in [0, 1).
+    weight_decay: factor of the weights in their gradients, >= 0.
+    """
+
+    lr: float = 1e-2
     momentum: float = 0.9
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, "lr", "momentum", "weight_decay")
+        if self.momentum >= 1:
+            raise ValueError(f"momentum must be < 1, got {self.momentum}")
 
     def init(self, params: Arrays) -> Arrays:
         return {f"velocity/{k}": p * 0 for k, p in params.items()} if self.momentum else {}
 
-    def update(self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int) -> tuple[Arrays, Arrays]:
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
+    ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
         for k, g in grads.items():
-            decay = self.weight_decay if self.weight_decay and is_weight(k) else None
+            decay = self.weight_decay if self.weight_decay and k in decayed else None
             params[k], g = _sgd(params[k], g, state.get(f"velocity/{k}"), lr, self.momentum, decay)
             if self.momentum:
                 state[f"velocity/{k}"] = g
@@ -54,24 +121,40 @@ def _sgd(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float,
     return p - lr * g, g
 
 
+@optimizer("adam")
 @dataclass(frozen=True)
 class Adam:
-    """Adam with bias correction; weight decay is decoupled from the gradient, w ← w - lr·weight_decay·w."""
+    """Adam with bias correction; weight decay is decoupled from the gradient, w ← w - lr·weight_decay·w.
 
+    lr: learning rate, >= 0.
+    weight_decay: factor of the weights, >= 0.
+    beta1: part of the gradients' running average that is kept, in [0, 1).
+    beta2: part of the squares' running average that is kept, in [0, 1).
+    epsilon: what is added to the root of the squares, >= 0.
+    """
+
+    lr: float = 1e-3
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
 
+    def __post_init__(self) -> None:
+        _check(self, "lr", "weight_decay", "beta1", "beta2", "epsilon")
+        if max(self.beta1, self.beta2) >= 1:
+            raise ValueError(f"beta1 and beta2 must be < 1, got {self.beta1} and {self.beta2}")
+
     def init(self, params: Arrays) -> Arrays:
         return {f"{kind}/{k}": p * 0 for kind in ("first", "second") for k, p in params.items()}
 
-    def update(self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int) -> tuple[Arrays, Arrays]:
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
+    ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
         rate = lr / (1 - self.beta1**step)
         scale = 1 / (1 - self.beta2**step)
         for k, g in grads.items():
-            kept = 1 - lr * self.weight_decay if self.weight_decay and is_weight(k) else 1.0
+            kept = 1 - lr * self.weight_decay if self.weight_decay and k in decayed else 1.0
             averages = state[f"first/{k}"], state[f"second/{k}"]
             weights = self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2
             found = _adam(params[k], g, *averages, *weights, kept, rate, scale, self.epsilon)
@@ -101,20 +184,41 @@ def _adam(
     return kept * p - rate * first / root, first, second
 
 
-OPTIMIZERS = ("sgd", "adam")
+@schedule("constant")
+@dataclass(frozen=True)
+class Constant:
+    """The same learning rate throughout."""
+
+    def __call__(self, done: float) -> float:
+        return 1.0
 
 
-def optimizer(name: str, momentum: float, weight_decay: float) -> Optimizer:
-    """The named update rule; only SGD has a momentum to set."""
-    return SGD(momentum, weight_decay) if name == "sgd" else Adam(weight_decay)
+@schedule("step")
+@dataclass(frozen=True)
+class StepDown:
+    """A learning rate that falls by a factor at certain points.
+
+    at: parts of the training, in [0, 1].
+    factor: what the learning rate is multiplied by at each of them, >= 0.
+    """
+
+    at: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check(self, "factor")
+
+    def __call__(self, done: float) -> float:
+        return self.factor ** sum(done >= point for point in self.at)
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda _: 1.0,
-    "step": lambda done: 0.1 ** (int(done >= 0.5) + int(done >= 0.75)),
-    "cosine": lambda done: (1 + cos(pi * done)) / 2,
-}
-"""The learning rate's factor, from the part of the training that is done, 0 to 1; "step" falls at 1/2 and 3/4."""
+@schedule("cosine")
+@dataclass(frozen=True)
+class Cosine:
+    """A learning rate that falls to 0 along half a period of the cosine, (1 + cos(π done))/2."""
+
+    def __call__(self, done: float) -> float:
+        return (1 + cos(pi * done)) / 2
 
 
 def unit_norm(w: Array, norm: str) -> Array:

@@ -27,10 +27,10 @@ from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.params import flatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
-from npsnn.optim import optimizer
 from npsnn.runs import checkpoint, provenance
 from npsnn.train.config import Config, read_run
 from npsnn.train.epochs import Epoch, State
+from npsnn.train.flat import optimizer_of
 from npsnn.train.run_folder import RunFolder
 
 RNG = np.random.default_rng(3)
@@ -132,7 +132,7 @@ def run_files() -> tuple[Model, Config, dict[str, bytes]]:
     model = Model("small", Sequential((*layers, ("fc", Linear(10, joint=True)))), (1, 28, 28), 10)
     config = Config(epochs=3)
     params = flatten(model.init(np.random.default_rng(0)))
-    moments = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
+    moments = optimizer_of(config).init(params)
     last = Epoch(3, 2.5, 0.1, 0.1, 0.1, 0.5, 0.0, None, 1e-3, 1.0, 10.0)
     with TemporaryDirectory() as name:
         folder = Path(name)

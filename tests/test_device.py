@@ -163,7 +163,7 @@ def test_layers_in_training(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, l
 
 @pytest.mark.parametrize("fuse", ["0", "1"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.0), SGD(0.9, 0.1), Adam(), Adam(0.1)], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(), SGD(0.1, 0.0), SGD(0.1, 0.9, 0.1), Adam(), Adam(0.1, 0.1)], ids=str)
 def test_update_rules(
     cupy: ModuleType, monkeypatch: pytest.MonkeyPatch, optimizer: Optimizer, dtype: Any, fuse: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_update_rules(
     def steps(params: Any, grads: Any) -> Any:
         state = optimizer.init(params)
         for step in (1, 2):
-            params, state = optimizer.update(params, grads, state, 0.1, step)
+            params, state = optimizer.update(params, grads, state, 0.1, step, {"a.w"})
         return params, state
 
     flat = {"a.w": values(3, 4), "a.b": values(3), "noise.sigma": np.array(0.5)}

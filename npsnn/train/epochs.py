@@ -13,11 +13,12 @@ from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.layers.batchnorm import is_statistic
 from npsnn.layers.moments import EXPECTATION, Batch, Moments, Noise, Sampled
-from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
-from npsnn.optim import SCHEDULES, Arrays, Optimizer, optimizer
+from npsnn.optim import SCHEDULES, Arrays, Optimizer
 from npsnn.streams import Stream
 from npsnn.train.config import Config
+from npsnn.train.flat import optimizer_of
 from npsnn.train.gradients import PartGradient, Total
 from npsnn.train.updates import authors_start, decayed, diagnostics, moved_averages, of_layer, projected, rewards
 from npsnn.workers.processes import Processes
@@ -112,10 +113,16 @@ class Trainer:
         """One object for all steps: a process that has it is not sent it again."""
         return PartGradient(self.config, self.model)
 
-    @property
+    @cached_property
     def optimizer(self) -> Optimizer:
-        c = self.config
-        return optimizer(c.optimizer, c.momentum, 0.0 if c.authors_code else c.weight_decay)
+        chosen = optimizer_of(self.config)
+        return replace(chosen, weight_decay=0.0) if self.config.authors_code else chosen  # type: ignore[type-var]
+
+    @cached_property
+    def decayed(self) -> frozenset[str]:
+        """The names of the parameters that weight decay is for."""
+        found = roles(self.model.network, self.model.forms())
+        return frozenset(name for name, role in found.items() if role is Role.WEIGHT)
 
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
@@ -160,7 +167,7 @@ class Trainer:
             params[sigma] = xp.log(params[sigma])
         if self.config.authors_code:
             grads = decayed(self.config, self.model, params, grads)
-        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1)
+        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1, self.decayed)
         if sigma in grads:
             params[sigma] = xp.exp(params[sigma])
         params = projected(self.config, self.model, params)
@@ -176,7 +183,7 @@ class Trainer:
         for step, batch in enumerate(batches):
             total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
             grads = total.grads or {}
-            lr = c.lr * SCHEDULES[c.schedule]((number - 1 + step / len(batches)) / c.epochs)
+            lr = c.lr * SCHEDULES[c.schedule]()((number - 1 + step / len(batches)) / c.epochs)
             before, state = state.params, self.updated(state, grads, lr)
             # asked for last: a GPU has all of the step before the host waits for it
             value, hits, steepness = to_numbers(total.loss, total.correct, self.sigma_slope(before, grads))

@@ -14,11 +14,11 @@ from npsnn.classifier import load_params
 from npsnn.files import json_files
 from npsnn.interrupts import uninterrupted
 from npsnn.models.model import Model
-from npsnn.optim import optimizer
 from npsnn.runs import checkpoint
 from npsnn.train import continuity
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State
+from npsnn.train.flat import optimizer_of
 
 
 @dataclass
@@ -79,7 +79,7 @@ class RunFolder:
         path = self.folder / checkpoint.LAST
         params, arrays, about = load_params(path, model, ("params/", "optimizer/"))
         moments = checkpoint.without_prefix("optimizer", arrays)
-        expected = optimizer(config.optimizer, config.momentum, config.weight_decay).init(params)
+        expected = optimizer_of(config).init(params)
         odd = moments.keys() ^ expected.keys()
         both = moments.keys() & expected.keys()
         odd |= {k for k in both if moments[k].shape != expected[k].shape or moments[k].dtype != expected[k].dtype}

@@ -18,7 +18,7 @@ from npsnn import models
 from npsnn.files import json_files, write_atomic
 from npsnn.files.npz import write_npz
 from npsnn.layers.params import flatten
-from npsnn.optim import optimizer
+from npsnn.optim import SGD, Adam
 from npsnn.runs import checkpoint
 from npsnn.runs.checkpoint import load_arrays, save_arrays
 from npsnn.train.config import Config
@@ -189,7 +189,7 @@ def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about:
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
     json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
-    folder.save(State(params, optimizer("sgd", 0.0, 0.0).init(params), epoch=0, steps=0, best=0.5))
+    folder.save(State(params, SGD(momentum=0.0).init(params), epoch=0, steps=0, best=0.5))
     assert folder.load(model, config).best == 0.5
     arrays, said = load_arrays(tmp_path / "last.npz")
     text = json.dumps(said | about).replace("Infinity", "1e400")
@@ -206,7 +206,7 @@ def test_moments_that_no_training_has_are_not_gone_on_from(tmp_path: Path) -> No
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
     json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
-    moments = optimizer("adam", 0.0, 0.0).init(params)
+    moments = Adam().init(params)
     moments["second/conv1.b"][0] = np.nan
     folder.save(State(params, moments, epoch=0, steps=0, best=0.5))
     with pytest.raises(ValueError, match=r"last\.npz: second/conv1\.b of adam holds a NaN"):

@@ -14,7 +14,7 @@ from npsnn.data import Split, digits
 from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.objectives import OBJECTIVES, largest_stationary_sigma, sigma_reward
 from npsnn.ops.gaussian import RULES
-from npsnn.optim import Arrays
+from npsnn.optim import OPTIMIZERS, Arrays
 from npsnn.streams import Stream
 from npsnn.train.config import LOSSES, Config
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
@@ -180,6 +180,16 @@ def test_a_given_sigma_stays_bit_for_bit() -> None:
         after = trainer.updated(state, trainer.gradient(state.params, np.arange(20)).grads or {}, 0.1)
         assert after.params[SIGMA] == state.params[SIGMA] == np.float32(0.7)
         assert after.steps == 1 and (after.params["fc1.w"] != state.params["fc1.w"]).any()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_only_weights_decay(optimizer: str) -> None:
+    with training(optimizer=optimizer, weight_decay=0.1, learn_sigma=True) as trainer:
+        state = trainer.initial()
+        state = replace(state, params={k: p + 1 for k, p in state.params.items()})
+        after = trainer.updated(state, {k: p * 0 for k, p in state.params.items()}, 0.1).params
+        moved = {k for k, p in after.items() if not np.allclose(p, state.params[k], rtol=1e-6)}
+        assert moved == {k for k in after if k.endswith(".w")}
 
 
 @pytest.mark.parametrize(("norm", "order"), [("l1", 1), ("l2", 2)])
