@@ -111,6 +111,7 @@ SHOWN = [
 
 ATTACK = "attack run --threads 1 --json --save images.npz --draws 4"
 FAST = f"{ATTACK} --limit 16 --steps 4 --eot 3"
+ONE_STEP = f"{ATTACK} --limit 16 --eot 3 --fgsm --adaptive-fgsm --eps 0.1"
 ADAPTIVE = f"{ATTACK} --limit 16 --steps 3 --adaptive-fgsm --adaptive-pgd --eps 0.1"
 FIVE = "--fgsm --bim --pgd --adaptive-fgsm --adaptive-pgd"
 SEARCHES = "--random --samples 12 --one-pixel --adaptive-one-pixel --population 6 --generations 3"
@@ -127,23 +128,23 @@ ATTACKS = {
         for name in ("noise-aware", "mse", "cross-entropy", "expected-cross-entropy", "win-probability")
     },
     **{
-        f"{rule}": (
+        rule: (
             "trained",
-            f"{FAST} --adaptive-pgd --adaptive-one-pixel --adaptive-cw --propagation {rule} "
-            "--cw-steps 6 --cw-searches 2 --population 6 --generations 3 --eps 0.1",
+            f"{ATTACK} --limit 16 --steps 4 --adaptive-pgd --adaptive-one-pixel --adaptive-cw --eps 0.1 "
+            f"--propagation {rule} --cw-steps 6 --cw-searches 2 --population 6 --generations 3",
         )
         for rule in ("laplace", "exact", "linear")
     },
     "noise-aware-laplace": ("trained", f"{ADAPTIVE} --objective noise-aware --propagation laplace"),
-    "random": ("trained", f"{FAST} --random --samples 40 --eps 0.1 --eps 0.3"),
-    "one-pixel": ("trained", f"{FAST} {SEARCHES} --pixels 1 --pixels 3 --eps 0.1"),
-    "cw": ("trained", f"{FAST} {NEAREST} --kappa 0 --kappa 1 --cw-lr 0.1 --cw-constant 0.5"),
+    "random": ("trained", f"{ATTACK} --limit 16 --random --samples 40 --eps 0.1 --eps 0.3"),
+    "one-pixel": ("trained", f"{ATTACK} --limit 16 --eot 3 {SEARCHES} --pixels 1 --pixels 3 --eps 0.1"),
+    "cw": ("trained", f"{ATTACK} --limit 16 --eot 3 {NEAREST} --kappa 0 --kappa 1 --cw-lr 0.1 --cw-constant 0.5"),
     "average": ("trained", f"{FAST} {ALL} --average 3"),
     "inference-sigma-0": ("trained", f"{FAST} {ALL} --inference-sigma 0"),
     "inference-sigma": ("trained", f"{FAST} {FIVE} --eps 0.1 --inference-sigma 0.25"),
-    "best": ("trained", f"{FAST} --fgsm --adaptive-fgsm --eps 0.1 --checkpoint best"),
-    "direct": ("trained", f"{FAST} --fgsm --adaptive-fgsm --eps 0.1 --conv direct"),
-    "winograd": ("trained", f"{FAST} --fgsm --adaptive-fgsm --eps 0.1 --conv winograd"),
+    "best": ("trained", f"{ONE_STEP} --checkpoint best"),
+    "direct": ("trained", f"{ONE_STEP} --conv direct"),
+    "winograd": ("trained", f"{ONE_STEP} --conv winograd"),
     "seed-and-threads": ("trained", f"{FAST} {ALL} --limit 150 --cw-steps 2 --steps 2 --seed 5 --threads 2"),
     "features": ("trained-features", f"{FAST} {ALL}"),
     "features-l2": ("trained-features", f"{FAST} {FIVE} --norm l2 --eps 1 --average 2"),
@@ -244,7 +245,6 @@ CASES = (
     Case("checklist/plain", (CHECKLIST,), after="train/trained-plain"),
     Case("audit/all", ("audit --json",)),
     Case("audit/trained", (AUDIT_RUN,), after="train/trained"),
-    Case("audit/features", (AUDIT_RUN,), after="train/trained-features"),
     *(Case(f"python/{name}", script=SCRIPT, after=f"train/{name}") for name in ("trained", "trained-features")),
     *(_old(name) for name in OLD_RUNS),
 )
