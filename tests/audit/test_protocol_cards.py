@@ -44,22 +44,22 @@ MUTANTS: list[Mutant] = [
     ("A26", "npsnn.attacks.balls.Ball", lambda f: lambda norm, eps: f(norm, eps / 255)),
     ("A26", "npsnn.attacks.balls.Ball", lambda f: lambda norm, eps: f(norm, 0.1)),
     ("A27", "npsnn.audit.cards.protocol.SVHN_TRAIN", lambda t: 9 * (7326,) + (7323,)),
-    ("A28", "npsnn.audit.cards.protocol.TABLE3", lambda t: t | {3: (*t[3][:-1], 69.74)}),
-    ("A28", "npsnn.audit.cards.protocol.TABLE1", lambda t: t | {"FGSM": (*t["FGSM"][:-1], 71.29)}),
-    ("A29", "npsnn.audit.cards.protocol.TABLE1", lambda t: t | {"PGD": (*t["PGD"][:-1], 68.0)}),
-    ("A30", "npsnn.audit.cards.protocol.TABLE2", lambda t: t | {0.0: (*t[0.0][:-1], 42.0)}),
+    ("A28", "npsnn.audit.cards.tables.TABLE3", lambda t: t | {3: (*t[3][:-1], 69.74)}),
+    ("A28", "npsnn.audit.cards.tables.TABLE1", lambda t: t | {"FGSM": (*t["FGSM"][:-1], 71.29)}),
+    ("A29", "npsnn.audit.cards.tables.TABLE1", lambda t: t | {"PGD": (*t["PGD"][:-1], 68.0)}),
+    ("A30", "npsnn.audit.cards.tables.TABLE2", lambda t: t | {0.0: (*t[0.0][:-1], 42.0)}),
     (
         "A30",
-        "npsnn.audit.cards.protocol.TABLE2",
+        "npsnn.audit.cards.tables.TABLE2",
         lambda t: {kappa: (*row[:-1], row[-1] / 2) for kappa, row in t.items()},
     ),
     ("A30", "npsnn.reference.theorem.error_probability", lambda f: lambda m, s: f(m + s, s)),
-    ("A30", "npsnn.audit.cards.protocol._kept_by_luck", lambda f: lambda rng, images: 0.5),
+    ("A30", "npsnn.audit.cards.tables._kept_by_luck", lambda f: lambda rng, images: 0.5),
     ("A32", "npsnn.reference.theorem.error_probability", lambda f: lambda m, s: f(m, 1.0)),
     ("A32", "npsnn.reference.theorem.theorem1", lambda f: lambda delta, s: f(delta, s * s)),
     # the engine judges the averaged logits
     ("A32", "npsnn.attacks.judging.judge", lambda f: lambda c, *a: f(c.with_sigma(c.sigma / sqrt(10)), *a)),
-    ("A33", "npsnn.audit.cards.protocol.TABLE4", lambda t: t | {"L2P": (85.3, 56.1)}),
+    ("A33", "npsnn.audit.cards.tables.TABLE4", lambda t: t | {"L2P": (85.3, 56.1)}),
 ]
 
 test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS)

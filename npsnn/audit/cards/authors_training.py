@@ -9,7 +9,7 @@ from npsnn import train
 from npsnn.attacks import judging
 from npsnn.audit import noisy_head
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
-from npsnn.audit.cards.protocol import NOISY_SCORE
+from npsnn.audit.cards.tables import NOISY_SCORE
 from npsnn.audit.heads import directions, factor
 from npsnn.audit.noisy_head import AUTHORS, head
 from npsnn.classifier import Classifier
