@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from npsnn.audit.card import CARDS, PAPERS, VERDICTS, Card, Figure, Lab
+from npsnn.audit.card import CARDS, PAPERS, VERDICTS, Card, Figure, Lab, check_ids
 from npsnn.audit.engine import checked_on
+from npsnn.audit.uses import used_by
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a card's check measured.
+    """A card with the figures that its check measured.
 
-    checked_on: "engine", "engine in part", "reference" or "text". failure: the exception that stopped the check, or "".
+    card: the card.
+    figures: all figures, in the order of the check.
+    checked_on: "engine", "engine in part", "reference" or "text".
+    seconds: duration of the check.
+    failure: exception that stopped the check, or "".
     """
 
     card: Card
@@ -25,11 +30,12 @@ class Row:
 
     @property
     def supported(self) -> bool:
-        """Whether all figures support the verdict."""
+        """Whether the check ended and all its figures support the verdict."""
         return not self.failure and all(f.holds for f in self.figures)
 
     def to_json(self) -> dict[str, Any]:
-        """As `npsnn audit --json` prints it; a bound or value that is no finite number is null."""
+        """The row as `npsnn audit --json` prints it; a bound or value that is no finite number is null."""
+        direct, every = used_by(self.card.id), used_by(self.card.id, through=True)
         document = {
             "id": self.card.id,
             "paper": self.card.paper,
@@ -38,6 +44,8 @@ class Row:
             "verdict": self.card.verdict,
             "checked_on": self.checked_on,
             "supported": self.supported,
+            "uses": list(self.card.uses),
+            "used_by": {"directly": list(direct), "through_others": [i for i in every if i not in direct]},
             "figures": {f.name: _figure(f) for f in self.figures},
         }
         return document | ({"failure": self.failure} if self.failure else {})
@@ -49,14 +57,15 @@ def _figure(f: Figure) -> dict[str, Any]:
 
 
 def select(ids: Iterable[str] = (), paper: str | None = None, verdict: str | None = None) -> list[Card]:
-    """The cards with these numbers (all, if none are given) of that paper and verdict, in order.
+    """The cards that are chosen, in the order of the report.
 
-    Raises ValueError for a number, paper or verdict that does not exist, and where nothing is left.
+    ids: numbers of rows, such as N20; all rows, where none is given.
+    paper: only rows of this source: "noise", "a2snn", "authors" or "extension".
+    verdict: only rows with this verdict, one of VERDICTS.
+
+    Raises ValueError for a number, paper or verdict that does not exist, and where no row is left.
     """
-    wanted = {i.upper() for i in ids}
-    if unknown := wanted - CARDS.keys():
-        known = "expected N1 to N42, A1 to A33, B1 to B10 or E1 to E5"
-        raise ValueError(f"unknown row {', '.join(sorted(unknown))}, {known}")
+    wanted = check_ids(ids)
     for name, value, choices in (("paper", paper, tuple(PAPERS.values())), ("verdict", verdict, VERDICTS)):
         if value is not None and value not in choices:
             raise ValueError(f"unknown {name} {value!r}, expected one of {', '.join(choices)}")
@@ -71,7 +80,14 @@ def select(ids: Iterable[str] = (), paper: str | None = None, verdict: str | Non
 
 
 def examine(card: Card, seed: int = 0, thorough: bool = False) -> Row:
-    """Run one card's check; what it raises is a failure to support the verdict."""
+    """Run the check of one card.
+
+    card: the card; a card without a check gives a row without figures.
+    seed: seed of all random numbers of the check.
+    thorough: take 16 times the Monte Carlo draws.
+
+    An exception of the check becomes the failure of the row, and the row does not support its verdict.
+    """
     if card.check is None:
         return Row(card, (), "text", 0.0)
     start = time.perf_counter()
@@ -91,9 +107,15 @@ def audit(
     seed: int = 0,
     thorough: bool = False,
 ) -> Iterator[Row]:
-    """The rows of the selected cards, each as its check ends; the same figures for the same seed.
+    """The rows of the selected cards, each as its check ends; the same seed gives the same figures.
 
-    thorough: 16 times the Monte Carlo draws. Raises ValueError as `select` does.
+    ids: numbers of rows, such as N20; all rows, where none is given.
+    paper: only rows of this source: "noise", "a2snn", "authors" or "extension".
+    verdict: only rows with this verdict, one of VERDICTS.
+    seed: seed of all random numbers.
+    thorough: take 16 times the Monte Carlo draws.
+
+    Raises ValueError as `select` does.
     """
     cards = select(ids, paper, verdict)
     return (examine(card, seed, thorough) for card in cards)

@@ -81,6 +81,7 @@ def n32(lab: Lab) -> Iterator[Figure]:
     place="Eq. 10",
     title="The adversarial example",
     verdict="correct",
+    uses=("N32", "N34"),
     printed=r"$$x^{adv}=x+\epsilon\,\mathrm{sign}\left(\nabla_x\mathrm{Loss}(x,y,\tilde f,W,\sigma)\right)$$",
     derived=r"as printed, then clipped to $[0,1]$",
     because=r"Of all corners of the $\epsilon$-cube the sign of the gradient raises the linearised loss most, by "
@@ -120,6 +121,7 @@ def n33(lab: Lab) -> Iterator[Figure]:
     place="Sec. 4",
     title="The gradient by the input passes the means",
     verdict="correct",
+    uses=("N14", "N35", "N36", "E1"),
     printed=r"$$\frac{d\mathrm{Loss}}{d\mathbf x}=\sum_{i=1}^n\frac{d\mathrm{Loss}}{d\mu_i}\frac{d\mu_i}{d\mathbf x}$$",
     derived=r"as printed almost everywhere under the paper's rule; with exact moments "
     r"$$\frac{d\mathrm{Loss}}{d\mathbf x}=\sum_{i=1}^n\left(\frac{\partial\mathrm{Loss}}{\partial\mu_i}\frac{d\mu_i}"

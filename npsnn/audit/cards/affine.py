@@ -60,6 +60,7 @@ def n2(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.1",
     title="Convolution as a matrix",
     verdict="correct",
+    uses=("N2",),
     printed=r"$$\mathbf y_{\mathrm{conv}}=\mathbf A^\top\mathbf x+\mathbf b,\quad "
     r"\mathbf A\in\mathbb R^{(d_1 d_2)\times(p_1 p_2)}$$",
     derived=r"as printed; a covariance $\mathbf V$ of $\mathbf x$ becomes $\mathbf A^\top\mathbf V\mathbf A$, and of "
@@ -101,6 +102,7 @@ def n3(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.1, 2.2",
     title="Do the weights enter the variances?",
     verdict="inconsistent",
+    uses=("N3", "N14", "N15"),
     printed=r"the variances $\sigma_1^2,\dots,\sigma_n^2$ depend only on the noise variance $\sigma^2$, the weights "
     r"only on the means",
     derived=r"$$\operatorname{Var}(Y_i)=\sum_j W_{ij}^2v_j$$ for independent inputs of variances $v_j$",
@@ -138,6 +140,7 @@ def n16(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.3",
     title="Do standard deviations add up linearly?",
     verdict="wrong",
+    uses=("N15", "N16"),
     printed=r"the last line of the gradient has the factor $\sigma_{(output-1)_j}$ where the chain rule has "
     r"$$\frac{\partial\sigma_{out_i}}{\partial\sigma_{W_{i,j}}}$$ that is, it takes $\sigma_{out}=W\sigma_{out-1}$",
     derived=r"$$\sigma_{out_i}^2=\sum_j W_{ij}^2\sigma_j^2,\quad \frac{\partial\sigma_{out_i}}{\partial W_{ij}}="

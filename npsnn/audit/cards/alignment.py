@@ -23,6 +23,7 @@ def unit_norm(W: Floats) -> Floats:
     place="Sec. 3.2",
     title="What the bound asks for",
     verdict="ambiguous",
+    uses=("A9", "A10", "A15"),
     printed=r"“We can see from Theorem 1 that increasing” $w^\top\Sigma w$ “reduces the gap between clean and robust "
     r"performance”; in Sec. 1 it tightens the bound on it",
     derived=r"For a fixed $\Delta$ the bound falls, and the largest gap over all margins. The gap of one input, "
@@ -90,6 +91,7 @@ def _gap_and_noise(z: Floats) -> Iterator[Figure]:
     place="Eq. 4",
     title="Weight-covariance alignment",
     verdict="wrong",
+    uses=("A3", "A10", "A16", "E4"),
     printed=r"$$\mathcal L_{WCA}=\sum_{i=1}^C\ln(w_i^\top\Sigma w_i),$$ by which, for $C$ classes, “the key insight of "
     r"Theorem 1” is “operationalized”",
     derived=r"A prediction moves with differences of logits, so that the $w$ of the binary Theorem 1 becomes "
@@ -150,6 +152,7 @@ def _slopes(name: str, f: Formula, W: Floats, L: Floats) -> Iterator[Figure]:
     place="Sec. 3.2",
     title="Which alignment maximises Eq. 4",
     verdict="wrong",
+    uses=("A17", "A19"),
     printed=r"Eq. 4 is maximised when each $w_i$ is well aligned with the eigenvectors of $\Sigma$.",
     derived=r"For unit norms and a given $\Sigma$ every set of eigenvectors is stationary, but $\max\mathcal "
     r"L_{WCA}=C\ln\lambda_1$, and it is attained only where every $w_i$ is plus or minus the eigenvector of the "
@@ -199,6 +202,7 @@ def a18(lab: Lab) -> Iterator[Figure]:
     place="Sec. 3.2",
     title="Unit norm of the class vectors",
     verdict="correct",
+    uses=("A17",),
     printed=r"$$w_i=\frac1{\lVert w_i'\rVert_2}w_i'$$",
     derived=r"As printed. The projection takes out what Eq. 4 gains by norm alone: "
     r"$w_i\cdot\partial\mathcal L_{WCA}/\partial w_i=2$, a radial slope of exactly $2/\lVert w_i\rVert$, whatever "

@@ -86,6 +86,7 @@ def a7(lab: Lab) -> Iterator[Figure]:
     place="Sec. 3.3",
     title="The factor of the covariance, and its gradient",
     verdict="correct",
+    uses=("A3",),
     printed=r"$$\Sigma=L\cdot L^\top,$$ which “guarantees that the covariance matrix remains positive semi-definite”; "
     r"$z=L\varepsilon$ is trained by the reparameterisation trick.",
     derived=r"As printed; the gradient is $\partial\mathcal L_C/\partial "
@@ -157,6 +158,7 @@ def _variance_reduction(rng: np.random.Generator, count: int) -> Iterator[Figure
     place="Sec. 3.3",
     title="Alignment with weights off the axes",
     verdict="unstated",
+    uses=("A4", "A10", "A18"),
     printed=r"Noise with a diagonal covariance cannot align with weights and leave the weights free to lie off the "
     r"axes.",
     derived=r"With a budget $\operatorname{tr}\Sigma=1$ and a unit $w$ the largest $w^\top\Sigma w$ is 1 for a full "

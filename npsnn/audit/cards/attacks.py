@@ -195,6 +195,7 @@ def _scipy_generations(rng: np.random.Generator) -> list[Floats]:
     place="Sec. 4.1",
     title="How far PGD gets",
     verdict="correct",
+    uses=("A1", "A25"),
     printed=r"PGD with step size $\alpha=\epsilon/10$ and $k=10$ steps",
     derived=r"$k\alpha=\epsilon$: the path is just as long as the ball is wide from its centre. From the image itself "
     r"every corner is reached if no sign is ever wrong; from a random start a pixel gets $\frac34\epsilon$ far on "
@@ -241,6 +242,7 @@ def _reached(
     place="Sec. 4.1",
     title="Expectation over transformations with 50 samples",
     verdict="approximation",
+    uses=("A1",),
     printed="a reliable number of Monte Carlo samples is 50: performance begins to saturate at about 35 and converges "
     "at 40",
     derived=r"the mean gradient of $n$ samples has the wrong sign with probability $\Phi(-r\sqrt n)$, $r$ the size of "

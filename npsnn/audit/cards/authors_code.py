@@ -35,6 +35,7 @@ def gradients(name: str, f: Formula, *at: Floats) -> Iterator[Figure]:
     place="Eq. 4, train.py",
     title="One logarithm of a trace for a sum of logarithms",
     verdict="inconsistent",
+    uses=("A17",),
     printed=r"$$\mathcal L_{WCA}=\sum_{i=1}^C\ln q_i,\qquad q_i=w_i^\top\Sigma w_i$$",
     derived=r"In the authors' code $$\ln\operatorname{tr}(W\Sigma W^\top)=\ln\sum_{i=1}^Cq_i,$$ with the gradients "
     r"$2\Sigma w_i/\sum_jq_j$ in place of $2\Sigma w_i/q_i$: class $i$ gets the part $q_i/\sum_jq_j$ of the pull "
@@ -87,6 +88,7 @@ def b1(lab: Lab) -> Iterator[Figure]:
     place="Eq. 2, train.py",
     title="Logarithm of the entropy",
     verdict="inconsistent",
+    uses=("A5",),
     printed=r"$$\mathcal L_{ME}=H=\frac12\ln\det(2\pi e\Sigma)$$",
     derived=r"In the authors' code $\ln H$, with the gradient $1/H$ of Eq. 2's, and only for $H>0$.",
     because=r"A differential entropy may be negative, and its logarithm does not exist there: for $\Sigma=s^2I$ that "
@@ -131,6 +133,7 @@ def _refused(L: Floats) -> int:
     place="Table 7, train.py",
     title="Weights of the regularisers",
     verdict="inconsistent",
+    uses=("A4", "A31", "B1", "B2"),
     printed=r"Eq. 1 and Table 7: $\lambda_1/\lambda_2$ of $m_5$ is 0.1/1.0 on CIFAR-10, 0.05/0.5 on SVHN, 0.1/0.5 on "
     r"F-MNIST, found on a held-out set.",
     derived=r"In the authors' code there is no $\lambda$: $\mathcal L=\mathcal L_C-\ln\operatorname{tr}(W\Sigma "
@@ -183,6 +186,7 @@ def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
     place="Sec. 3.2, models.py",
     title="Two variances of the “isotropic” noise",
     verdict="inconsistent",
+    uses=("A3", "A5", "A7", "A17", "B1"),
     printed=r"One $\Sigma$: the covariance of the noise $z\sim\mathcal N(0,\Sigma)$ is the one in Eq. 2 and 4.",
     derived=r"In the authors' code the “isotropic” noise of feature $j$ has the standard deviation "
     r"$\operatorname{softplus}(r_j)$, but the alignment takes the raw $r_j$, neither mapped nor squared, for its "
@@ -230,6 +234,7 @@ def b4(lab: Lab) -> Iterator[Figure]:
     place="Sec. 3.2, train.py",
     title="What holds the norm of the class vectors",
     verdict="inconsistent",
+    uses=("A4", "A19", "B1"),
     printed=r"“After every update we enforce that each $w_i$ has unit norm”, an update “with SGD”; no weight decay.",
     derived=r"In the authors' code there is no projection (a version has it, beside a clamp of $\Sigma$'s "
     r"eigenvalues); Adam instead of SGD, with $10^{-4}$ times the parameter added to the gradients of $L$, $W$ and "

@@ -34,6 +34,7 @@ ONE_DRAW = "npsnn.streams.Stream.one_draw"
     place="Sec. 3.3, models.py",
     title="The factor of the covariance at the start",
     verdict="unstated",
+    uses=("A5", "A20", "B2"),
     printed=r"$\Sigma=L\cdot L^\top$; not what $L$ starts as, nor how it stays triangular.",
     derived=r"In the authors' code $L$ starts as `rand(D, D).tril()`, uniform on $[0,1)$, to which a version adds the "
     r"identity; after each step what is above the diagonal is set to 0 again.",
@@ -81,6 +82,7 @@ def _engine_start(seed: int) -> Floats:
     place="Sec. 3, models.py",
     title="One noise vector for a whole batch",
     verdict="inconsistent",
+    uses=("A3", "A10", "A20"),
     printed=r"$h(x)=W(f(x)+z)+b$ with $z\sim\mathcal N(0,\Sigma)$: every prediction has its noise, and Theorem 1 is "
     r"about the probability over $z$ for one $x$.",
     derived=r"In the authors' code one $z$ is drawn in each forward pass and added to the features of all examples of "
@@ -191,6 +193,7 @@ def b8(lab: Lab) -> Iterator[Figure]:
     place="Table 1, metrics.py",
     title="Accuracy and success from one noisy pass",
     verdict="unstated",
+    uses=("B6",),
     printed="Accuracies to two digits after the point, clean and attacked; one noise sample for a prediction, but not "
     "how often the evaluation was run.",
     derived="In the authors' code a clean accuracy is one pass over the test set with one draw of the noise for each "
@@ -247,6 +250,7 @@ def _judged(rng: np.random.Generator, draws: int) -> Iterator[Figure]:
     place="Table 6, train.py",
     title="Adversarial training attacks pixels that are not normalised",
     verdict="inconsistent",
+    uses=("A1",),
     printed="Table 6: trained with PGD, alone or with clean images, A2SNN loses clean accuracy and gains “no "
     "consistent benefit for adversarial defense”.",
     derived=r"In the authors' code the network is trained on $(x-m)/s$ on CIFAR-10 and SVHN, but the examples are "

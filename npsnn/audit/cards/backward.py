@@ -79,6 +79,7 @@ def _sigma_slopes(
     place="Sec. 2.3",
     title="Backward pass of the variances",
     verdict="unstated",
+    uses=("N4", "N14", "N16", "N24", "E1"),
     printed=r"once the last layer's gradient is known, the rest is standard backpropagation by the chain rule",
     derived=r"two cotangents, $g^m$ of the mean and $g^v$ of the variance: an affine layer has "
     r"$dW=g^m m^\top+2W\circ(g^v v^\top)$, $dm=W^\top g^m$, $dv=(W\circ W)^\top g^v$, the noise has "
@@ -123,6 +124,7 @@ def n26(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.3",
     title="Backward pass of a convolution",
     verdict="correct",
+    uses=("N2",),
     printed=r"$$x_{ij}^l=\sum_m\sum_n w_{mn}^l o_{i+m,j+n}^{l-1}+b_{ij}^l$$ $$\frac{\partial\mathrm{Loss}}{\partial "
     r"x_{i'j'}^l}=\sum_{m=0}^{k_1-1}\sum_{n=0}^{k_2-1}\delta_{i'-m,j'-n}^{l+1}w_{mn}^{l+1}f'(x_{i'j'}^l)$$ "
     r"$$\frac{\partial\mathrm{Loss}}{\partial w_{m'n'}^l}=\sum_{i=0}^{H-k_1}\sum_{j=0}^{W-k_2}\delta_{ij}^l "
@@ -180,6 +182,7 @@ def _engine_backward(w: Floats, o: Floats, delta: Floats) -> tuple[Floats, Float
     place="Sec. 2.3",
     title="Backward pass of pooling and ReLU",
     verdict="unstated",
+    uses=("N14", "N17", "N26", "E1", "E2"),
     printed=r"as in conventional networks: pooling passes the gradient to the largest unit of each region, ReLU is "
     r"similar to conventional models",
     derived=r"Eq. 6: $dm=g^m 1_{\mu>0}$, $dv=g^v 1_{\mu\ge-3\sqrt v}$, and pooling passes both to the largest mean; "

@@ -25,6 +25,7 @@ def _sides(*names: str) -> dict[str, list[Callable[..., Any]]]:
     place="Theorem 1",
     title="Bound on the gap",
     verdict="correct",
+    uses=("A9", "A11", "A15"),
     printed=r"$$G_{p,\epsilon}^h(x,y)\le\frac{\Delta_p^h(x,\epsilon)}{\sqrt{2\pi\,w^\top\Sigma w}}$$",
     derived=r"$$G\le2\,\Phi\left(\frac{\Delta}{2s}\right)-1\le\frac{\Delta}{s\sqrt{2\pi}},\quad s=\sqrt{w^\top\Sigma "
     r"w},$$ and with the margin $m$ known $G\le\Phi((\Delta-m)/s)-\Phi(-m/s)$",
@@ -77,6 +78,7 @@ def _simulated(draws: int, rng: np.random.Generator) -> Iterator[Figure]:
     place="Eq. 6, Eq. 7",
     title="From the reach to the bound",
     verdict="correct",
+    uses=("A9", "A12", "A13", "A14"),
     printed=r"$$G\le\Phi\left(\frac{-m+\Delta}{s}\right)-\Phi\left(\frac{-m}{s}\right)\le\frac{\Delta}{s\sqrt{2\pi}}$$"
     r" because the Lipschitz constant of $\Phi$ is $1/\sqrt{2\pi}$; $m=y(w^\top f(x)+b)$, $s=\sqrt{w^\top\Sigma w}$",
     derived="as printed",
@@ -181,6 +183,7 @@ def excess(head: Head, z: Floats, functions: list[Callable[..., Any]]) -> tuple[
     place="A2SNN Sec. 3.2",
     title="Theorem 1 for many classes",
     verdict="correct",
+    uses=("A9", "A10", "A15", "E3"),
     printed=r"Theorem 1 is restricted to two classes; Eq. 4 then sums $\ln(w_i^\top\Sigma w_i)$ over all of them",
     derived=r"With $d_i=w_k-w_i$, $\mu_i=d_i^\top f+b_k-b_i$, $s_i^2=d_i^\top\Sigma d_i$ and $\Delta_i$ the reach of "
     r"$\tilde h_k-\tilde h_i$: $$G\le\sum_{i\ne k}\left[\Phi\left(\frac{\Delta_i-\mu_i}{s_i}\right)-\Phi\left("

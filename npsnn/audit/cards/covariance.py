@@ -17,6 +17,7 @@ from npsnn.reference import covariance, differences, montecarlo, plain
     place="noise paper Eq. 6",
     title="Full covariance through ReLU",
     verdict="correct",
+    uses=("N3", "E1", "E2"),
     printed="not in the papers; Eq. 6 hands a diagonal to the next layer (N15)",
     derived=r"An affine layer maps $V$ to $WVW^\top$. With $a=\mu_1/s_1$, $b=\mu_2/s_2$, $\rho=c/(s_1s_2)$ and "
     r"$\varphi_2$, $\Phi_2$ the density and the distribution function of two standard normals of correlation $r$ or "

@@ -15,6 +15,7 @@ from npsnn.reference import differences, montecarlo, plain, rectifier
     place="noise paper Eq. 4, 6",
     title="Exact moments of a rectified Gaussian",
     verdict="correct",
+    uses=("N5",),
     printed="not in the papers",
     derived=r"With $s=\sqrt v$, $t=\mu/s$, $\tau=|t|$, $q=\Phi(-\tau)$, $g=\varphi(\tau)-\tau q$ and "
     r"$r=(1+\tau^2)q-\tau\varphi(\tau)-g^2$: $$m=\max(\mu,0)+s\,g,\qquad "
@@ -106,6 +107,7 @@ def _partials(rng: np.random.Generator, draws: int) -> Iterator[Figure]:
     place="noise paper Sec. 2.1",
     title="Exact moments of the larger of two Gaussians",
     verdict="correct",
+    uses=("N19",),
     printed="not in the papers",
     derived=r"Clark's moments, with $d=\mu_1-\mu_2$, $\theta^2=v_1+v_2-2c$, $a=d/\theta$, $\kappa=\varphi(a)/\theta$ "
     r"and $m_0=d\,(v_2-c)/\theta^2$: $$E=\mu_2+E',\quad E'=d\,\Phi(a)+\theta\varphi(a),\quad "

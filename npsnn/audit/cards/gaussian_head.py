@@ -20,6 +20,7 @@ EXPECTED = "npsnn.ops.loss.expected_cross_entropy"
     place="A2SNN Sec. 3",
     title="Closed forms of the noisy classifier",
     verdict="correct",
+    uses=("A3", "A12", "A20"),
     printed=r"Not in the paper, which draws the noise, and averages 50 draws for an attack's gradient (Sec. 4.1).",
     derived=r"With $h\sim\mathcal N(m,S)$, $m=Wf+b$, $S=W\Sigma W^\top$, $d_i=w_k-w_i$, $s_i^2=d_i^\top\Sigma d_i$: "
     r"$$P(h_k>h_i)=\Phi(u_i),\qquad u_i=\frac{d_i^\top f+b_k-b_i}{s_i},\qquad\frac{\partial u_i}{\partial "

@@ -22,6 +22,7 @@ EXACT_RULE = "npsnn.ops.gaussian.rectified_moments"
     place="Sec. 2.1",
     title="Limits taken at three sigma",
     verdict="approximation",
+    uses=("N5", "N8", "N10"),
     printed=r"$f_Y$ is an untruncated Gaussian for $\mu>3\sigma$ and $\delta(0)$ for $\mu<-3\sigma$",
     derived=r"the rectified law of N5 at $\mu=\pm3\sigma$, in units of $\sigma$: mean $\mu+0.00038$ and standard "
     r"deviation 0.99875 above, mean 0.00038 and standard deviation 0.0143 below",
@@ -56,6 +57,7 @@ def n9(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.1",
     title="Coverage of three sigma",
     verdict="correct",
+    uses=("N4", "N7"),
     printed=r"$[-3\sigma,3\sigma]$ is justified by the 99.7 % coverage of the Gaussian distribution",
     derived=r"$P(|Z-\mu|\le3\sigma)=0.99730$, and $P(Z-\mu\le3\sigma)=0.99865$",
     because=r"The figure is that of a two-sided interval. Rectifying cuts one side only: at $\mu=-3\sigma$ a unit is "
@@ -86,6 +88,7 @@ def n10(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.1",
     title="Taylor expansion of the log-density",
     verdict="wrong",
+    uses=("N5", "N13"),
     printed=r"$$h(\xi)\approx h(\xi_0)+h''(\xi_0)\frac{(\xi-\xi_0)^2}2,\qquad h''(\xi)=-\sigma^{-2}$$",
     derived=r"$$h(\xi)=h(\xi_0)+h'(\xi_0)(\xi-\xi_0)+h''(\xi_0)\frac{(\xi-\xi_0)^2}2,\qquad "
     r"h'(\xi_0)=\frac{\mu-\xi_0}{\sigma^2}$$",
@@ -126,6 +129,7 @@ def n11(lab: Lab) -> Iterator[Figure]:
     place="Eq. 5",
     title="Laplace approximation of the rectified law",
     verdict="approximation",
+    uses=("N5", "N11", "N13", "E1"),
     printed=r"$$f_Y(\xi;\mu,\sigma^2)\propto\exp\left(-\frac{(\xi-\xi_0)^2}{2\sigma^2}\right)$$ that is, "
     r"$\mathcal N(\xi_0,\sigma^2)$ on the whole line",
     derived=r"$V=\sigma^2\left[(1+t^2)\Phi(t)+t\,\varphi(t)\right]-m^2$ with $t=\mu/\sigma$ and "
@@ -179,6 +183,7 @@ def _moments_of_eq5(mu: float, sigma: float) -> plain.Moments2:
     place="Sec. 2.1",
     title="Mode as the mean",
     verdict="correct",
+    uses=("N5", "N9"),
     printed=r"$\xi_0=\mathrm{argmax}\,f_Y=0$ if $-3\sigma\le\mu<0$, $\mu$ if $0\le\mu\le3\sigma$",
     derived=r"as printed, on the closed half-line: $\xi_0=\max(0,\mu)$",
     because=r"A search finds that mode (Eq. 4 excludes $\xi=0$, so that for $\mu\le0$ it is a supremum and not "
@@ -225,6 +230,7 @@ def _outputs(network: Classifier, x: Floats, noise: Noise) -> Moments:
     place="Eq. 6",
     title="Printed rule for ReLU",
     verdict="approximation",
+    uses=("N9", "N12", "N13", "E1"),
     printed=r"$\mathbf y_{\mathrm{ReLU}}\sim\mathcal N(\mu_{\mathrm{ReLU}},"
     r"\mathrm{diag}(\sigma_1^2,\dots,\sigma_p^2))$ with $\mu_{\mathrm{ReLU},i}=\mu_i$ if $\mu_i\ge0$ and zero "
     r"otherwise, $\sigma_i^2=\sigma^2$ if $\mu_i\ge-3\sigma$ and close to zero otherwise",

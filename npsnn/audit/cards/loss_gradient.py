@@ -34,6 +34,7 @@ def cosine(a: Floats, b: Floats) -> float:
     place="Sec. 2.3",
     title="Gradient by the noise of the last layer",
     verdict="typo",
+    uses=("N20",),
     printed=r"$$\frac{\partial\mathrm{Loss}}{\partial\sigma_{W_{i,j}}}=\frac{\partial\sum_{i\ne k}\frac1{2n-2}\left[1+"
     r"\operatorname{erf}\left(\frac{\mu_i-\mu_k}{\sqrt{2(\sigma_i^2+\sigma_k^2)}}\right)\right]}"
     r"{\partial\sigma_{out_i}}\frac{\partial\sigma_{out_i}}{\partial\sigma_{W_{i,j}}}$$",
@@ -71,6 +72,7 @@ def n23(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.3",
     title="Gradient by the last weights through the noise",
     verdict="wrong",
+    uses=("N23", "N25"),
     printed=LAST_LINE,
     derived=r"$$\frac{\partial\mathrm{Loss}}{\partial\sigma_i}=\frac{(\mu_k-\mu_i)\sigma_i}{(n-1)\sqrt{2\pi}\,"
     r"S_i^{3/2}}\exp\left(-\frac{(\mu_k-\mu_i)^2}{2S_i}\right),\quad\frac{\partial\sigma_i}{\partial W_{ij}}="
@@ -142,6 +144,7 @@ def engine_weights(mu: Floats, W: Floats, v_below: Floats, k: int) -> Floats:
     place="Sec. 4",
     title="Gradient by the means of the other classes",
     verdict="sign error",
+    uses=("N20", "N37"),
     printed=r"$$\frac{d\mathrm{Loss}}{d\mu_i}=\alpha_i-\frac1{c(\sigma_i^2+\sigma_k^2)}\exp\left(\frac{-(\mu_i-\mu_k)^2}"
     r"{2(\sigma_i^2+\sigma_k^2)}\right)\quad(i\ne k)$$",
     derived=r"$$\frac{d\mathrm{Loss}}{d\mu_i}=\alpha_i+\frac1{c\sqrt{\sigma_i^2+\sigma_k^2}}\exp\left("
@@ -182,6 +185,7 @@ def n35(lab: Lab) -> Iterator[Figure]:
     place="Sec. 4",
     title="Gradient by the mean of the true class",
     verdict="wrong",
+    uses=("N20", "N37"),
     printed=r"$$\frac{d\mathrm{Loss}}{d\mu_k}=\alpha_k$$",
     derived=r"$$\frac{d\mathrm{Loss}}{d\mu_k}=\alpha_k-\sum_{i\ne k}\frac1{c\sqrt{\sigma_i^2+\sigma_k^2}}\exp\left("
     r"\frac{-(\mu_i-\mu_k)^2}{2(\sigma_i^2+\sigma_k^2)}\right)$$",
@@ -211,6 +215,7 @@ def n36(lab: Lab) -> Iterator[Figure]:
     place="Sec. 4",
     title="The two constants",
     verdict="correct",
+    uses=("N18", "N20"),
     printed=r"$\alpha_i=\frac2n(\mu_i-y^{(i)})$ and $c=(n-1)\sqrt{2\pi}$",
     derived=r"as printed",
     because=r"$\alpha_i$ is the slope of the squared error, and $1/c$ the height of the normal density over the $n-1$ "

@@ -64,6 +64,7 @@ def n18(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.2",
     title="Which of two Gaussians is larger",
     verdict="typo",
+    uses=("N7",),
     printed=r"$$\mathbb P(X_1>X_2)=\mathrm{CDF}_{X_2-X_1}(0)=\frac12\left[1+\operatorname{erf}\left(\frac{\mu_1-\mu_2}"
     r"{\sqrt{2(\sigma_{1,1}^2+\sigma_{2,2}^2-2\sigma_{1,2})}}\right)\right],\quad"
     r"(\Sigma)_{1\le i,j\le2}=\sigma_{1,2}^2$$",
@@ -102,6 +103,7 @@ def n19(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.2",
     title="Sign of the closed-form loss",
     verdict="sign error",
+    uses=("N18", "N19", "N21"),
     printed=r"$$\mathrm{Loss}=\mathrm{MSE}-\sum_{i\ne k}\frac1{2n-2}\left[1+\operatorname{erf}\left(\frac{\mu_i-\mu_k}"
     r"{\sqrt{2(\sigma_i^2+\sigma_k^2)}}\right)\right]$$",
     derived=r"$$\mathrm{Loss}=\mathrm{MSE}-\sum_{i\ne k}\frac1{2n-2}\left[1+\operatorname{erf}\left(\frac{\mu_k-\mu_i}"
@@ -143,6 +145,7 @@ def descended(mu: Floats, v: Floats, k: int, sign: int, steps: int = 60) -> Floa
     place="Sec. 2.2",
     title="Independent outputs",
     verdict="approximation",
+    uses=("N15", "N16", "N19"),
     printed=r"$Y_1,\dots,Y_n$ independent, so that $\mathrm{Var}(Y_k-Y_i)=\sigma_i^2+\sigma_k^2$",
     derived=r"$$\mathrm{Var}(Y_k-Y_i)=\sum_j(W_{kj}-W_{ij})^2v_j$$ for the last layer $Y=WX+b$ with independent inputs "
     r"of variances $v_j$",
@@ -204,6 +207,7 @@ def _difference_gradients(at: tuple[Floats, Floats, Floats, int], found: dict[st
     place="Eq. 7, 8",
     title="What is minimised",
     verdict="correct",
+    uses=("N1", "N18", "N20"),
     printed=r"$$(\mathbf W^*,\mathbf B^*)=\operatorname{arg}\min_{\mathbf W,\mathbf B}"
     r"\mathrm{Loss}(\mathbf W,\mathbf B,\sigma),\quad(\mathbf W^*,\mathbf B^*,\sigma^*)="
     r"\operatorname{arg}\min_{\mathbf W,\mathbf B,\sigma}\mathrm{Loss}(\mathbf W,\mathbf B,\sigma)$$",

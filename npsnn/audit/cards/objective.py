@@ -55,6 +55,7 @@ class Toy:
     place="Eq. 1",
     title="Objective, and what stops its noise",
     verdict="correct",
+    uses=("A3", "A5", "A17", "A19"),
     printed=r"$$\mathcal L=\mathcal L_C-\lambda_1\mathcal L_{ME}-\lambda_2\mathcal L_{WCA}$$",
     derived=r"As printed: both regularisers are rewards. But $\inf\mathcal L=-\infty$. With $\mathcal L$ as a function "
     r"of $\ln t$, its slope settles at $-\lambda_1/2$ for noise $t\,nn^\top$ with $Wn=0$, at "
@@ -109,6 +110,7 @@ def a4(lab: Lab) -> Iterator[Figure]:
     place="Eq. 2",
     title="Entropy of the noise",
     verdict="correct",
+    uses=("A20",),
     printed=r"$$\mathcal L_{ME}=\frac12\ln\det(2\pi e\Sigma)$$",
     derived=r"As printed, and with $\Sigma=LL^\top$ $$\mathcal L_{ME}=\frac D2\ln(2\pi e)+\sum_i\ln\lvert L_{ii}\rvert,"
     r"\qquad\frac{\partial\mathcal L_{ME}}{\partial L}=\operatorname{diag}(1/L_{ii})$$",
@@ -154,6 +156,7 @@ def _entropy(side: str, f: Formula, L: Floats, printed: float) -> Iterator[Figur
     place="Sec. 3.1",
     title="Variance and entropy",
     verdict="ambiguous",
+    uses=("A5", "A7"),
     printed=r"Maximising the variance of isotropic noise is equivalent to maximising its entropy.",
     derived=r"For $\Sigma=s^2I$: $\mathcal L_{ME}=\frac D2\ln(2\pi es^2)$ rises with $s$, slope $D/s$. For "
     r"$\Sigma=\operatorname{diag}(v)$ the entropy goes with $\sum_i\ln v_i$, the variance with $\sum_iv_i$.",
@@ -200,6 +203,7 @@ TABLE7: dict[str, tuple[tuple[float | None, float | None], ...]] = {
     place="Table 7",
     title="Weights of the regularisers",
     verdict="correct",
+    uses=("A4", "A5", "A17"),
     printed=r"$\lambda_1,\lambda_2\in\{10^0,10^{-1},5\cdot10^{-1},10^{-2},5\cdot10^{-2}\}$; "
     r"$\lambda_1/\lambda_2$ of $m_5$: 0.1/1.0 (CIFAR-10), 0.05/0.5 (SVHN), 0.1/0.5 (F-MNIST)",
     derived=r"as printed; the values belong to sums over classes and dimensions, as Eq. 2 and 4 have them, not to "

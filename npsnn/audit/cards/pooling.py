@@ -14,6 +14,7 @@ from npsnn.reference import montecarlo, plain
     place="Sec. 2.1",
     title="Maximum of the means",
     verdict="approximation",
+    uses=("N14", "E1", "E2"),
     printed="the maximum of the mean value in each region; nothing on the variance, nor on ties",
     derived=r"$P(\max_iX_i\le y)=\prod_i\Phi\left(\frac{y-\mu_i}{\sigma_i}\right)$ for independent $X_i$; by pairs, "
     r"Clark's moments (E2)",

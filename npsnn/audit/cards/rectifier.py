@@ -30,6 +30,7 @@ def moments(mu: Floats, v: Floats) -> Floats:
     place="Eq. 3",
     title="Law of the noisy pre-activation",
     verdict="correct",
+    uses=("N3",),
     printed=r"$\mathbf Z\sim\mathcal N(\mu_z,\sigma^2\mathbf I)$ with $\mu_z=\mathbf A^\top\mathbf x+\mathbf b$",
     derived="as printed, for the layer that the noise is added to",
     because=r"An affine map of a fixed image plus independent noise; draws confirm mean and covariance, and the fourth "
@@ -80,6 +81,7 @@ def _off_gaussian(z: Floats, mean: Floats, covariance: Floats) -> float:
     place="Eq. 4",
     title="Law of a rectified Gaussian",
     verdict="wrong",
+    uses=("N4", "N6", "N7"),
     printed=r"$Y=\max(0,Z)$ has the density $$f_Y(\xi;\mu,\sigma)=\frac1{\sigma\eta}"
     r"\varphi\left(\frac{\xi-\mu}\sigma\right)1_{\xi>0}$$",
     derived=r"$$P(Y=0)=\Phi\left(-\frac\mu\sigma\right),\qquad f_Y(\xi)=\frac1\sigma"
@@ -131,6 +133,7 @@ def _integrals(density: Callable[[float, float, float], float], mu: Floats, v: F
     place="Sec. 2.1",
     title="Normalising constant",
     verdict="correct",
+    uses=("N4", "N7"),
     printed=r"$\eta=1-\Phi\left(-\frac\mu\sigma\right)$",
     derived=r"as printed; in floating point $\eta=\Phi\left(\frac\mu\sigma\right)$",
     because=r"It is $P(Z>0)$, as integration and draws confirm. As a programme the difference cancels: at $-8\sigma$ "
@@ -203,6 +206,7 @@ def n7(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2.1",
     title="Limit for very negative means",
     verdict="inconsistent",
+    uses=("N5", "N6"),
     printed=r"$\eta\to0$ for $\mu\to-\infty$, implying $f_Y(\xi;\mu,\sigma)\to\delta(0)$ (as a result of censoring the "
     r"negative values)",
     derived=r"Eq. 4 truncates: its mean is $\mu+\sigma\varphi(\frac\mu\sigma)/\Phi(\frac\mu\sigma)$, which falls only "

@@ -38,6 +38,7 @@ def engine_bimodel(network: Classifier, x: Floats, k: int, noise: float, rule: s
     place="Sec. 7",
     title="The reward for noise",
     verdict="correct",
+    uses=("N13", "N18"),
     printed=r"$$\mathrm{Loss}=\mathrm{MSE}-\sum_{i\ne k}\frac1{n-1}\mathbb P(Y_k>Y_i)-\alpha\sigma^2$$",
     derived=r"as printed, but unbounded below: $\mathrm{Loss}\le\mathrm{MSE}-\alpha\sigma^2\to-\infty$",
     because=r"The formula adds the reward with the right sign. It has no minimum over $\sigma$: under the paper's rule "
@@ -72,6 +73,7 @@ def n29(lab: Lab) -> Iterator[Figure]:
     place="Sec. 7, Table 1",
     title="The rewarded noise that training ends at",
     verdict="inconsistent",
+    uses=("N14", "N20", "N22", "N29"),
     printed=r"$\sigma^*=0.79$ at $\alpha=0.25$: "
     r'"the value of noise standard deviation that the trained model converged to"',
     derived=r"$$\frac{\partial\mathrm{Loss}}{\partial\sigma}=\frac1\sigma\overline{r\varphi(r)}-2\alpha\sigma,\quad "
@@ -140,6 +142,7 @@ def _engine_slope(rng: np.random.Generator, noise: float) -> Iterator[Figure]:
     place="Sec. 7, Table 1",
     title="A final sigma that is not 0",
     verdict="wrong",
+    uses=("N14", "N20", "N22", "N42"),
     printed=r'$\sigma^*=0.7$ from $\sigma_0=1.9$ without a reward: "the model converges to a non-zero $\sigma$ value, '
     r'which refutes the Hypothesis $\mathcal H$" (that $\sigma$ converges to 0)',
     derived=r"$$\frac{\partial\mathrm{Loss}}{\partial\sigma}=\frac1\sigma\overline{r\varphi(r)}>0$$ for every "

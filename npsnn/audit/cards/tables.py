@@ -78,6 +78,7 @@ def a28(lab: Lab) -> Iterator[Figure]:
     place="Sec. 4.5",
     title="White-box attacks are stronger than black-box ones",
     verdict="ambiguous",
+    uses=("A24", "A25", "A26"),
     printed="“FGSM and PGD outperform the 1-pixel attack” in Tables 1 and 3; as their strength grows in Fig. 1 “they "
     "still outperform the stronger 2- and 3-pixel attacks”",
     derived="true of 1 pixel; at the strength of Table 1, 3 pixels (69.14 left) beat PGD (72.05), and 2 pixels (73.28) "
@@ -102,6 +103,7 @@ def a29(lab: Lab) -> Iterator[Figure]:
     place="Table 2, Sec. 4.5",
     title="An unbounded attack that does not succeed",
     verdict="inconsistent",
+    uses=("A2", "A12"),
     printed=r"C&W leaves 84.4 % at $\kappa=0$, the clean accuracy of Table 1 to the digit, and 45.9 % at $\kappa=5$; "
     "“Unbounded attacks do not reach 100% success”, criterion 3 of Sec. 4.5, is refuted by PGD",
     derived="C&W has no bound either. An image on the decision boundary of the mean, or past it, is misread by at "
@@ -161,6 +163,7 @@ NOISY_SCORE = Sequential((("flatten", Flatten()), ("fc", Linear(2)), ("noise", P
     place="Table 6",
     title="Averaging ten noise samples at test time",
     verdict="ambiguous",
+    uses=("A10", "A12"),
     printed="averaging the logits of 10 samples degrades performance: clean 84.4 to 83.6, FGSM 73.3 to 69.2, PGD 72.0 "
     "to 68.6",
     derived=r"the standard deviation falls by $\sqrt{10}$: an error probability $\Phi(-t)$ becomes "

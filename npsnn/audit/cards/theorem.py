@@ -96,6 +96,7 @@ def a8(lab: Lab) -> Iterator[Figure]:
     place="Eq. 3",
     title="The gap between attacked and clean error",
     verdict="correct",
+    uses=("A8",),
     printed=r"$$G_{p,\epsilon}^h(x,y)=\max_{\delta:\lVert\delta\rVert_p\le\epsilon}P(m_h(x+\delta,y)\le0)"
     r"-P(m_h(x,y)\le0)$$",
     derived="as printed; it does not matter whether the maximum is taken of the first term or of the difference, and "
@@ -155,6 +156,7 @@ def a11(lab: Lab) -> Iterator[Figure]:
     place="App. A, Eq. 5",
     title="Law of the score and of the margin",
     verdict="correct",
+    uses=("A3", "A8"),
     printed=r"$h(x)\sim\mathcal N(w^\top f(x)+b,\;w^\top\Sigma w)$, $m_h(x,y)\sim\mathcal N(y(w^\top "
     r"f(x)+b),\;w^\top\Sigma w)$, $$P(m_h(x,y)<0)=\Phi\left(\frac{-y(w^\top f(x)+b)}{\sqrt{w^\top\Sigma w}}\right)$$",
     derived="as printed",
@@ -193,6 +195,7 @@ def a12(lab: Lab) -> Iterator[Figure]:
     place="App. A",
     title="The maximum moves inside the distribution function",
     verdict="correct",
+    uses=("A12",),
     printed=r"$$\max_{\delta}\Phi\left(\frac{-y(w^\top f(x+\delta)+b)}{\sqrt{w^\top\Sigma w}}\right)="
     r"\Phi\left(\frac{\max_{\delta}-y(w^\top f(x+\delta)+b)}{\sqrt{w^\top\Sigma w}}\right)$$",
     derived="as printed",
@@ -224,6 +227,7 @@ def a13(lab: Lab) -> Iterator[Figure]:
     place="App. A",
     title="How far an attack changes the score",
     verdict="typo",
+    uses=("A11",),
     printed=r"the perturbation $\delta$ causes the output of the non-stochastic version of $h$ to change by a "
     r"magnitude of $\Delta_p^{\tilde h}(x,\epsilon)$",
     derived=r"... to change by **at most** $\Delta_p^{\tilde h}(x,\epsilon)$",

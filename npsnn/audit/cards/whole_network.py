@@ -59,6 +59,7 @@ def n1(lab: Lab) -> Iterator[Figure]:
     place="Eq. 6",
     title="Diagonal covariance between layers",
     verdict="approximation",
+    uses=("N3", "N4", "N14", "E1"),
     printed=r"$$\mathbf y_{\mathrm{ReLU}}\sim\mathcal N(\mu_{\mathrm{ReLU}},\operatorname{diag}(\sigma_1^2,\dots,"
     r"\sigma_p^2))$$ and the same procedure for the next layer",
     derived=r"after the first ReLU the units are independent; from the next affine layer on the covariance is "
@@ -151,6 +152,7 @@ def n39(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2, inference",
     title="Is the network without noise the expectation?",
     verdict="inconsistent",
+    uses=("N13", "E1"),
     printed=r"at inference the expectation of the trained model is taken, that is, the Gaussian noise is withdrawn",
     derived=r"the network without noise follows the modes, $f(x)$ at $\nu=0$; the expectation is "
     r"$\mathbb E_\nu[f(x)]$, and $$\mathbb E[\max(0,Z)]=\mu\,\Phi(\mu/\sigma)+\sigma\,\varphi(\mu/\sigma)>"
@@ -194,6 +196,7 @@ def n41(lab: Lab) -> Iterator[Figure]:
     place="Sec. 2, Eq. 7",
     title="The network can outgrow its noise",
     verdict="unstated",
+    uses=("N4", "N14", "N22", "E1"),
     printed=r"the loss is minimised over all weights and biases at a fixed noise $\sigma$",
     derived=r"$(tW_1,tb_1)$ and $W_2/t$ leave the network without noise as it is, and with noise $\sigma$ are the "
     r"network $(W_1,b_1,W_2)$ with noise $\sigma/t$",
