@@ -1,6 +1,7 @@
 """The Markdown report as one HTML file that needs nothing else: formulas as MathML, figures inside.
 
-A list of contents and buttons that leave one verdict's rows; both work without a script.
+The file has a list of contents, and a button for each verdict that hides the rows of all other verdicts. Both work
+without a script.
 """
 
 import base64
@@ -12,19 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from npsnn.audit.card import PAPERS, VERDICTS
-from npsnn.audit.report import PAPER_NAMES, slug
+from npsnn.audit.report import FINDINGS_TITLE, PAPER_NAMES, slug
 
 STYLE = Path(__file__).with_name("report.css")
 MARKS = dict(zip(VERDICTS, "✓✎±✗≠?≈…", strict=True))
-"""A sign for each verdict, lest it differ from another by its colour alone."""
+"""A sign for each verdict, so that verdicts differ by more than their colour."""
 
 
 def page(markdown: str, pictures: Mapping[str, str]) -> str:
-    """pictures: the SVG source of each path that the report shows. Raises ImportError without the extra "report"."""
+    """The HTML file.
+
+    markdown: the report.
+    pictures: SVG source of each path that the report shows.
+
+    Raises ImportError without the extra "report".
+    """
     title = markdown.partition("\n")[0].removeprefix("# ")
     introduction, *sections = _with_verdicts(_rendered(markdown, pictures)).split("<h2 ")
     parts = [f"<h2 {section}" for section in sections]
-    body = "\n".join([introduction, _filter(parts), _contents(parts), *map(_section, parts)])
+    opening = [part for part in parts if part.startswith(f'<h2 id="{slug(FINDINGS_TITLE)}"')]
+    rest = [part for part in parts if part not in opening]
+    body = "\n".join([introduction, *opening, _filter(rest), _contents(parts), *map(_section, rest)])
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -8,7 +8,8 @@ import pytest
 from npsnn import audit
 from npsnn.audit import publish
 from npsnn.audit.card import VERDICTS, Card, Figure, below, drawn
-from npsnn.audit.report import claimed, headline, markdown, slug
+from npsnn.audit.findings import FINDINGS
+from npsnn.audit.report import FINDINGS_TITLE, claimed, headline, markdown, slug
 from npsnn.audit.run import Row
 from npsnn.audit.webpage import MARKS, _badge
 
@@ -55,10 +56,31 @@ def test_the_page_needs_nothing_else(written: Path) -> None:
 def test_links_lead_somewhere(written: Path) -> None:
     page = (written / "audit.html").read_text()
     targets = re.findall(r"href=\"#([^\"]*)\"", page)
-    assert all(targets.count(slug(f"{card.id} {card.title}")) == 2 for card in audit.CARDS.values()), (
-        "from the contents and from the table of verdicts"
-    )
+    for card in audit.CARDS.values():
+        of_others = len(audit.used_by(card.id)) + len(card.uses) + (card.id in {finding.id for finding in FINDINGS})
+        assert targets.count(slug(card.heading)) == 2 + of_others, (
+            f"{card.id}: from the contents, the table of verdicts, the rows on both sides, and the findings"
+        )
     assert set(targets) <= set(re.findall(r"id=\"([^\"]*)\"", page))
+
+
+def test_a_row_links_to_what_it_rests_on_and_to_what_rests_on_it(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    for id in ("N14", "A10"):
+        start = page.index(f'<h2 id="{slug(audit.CARDS[id].heading)}"')
+        linked = re.findall(r"href=\"#([neab]\d+)-", page[start : page.index("</section>", start)])
+        assert [i.upper() for i in linked] == [*audit.CARDS[id].uses, *audit.used_by(id)]
+
+
+def test_the_page_opens_with_the_findings(written: Path) -> None:
+    page = (written / "audit.html").read_text()
+    places = [
+        page.index(mark) for mark in ("<h1", slug(FINDINGS_TITLE), "<ol>", "</ol>", '<fieldset class="filter"', "<nav")
+    ]
+    assert places == sorted(places)
+    listed = page[page.index("<ol>") : page.index("</ol>")]
+    assert re.findall(r'<a href="#([nab]\d+)-', listed) == [finding.id.lower() for finding in FINDINGS]
+    assert listed.count('class="verdict"') == listed.count("<li>") == len(FINDINGS)
 
 
 def test_contents_lead_to_the_rows_of_each_paper(written: Path) -> None:

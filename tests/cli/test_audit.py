@@ -50,6 +50,18 @@ def test_details_print_the_whole_card(npsnn: Npsnn) -> None:
     assert "supports the verdict if" in out
 
 
+def test_details_name_the_rows_on_both_sides(npsnn: Npsnn) -> None:
+    out = npsnn("audit", "N36", "--details").out
+    assert "**Rests on:** N20, N37\n" in out
+    assert "**Rests on this row:** 1 row directly: N34; 1 more through others: N33\n" in out
+
+
+def test_json_names_the_rows_on_both_sides(npsnn: Npsnn) -> None:
+    row = json.loads(npsnn("audit", "N36", "--json").out)["rows"][0]
+    assert row["uses"] == ["N20", "N37"]
+    assert row["used_by"] == {"directly": ["N34"], "through_others": ["N33"]}
+
+
 def test_a_broken_engine_turns_the_exit_code(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:
     right = loss.win_probability
 
