@@ -40,7 +40,7 @@ def command() -> click.Command:
         _option("--paper", "Rows", type=Choice(papers), help=f"Only the rows of this source: {listed(papers)}."),
         _option("--verdict", "Rows", type=Choice(VERDICTS), help=f"Only the rows judged {listed(VERDICTS)}."),
         _option("--thorough", "Rows", is_flag=True, help="Take 16 times the Monte Carlo draws."),
-        _option("--details", "Report", is_flag=True, help="Print each card whole: statements, reasons, all figures."),
+        _option("--details", "Report", is_flag=True, help="Print each card whole, with the rows it rests on."),
         _option("--markdown", "Report", type=REPORT, help="Write the report as Markdown, its figures beside it."),
         _option("--html", "Report", type=REPORT, help="Write the report as one HTML file."),
         _option("--run", "Comparison", metavar="RUN", help="Compare the closed forms with draws, layer by layer."),
@@ -114,10 +114,10 @@ def _audit(
         document |= {"rows": [row.to_json() for row in rows], "seconds": seconds, "interrupted": stop is not None}
         print_json(document | ({"run": _of_run(where, fit)} if where and fit else {}))
     if stop:
-        leave(stop, f"{len(rows)} rows were checked and no report was written; npsnn audit ROW ... checks others")
+        leave(stop, f"{len(rows)} rows were checked and no report was written; npsnn audit ROW ... checks other rows")
     if not as_json:
         _print_comparison(where, fit)
-        say(f"{len(rows)} rows in {seconds:.1f} s: {report.outcome(rows)}")
+        say(f"{len(rows)} row{'s' * (len(rows) != 1)} in {seconds:.1f} s: {report.outcome(rows)}")
     if markdown or html:  # last, so that what fails here loses nothing that was printed
         publish.write(rows, markdown, html, report.comparison(where.heading, fit) if where and fit else "")
     if not all(row.supported for row in rows):
@@ -139,7 +139,7 @@ def _of_run(run: Run, fit: "Fit") -> dict[str, Any]:
 
 
 def _print_rows(rows: list["Row"], selected: Iterable["Row"], details: bool) -> None:
-    """Adds the rows to `rows`, each printed as it comes."""
+    """Add the selected rows to `rows`, and print each as its check ends."""
     from npsnn.audit import report
 
     columns = {"row": -4, "place": -22, "verdict": -13, "checked on": -14, "holds": -5, "decisive figure": REST}

@@ -1,15 +1,18 @@
-"""Where a card's formula is implemented, and whether the engine has it yet."""
+"""The code that a card names, and whether the engine has the code yet."""
 
 import importlib
 from collections.abc import Callable
 from typing import Any
 
 PLANNED: frozenset[str] = frozenset()
-"""Symbols that cards name and the engine will have; each takes and returns what its counterpart in reference/ does."""
+"""Symbols that cards name before the engine has them, with the signature of their counterparts in reference/."""
 
 
 def resolve(symbol: str) -> Any:
-    """The object that a dotted name such as npsnn.ops.loss.win_probability stands for, None where there is none."""
+    """The object of a dotted name, None where no object has the name.
+
+    symbol: dotted name, such as npsnn.ops.loss.win_probability.
+    """
     parts = symbol.split(".")
     for cut in range(len(parts), 0, -1):
         name = ".".join(parts[:cut])
@@ -27,13 +30,20 @@ def resolve(symbol: str) -> Any:
 
 
 def sides(reference: Callable[..., Any], symbol: str) -> dict[str, Callable[..., Any]]:
-    """The implementations of a formula to check: its plain one, and the engine's where there is one."""
+    """The implementations of a formula, by "reference" and, where the engine has one, by "engine".
+
+    reference: the plain formula.
+    symbol: dotted name of the engine's formula.
+    """
     engine = resolve(symbol)
     return {"reference": reference} | ({} if engine is None else {"engine": engine})
 
 
 def checked_on(symbols: tuple[str, ...]) -> str:
-    """What a card's check ran on: "engine", "engine in part", "reference", or "text" where there is no formula."""
+    """The code that the check of a card ran on: "engine", "engine in part" or "reference".
+
+    symbols: dotted names that the card gives.
+    """
     wanted = [s for s in symbols if not s.startswith("npsnn.reference.")]
     there = [s for s in wanted if resolve(s) is not None]
     if not wanted:

@@ -18,7 +18,7 @@ from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance
 
 COVERED = (Affine, BatchNorm, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
-"""The layers that a full covariance is carried through."""
+"""The layers that can pass on a full covariance."""
 
 MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
 LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
@@ -28,7 +28,14 @@ State: TypeAlias = tuple[Floats, Floats]
 
 
 def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Floats | None) -> State:
-    """One layer: its mean as the engine has it, (H, C, W, 1) or (features, 1), and V, (units,) or (units, units)."""
+    """Mean and variance, or covariance, after one layer.
+
+    layer: the layer.
+    params: its parameters.
+    mean: mean of its inputs, (H, C, W, 1) or (features, 1).
+    V: variance (units,) or covariance (units, units) of its inputs.
+    matrix: the layer as a matrix (outputs, inputs), None for a layer that needs none.
+    """
     if isinstance(layer, PreactivationNoise):
         return mean, np.full(mean.size, float(params["sigma"]) ** 2)
     if isinstance(layer, ReLU):
@@ -68,7 +75,14 @@ def _windows(shape: tuple[int, ...], k: int) -> covariance.Indices:
 
 
 def matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) -> tuple[dict[str, Floats], str]:
-    """The matrices of the affine layers from the first that makes units share noise, or why they are not made."""
+    """The matrices of the affine layers, by name, from the first layer that makes units share noise; or a reason.
+
+    steps: layers from the noise on, by name.
+    params: parameters of the network.
+    x: inputs of the first of these layers, a batch of one.
+
+    The second result tells why there are no matrices, or is "".
+    """
     wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
     for name, layer in steps:
         shape = x.shape

@@ -1,4 +1,4 @@
-"""Small noisy classifiers for the checks of A2SNN, and the engine's functions that they look for."""
+"""Small noisy classifiers for the checks of A2SNN, and the names of the engine's functions that these checks take."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
@@ -19,9 +19,9 @@ Formula: TypeAlias = Callable[..., Any]
 
 
 def together(*pairs: tuple[Formula, str | Formula]) -> Iterator[tuple[str, list[Formula]]]:
-    """A prefix for figures and the formulas: all plain, then, if there are any, the engine's in their place.
+    """Pairs of a prefix for figures and a list of formulas: the plain ones, then those of the engine, if it has any.
 
-    A pair is a plain formula and the engine's, or its name where the engine may not have it.
+    pairs: a plain formula, and that of the engine or its dotted name where the engine may not have it.
     """
     found = [sides(f, e) if isinstance(e, str) else {"reference": f, "engine": e} for f, e in pairs]
     yield "", [f["reference"] for f in found]
@@ -30,11 +30,21 @@ def together(*pairs: tuple[Formula, str | Formula]) -> Iterator[tuple[str, list[
 
 
 def factor(rng: np.random.Generator, D: int, scale: float = 0.6) -> Floats:
-    """A lower triangular matrix with a positive diagonal, L Lᵀ well conditioned."""
+    """A lower triangular matrix L with a positive diagonal, for which L Lᵀ is well conditioned.
+
+    rng: generator of the entries.
+    D: rows and columns.
+    scale: factor of all entries.
+    """
     L = np.tril(rng.uniform(-0.5, 0.5, (D, D)), -1) + np.diag(rng.uniform(0.6, 1.4, D))
     return scale * L
 
 
 def directions(rng: np.random.Generator, C: int, D: int) -> Floats:
-    """Weights of unit norm, one row a class, no two alike."""
+    """Weights of unit norm, one row for each class, no two rows alike.
+
+    rng: generator of the entries.
+    C: classes.
+    D: features.
+    """
     return alignment.unit_norm(np.linalg.qr(rng.standard_normal((D, C)))[0].T + 0.1 * rng.standard_normal((C, D)))

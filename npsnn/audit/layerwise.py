@@ -1,8 +1,9 @@
-"""How well the rules carry the noise through a network: layer by layer, against draws of that network.
+"""The error of the propagation rules on a network: layer by layer, against draws of the network.
 
-The rules are the engine's (laplace, linear, exact), which take the units of a layer as independent (audit N15), and
-the full covariance of `npsnn.reference.covariance` (extension E5), with the engine's layers as its matrices. Its maxima
-are pairs of Gaussians, as under the exact rule (E2): max pooling leaves both some per cent below the drawn deviation.
+The rules laplace, linear and exact are those of the engine, which takes the units of a layer as independent (audit
+N15). The rule covariance is the full covariance of `npsnn.reference.covariance` (extension E5), with the engine's
+layers as matrices. It takes maxima by pairs of Gaussians, as the rule exact does (E2): max pooling leaves both some per
+cent below the drawn deviation.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from npsnn.streams import Stream
 from npsnn.validate import check_count
 
 IMAGES, DRAWS = 5, 4000
-"""Enough for figures of one or two digits, in about a second an image for LeNet-5."""
+"""Images and draws that give figures of one or two digits, in about a second for each image of LeNet-5."""
 
 COVARIANCE = "covariance"
 RULES = ("laplace", "linear", "exact", COVARIANCE)
@@ -34,10 +35,12 @@ ROUNDING = 1e-12  # of a mean: where no unit of a layer moves, what is smaller i
 
 @dataclass(frozen=True)
 class LayerFit:
-    """What a rule makes of the outputs of a layer, all units of all images together.
+    """The errors of a rule at the outputs of a layer, over all units of all images.
 
-    mean_error: root mean square of (its mean - the drawn mean) / root mean square of the drawn standard deviations.
-    sd_ratio: root mean square of its standard deviations / that of the drawn ones; 1 is right.
+    layer: name of the layer.
+    rule: name of the rule.
+    mean_error: root mean square of (mean of the rule - drawn mean), over that of the drawn standard deviations.
+    sd_ratio: root mean square of the rule's standard deviations, over that of the drawn ones; 1 is right.
     """
 
     layer: str
@@ -48,11 +51,16 @@ class LayerFit:
 
 @dataclass(frozen=True)
 class Fit:
-    """The rules of RULES against draws, in the layers from the noise on, but for Flatten, which changes no number.
+    """The rules of RULES against draws.
 
-    win_errors: of each rule, the mean of |P(Y_k > Y_i) - its share of the draws| over the classes i ≠ k and the images,
-    k the label. refusal: why there is no full covariance, or ""; without it, it has no layers, and None as win error.
-    mean_floor, win_floor: the mean_error and the win error that a perfect rule would show, for the draws are finite.
+    layers: errors in each layer from the noise on, without Flatten, which changes no number.
+    win_errors: by rule, the mean of |P(Y_k > Y_i) - share of the draws| over the images and the classes i ≠ k, k the
+        label; None for the full covariance where it is refused.
+    refusal: reason for which there is no full covariance, or "".
+    images: number of images.
+    draws: draws for each image.
+    mean_floor: mean_error that a perfect rule would show, because the draws are finite.
+    win_floor: win error that a perfect rule would show.
     """
 
     layers: tuple[LayerFit, ...]
@@ -65,7 +73,12 @@ class Fit:
 
 
 def check_noise(classifier: Classifier) -> None:
-    """Raise ValueError where a network has no noise whose closed form is an approximation."""
+    """Check that a network has noise whose closed form is an approximation.
+
+    classifier: the network.
+
+    Raises ValueError where it has none.
+    """
     model = classifier.model
     if isinstance(model.noise[1], FeatureNoise):
         raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
@@ -74,11 +87,15 @@ def check_noise(classifier: Classifier) -> None:
 
 
 def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Fit:
-    """The fit of all rules for these images, computed in float64 on the CPU, on the threads of the classifier.
+    """The errors of all rules, computed in float64 on the CPU, on the threads of the classifier.
 
-    x: (N, C, H, W) in [0, 1], N >= 1. The draws for an image depend on the seed and on its place in x alone.
-    Raises ValueError or TypeError for images, labels or a number of draws that are not as said, for a network without
-    a noise layer, and where its noise is off.
+    classifier: the network.
+    x: images (N, C, H, W) in [0, 1], N >= 1.
+    labels: classes (N,).
+    draws: draws for each image, at least 2.
+    seed: seed of the draws; the draws for an image depend on the seed and on its place in x alone.
+
+    Raises ValueError or TypeError for other images, labels or draws, and for a network without noise.
     """
     model = classifier.model
     x, labels = classifier.checked(x, labels)
@@ -103,7 +120,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
 
 @dataclass(frozen=True)
 class _Noisy:
-    """The layers from the noise on; `matrices` of those that need one for the covariance, or why there is none."""
+    """The layers from the noise on, with the matrices that the covariance needs, or the reason why it has none."""
 
     steps: tuple[tuple[str, Layer], ...]
     params: Params
@@ -117,8 +134,13 @@ class _Noisy:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of one image. off, var: (rules, layers) sums over the units of (mean - drawn mean)² and of the variances;
-    drawn_var: (layers,) of the drawn variances; won: (classes - 1,) shares of the draws; wins: (rules, classes - 1).
+    """The sums of one image.
+
+    off: sums over the units of (mean - drawn mean)², (rules, layers).
+    var: sums of the variances, (rules, layers).
+    drawn_var: sums of the drawn variances, (layers,).
+    won: shares of the draws that class k wins, (classes - 1,).
+    wins: win probabilities by rule, (rules, classes - 1).
     """
 
     off: Floats
@@ -220,7 +242,7 @@ def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tupl
 
 
 def _by_rule(noisy: _Noisy, x: Floats, rule: gaussian.Rule) -> list[State]:
-    """What the engine's propagation gives after each layer."""
+    """The moments after each layer by the engine's propagation."""
     m, states = Moments(x), []
     for name, layer in noisy.steps:
         m, _ = layer.forward(noisy.params.get(name, {}), m, Propagated(rule))
@@ -231,7 +253,7 @@ def _by_rule(noisy: _Noisy, x: Floats, rule: gaussian.Rule) -> list[State]:
 
 
 def _with_covariance(noisy: _Noisy, x: Floats) -> list[State]:
-    """The same with the full covariance, once units share noise; up to there they are independent."""
+    """The moments after each layer by the full covariance, from the layer on at which units share noise."""
     mean, V, states = x, np.zeros(0), []
     for name, layer in noisy.steps:
         mean, V = through(layer, noisy.params.get(name, {}), mean, V, noisy.matrices.get(name))

@@ -23,7 +23,12 @@ from npsnn.train import gradients
 
 
 def convolutional(rng: np.random.Generator, sigma: float = 0.4, joint: bool = True) -> Classifier:
-    """conv-pool-ReLU-conv-pool-ReLU-linear-ReLU-linear for 1 x 12 x 12 images and 4 classes, biases drawn too."""
+    """conv-pool-ReLU-conv-pool-ReLU-linear-ReLU-linear for 1 x 12 x 12 images and 4 classes.
+
+    rng: generator of weights and biases.
+    sigma: standard deviation of the noise on the first layer.
+    joint: whether the last layer carries the covariance of the logits.
+    """
     layers: tuple[tuple[str, Layer], ...] = (
         ("conv1", Conv2d(3, 3)),
         ("noise", PreactivationNoise(sigma)),
@@ -43,7 +48,13 @@ def convolutional(rng: np.random.Generator, sigma: float = 0.4, joint: bool = Tr
 def perceptron(
     rng: np.random.Generator, sizes: tuple[int, ...] = (12, 16, 12, 4), sigma: float = 0.4, joint: bool = True
 ) -> Classifier:
-    """Linear layers of these sizes with ReLU between, noise on the first; images are 1 x 1 x sizes[0]."""
+    """Linear layers with ReLU between them and noise on the first; images are 1 x 1 x sizes[0].
+
+    rng: generator of weights and biases.
+    sizes: inputs, hidden units, classes.
+    sigma: standard deviation of the noise.
+    joint: whether the last layer carries the covariance of the logits.
+    """
     layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
     for i, size in enumerate(sizes[1:], start=1):
         last = i == len(sizes) - 1
@@ -63,7 +74,12 @@ def _drawn(model: Model, sigma: float, rng: np.random.Generator) -> Classifier:
 
 
 def alive(rng: np.random.Generator, sigma: float = 0.4, joint: bool = True) -> tuple[Classifier, Floats]:
-    """A convolutional network and four images, drawn until none of them finds a layer whose ReLUs are all off."""
+    """A convolutional network and four images, drawn until some ReLU of every layer is on for each image.
+
+    rng: generator of the parameters and the images.
+    sigma: standard deviation of the noise.
+    joint: whether the last layer carries the covariance of the logits.
+    """
     while True:
         network = convolutional(rng, sigma, joint)
         images = rng.uniform(0, 1, (4, *network.model.shape))
@@ -74,9 +90,14 @@ def alive(rng: np.random.Generator, sigma: float = 0.4, joint: bool = True) -> t
 def trained(
     rng: np.random.Generator, sizes: tuple[int, ...], joint: bool = False
 ) -> tuple[Classifier, Floats, npt.NDArray[np.int64]]:
-    """A perceptron after a short training on a noisy cluster for each class, and eight of its images with labels.
+    """A perceptron after a short training on one noisy cluster for each class, with eight training images and labels.
 
-    200 plain gradient steps on the noise-aware loss under the exact rule, batches of 32, rate 0.3, sigma stays.
+    rng: generator of the parameters, the clusters and the batches.
+    sizes: inputs, hidden units, classes.
+    joint: whether the last layer carries the covariance of the logits.
+
+    The training takes 200 plain gradient steps on the noise-aware loss under the exact rule, with batches of 32 and a
+    rate of 0.3, and leaves sigma as it is.
     """
     network = perceptron(rng, sizes, joint=joint)
     centres, labels = rng.uniform(0.2, 0.8, (sizes[-1], sizes[0])), rng.integers(0, sizes[-1], 256)
@@ -93,7 +114,12 @@ def trained(
 
 @dataclass(frozen=True)
 class Slopes:
-    """A loss, its gradient by the image, and by the parameters, flat."""
+    """A loss and its gradients.
+
+    value: the loss.
+    dx: gradient by the image, (C, H, W).
+    params: gradients by the parameters, flat.
+    """
 
     value: float
     dx: Floats
@@ -101,22 +127,38 @@ class Slopes:
 
 
 def output(network: Classifier, params: dict[str, Floats], x: Floats, rule: str) -> Moments:
-    """Moments of the logits of one image (C, H, W), (n, 1), with these flat parameters in place of the network's own.
+    """Moments of the logits of one image: mean (n, 1), var (n, 1) or, for a joint last layer, (n, n, 1).
 
-    Of a joint last layer var is their covariance, (n, n, 1).
+    network: the network.
+    params: flat parameters that replace those of the network.
+    x: the image, (C, H, W).
+    rule: name of the propagation rule.
     """
     return network.model.network.forward(unflatten(params), Moments(_engine(x)), Propagated(RULES[rule]))[0]
 
 
 def loss(network: Classifier, params: dict[str, Floats], x: Floats, k: int, rule: str, objective: str) -> float:
-    """The objective of one image (C, H, W) of class k, with these flat parameters in place of the network's own."""
+    """The objective of one image.
+
+    network: the network.
+    params: flat parameters that replace those of the network.
+    x: the image, (C, H, W).
+    k: its class.
+    rule: name of the propagation rule.
+    objective: name of the objective.
+    """
     return float(OBJECTIVES[objective](output(network, params, x, rule), np.array([k]))[0][0])
 
 
 def slopes(network: Classifier, x: Floats, k: int, rule: str, objective: str, variance_channel: bool = True) -> Slopes:
-    """The same loss of the network itself, with the engine's hand-written gradients.
+    """The objective of one image under the network's own parameters, with the engine's hand-written gradients.
 
-    variance_channel: False leaves the loss's gradient by the output variances out of the backward pass.
+    network: the network.
+    x: the image, (C, H, W).
+    k: its class.
+    rule: name of the propagation rule.
+    objective: name of the objective.
+    variance_channel: whether the gradient by the output variances enters the backward pass.
     """
     params: Params = network.params
     m, backward = network.model.network.forward(params, Moments(_engine(x)), Propagated(RULES[rule]))
@@ -127,7 +169,7 @@ def slopes(network: Classifier, x: Floats, k: int, rule: str, objective: str, va
 
 
 def matrices(network: Classifier) -> list[tuple[Floats, Floats]]:
-    """(W, b) of each layer of a perceptron, as `npsnn.reference.montecarlo.network` takes them."""
+    """(W, b) of each layer of a perceptron, in the form that `npsnn.reference.montecarlo.network` takes."""
     return [(p["w"], p["b"]) for p in network.params.values() if "w" in p]
 
 

@@ -1,4 +1,4 @@
-"""The engine's classifier with noise on its features, as a whole, beside the plain formulas of its parts."""
+"""The engine's classifier with noise on its features, beside the plain formulas of its parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ AUTHORS = Config(
 
 
 def head(D: int = 32) -> Model:
-    """Ten classes on D features, which are the pixels."""
+    """A model of ten classes on D features, which are the pixels."""
     return Model("head", HEAD, (1, 1, D), 10)
 
 
@@ -57,7 +57,14 @@ BOUNDS = ("with_margin", "tight", "lipschitz", "total_variation", "neyman_pearso
 
 @dataclass(frozen=True)
 class Head:
-    """A classifier whose features are the pixels of its images, and the arrays that the formulas take."""
+    """A classifier whose features are the pixels of its images, as the arrays that the formulas take.
+
+    W: weights (C, D).
+    b: biases (C,).
+    L: factor of the noise's covariance (D, D).
+    F: features (N, D).
+    labels: classes (N,).
+    """
 
     W: Floats
     b: Floats
@@ -70,7 +77,11 @@ class Head:
         return self.F[:, None, None, :]
 
     def network(self, covariance: str = "full", micro_batch: int = 64) -> Classifier:
-        """The engine's, its L as the covariance has it: a matrix, its diagonal, or the first number of this."""
+        """The head as a classifier of the engine.
+
+        covariance: "full" takes L, "diagonal" its diagonal, "scalar" the first number of the diagonal.
+        micro_batch: images in a part of a batch.
+        """
         C, D = self.W.shape
         layers = (("flatten", Flatten()), ("noise", FeatureNoise(1.0, covariance)), ("last", Linear(C, joint=True)))
         L = {"full": self.L, "diagonal": np.diag(self.L), "scalar": self.L[0, 0]}[covariance]
@@ -79,7 +90,13 @@ class Head:
 
 
 def drawn_head(rng: np.random.Generator, N: int, C: int, D: int) -> Head:
-    """A head that is not sure of anything, and N images with labels."""
+    """A head that is not sure of any class, with N images and labels.
+
+    rng: generator of all arrays.
+    N: images.
+    C: classes.
+    D: features.
+    """
     W, b = rng.standard_normal((C, D)), 0.2 * rng.standard_normal(C)
     return Head(W, b, 0.8 * factor(rng, D), rng.uniform(0.1, 0.9, (N, D)), rng.integers(C, size=N))
 
@@ -106,7 +123,7 @@ OBJECTIVES: dict[str, Objective] = {
     "least-win-probability": least_win_probability,
     "expected-cross-entropy": expected_cross_entropy,
 }
-"""Those that take the covariance of the logits, whose cotangent only the first of them leaves symmetric."""
+"""The objectives that take the covariance of the logits; only the first has a symmetric cotangent of it."""
 
 
 def _by_engine(head: Head, covariance: str, objective: Objective) -> tuple[Floats, Floats]:
@@ -135,7 +152,7 @@ def _row(*arrays: Any) -> Floats:
 
 
 def whole_gradients(head: Head) -> Iterator[Figure]:
-    """The engine's gradients of a batch, summed over its images, against the plain ones of each image."""
+    """Figures of the engine's gradients of a batch, against the sum of the plain gradients of its images."""
     for name, objective in OBJECTIVES.items():
         for covariance in COVARIANCES:
             found, wanted = _by_engine(head, covariance, objective), _by_formula(head, covariance, name)
@@ -144,14 +161,20 @@ def whole_gradients(head: Head) -> Iterator[Figure]:
 
 
 def points() -> Iterator[Figure]:
-    """The engine's points of the integral: the plain ones, and even, so that their mean is that of the normal law."""
+    """Figures of the engine's points of the integral: they are the plain points, with the mean of the normal law."""
     for C in (2, 10):
         yield error(f"engine, Sobol points for {C} classes", sobol_normal(C), gaussian_head.sobol(64, C), 1e-12)
         yield below(f"engine, mean of the points for {C} classes", np.abs(sobol_normal(C).mean(axis=0)).max(), 1e-12)
 
 
 def whole_gap(head: Head, average: int, draws: int, rng: np.random.Generator) -> Iterator[Figure]:
-    """`bounds.gap` of a network that averages its answers: its bounds by the formulas, its gap by drawn answers."""
+    """Figures of `bounds.gap`: its bounds against the formulas, its gap against drawn answers.
+
+    head: the classifier.
+    average: answers that the network averages.
+    draws: draws for each image.
+    rng: generator of the moves and the draws.
+    """
     network = head.network().averaging(average)
     moved = np.clip(head.F + rng.uniform(-0.3, 0.3, head.F.shape), 0, 1)
     found = bounds.gap(network, head.images, moved[:, None, None, :], head.labels, draws, seed=int(rng.integers(2**31)))
@@ -182,7 +205,11 @@ def whole_gap(head: Head, average: int, draws: int, rng: np.random.Generator) ->
 
 
 def averaged_moments(head: Head, average: int) -> Iterator[Figure]:
-    """A network that averages its answers has the mean of one draw's, a part of its variance, and its gradient."""
+    """Figures of a network that averages its answers: the mean of one answer, a part of its variance, its gradient.
+
+    head: the classifier.
+    average: answers that the network averages.
+    """
     network, k = head.network(), head.labels
     one, many = network.moments(head.images), network.averaging(average).moments(head.images)
     yield error(f"engine, mean of {average} draws", many[0], one[0], 1e-12)
@@ -194,7 +221,7 @@ def averaged_moments(head: Head, average: int) -> Iterator[Figure]:
 
 
 def trained_with_one_draw(rng: np.random.Generator) -> Iterator[Figure]:
-    """The engine's training gradient of a batch in three parts, one draw for all of it as the authors' code has it."""
+    """Figures of the engine's training gradient of a batch in three parts, with the one draw of the authors' code."""
     head = drawn_head(rng, 24, 4, 5)
     config = Config(
         noise="features", learn_sigma=True, propagation="sampled", loss="cross-entropy", authors_code=True, seed=3
@@ -216,7 +243,7 @@ def trained_with_one_draw(rng: np.random.Generator) -> Iterator[Figure]:
 
 
 def reward_gradients(W: Floats, L: Floats) -> Iterator[Figure]:
-    """The engine's gradients of its rewards for the noise against differences."""
+    """Figures of the engine's gradients of its rewards for the noise, against differences."""
     paper = replace(AUTHORS, authors_code=False)
     for name, config in {"code": AUTHORS, "paper": paper, "pairs": replace(paper, pairwise=True)}.items():
 

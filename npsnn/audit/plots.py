@@ -23,7 +23,13 @@ Draw: TypeAlias = "Callable[[Axes], None]"
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of a card: its file's name, what it shows, and what draws it."""
+    """A figure of a card.
+
+    card: number of the card.
+    name: name of the file, without its ending.
+    caption: sentence below the figure.
+    draw: function that draws the figure on axes.
+    """
 
     card: str
     name: str
@@ -32,7 +38,12 @@ class Plot:
 
 
 def svg(plot: Plot) -> str:
-    """The figure's source; the same bytes for the same libraries. Raises ImportError without matplotlib."""
+    """The SVG source of a figure; the same libraries give the same bytes.
+
+    plot: the figure.
+
+    Raises ImportError without matplotlib.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

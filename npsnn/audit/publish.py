@@ -1,4 +1,4 @@
-"""Writes the report: Markdown with its figures beside it, or one HTML file with everything inside."""
+"""The report as files: Markdown with its figures beside it, or one HTML file that holds everything."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,7 +12,10 @@ LIBRARIES = ("matplotlib", "latex2mathml", "markdown_it", "mdit_py_plugins")
 
 
 def check_libraries() -> None:
-    """Raise ValueError where the libraries that a report is written with are not installed."""
+    """Check that the libraries that write a report are installed.
+
+    Raises ValueError that names the missing ones.
+    """
     if missing := [name for name in LIBRARIES if find_spec(name) is None]:
         raise ValueError(
             f"a report needs {', '.join(missing)}: install npsnn with its extra, pip install 'npsnn[report]'"
@@ -20,10 +23,14 @@ def check_libraries() -> None:
 
 
 def write(rows: Sequence[Row], as_markdown: Path | None = None, as_html: Path | None = None, extra: str = "") -> None:
-    """Write the report of these rows as Markdown, as HTML, or both; extra is a last section, in Markdown.
+    """Write the report as Markdown, as HTML, or both.
 
-    The figures of notes.md are SVG files in the folder notes-figures; the HTML file holds its own.
-    Raises ValueError without the extra "report", OSError where a file cannot be written.
+    rows: rows to report.
+    as_markdown: file for the Markdown; the figures of notes.md become SVG files in the folder notes-figures.
+    as_html: file for the HTML, which holds its figures.
+    extra: a last section, in Markdown.
+
+    Raises ValueError without the extra "report" of npsnn, and OSError where a file cannot be written.
     """
     check_libraries()
     from npsnn.audit.plots import PLOTS, svg

@@ -1,4 +1,4 @@
-"""Claims of the two papers that no card of the audit checks: results of trainings, figures, and remarks on both."""
+"""The claims of the two papers that no card checks: results of trainings, figures, and remarks on both."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 class Claim:
     """A claim without a card.
 
-    paper: "noise" or "a2snn". place: where the paper says it. says: the claim in other words. near: related cards.
+    paper: "noise" or "a2snn".
+    place: where the paper says it.
+    says: the claim, in other words.
+    near: numbers of related cards.
     """
 
     paper: str
@@ -52,4 +55,4 @@ A2SNN = (
     ("Sec. 4.6, Fig. 2", "how the noise of m2, m3 and m5 lies to the class vectors on two features", ("A6", "A18")),
 )
 CLAIMS = tuple(Claim(paper, *claim) for paper, claims in (("noise", NOISE), ("a2snn", A2SNN)) for claim in claims)
-"""In the order of the papers. A card that covers one takes its line away."""
+"""The claims, in the order of the papers. A claim that gets a card loses its line here."""

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,14 @@ def test_the_report_shows_what_this_run_measured(finding: Finding) -> None:
     for name in re.findall(r"\{(.+?)\}", finding.measured):
         figure = next(f for f in row.figures if f.name == name)
         assert (f"≤ {number(figure.high)}" if figure.is_error else number(figure.value)) in items(row)[0]
+
+
+def test_the_findings_of_the_readme_are_among_them() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    first = readme[readme.index("## What was found") : readme.index("## Start")]
+    ids = re.findall(r"\[([NABE]\d+)\]\(docs/audit\.md#", first)
+    assert ids
+    assert set(ids) <= {finding.id for finding in FINDINGS}
 
 
 def test_they_open_the_report_before_the_legend_and_the_verdicts() -> None:

@@ -84,7 +84,7 @@ def n32(lab: Lab) -> Iterator[Figure]:
     uses=("N32", "N34"),
     printed=r"$$x^{adv}=x+\epsilon\,\mathrm{sign}\left(\nabla_x\mathrm{Loss}(x,y,\tilde f,W,\sigma)\right)$$",
     derived=r"as printed, then clipped to $[0,1]$",
-    because=r"Of all corners of the $\epsilon$-cube the sign of the gradient raises the linearised loss most, by "
+    because=r"The sign of the gradient raises the linearised loss most among all corners of the $\epsilon$-cube, by "
     r"$\epsilon\lVert\nabla_x\mathrm{Loss}\rVert_1$: enumeration and the loss itself agree. The step is not clipped, "
     r"so it leaves the pixels' range.",
     instead=r"one step, then the projection to the ball and to $[0,1]$",

@@ -31,7 +31,7 @@ def unit_norm(W: Floats) -> Floats:
     r"$m>\Delta$ it rises from 0 until $$s^2=\frac{\Delta(2m-\Delta)}{2\ln(m/(m-\Delta))}.$$ And $\Delta$ grows with "
     r"$w$ and with $f$: with $t\,w$ the bound is what it was while $w^\top\Sigma w$ is $t^2$ as large, and with $t f$ "
     "it is $t$ times as large.",
-    because="True of the bound. Of the gap it is true for inputs that the attack turns without noise; one whose "
+    because="True of the bound. True of the gap for inputs that the attack turns without noise; an input whose "
     r"margin is three times the reach has no gap without noise and one of 0.097 with $s=2.48\,\Delta$: to lower a "
     r"bound is not to lower what it bounds. Larger weights raise $w^\top\Sigma w$ and gain nothing, which is why the "
     "paper projects them (A19); the features have no such constraint, and growing features undo what the noise "

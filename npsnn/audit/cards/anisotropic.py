@@ -165,8 +165,8 @@ def _variance_reduction(rng: np.random.Generator, count: int) -> Iterator[Figure
     r"covariance, $ww^\top$, and $\max_jw_j^2$ for a diagonal one: 1/32 for $w$ spread over 32 axes. With eigenvalues "
     r"of at most 1 instead it is 1 for both, by $\Sigma=I$.",
     because="The claim needs a bound on the noise, and none is stated or in the objective: without it diagonal noise "
-    r"of 32 times the trace gives the same $w^\top\Sigma w$ and with it the same bound of Theorem 1. What full noise "
-    "saves is variance in directions that no class vector has. A version of the authors' public code clamps the "
+    r"of 32 times the trace gives the same $w^\top\Sigma w$ and with it the same bound of Theorem 1. Full "
+    "noise saves variance in directions that no class vector has. A version of the authors' public code clamps the "
     "eigenvalues to $[0.01,1]$, which the paper does not mention; of such a budget diagonal noise needs no more, and "
     "of $I$ every direction is an eigenvector.",
     instead=r"compare scalar, diagonal and full noise at equal trace, or report the trace",

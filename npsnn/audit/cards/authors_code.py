@@ -94,7 +94,7 @@ def b1(lab: Lab) -> Iterator[Figure]:
     because=r"A differential entropy may be negative, and its logarithm does not exist there: for $\Sigma=s^2I$ that "
     r"is so for $s\le1/\sqrt{2\pi e}=0.242$. Above it the pull is the stronger the less entropy there is and without "
     r"bound near 0: a barrier at $H=0$ that Eq. 2 does not have, and which a step can jump over into a loss that is "
-    r"not a number. At $s=1$ in 32 dimensions the pull is 45 times weaker than Eq. 2's. Of the diagonal noise the "
+    r"not a number. At $s=1$ in 32 dimensions the pull is 45 times weaker than Eq. 2's. For diagonal noise the "
     r"code takes the mean over dimensions, which shifts the logarithm by a constant only.",
     instead=r"Eq. 2; with `--authors-code` the logarithm, and an error where $H\le0$: a floor would be a third form",
     symbols=(LOG_ENTROPY, ENTROPY),

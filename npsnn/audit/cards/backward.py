@@ -22,7 +22,7 @@ from npsnn.reference import affine, differences, plain
 Pair: TypeAlias = tuple[Floats, Floats]
 
 STEP = 1e-7
-"""Of differences through the whole network: small, since the mask of a unit is not to change on the way."""
+"""Step of differences through the whole network: small, since the mask of a unit must not change on the way."""
 
 
 def _directions(network: Classifier, x: Floats, rng: np.random.Generator) -> list[tuple[str, Floats]]:
@@ -50,7 +50,7 @@ def _along(slopes: networks.Slopes, along: list[tuple[str, Floats]]) -> Floats:
 
 
 def _lost(rule: str, network: Classifier, images: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """What the weights' gradient lacks without the variance channel, relative to its norm, over some images."""
+    """Part of the weights' gradient that needs the variance channel, relative to its norm, over some images."""
     lacking, whole = 0.0, 0.0
     for x, k in zip(images, labels, strict=True):
         full = networks.slopes(network, x, int(k), rule, "noise-aware").params

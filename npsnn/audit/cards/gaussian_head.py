@@ -31,7 +31,7 @@ EXPECTED = "npsnn.ops.loss.expected_cross_entropy"
     r"E[\operatorname{diag}(p)-pp^\top]WL)$$",
     because=r"Win probabilities agree with draws, and every gradient with differences. $P(\mathrm{correct})$ lies "
     r"between $1-\sum_i(1-P_i)$ and $\min_iP_i$, and above $\prod_iP_i$ where no two differences of logits are "
-    r"negatively correlated. Of the expected cross-entropy, the second order is good up to a standard deviation of the "
+    r"negatively correlated. The second order of the expected cross-entropy is good up to a standard deviation of the "
     r"logits of about 1; 64 Sobol points beat 50 draws at every level, and are the same each time.",
     instead=r"the gradient of $\sum_i\ln\Phi(u_i)$ or of $\mathbb E[CE]$ for attacks, in place of averaged draws",
     symbols=(

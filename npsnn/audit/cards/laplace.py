@@ -134,11 +134,11 @@ def n11(lab: Lab) -> Iterator[Figure]:
     r"$\mathcal N(\xi_0,\sigma^2)$ on the whole line",
     derived=r"$V=\sigma^2\left[(1+t^2)\Phi(t)+t\,\varphi(t)\right]-m^2$ with $t=\mu/\sigma$ and "
     r"$m=\sigma\left[t\,\Phi(t)+\varphi(t)\right]$",
-    because=r"Good from $\mu=2\sigma$ on, where the variance is 4 % too large; poor below: it is 1.3 times the true "
-    r"one at $\mu=\sigma$, 2.9 times at 0, 14.6 at $-\sigma$, 176 at $-2\sigma$ and 4919 at $-3\sigma$. Of the law "
-    r"that Eq. 4 prints, which is not that of $Y$ (N5), it is still 2.8, 5.0 and 14 times the variance at 0, $-\sigma$ "
-    r"and $-3\sigma$. The slope at the boundary is dropped (N11), and for $\mu\le0$ half of the Gaussian lies below 0, "
-    r"where $Y$ never is.",
+    because=r"Good from $\mu=2\sigma$ on, where the variance is 4 % too large; poor below: the variance is 1.3 times "
+    r"the true one at $\mu=\sigma$, 2.9 times at 0, 14.6 at $-\sigma$, 176 at $-2\sigma$ and 4919 at $-3\sigma$. The "
+    r"law that Eq. 4 prints is not that of $Y$ (N5), and its variance is still exceeded 2.8, 5.0 and 14 times at 0, "
+    r"$-\sigma$ and $-3\sigma$. The slope at the boundary is dropped (N11), and for $\mu\le0$ half of the Gaussian "
+    r"lies below 0, where $Y$ never is.",
     instead="the exact moments (E1)",
     symbols=(EXACT_RULE,),
     headline="variance at 0: Monte Carlo {Monte Carlo variance at 0}, derived {derived}, printed {printed}; at -sigma "
@@ -237,11 +237,11 @@ def _outputs(network: Classifier, x: Floats, noise: Noise) -> Moments:
     derived=r"$m=\sigma\left[t\,\Phi(t)+\varphi(t)\right]$, "
     r"$V=\sigma^2\left[(1+t^2)\Phi(t)+t\,\varphi(t)\right]-m^2$ with $t=\mu/\sigma$",
     because=r"The mean is up to $0.3989\,\sigma$ too small (at $\mu=0$), the variance up to $0.9998\,\sigma^2$ too "
-    r"large (at $-3\sigma$), where it jumps to 0. Of all hard masks $1_{\mu\ge c\sigma}$ the squared error, integrated "
+    r"large (at $-3\sigma$), where it jumps to 0. The squared error of a hard mask $1_{\mu\ge c\sigma}$, integrated "
     r"over $\mu$, is least at $c=0.377$, and 13 times as large at the paper's $c=-3$. Random small networks come out "
-    r"with a standard deviation of the logits well above that of draws. What close to zero is, is unstated; that "
-    r"deeper layers must compare with the unit's own $\sigma_i$ and not with $\sigma$, is left to “the same "
-    r"procedure”.",
+    r"with a standard deviation of the logits well above that of draws. The paper does not say how close to zero is "
+    r"meant. Deeper layers must compare with the unit's own $\sigma_i$ and not with $\sigma$; the paper leaves it "
+    r"at “the same procedure”.",
     instead=r'the rule "exact" (E1); the rule "laplace" is Eq. 6, close to zero read as 0 and $\sigma$ as '
     r"$\sigma_i$",
     symbols=(PRINTED_RULE, EXACT_RULE),

@@ -42,7 +42,7 @@ TABLE6 = {"one sample": (84.4, 73.3, 72.0), "ten samples": (83.6, 69.2, 68.6)}
 
 
 def _lead(row: tuple[float, ...]) -> float:
-    """Of A2SNN over the best of the others, in points."""
+    """Lead of A2SNN over the best of the other defences, in points."""
     return row[-1] - max(row[:-1])
 
 

@@ -12,7 +12,7 @@ from npsnn.ops import loss as engine
 from npsnn.reference import montecarlo, theorem
 
 ROUNDING = 1e-12
-"""What a bound may be missed by without being violated."""
+"""Distance by which a bound may be missed without being violated."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def scene(rng: np.random.Generator, draws: int, eps: float = 0.3) -> Scene:
 
 
 def standard_error(p: float, draws: int) -> float:
-    """Of a share p of the draws; half a hit is added on both sides, lest 0 and 1 look certain."""
+    """Standard error of a share p of the draws; half a hit is added on both sides, so that 0 and 1 are not certain."""
     p = (min(max(p, 0.0), 1.0) * draws + 0.5) / (draws + 1)
     return sqrt(p * (1 - p) / draws)
 
