@@ -24,7 +24,8 @@ from time import monotonic, sleep
 from typing import Any
 
 import click
-from same_numbers_cases import CASES, DATA, Case, with_needed
+import numpy as np
+from same_numbers_cases import CASES, DATA, NOISE, Case, with_needed
 from same_numbers_figures import Figures, compare, of_document, of_folder
 
 GOOD_CODES = (0, 3, 4)
@@ -40,6 +41,16 @@ print(json.dumps([npsnn.__file__, found | {"blas": sorted(blas)}]))
 
 class FailedError(Exception):
     """A command of a case has failed."""
+
+
+def make_noise(folder: Path) -> None:
+    """Write random images in the form of cifar10's binary files, each class equally often."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        records = rng.integers(0, 256, (10_000, 1 + 3 * 32 * 32), np.uint8)
+        records[:, 0] = rng.permutation(10_000) % 10
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
 
 
 @dataclass
@@ -63,7 +74,9 @@ class Side:
     def environment(self, case: Case | None = None) -> dict[str, str]:
         """The environment of commands: no options of npsnn's, no other place to import from, data of its own."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("NPSNN_", "PYTHON"))}
-        data = os.environ["NPSNN_DATA"] if case and case.data else str(self.folder / "data")
+        data = str(self.folder / "data")
+        if case and case.data:
+            data = "data" if case.data == NOISE else os.environ["NPSNN_DATA"]
         return kept | {"NPSNN_DATA": data, "COLUMNS": "200"}
 
     def system(self) -> dict[str, Any]:
@@ -95,6 +108,7 @@ class Side:
         try:
             figures = self._run(case, folder)
             (folder / "figures.json").write_text(json.dumps({"case": case.digest, "figures": figures}))
+            shutil.rmtree(folder / "data", ignore_errors=True)
             if not any(other.after == case.name for other in CASES):
                 shutil.rmtree(folder / "runs", ignore_errors=True)
             shutil.rmtree(place, ignore_errors=True)
@@ -108,6 +122,8 @@ class Side:
         if case.after:
             start = self.other if case.old_run and self.other else self
             shutil.copytree(start.folder / case.after / "runs", folder / "runs")
+        if case.data == NOISE:
+            make_noise(folder / "data" / "cifar-10-batches-bin")
         if case.stopped:
             self._stopped(case, folder)
         figures: Figures = {}
@@ -202,7 +218,8 @@ def chosen(patterns: tuple[str, ...]) -> list[Case]:
     if not names:
         raise click.UsageError(f"--only: no case is called so: {', '.join(patterns)}")
     data = os.environ.get("NPSNN_DATA")
-    return [case for case in with_needed(names) if not case.data or (data and (Path(data) / DATA[case.data]).exists())]
+    there = {NOISE, ""} | {name for name, place in DATA.items() if data and (Path(data) / place).exists()}
+    return [case for case in with_needed(names) if case.data in there]
 
 
 def check_cache(old: Side) -> None:

@@ -5,6 +5,8 @@ from hashlib import sha256
 
 DATA = {"mnist": "MNIST/raw", "cifar10": "cifar-10-batches-bin"}
 """Where real data are under NPSNN_DATA; cases on them are left out where they are not."""
+NOISE = "noise"
+"""Data in the form of cifar10, made of random pixels for the case."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Case:
     stopped: a training that goes first, and is interrupted when an epoch is done.
     script: Python that goes last; the script prints one JSON document.
     old_run: whether the new side, too, begins with the runs that the old side has written.
-    data: name of the data set, where the built-in one does not do.
+    data: a key of DATA, or NOISE, where the built-in digits do not do.
     """
 
     name: str
@@ -160,6 +162,9 @@ ATTACKS = {
     "resnet18": ("resnet18", f"{TWO} --limit 2"),
 }
 
+COLOUR = "train --name run --dataset cifar10-unverified --augmentation crop-flip --limit 20 --batch-size 10 --epochs 1"
+COLOUR_ATTACK = "attack run --json --save images.npz --draws 2 --limit 2 --eot 1 --fgsm --adaptive-fgsm --eps 8/255"
+
 EVALUATE = "evaluate run --limit 300 --threads 1 --json"
 CHECKLIST = "checklist run --threads 1 --json --limit 24 --steps 3 --eot 2 --draws 3 --samples 6 --population 5"
 CHECKLIST += " --generations 2"
@@ -228,6 +233,8 @@ CASES = (
     ),
     Case("train/mnist", stopped=f"{TRAIN} --dataset mnist", data="mnist"),
     Case("train/cifar10", stopped=f"{TRAIN} --recipe a2snn-m5 --dataset cifar10 {FEW}", data="cifar10"),
+    Case("train/colour-resnet18", (COLOUR_ATTACK,), stopped=f"{COLOUR} --recipe a2snn-m5 --model resnet18", data=NOISE),
+    Case("train/colour-cnn5", (COLOUR_ATTACK,), stopped=f"{COLOUR} --model cnn5 --adversarial pgd", data=NOISE),
     *(Case(f"attack/{name}", (command,), after=f"train/{run}") for name, (run, command) in ATTACKS.items()),
     Case(
         "evaluate/trained",

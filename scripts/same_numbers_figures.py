@@ -1,6 +1,7 @@
 """The figures of a case of `scripts/same-numbers`, by their place, and what differs between two sides."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -87,6 +88,11 @@ class Compared:
     added: list[str] = field(default_factory=list)
 
 
+def _short(value: Any) -> str:
+    """The value in words, digests cut."""
+    return re.sub(r"([0-9a-f]{12})[0-9a-f]{12,}", r"\1", str(value))
+
+
 def compare(old: Figures, new: Figures) -> Compared:
     """What differs; a figure that is gone differs, and so does an array that was not there."""
     found = Compared()
@@ -94,7 +100,7 @@ def compare(old: Figures, new: Figures) -> Compared:
         if name not in new:
             found.differences.append(f"{name} is gone")
         elif json.dumps(value) != json.dumps(new[name]):
-            found.differences.append(f"{name}: {value} is now {new[name]}")
+            found.differences.append(f"{name}: {_short(value)} is now {_short(new[name])}")
     for name in new.keys() - old.keys():
         (found.differences if ": array " in name else found.added).append(f"{name} is new")
     return found
