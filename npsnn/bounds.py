@@ -205,19 +205,17 @@ def gap(
 ) -> Gap:
     """The gap of each image under an attack x -> x_adv, by simulation and by its bounds.
 
-    classifier: a network with noise on its features.
+    classifier: a network whose one noise is on its features.
     x: images before the attack, (N, C, H, W) in [0, 1].
     x_adv: the same images after it.
     labels: (N,).
     draws: of the noise, for each image.
     seed: of these draws.
-    Raises ValueError for a network without noise on its features, for noise that is 0, and for images that do not fit
-    the network.
+    Raises ValueError for a network with other noise or none, for noise that is off, and for images that do not fit the
+    network.
     Source: A2SNN Theorem 1 (audit A10), extension E4.
     """
-    layer = classifier.model.noise[1] if classifier.random else None
-    if not isinstance(layer, FeatureNoise):
-        raise ValueError("the bounds are for noise on the features: this network's is elsewhere, or off")
+    layer = _feature_noise(classifier)
     check_count("draws", draws, 2)
     (x, labels), (x_adv, _) = (classifier.checked(images, labels) for images in (x, x_adv))
     if not len(x):
@@ -230,6 +228,18 @@ def gap(
         for n, k in enumerate(labels)
     ]
     return Gap(*(np.array(column) for column in zip(*rows, strict=True)))
+
+
+def _feature_noise(classifier: Classifier) -> FeatureNoise:
+    """The network's one noise layer; ValueError where it is none on features, or off."""
+    what, layers = "the bounds are for noise on the features and no other", classifier.model.noise_layers
+    if not classifier.random:
+        raise ValueError(f"{what}: in this network the noise is off, or there is none")
+    layer = next(iter(layers.values()), None)
+    if len(layers) > 1 or not isinstance(layer, FeatureNoise):
+        where = f"noise in {', '.join(layers)}" if layers else "layers that draw other noise"
+        raise ValueError(f"{what}: this network has {where}")
+    return layer
 
 
 def _head(classifier: Classifier, layer: FeatureNoise) -> tuple[Floats, Floats, Floats]:

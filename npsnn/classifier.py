@@ -15,7 +15,7 @@ from npsnn.inputs import as_images, as_labels
 from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import flatten, unflatten
-from npsnn.models import averaging
+from npsnn.models import averaging, sigmas
 from npsnn.models.model import Model
 from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
@@ -58,7 +58,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
-        what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {self.sigma:g}"
+        what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {sigmas.in_words(self.sigmas)}"
         answer = f", answers averaged over {self.average} draws" if self.average > 1 else ""
         return f"<Classifier {what}{answer}, {self.dtype} on the {where}>"
 
@@ -87,18 +87,27 @@ class Classifier:
         return self.model.spec()
 
     @property
+    def sigmas(self) -> dict[str, float]:
+        """Standard deviation of each noise layer by its path; on features, the root mean square over them."""
+        if self.noise_off:
+            return dict.fromkeys(self.model.noise_layers, 0.0)
+        return sigmas.read(self.model, self.params)
+
+    @property
     def sigma(self) -> float:
-        """Standard deviation of its noise; on features, the root mean square over them. 0 without any noise."""
-        if self.noise_off or not self.model.noisy:
-            return 0.0
-        name, layer = self.model.noise
-        # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
-        return float(str(to_host(layer.level(self.params[name]))))
+        """Standard deviation of its one noise layer, 0 without any; ValueError where there are several, see `sigmas`.
+
+        Whether answers are random is another question: `random`.
+        """
+        found = self.sigmas
+        if len(found) > 1:
+            raise ValueError(f"{self.model.name} has several noise layers, {', '.join(found)}: ask for its sigmas")
+        return next(iter(found.values()), 0.0)
 
     @property
     def random(self) -> bool:
         """Whether its answers differ from one draw of its noise to another."""
-        return self.sigma > 0
+        return not self.noise_off and sigmas.draws(self.model, self.params)
 
     @property
     def dtype(self) -> Any:
@@ -125,17 +134,19 @@ class Classifier:
         """The same network, its convolutions by `method`: "auto", "direct" or "winograd"."""
         return replace(self, model=self.model.convolving(method))
 
-    def with_sigma(self, sigma: float) -> "Classifier":
-        """The same network with another noise: the covariance of noise on features is scaled, and kept at sigma 0.
+    def with_sigma(self, sigma: float | Mapping[str, float]) -> "Classifier":
+        """The same network with another noise; noise on features keeps its correlations, also through sigma 0.
 
-        Raises ValueError unless sigma is >= 0 and finite, and for noise in a network without a noise layer.
+        sigma: standard deviation, >= 0. One number for the one noise layer, or 0 to turn all noise off; or a number for
+            each path, where a layer that is not named keeps its own.
+        Raises ValueError for a number that is no sigma, for a path that is no noise layer's, for a number > 0 where the
+        network has several noise layers, or none.
         """
-        check_sigma(sigma)
-        if sigma == 0:
-            return replace(self, noise_off=self.model.noisy)
-        name, layer = self.model.noise
-        params = self.params | {name: layer.at_level(self.params[name], sigma)}
-        return replace(self, params=params, noise_off=False)
+        if not isinstance(sigma, Mapping):
+            check_sigma(sigma)
+            if sigma == 0:
+                return replace(self, noise_off=self.model.noisy)
+        return replace(self, params=sigmas.put(self.model, self.params, sigma), noise_off=False)
 
     def averaging(self, average: int) -> "Classifier":
         """The same network with its logits averaged over `average` draws for one answer, which lessens its noise.

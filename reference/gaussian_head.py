@@ -25,6 +25,27 @@ def covariance(W: Floats, L: Floats) -> Floats:
     return W @ alignment.covariance(L) @ W.T
 
 
+def covariance_after_variances(W: Floats, L: Floats, v: Floats) -> Floats:
+    """S_ij = Σ_d W_id W_jd v_d + Σ_de W_id W_je Sigma_de: of features that come with variances v (D,) (E3)."""
+    C, D = W.shape
+    Sigma, S = alignment.covariance(L), np.zeros((C, C))
+    for i, j in np.ndindex(C, C):
+        S[i, j] = sum(float(W[i, d] * W[j, d] * v[d]) for d in range(D))
+        S[i, j] += sum(float(W[i, d] * W[j, e] * Sigma[d, e]) for d, e in np.ndindex(D, D))
+    return S
+
+
+def covariance_after_variances_slopes(dS: Floats, W: Floats, L: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+    """Gradients by v, W and L of whatever has the gradient dS by that S (E3).
+
+    dv_d = Σ_ij dS_ij W_id W_jd, dW = (dS + dSᵀ) W (diag(v) + Sigma), dL = tril(Wᵀ (dS + dSᵀ) W L).
+    """
+    C, D = W.shape
+    dv = [sum(float(dS[i, j] * W[i, d] * W[j, d]) for i, j in np.ndindex(C, C)) for d in range(D)]
+    both = dS + dS.T
+    return np.array(dv), both @ W @ (np.diag(v) + alignment.covariance(L)), np.tril(W.T @ both @ W @ L)
+
+
 def others(C: int, k: int) -> list[int]:
     """The classes i ≠ k."""
     return [i for i in range(C) if i != k]

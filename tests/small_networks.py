@@ -10,8 +10,8 @@ from npsnn.classifier import Classifier
 from npsnn.layers.activation import ReLU
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.batchnorm import BatchNorm
-from npsnn.layers.containers import Sequential
-from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
 from npsnn.streams import Stream
@@ -40,6 +40,30 @@ def convolutional(sigma: float = 0.3, micro_batch: int = 64) -> Classifier:
     )
     model = Model("convolutional", Sequential(layers), SHAPE, 3, micro_batch)
     return Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(np.float64)
+
+
+def several(sigma: float = 0.3, features: float = 0.0) -> Classifier:
+    """Noise of `sigma` on the first pre-activation and of twice as much in a residual block; float64.
+
+    features: the level of noise of a full covariance on 5 features; 0 for a network without them.
+    """
+    body: Any = (("conv", Conv2d(4, 3, padding=1)), ("noise", PreactivationNoise(2 * sigma)))
+    layers: Any = (
+        ("conv", Conv2d(4, 3, padding=1)),
+        ("noise", PreactivationNoise(sigma)),
+        ("relu", ReLU()),
+        ("block", Residual(Sequential(body), Sequential(()))),
+        ("relu2", ReLU()),
+        ("flatten", Flatten()),
+        *((("bottleneck", Linear(5)), ("features", FeatureNoise(features))) if features else ()),
+        ("fc", Linear(3, joint=True)),
+    )
+    model = Model("several", Sequential(layers), SHAPE, 3)
+    network = Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(np.float64)
+    if features:
+        L = np.tril(features * (np.eye(5) + 0.5 * np.random.default_rng(3).standard_normal((5, 5))))
+        network = replace(network, params=network.params | {"features": {"L": L}})
+    return network
 
 
 def normalised(micro_batch: int) -> Model:

@@ -173,8 +173,8 @@ class Linear(Affine):
     """A matrix and a bias. w: (features, inputs).
 
     With `joint` the output's variance is the full covariance W diag(var) Wᵀ, (features, features, N): what the
-    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so. It also takes a
-    covariance common to all examples, (inputs, inputs, 1), and makes W cov Wᵀ of it (audit A3).
+    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so. Of a covariance of
+    its inputs, for each example, (inputs, inputs, N), or common to all, (inputs, inputs, 1), it makes W cov Wᵀ (A3).
     """
 
     features: int
@@ -204,19 +204,19 @@ class Linear(Affine):
         if not self.joint or m.var is None:
             return y, marginal_backward
         w, v = params["w"], m.var
-        common = v.ndim == 3
+        correlated = v.ndim == 3
+        common = correlated and v.shape[2] == 1
+        cov = linear.full_covariance(v, w) if correlated else linear.joint_covariance(v, w)
         if common:
-            shared = linear.full_covariance(v, w)
-            cov = namespace(shared).broadcast_to(shared, (*shared.shape[:2], y.mean.shape[-1]))
-        else:
-            cov = linear.joint_covariance(v, w)
+            cov = namespace(cov).broadcast_to(cov, (*cov.shape[:2], y.mean.shape[-1]))
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             dx, grads = marginal_backward(Moments(g.mean), want)
             if g.var is None:
                 return dx, grads
-            if common:
-                dv, dw = linear.full_covariance_backward(g.var.sum(axis=2, keepdims=True), v, w)
+            if correlated:
+                dcov = g.var.sum(axis=2, keepdims=True) if common else g.var
+                dv, dw = linear.full_covariance_backward(dcov, v, w)
             else:
                 dv, dw = linear.joint_covariance_backward(g.var, v, w)
             if grads:

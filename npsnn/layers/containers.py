@@ -136,20 +136,26 @@ def parts(layer: Layer) -> tuple[tuple[str, Layer], ...]:
     """The layers directly inside `layer`, by name: of a Sequential its layers, else the fields that are Sequential."""
     if isinstance(layer, Sequential):
         return layer.layers
-    named = ((f.name, getattr(layer, f.name)) for f in fields(layer)) if is_dataclass(layer) else ()
-    return tuple((name, part) for name, part in named if isinstance(part, Sequential))
+    names: list[str] = [f.name for f in fields(layer)] if is_dataclass(layer) else []
+    return tuple((name, part) for name in names if isinstance(part := getattr(layer, name), Sequential))
 
 
 def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
     """The network with f(layer) in the place of each layer that holds no others."""
 
-    def one(layer: Layer) -> Layer:
-        if isinstance(layer, Sequential):
-            return mapped(layer, f)
-        inside = {name: one(part) for name, part in parts(layer)}
-        return replace(layer, **inside) if inside else f(layer)  # type: ignore[type-var]
+    def one(part: Layer) -> Layer:
+        inner = held(part, lambda network: mapped(network, f))
+        return inner if parts(part) or isinstance(part, Sequential) else f(part)
 
-    return Sequential(tuple((name, one(layer)) for name, layer in network.layers))
+    return Sequential(tuple((name, one(part)) for name, part in network.layers))
+
+
+def held(layer: Layer, f: Callable[[Sequential], Sequential]) -> Layer:
+    """The layer with f(network) in the place of each Sequential that it is or has as a field."""
+    if isinstance(layer, Sequential):
+        return f(layer)
+    inside = {name: f(part) for name, part in parts(layer) if isinstance(part, Sequential)}
+    return replace(layer, **inside) if inside else layer  # type: ignore[type-var]
 
 
 def _known(g: Moments | None) -> Moments:

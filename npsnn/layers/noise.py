@@ -136,8 +136,9 @@ class FeatureNoise(NoiseLayer):
 
     sigma: the standard deviation that each feature's noise starts with, >= 0: L = sigma I. covariance: what L may
     become: "full", lower triangular (D, D); "diagonal", (D,), which A2SNN calls isotropic (audit A7); "scalar", ().
-    Off, drawn, or carried on as the covariance (D, D, 1) common to all examples, as `noise` says; a draw's gradient is
-    reparameterised, dL = tril(Σ dmean' εᵀ). The features before it must be without variance.
+    Off, drawn, or carried on as a covariance, as `noise` says: Sigma, (D, D, 1), common to all examples, where the
+    features come without variance; else diag(var) + Sigma for each example, (D, D, N), with dvar = diag(dcov) and
+    dL = tril(Σ_n (dcov_n + dcov_nᵀ) L). A draw's gradient is reparameterised, dL = tril(Σ dmean' εᵀ).
     Source: A2SNN Sec. 3 and 3.3 (audit A3, A20); one draw for each example.
     """
 
@@ -196,8 +197,6 @@ class FeatureNoise(NoiseLayer):
         return {"L": diagonal.copy() if self.covariance == "diagonal" else diagonal.sum()}
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        if m.var is not None:
-            raise ValueError("feature noise needs features without variance: a network has one noise layer")
         L = self.factor(params, len(m.mean))
         if isinstance(noise, Sampled):
             return self._sampled(L, m, noise)
@@ -212,18 +211,23 @@ class FeatureNoise(NoiseLayer):
             grads = feature_noise.add_noise_backward(g.mean, L, drawn) if Want.PARAMS in want else None
             return g, {} if grads is None else self.gradient(grads)
 
-        return Moments(feature_noise.add_noise(m.mean, L, drawn)), backward
+        return Moments(feature_noise.add_noise(m.mean, L, drawn), m.var), backward
 
     def _propagated(self, L: Array, m: Moments) -> tuple[Moments, Backward]:
-        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            if Want.PARAMS not in want:
-                return Moments(g.mean), {}
-            if g.var is None:
-                return Moments(g.mean), self.gradient(L * 0)
-            d = g.var[..., 0]
-            return Moments(g.mean), self.gradient(namespace(L).tril((d + d.T) @ L))
+        common = L @ L.T
+        cov = common[..., None] if m.var is None else feature_noise.with_variances(common, m.var)
 
-        return Moments(m.mean, (L @ L.T)[..., None]), backward
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            incoming = m.var is not None and g.var is not None
+            below = Moments(g.mean, feature_noise.with_variances_backward(g.var) if incoming else None)
+            if Want.PARAMS not in want:
+                return below, {}
+            if g.var is None:
+                return below, self.gradient(L * 0)
+            d = g.var[..., 0] if m.var is None else g.var.sum(axis=2)
+            return below, self.gradient(namespace(L).tril((d + d.T) @ L))
+
+        return Moments(m.mean, cov), backward
 
 
 def _like(array: Array, value: float) -> Array:

@@ -51,6 +51,16 @@ def of_layer(path: str, flat: Mapping[str, Array]) -> dict[str, Array]:
     return {k.removeprefix(f"{path}."): p for k, p in flat.items() if k.startswith(f"{path}.")}
 
 
+def at_path(path: str, params: Params) -> Params:
+    """The parameters of one layer, from the nested dictionary of a network; {} for a layer without any.
+
+    path: of the layer, as "block1.body.conv1"; "" for the whole network.
+    """
+    for name in path.split(".") if path else ():
+        params = params.get(name, {})
+    return params
+
+
 def flatten(params: Params, prefix: str = "") -> dict[str, Array]:
     """{"conv1": {"w": ...}} -> {"conv1.w": ...}."""
     flat: dict[str, Array] = {}

@@ -10,7 +10,8 @@ def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) 
     """The model's forward pass, its logits averaged over `count` independent draws of the noise; of 1 the model's own.
 
     Sampled: mean = Σ_i mean_i / count over the draws, and a cotangent g is g/count of each. Propagated: the mean stays
-    and var' = var / count, exact for independent draws. What comes before the noise is computed once.
+    and var' = var / count, exact for independent draws. The layers before the first that is, or holds, noise are
+    computed once; all later ones anew for each draw.
     m: images (H, C, W, N), without variance. Raises ValueError where the backward pass is asked for parameters.
     Source: A2SNN Sec. 4.4, Table 6 (audit A32).
     """

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from npsnn.layers.affine import Conv2d, Linear
-from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape
-from npsnn.layers.containers import Residual, Sequential, leaves, mapped
-from npsnn.layers.noise import FeatureNoise, NoiseLayer
-from npsnn.layers.params import flatten
+from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape, is_random
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Sequential, held, leaves, mapped, nested, parts
+from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
+from npsnn.layers.params import flatten, of_layer
 from npsnn.streams import WHOLE
 from npsnn.tables import Table
 from npsnn.validate import as_int, check_sigma
@@ -48,20 +49,24 @@ class Model:
             raise ValueError(f"shape must be (C, H, W), classes >= 2 and micro_batch >= 1, got {what}")
         if max(self.shape) > LARGEST_IMAGE:
             raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Raise ValueError where a layer stands at a place that it is not made for."""
+        for path, layer in nested(self.network):
+            own = path.rpartition(".")[2]
+            if is_random(layer) and own in WHOLE:
+                raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {own}")
         layers = [layer for _, layer in self.network.layers]
-        if sum(isinstance(layer, NoiseLayer) for layer in layers) > 1:
-            raise ValueError(f"{self.name}: there must be at most one noise layer")
-        if reserved := [name for name, layer in self.network.layers if isinstance(layer, NoiseLayer) and name in WHOLE]:
-            raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {reserved[0]}")
+        inside = [part for layer in layers if parts(layer) for _, part in leaves(layer)]
+        if any(isinstance(part, FeatureNoise) or (isinstance(part, Linear) and part.joint) for part in inside):
+            raise ValueError(f"{self.name}: feature noise or a joint layer must not stand inside another layer")
         following = [*layers[1:], None]
         noisy = [after for layer, after in zip(layers, following, strict=True) if isinstance(layer, FeatureNoise)]
         if any(not isinstance(after, Linear) or not after.joint for after in noisy):
             raise ValueError(f"{self.name}: after feature noise comes the last layer, Linear(classes, joint=True)")
         if any(isinstance(layer, Linear) and layer.joint for layer in layers[:-1]):
             raise ValueError(f"{self.name}: only the last layer may be joint, nothing takes a covariance matrix")
-        inside = [part for layer in layers if isinstance(layer, Residual) for _, part in leaves(layer)]
-        if any(isinstance(part, NoiseLayer) or (isinstance(part, Linear) and part.joint) for part in inside):
-            raise ValueError(f"{self.name}: a Residual must hold neither noise nor a joint layer")
 
     def __repr__(self) -> str:
         layers, shape = len(self.network.layers), "x".join(map(str, self.shape))
@@ -78,42 +83,60 @@ class Model:
 
         Raises ValueError where a layer does not fit the images, and where the network is larger than `layers.LARGEST`.
         """
-        params, out = self.network.init(Forms(self.micro_batch), self.shape)
+        rng = Forms(self.micro_batch)
+        params, out = self.network.init(rng, self.shape)
         if out != (self.classes,):
             raise ValueError(f"{self.name} must end in {self.classes} logits, got the output shape {out}")
+        *before, last = self.noise_layers or ("",)
+        if before and isinstance(self.noise_layers[last], FeatureNoise):  # a covariance for each example
+            features = params[self.network.layers[-1][0]]["w"].shape[1]
+            rng.output(f"the covariance after {last}", (features, features))
         return flatten(params)
 
     @property
     def noisy(self) -> bool:
-        """Whether it has a noise layer."""
-        return any(isinstance(layer, NoiseLayer) for _, layer in self.network.layers)
+        """Whether any layer draws noise."""
+        return any(is_random(layer) for _, layer in nested(self.network))
+
+    @property
+    def noise_layers(self) -> dict[str, NoiseLayer]:
+        """Every noise layer by its path, as "noise" or "block1.body.noise", in the order of the forward pass."""
+        return noise_layers(self.network)
 
     @property
     def noise(self) -> tuple[str, NoiseLayer]:
-        """Its noise layer with its name; raises ValueError where there is none."""
-        for name, layer in self.network.layers:
-            if isinstance(layer, NoiseLayer):
-                return name, layer
-        raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
+        """The path of its one noise layer, and the layer; raises ValueError where there is none, or several."""
+        found = self.noise_layers
+        if not found:
+            raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
+        if len(found) > 1:
+            raise ValueError(f"{self.name} must have one noise layer here, got {', '.join(found)}")
+        return next(iter(found.items()))
 
     @property
     def noise_layer(self) -> str:
-        """The name of its noise layer; raises ValueError where there is none."""
+        """The path of its one noise layer; raises ValueError where there is none, or several."""
         return self.noise[0]
 
     @property
     def noisy_weights(self) -> str:
-        """The flat name of the weights whose output the noise is added to."""
-        name, layer = self.before_noise.layers[-1] if self.before_noise.layers else ("", None)
+        """The flat name of the weights whose output the first noise is added to; raises ValueError for other layers."""
+        path, inside = next(iter(self.noise_layers), ""), dict(nested(self.network))
+        parent, _, name = path.rpartition(".")
+        beside = parts(inside[parent])
+        place = [n for n, _ in beside].index(name) if path else 0
+        before, layer = beside[place - 1] if place else ("", None)
         if not isinstance(layer, Conv2d | Linear):
             raise ValueError(f"{self.name}: the layer before the noise must have weights, got {layer}")
-        return f"{name}.w"
+        return f"{parent}.{before}.w" if parent else f"{before}.w"
 
     @property
     def before_noise(self) -> Sequential:
-        """The layers that compute the noisy pre-activation's mean."""
-        layers = self.network.layers
-        return Sequential(layers[: [name for name, _ in layers].index(self.noise_layer)])
+        """The layers before the first that is, or holds, noise; raises ValueError where there is none."""
+        for place, (_, layer) in enumerate(self.network.layers):
+            if any(is_random(part) for _, part in nested(layer)):
+                return Sequential(self.network.layers[:place])
+        raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
 
     def convolving(self, method: str) -> "Model":
         """The same model, its convolutions by `method`: "auto", "direct" or "winograd" (`npsnn.layers.Conv2d`)."""
@@ -154,16 +177,22 @@ class Model:
                 raise ValueError(f"{self.name}: {name} must be {want}, got {value.dtype} {value.shape}")
             if not np.isfinite(value).all():
                 raise ValueError(f"{self.name}: {name} holds a NaN or an infinity")
-            if name.endswith(".sigma"):
-                check_sigma(float(value), least=0)  # a learned one may have become small
-            if name.endswith(".running_var") and value.min(initial=0) < 0:
-                raise ValueError(f"{self.name}: {name} holds a negative variance")
+        for path, layer in leaves(self.network):
+            own = of_layer(path, flat)
+            if isinstance(layer, PreactivationNoise):
+                check_sigma(float(own["sigma"]), least=0)  # a learned one may have become small
+            if isinstance(layer, BatchNorm) and own["running_var"].min(initial=0) < 0:
+                raise ValueError(f"{self.name}: {path}.running_var holds a negative variance")
 
 
 def without_noise(model: Model) -> Model:
-    """The model without its noise layer."""
-    kept = [(name, layer) for name, layer in model.network.layers if not isinstance(layer, NoiseLayer)]
-    return replace(model, network=Sequential(tuple(kept)))
+    """The model without its noise layers."""
+    return replace(model, network=_quiet(model.network))
+
+
+def _quiet(network: Sequential) -> Sequential:
+    kept = [(name, layer) for name, layer in network.layers if not isinstance(layer, NoiseLayer)]
+    return Sequential(tuple((name, held(layer, _quiet)) for name, layer in kept))
 
 
 def _by_method(method: str, layer: Layer) -> Layer:

@@ -4,6 +4,8 @@ from npsnn.layers.base import Shape
 from npsnn.models.a2snn import with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
 
+__all__ = ["MODELS", "NOISES", "NOISY", "build"]
+
 NOISY = ("lenet5", "cnn5")
 """The models with noise of their own, on the first pre-activation."""
 

@@ -32,6 +32,18 @@ def add_noise_backward(dz: Array, L: Array, eps: Array) -> Array:
     return namespace(dz, L, eps).tril(dz @ eps.T)
 
 
+def with_variances(cov: Array, var: Array) -> Array:
+    """diag(var) + cov for each example: (D, D), (D, N) -> (D, D, N): the covariance of features that had a variance."""
+    xp = namespace(cov, var)
+    return cov[..., None] + xp.eye(len(cov), dtype=cov.dtype)[..., None] * var
+
+
+def with_variances_backward(dcov: Array) -> Array:
+    """Cotangent of the variances: the diagonal, (D, D, N) -> (D, N)."""
+    xp = namespace(dcov)
+    return xp.ascontiguousarray(xp.diagonal(dcov).T)
+
+
 def max_entropy(L: Array) -> tuple[Array, Array]:
     """½ ln det(2πe L Lᵀ) = D/2 ln(2πe) + Σ_i ln|L_ii|, and its cotangent diag(1/L_ii).
 

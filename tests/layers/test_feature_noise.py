@@ -126,12 +126,6 @@ def test_without_noise_the_head_is_deterministic(noise: Noise) -> None:
     assert m.var is None and (m.mean == plain.mean).all()
 
 
-def test_features_with_variance_are_refused() -> None:
-    layer = FeatureNoise(0.5)
-    with pytest.raises(ValueError, match="features without variance"):
-        layer.forward({"L": np.eye(2)}, Moments(np.ones((2, 1)), np.ones((2, 1))), Propagated())
-
-
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(ValueError, match="covariance must be one of full, diagonal, scalar, got 'isotropic'"):
         FeatureNoise(0.5, "isotropic")

@@ -243,8 +243,8 @@ def buried(depth: int) -> list[Any]:
         (block(activation="ReLU"), "not a model specification.*activation"),
         (nested().spec() | {"layers": buried(50_000)}, "not a model specification"),
         (nested().spec() | {"layers": {}}, "layers must be a list"),
-        (block(body=[{"name": "n", "type": "PreactivationNoise", "sigma": 1.0}]), "must hold neither noise"),
-        (block(body=[{"name": "n", "type": "Linear", "features": 3, "joint": True}]), "nor a joint layer"),
+        (block(body=[{"name": "n", "type": "FeatureNoise", "sigma": 1.0}]), "feature noise or a joint layer must not"),
+        (block(body=[{"name": "n", "type": "Linear", "features": 3, "joint": True}]), "must not stand inside another"),
     ],
 )
 def test_a_nested_specification_that_cannot_be_read(spec: Any, message: str) -> None:

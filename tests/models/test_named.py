@@ -16,7 +16,6 @@ from npsnn.layers.affine import Linear
 from npsnn.layers.base import Backward, Want
 from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
-from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
 from npsnn.models import Model, cnn5, lenet5
 from npsnn.objectives import OBJECTIVES, losses
@@ -161,17 +160,6 @@ def test_lenet5_is_the_network_of_its_docstring() -> None:
     assert shapes["conv1.w"] == (6, 5, 5, 1) and shapes["conv2.w"] == (16, 5, 5, 6)
     assert shapes["conv3.w"] == (120, 5, 5, 16) and shapes["fc1.w"] == (200, 120)
     assert shapes["fc2.w"] == (200, 200) and shapes["fc3.w"] == (10, 200)
-
-
-def test_a_second_noise_layer_is_refused() -> None:
-    layers = (
-        ("fc1", Linear(3)),
-        ("noise", PreactivationNoise(0.1)),
-        ("fc2", Linear(3)),
-        ("more", PreactivationNoise(1)),
-    )
-    with pytest.raises(ValueError, match="at most one noise layer"):
-        Model("two", Sequential(layers), (1, 2, 2), 3)
 
 
 def test_only_a_last_layer_may_be_joint() -> None:

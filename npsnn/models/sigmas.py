@@ -1,0 +1,61 @@
+"""The sizes of a network's noise: read from its parameters, set in them, and in words."""
+
+from collections.abc import Mapping
+
+from npsnn.backend import to_host
+from npsnn.layers.base import Params, is_random
+from npsnn.layers.containers import nested
+from npsnn.layers.noise import NoiseLayer
+from npsnn.layers.params import at_path, flatten, unflatten
+from npsnn.models.model import Model
+from npsnn.validate import check_sigma
+
+
+def read(model: Model, params: Params) -> dict[str, float]:
+    """The standard deviation of each noise layer, by its path; on features, the root mean square over them."""
+    levels = {path: layer.level(at_path(path, params)) for path, layer in model.noise_layers.items()}
+    # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
+    return {path: float(str(to_host(level))) for path, level in levels.items()}
+
+
+def draws(model: Model, params: Params) -> bool:
+    """Whether two answers of the network differ, by what each of its layers says."""
+    return any(
+        layer.draws(at_path(path, params)) if isinstance(layer, NoiseLayer) else is_random(layer)
+        for path, layer in nested(model.network)
+    )
+
+
+def put(model: Model, params: Params, sigma: float | Mapping[str, float]) -> Params:
+    """The parameters with other noise; noise on features keeps its correlations.
+
+    sigma: standard deviation > 0 of the one noise layer, or one >= 0 for each path: others keep theirs.
+    Raises ValueError for a number that is no sigma, for a path that is no noise layer's, and for one number where the
+    network has several noise layers, or none.
+    """
+    layers = model.noise_layers
+    if not isinstance(sigma, Mapping):
+        if len(layers) > 1:
+            each = f"a number for each of {', '.join(layers)}"
+            raise ValueError(f"{model.name} has several noise layers: sigma must be 0 or {each}, got {sigma!r}")
+        sigma = {model.noise_layer: sigma}
+    flat = flatten(params)
+    for path, value in sigma.items():
+        if path not in layers:
+            raise ValueError(f"sigma must be of the noise layers {', '.join(layers) or '(none)'}, got one of {path!r}")
+        check_sigma(value)
+        flat |= flatten(layers[path].at_level(at_path(path, params), value), f"{path}.")
+    return unflatten(flat)
+
+
+def in_words(sigma: float | Mapping[str, float], form: str = "g") -> str:
+    """One number as "0.3", those of several noise layers as "conv1 0.3, conv2 0.5".
+
+    sigma: the number, or one for each path.
+    form: of a number, as in a format specification.
+    """
+    if not isinstance(sigma, Mapping):
+        return format(sigma, form)
+    if len(sigma) < 2:
+        return format(next(iter(sigma.values()), 0.0), form)
+    return ", ".join(f"{path} {value:{form}}" for path, value in sigma.items())
