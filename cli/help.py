@@ -75,6 +75,19 @@ class Command(click.Command):
 
     context_class = Context
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an option that stands before the command is told so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            before = [flag for p in ctx.find_root().command.params for flag in p.opts]
+            if error.option_name not in before:
+                raise
+            program = ctx.find_root().info_name
+            ctx.fail(
+                f"{error.option_name} stands before the command: {program} {error.option_name} ... {ctx.info_name}"
+            )
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for option in self.get_params(ctx):

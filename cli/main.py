@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -35,6 +36,7 @@ class LazyGroup(Group):
         if cmd_name not in COMMANDS:
             return None
         ctx.invoked_subcommand = cmd_name  # known before the module is read, which takes a while
+        _load_installed(ctx)
         command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else command()
 
@@ -52,6 +54,29 @@ class LazyGroup(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _load_installed(ctx: click.Context) -> None:
+    """Load the plugins of installed packages: a command's choices are read when it is made."""
+    from npsnn.runs.plugins import load_installed
+
+    try:
+        load_installed()
+    except ValueError as error:
+        ctx.fail(str(error))
+
+
+def _load_plugins(ctx: click.Context, param: click.Parameter, files: tuple[Path, ...]) -> None:
+    """Load the plugins of --plugin; wrong usage where that fails."""
+    if not files:
+        return
+    from npsnn.runs.plugins import load_plugin
+
+    for file in files:
+        try:
+            load_plugin(file)
+        except (ValueError, OSError) as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+
+
 @click.command(
     cls=LazyGroup,
     context_settings={
@@ -59,6 +84,16 @@ class LazyGroup(Group):
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
+)
+@click.option(
+    "--plugin",
+    metavar="FILE.py",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    expose_value=False,
+    callback=_load_plugins,
+    help="Read this module first: its layers, models, losses and attacks count in every command. Repeatable; also "
+    "NPSNN_PLUGIN.",
 )
 @click.version_option(package_name="npsnn")
 def cli() -> None:

@@ -52,7 +52,7 @@ def load_run(
     from npsnn import data
     from npsnn.classifier import Classifier
     from npsnn.files import json_files
-    from npsnn.runs import caveats, provenance
+    from npsnn.runs import caveats, plugins, provenance
     from npsnn.runs import checkpoint as runs
     from npsnn.runs.environment import environment
     from npsnn.train.config import read_run
@@ -73,6 +73,7 @@ def load_run(
         "conv": conv or options.conv,
         "threads": threads,
         "environment": environment(device),
+        **plugins.recorded(),
     }
     return Run(folder, classifier, config, about, found)
 

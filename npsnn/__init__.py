@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "models", "recipes", "train"]
+__all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "load_plugin", "models", "recipes", "train"]
 
-_CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams"}
+_CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams", "load_plugin": "npsnn.runs.plugins"}
 _MODULES = {"recipes": "npsnn.train.recipes"}
 
 if TYPE_CHECKING:
     from npsnn import attacks, audit, bounds, data, models, train
     from npsnn.classifier import Classifier
+    from npsnn.runs.plugins import load_plugin
     from npsnn.streams import Stream
     from npsnn.train import recipes
 

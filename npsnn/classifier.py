@@ -20,8 +20,9 @@ from npsnn.models.model import Model
 from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.optim import Arrays
-from npsnn.runs import checkpoint
+from npsnn.runs import checkpoint, plugins
 from npsnn.streams import Randomness, as_stream
+from npsnn.tables import nearest
 from npsnn.validate import check_count, check_sigma
 from npsnn.workers.threads import Workers, micro_batches
 
@@ -33,7 +34,7 @@ def named(table: Mapping[str, Any], name: Any, what: str) -> Any:
     if not isinstance(name, str) and any(name is value for value in table.values()):
         return name
     if not isinstance(name, str) or name not in table:
-        raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}")
+        raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}{nearest(name, table)}")
     return table[name]
 
 
@@ -75,9 +76,10 @@ class Classifier:
             raise ValueError(f"checkpoint must be last or best, got {which!r}")
         folder = checkpoint.find_run(run, runs_dir)
         config = folder / checkpoint.CONFIG
-        spec = json_files.read_json(config).get("spec")
-        with files.blamed(config):
-            model = Model.from_spec(spec)
+        about = json_files.read_json(config)
+        with files.blamed(config), plugins.blamed(about):
+            model = Model.from_spec(about.get("spec"))
+        plugins.warn_of_others(about)
         params, _, _ = load_params(folder / (checkpoint.LAST if which == "last" else checkpoint.BEST), model)
         return Classifier(model, unflatten(params))
 

@@ -2,11 +2,13 @@
 
 import importlib
 import os
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import cupy_double
 import numpy as np
+import plugin_files
 import pytest
 from calling import Npsnn, Outcome
 from hypothesis import settings
@@ -62,3 +64,10 @@ def npsnn(capsys: pytest.CaptureFixture[str]) -> Npsnn:
         return Outcome(int(str(code or 0)), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def no_plugins() -> Iterator[None]:
+    """Plugins that a test loads are forgotten after it."""
+    yield
+    plugin_files.forget()

@@ -14,7 +14,7 @@ from npsnn.layers.noise import COVARIANCES
 from npsnn.models import MODELS, NOISES, NOISY
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
-from npsnn.runs import checkpoint
+from npsnn.runs import checkpoint, plugins
 from npsnn.tables import nearest
 from npsnn.validate import check_options, check_sigma, documented, option
 
@@ -218,6 +218,6 @@ def read_run(folder: Path) -> tuple[dict[str, Any], Config]:
     """
     path = folder / checkpoint.CONFIG
     about = json_files.read_json(path)
-    with files.blamed(path):
+    with files.blamed(path), plugins.blamed(about):
         config = Config.from_json(about.get("train"))
     return about | {"train": asdict(config)}, config

@@ -22,7 +22,7 @@ from npsnn.host import one_by_one
 from npsnn.layers.params import flatten
 from npsnn.models.model import Model
 from npsnn.optim import Arrays
-from npsnn.runs import checkpoint, provenance
+from npsnn.runs import checkpoint, plugins, provenance
 from npsnn.runs.environment import environment
 from npsnn.streams import Stream
 from npsnn.train import continuity
@@ -99,6 +99,7 @@ def fit(
             "data": dataset.digests,
             "arrays": provenance.of_data(dataset),
             "environment": environment(device),
+            **plugins.recorded(),
         }
         if start is not None:
             about["start"] = {"parameters": provenance.of_network(start.params), **(origin or {})}
@@ -140,7 +141,8 @@ def resume(
     about, config = read_run(folder)
     if odd := provenance.difference(about, dataset):
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: they differ in {odd}")
-    with files.blamed(folder / checkpoint.CONFIG):
+    plugins.warn_of_others(about)
+    with files.blamed(folder / checkpoint.CONFIG), plugins.blamed(about):
         stored = Model.from_spec(about.get("spec"))
     model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
     if stored != model:

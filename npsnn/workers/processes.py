@@ -25,6 +25,9 @@ from npsnn.workers.threads import Workers
 
 T = TypeVar("T")
 
+FIRST: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+"""Calls, by a name for each, that another process makes before those it is asked for."""
+
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from npsnn.workers.processes import serve; serve()"
 """What another process runs: its modules are those of this one, whatever this one's program is."""
 
@@ -99,6 +102,8 @@ class _Process:
         self.out = Channel(os.fdopen(our_out, "wb"), theirs[1])
         self.into = Channel(os.fdopen(our_in, "rb"), theirs[3])
         self.asked: Any = None
+        self.told: dict[str, Any] = {}
+        self.unheard = 0
         path = [*map(str, sys.path), str(Path(__file__).parents[2])]  # last, where the others no longer lead here
         command = [sys.executable, "-c", START, json.dumps(path), json.dumps(theirs)]
         try:
@@ -113,6 +118,15 @@ class _Process:
                 os.close(descriptor)
 
     def ask(self, f: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Have f(*arguments) called, and before it the calls of FIRST that this process has not made."""
+        for name, call in FIRST.items():
+            if self.told.get(name) is not call:
+                self._send(*call)
+                self.told[name] = call
+                self.unheard += 1
+        self._send(f, arguments)
+
+    def _send(self, f: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         """Have f(*arguments) called; f itself is sent where it is not the one of the last time."""
         try:
             # by itself, so that its arrays, which are to stay, do not lie in the shared memory
@@ -122,7 +136,13 @@ class _Process:
         self.asked = f
 
     def answer(self) -> Any:
-        """What the call returned; raises what it raised."""
+        """What the call returned; raises what it raised, or a call of FIRST before it."""
+        while self.unheard:
+            self.unheard -= 1
+            self._receive()
+        return self._receive()
+
+    def _receive(self) -> Any:
         try:
             done, result = self.into.get()
         except (EOFError, pickle.UnpicklingError):  # nothing, or the first part of an answer
