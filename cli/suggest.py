@@ -1,19 +1,18 @@
 """The nearest known word to a misspelt command, choice or table."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from npsnn.cli.help import Command, Context
+from npsnn.tables import nearest_word
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question to end a message with; empty where no known word is near."""
-    lower = {name.lower(): name for name in known}
-    near = get_close_matches(word.lower(), lower, 1)
-    return f" Did you mean {lower[near[0]]}?" if near else ""
+    near = nearest_word(word, known)
+    return f" Did you mean {near}?" if near else ""
 
 
 class Choice(click.Choice[str]):

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from npsnn.backend import check_device
+from npsnn.cli.suggest import did_you_mean
 from npsnn.files.paths import user_path
 from npsnn.host import check_threads
 
@@ -34,9 +35,13 @@ class UserPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return super().convert(user_path(value), param, ctx)
+            path = user_path(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self.exists and not path.exists() and path.parent.is_dir():
+            beside = (file.name for file in path.parent.iterdir())
+            self.fail(f"File {str(path)!r} does not exist.{did_you_mean(path.name, beside)}", param, ctx)
+        return super().convert(path, param, ctx)
 
 
 class Threads(click.IntRange):

@@ -12,7 +12,7 @@ the name of the class and belongs to one entry of all tables. Files hold values 
 a key for each field. No file is ever executed or unpickled, and no file names a module.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -117,8 +117,8 @@ class Table(Mapping[str, T], Generic[T]):
         if isinstance(name, str) and _TABLES.get(name) is self:
             return _TYPES[name]  # type: ignore[no-any-return]
         types = sorted(known for known, table in _TABLES.items() if table is self)
-        expected = f"expected one of {', '.join(types)}{nearest(name, types)}"
-        raise ValueError(f"unknown {self.kind} {name!r:.100}, {expected}; a plugin's needs its --plugin FILE.py")
+        expected = f"expected one of {', '.join(types)}, or a plugin's by --plugin FILE.py"
+        raise ValueError(f"unknown {self.kind} {name!r:.100}, {expected}{nearest(name, types)}")
 
     def type_of(self, value: Any) -> str:
         """The name by which files hold the value's class; raises ValueError, with the line that mends it, for none."""
@@ -135,10 +135,17 @@ class Table(Mapping[str, T], Generic[T]):
         )
 
 
-def nearest(word: Any, known: Any) -> str:
-    """A question that names the nearest known word; empty where none is near."""
-    near = get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """A question that names the nearest known word, to end a message with; empty where none is near."""
+    near = nearest_word(word, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def nearest_word(word: Any, known: Iterable[str]) -> str:
+    """The nearest known word, whatever its case; empty where none is near."""
+    lower = {name.lower(): name for name in known}
+    near = get_close_matches(str(word).lower(), lower, 1)
+    return lower[near[0]] if near else ""
 
 
 def _same(one: Any, other: Any) -> bool:

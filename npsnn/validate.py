@@ -136,8 +136,8 @@ def check_options(options: Any) -> None:
 
 def _check(name: str, value: Any, declaration: Option) -> None:
     words = declaration.words() if declaration.closed else None
-    if words is not None and value not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r}{nearest(value, words)}")
+    if words is not None:
+        check_choice(name, value, words)
     if declaration.low is not None and (wanted := _missed(value, declaration.low, declaration)):
         raise ValueError(f"{name} must be {wanted}, got {value!r:.50}")
     if declaration.check is not None:
@@ -168,6 +168,13 @@ def check_sigma(sigma: float, least: float = SIGMA_LEAST) -> None:
         raise ValueError(f"sigma must be at most {SIGMA_LIMIT:g}, got {sigma!r:.25}")
     if 0 < sigma < least:
         raise ValueError(f"sigma must be 0 or at least {least:g}, got {sigma!r}")
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise ValueError, which names the argument, the choices and the nearest, unless the value is one of the words."""
+    words = list(known)
+    if value not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r}{nearest(value, words)}")
 
 
 def as_int(value: Any) -> Any:

@@ -10,6 +10,7 @@ from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import Progress
 from npsnn.data.folder import NoFolderError, data_folder
 from npsnn.inputs import as_float
+from npsnn.validate import check_choice
 
 __all__ = [
     "AUGMENTATIONS",
@@ -47,8 +48,7 @@ CAVEATS = {
 
 
 def _known(name: str) -> str:
-    if name not in NAMES:
-        raise ValueError(f"data set must be one of {', '.join(NAMES)}, got {name!r}")
+    check_choice("data set", name, NAMES)
     return name
 
 

@@ -14,7 +14,7 @@ from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role
 from npsnn.ops import conv, linear, winograd
 from npsnn.ops.channels import channel_sums, per_channel
-from npsnn.validate import check_types
+from npsnn.validate import check_choice, check_types
 
 METHODS = ("auto", "direct", "winograd")
 WORTH_IT, ENOUGH_CHANNELS = 0.6, 32
@@ -117,8 +117,7 @@ class Conv2d(Affine):
         check_types(self)
         if min(self.channels, self.kernel, self.stride) < 1 or self.padding < 0:
             raise ValueError(f"channels, kernel and stride must be >= 1 and padding >= 0, got {self}")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        check_choice("method", self.method, METHODS)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         c, h, w = image_shape(self, shape)

@@ -13,7 +13,7 @@ from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role
 from npsnn.ops import feature_noise
-from npsnn.validate import check_sigma, check_types
+from npsnn.validate import check_choice, check_sigma, check_types
 
 
 class NoiseLayer(ABC):
@@ -149,8 +149,7 @@ class FeatureNoise(NoiseLayer):
     def __post_init__(self) -> None:
         check_types(self)
         check_sigma(self.sigma)
-        if self.covariance not in COVARIANCES:
-            raise ValueError(f"covariance must be one of {', '.join(COVARIANCES)}, got {self.covariance!r}")
+        check_choice("covariance", self.covariance, COVARIANCES)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         if len(shape) != 1:

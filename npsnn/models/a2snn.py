@@ -8,6 +8,7 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import FeatureNoise
 from npsnn.models.backbones import backbone
 from npsnn.models.model import Model, model, without_noise
+from npsnn.validate import check_choice
 
 
 @model("lenetpp")
@@ -17,8 +18,7 @@ def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, v
     There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.models.backbones`.
     """
     names = {"original": "lenetpp", "authors": "lenetpp-authors"}
-    if variant not in names:
-        raise ValueError(f"variant must be one of {', '.join(names)}, got {variant!r}")
+    check_choice("variant", variant, names)
     return _classifier(names[variant], shape, classes, sigma)
 
 

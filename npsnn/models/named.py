@@ -3,6 +3,7 @@
 from npsnn.layers.base import Shape
 from npsnn.models.a2snn import with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
+from npsnn.validate import check_choice
 
 __all__ = ["MODELS", "NOISES", "NOISY", "build"]
 
@@ -25,9 +26,8 @@ def build(
 
     Raises ValueError for an unknown name, naming the choices.
     """
-    for what, value, known in (("model", name, MODELS), ("noise", noise, NOISES)):
-        if value not in known:
-            raise ValueError(f"unknown {what} {value!r}, expected one of {', '.join(known)}")
+    MODELS.named(name)
+    check_choice("noise", noise, NOISES)
     if noise == "preactivation":
         return MODELS[name](shape, classes, sigma)
     if noise == "none":

@@ -2,7 +2,6 @@
 
 import json
 import os
-from difflib import get_close_matches
 from io import BytesIO
 from itertools import count
 from math import isfinite
@@ -15,6 +14,7 @@ from npsnn.files import write_atomic
 from npsnn.files.json_files import parse_json, read_json, read_lines
 from npsnn.files.npz import read_npz, write_npz
 from npsnn.files.paths import user_path
+from npsnn.tables import nearest_word
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
 
@@ -81,8 +81,8 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
         if os.path.lexists(place / CONFIG):
             raise FileNotFoundError(f"{place} is no run: its {CONFIG} is no plain file")
     known = [folder.name for folder in _by_age(runs)]
-    near = get_close_matches(str(run), known, 1)
-    names = f"did you mean {near[0]}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
+    near = nearest_word(Path(run).name, known)
+    names = f"did you mean {near}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
     raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ ({names})")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from npsnn.tables import nearest
 from npsnn.train.config import Config
 
 FULL, DIAGONAL = "full", "diagonal"
@@ -44,7 +45,7 @@ def recipe(name: str, dataset: str, authors_code: bool = False) -> dict[str, Any
     Raises ValueError for an unknown recipe.
     """
     if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}, expected one of {', '.join(RECIPES)}")
+        raise ValueError(f"unknown recipe {name!r}, expected one of {', '.join(RECIPES)}{nearest(name, RECIPES)}")
     model, lr, epochs = SCHEDULES.get(dataset, SCHEDULES[LIKE])
     options: dict[str, Any] = {
         "model": model,

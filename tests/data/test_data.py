@@ -8,7 +8,7 @@ def test_unknown_name_lists_the_choices(call):
     with pytest.raises(ValueError) as caught:
         call("cifar")
     names = "digits, mnist, fashion-mnist, cifar10, cifar10-unverified, svhn"
-    assert str(caught.value) == f"data set must be one of {names}, got 'cifar'"
+    assert str(caught.value) == f"data set must be one of {names}, got 'cifar'; did you mean cifar10?"
 
 
 def test_public_names_exist():
