@@ -15,8 +15,10 @@ a key for each field. No file is ever executed or unpickled, and no file names a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from math import isfinite
-from typing import Any, Generic, TypeVar, overload
+from math import isfinite, isnan
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Callable[..., Any])
@@ -25,7 +27,8 @@ _TYPES: dict[str, Any] = {}
 """Every entry of every table, by the name that files hold."""
 _TABLES: dict[str, "Table[Any]"] = {}
 """The table of every such name."""
-PLAIN = (bool, int, float, str, type(None))
+PLAIN = (bool, int, float, str, NoneType)
+PLUGIN = "or a plugin's by --plugin FILE.py"
 
 
 class Table(Mapping[str, T], Generic[T]):
@@ -34,8 +37,8 @@ class Table(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, decorator: str) -> None:
         """Make an empty table.
 
-        kind: of the entries, in messages, as "loss".
-        decorator: the import line of the decorator that enters a class, for messages.
+        kind: kind of the entries, in messages, as "loss".
+        decorator: import line of the decorator that enters a class, for messages.
         """
         self.kind, self.decorator = kind, decorator
         self._entries: dict[str, T] = {}
@@ -58,8 +61,9 @@ class Table(Mapping[str, T], Generic[T]):
     @overload
     def enter(self, name: str | None = None) -> Callable[[E], E]: ...
     def enter(self, name: Any = None) -> Any:
-        """Enter the class or function below, by a name to type or by its own: `@loss`, `@loss("cross-entropy")`.
+        """Enter the class or function below: `@loss`, or `@loss("cross-entropy")`.
 
+        name: name that people type; by default the name of the class.
         Raises ValueError where another entry has one of its names, TypeError for a class that is no dataclass.
         """
         if name is not None and not isinstance(name, str):
@@ -74,10 +78,8 @@ class Table(Mapping[str, T], Generic[T]):
             )
         typed = name or own
         for taken, where in ((self._entries.get(typed), self.kind), (_TYPES.get(own), "type")):
-            if taken is not None and not _same(taken, entry):
-                raise ValueError(
-                    f"there is another {where} {typed if where == self.kind else own}: name yours otherwise"
-                )
+            if taken is not None and not (_same(taken, entry) and _TABLES.get(own) is self):
+                raise ValueError(f"there is another {where} {typed if where == self.kind else own}: rename yours")
         self._entries[typed] = entry  # type: ignore[assignment]
         _TYPES[own], _TABLES[own] = entry, self
         return entry
@@ -86,7 +88,7 @@ class Table(Mapping[str, T], Generic[T]):
         """The entry that people call `name`; raises ValueError, naming the nearest and all."""
         if isinstance(name, str) and name in self._entries:
             return self._entries[name]
-        raise ValueError(f"unknown {self.kind} {name!r}, expected one of {', '.join(self)}{nearest(name, self)}")
+        raise ValueError(f"unknown {self.kind} {name!r:.100}, expected one of {', '.join(self)}{nearest(name, self)}")
 
     def name_of(self, value: Any) -> str:
         """The name that people have for an entry, or for the class of a value; raises ValueError where it has none."""
@@ -103,21 +105,27 @@ class Table(Mapping[str, T], Generic[T]):
         """The value as JSON; raises ValueError, with the line that mends it, for what is in no table."""
         if _TABLES.get(_type_of(value)) is not self:
             raise ValueError(self._missing(value))
-        return _encoded(value)  # type: ignore[no-any-return]
+        try:
+            return _encoded(value, f"this {self.kind}")  # type: ignore[no-any-return]
+        except RecursionError:
+            raise ValueError(f"{_type_of(value)} is nested too deeply to be saved") from None
 
     def decode(self, document: Any) -> Any:
         """The value that `encode` made JSON of; raises ValueError, naming what is wrong."""
         if not isinstance(document, dict) or not isinstance(document.get("type"), str):
             raise ValueError(f"a {self.kind} must be an object with a type, got {document!r:.100}")
         self.of_type(document["type"])
-        return _decoded(document)
+        try:
+            return _decoded(document, f"this {self.kind}")
+        except RecursionError:
+            raise ValueError(f"{document['type']} is nested too deeply to be read") from None
 
     def of_type(self, name: Any) -> T:
         """The entry that files call `name`; raises ValueError, naming the nearest and all."""
         if isinstance(name, str) and _TABLES.get(name) is self:
             return _TYPES[name]  # type: ignore[no-any-return]
         types = sorted(known for known, table in _TABLES.items() if table is self)
-        expected = f"expected one of {', '.join(types)}, or a plugin's by --plugin FILE.py"
+        expected = f"expected one of {', '.join(types) or '(none)'}, {PLUGIN}"
         raise ValueError(f"unknown {self.kind} {name!r:.100}, {expected}{nearest(name, types)}")
 
     def type_of(self, value: Any) -> str:
@@ -158,44 +166,94 @@ def _type_of(value: Any) -> str:
     return value.__name__ if callable(value) and hasattr(value, "__name__") else type(value).__name__
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: Any, where: str) -> Any:
+    """The value as JSON; where: its place, in messages."""
     if isinstance(value, PLAIN):
-        if isinstance(value, float) and not isfinite(value):
-            return {"number": repr(value)}
-        return value
+        return _encoded_float(value, where) if isinstance(value, float) else value
+    if isinstance(value, Integral | Real):  # NumPy's
+        return int(value) if isinstance(value, Integral) else _encoded_float(float(value), where)
     if isinstance(value, tuple | list):
-        return [_encoded(v) for v in value]
-    entry = _TYPES.get(_type_of(value))
+        return [_encoded(v, where) for v in value]
+    name = _type_of(value)
+    entry = _TYPES.get(name)
     if entry is None or not (value is entry or type(value) is entry):
-        raise ValueError(
-            f"{_type_of(value)} is in no table, and could not be saved: enter it by the decorator of its kind"
-        )
-    if value is entry:
-        if isinstance(entry, type):
-            raise ValueError(f"{entry.__name__} must be a value, as {entry.__name__}(), got the class")
-        return {"type": _type_of(value)}
-    return {"type": _type_of(value)} | {f.name: _encoded(getattr(value, f.name)) for f in fields(value) if f.init}
+        ours = is_dataclass(value) or callable(value)
+        mend = "enter it by the decorator of its kind" if ours else "give plain values"
+        raise ValueError(f"{where}: {name} is in no table, and could not be saved: {mend}")
+    if isinstance(value, type):
+        raise ValueError(f"{where}: {name} must be a value, as {name}(), got the class")
+    options = () if value is entry else (f.name for f in fields(value) if f.init)
+    return {"type": name} | {option: _encoded(getattr(value, option), f"{name}.{option}") for option in options}
 
 
-def _decoded(document: Any) -> Any:
+def _encoded_float(value: float, where: str) -> Any:
+    if isnan(value):
+        raise ValueError(f"{where}: a NaN could not be saved")
+    return float(value) if isfinite(value) else {"number": repr(float(value))}
+
+
+def _decoded(document: Any, where: str) -> Any:
+    """The value of JSON; where: its place, in messages."""
     if isinstance(document, list):
-        return tuple(_decoded(v) for v in document)
+        return tuple(_decoded(v, where) for v in document)
     if not isinstance(document, dict):
+        if isinstance(document, float) and isnan(document):
+            raise ValueError(f"{where} must be a number, got NaN")
         return document
     if document.keys() == {"number"} and document["number"] in ("inf", "-inf"):
         return float(document["number"])
     name = document.get("type")
     entry = _TYPES.get(name) if isinstance(name, str) else None
     if entry is None:
-        raise ValueError(f"unknown type {name!r}{nearest(name, _TYPES)}; a plugin's needs its --plugin FILE.py")
-    values = {k: _decoded(v) for k, v in document.items() if k != "type"}
+        raise ValueError(f"{where}: unknown type {name!r:.100}, expected a known one, {PLUGIN}{nearest(name, _TYPES)}")
+    return _made(entry, name, {k: _decoded(v, f"{name}.{k}") for k, v in document.items() if k != "type"})
+
+
+def _made(entry: Any, name: Any, values: dict[str, Any]) -> Any:
+    """The entry of that name with the values as its options."""
     if not isinstance(entry, type):
         if values:
-            raise ValueError(f"{name} has no options, got {', '.join(values)}")
+            raise ValueError(f"{name} has no options, got {_listed(values)}")
         return entry
-    if odd := values.keys() - {f.name for f in fields(entry) if f.init}:
-        raise ValueError(f"{name} has no option {', '.join(sorted(odd))}")
+    known = [f.name for f in fields(entry) if f.init]
+    if odd := [k for k in values if k not in known]:
+        raise ValueError(f"{name} has no option {_listed(odd)}{nearest(odd[0], known)}")
+    for option, kind in _kinds(entry).items():
+        if option in values and not _fits(values[option], kind):
+            kind_name = kind.__name__ if isinstance(kind, type) else kind
+            raise ValueError(f"{name}.{option} must be of the type {kind_name}, got {values[option]!r:.100}")
     try:
         return entry(**values)
-    except TypeError as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    return f"{', '.join(sorted(names)):.100}"
+
+
+def _kinds(entry: type) -> dict[str, Any]:
+    """The declared types of an entry's fields; none where a name in them is unknown when the program runs."""
+    try:
+        return get_type_hints(entry)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a field declared as `kind` may have the value, as far as plain types and entries can tell it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, k) for k in inner)
+    if origin is tuple:
+        endless = inner[1:] == (Ellipsis,)
+        kinds = inner[:1] * len(value) if endless and isinstance(value, tuple) else inner
+        return isinstance(value, tuple) and len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in (bool, int, str, NoneType):
+        return type(value) is kind
+    if not isinstance(kind, type) or kind in (Any, object, tuple):
+        return True
+    plain = isinstance(value, (*PLAIN, tuple))
+    return not plain and (getattr(kind, "_is_protocol", False) or isinstance(value, kind))
