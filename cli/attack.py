@@ -12,8 +12,9 @@ import click
 from click.core import ParameterSource
 
 from npsnn.attacks.balls import NORMS
-from npsnn.attacks.evaluation import Result, evaluate
-from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
+from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.judging import Judging
+from npsnn.attacks.plan import RADII, Plan, choices
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
@@ -27,28 +28,21 @@ from npsnn.interrupts import uninterrupted
 from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
 
-_HELP = {
-    "fgsm": "One step of length eps.",
-    "bim": "--steps steps of eps/steps.",
-    "pgd": "--steps steps of 2.5 eps/steps from a random point.",
-    "adaptive-fgsm": "One step on the closed form of the randomised network (noise paper Sec. 4).",
-    "adaptive-pgd": "PGD on the closed form.",
-    "random": "Of --samples points of the ball the one misread most; with the same search without perturbation.",
-    "one-pixel": "Few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
-    "adaptive-one-pixel": "The same on the closed form's least margin, without noise.",
-    "cw": "Carlini and Wagner: the nearest image in L2 that is misread with a confidence of --kappa logits.",
-    "adaptive-cw": "The same on the closed form: --kappa is in standard deviations of the noise.",
-}
 _DEFAULT = Plan()
 _option = partial(field_option, _DEFAULT)
 _POSITIVE = click.FloatRange(0, min_open=True)
 
 
 def _attack_flags(f: F) -> F:
-    for name in reversed((*ATTACKS, *ON_REQUEST)):
-        asked = "" if name in ATTACKS else "  [only on request]"
-        f = click.option(f"--{name}", is_flag=True, help=_HELP[name] + asked)(f)
+    for name, choice in reversed(choices().items()):
+        asked = "" if choice.by_default else "  [only on request]"
+        f = click.option(f"--{name}", _parameter(name), is_flag=True, help=choice.help + asked)(f)
     return f
+
+
+def _parameter(name: str) -> str:
+    """The name of an attack as that of a parameter."""
+    return name.replace("-", "_").lower()
 
 
 def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
@@ -139,15 +133,13 @@ def command(
 
 def _plan(chosen: dict[str, Any]) -> Plan:
     """The plan that the options make; where nothing is given of several, the default."""
-    attacks = tuple(a for a in (*ATTACKS, *ON_REQUEST) if chosen[a.replace("-", "_")])
+    attacks = tuple(name for name in choices() if chosen[_parameter(name)])
     values = {f.name: chosen[f.name] for f in fields(Plan) if chosen.get(f.name) not in ((), None)}
     plan = Plan(**values | ({"attacks": attacks} if attacks else {}))
     context = click.get_current_context()
     for name, would in plan.unused(f.name for f in fields(Plan)).items():
         flag, source = f"--{name.replace('_', '-')}", context.get_parameter_source(name)
-        unheeded = (
-            f"{flag} acts on {', '.join(would)} alone, none of which is chosen (chosen: {', '.join(plan.attacks)})"
-        )
+        unheeded = f"{flag} acts on {', '.join(would)} alone, none of which is chosen (chosen: {', '.join(plan.names)})"
         if source == ParameterSource.COMMANDLINE:
             raise click.UsageError(unheeded)
         if source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
@@ -159,19 +151,20 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     """what: the images in words, for people; None for JSON."""
     from npsnn import attacks
 
-    classifier, defended = run.classifier, Defended.of(run, plan, x, labels)
+    classifier, made, judging = run.classifier, plan.made(), plan.judging()
+    defended = Defended.of(run, judging, x, labels)
     if what:
         defended.print_heading(what)
         click.echo()
-    say_cost(attacks.cost(classifier, x, labels, plan), len(labels))
-    show = Rows(plan, shown=what is not None)
+    say_cost(attacks.cost(classifier, x, labels, made, judging), len(labels))
+    show = Rows(made, shown=what is not None)
     about = {"plan": asdict(plan)} | defended.about
     kept = Kept(run.folder, about | defended.qualified, save)
     stop: BaseException | None = None
     try:
-        for results in _by_ball(classifier, x, labels, plan, show, kept, defended.clean):
+        for results in _by_ball(classifier, x, labels, made, judging, show, kept, defended.clean):
             if len(results) > 1 and not isinf(results[0].eps):
-                worst = attacks.worst_case(classifier, labels, results, plan)
+                worst = attacks.worst_case(classifier, labels, results, judging)
                 show.worst(results, worst, partial(kept.worst, results[0], worst))
     except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
         stop = error
@@ -185,19 +178,18 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     finally:
         kept.write(labels)
     if isinstance(stop, KeyboardInterrupt):
-        leave(stop, kept.in_words(len(plan.runs())))
+        leave(stop, kept.in_words(len(made)))
     if stop:
         raise stop
 
 
 def _by_ball(
-    classifier: Any, x: Any, labels: Any, plan: Plan, show: Rows, kept: Kept, clean: Any
+    classifier: Any, x: Any, labels: Any, made: list[Any], judging: Judging, show: Rows, kept: Kept, clean: Any
 ) -> Iterator[list[Result]]:
     """The results of each ball together; each is shown and kept as it comes, over a bar."""
-    runs = plan.runs()
-    balls = [len(list(group)) for _, group in groupby(plan.attack(*run).ball for run in runs)]
-    with Bar("attacking", len(labels) * len(runs)) as bar:
-        results = evaluate(classifier, x, labels, plan, bar.update, clean)
+    balls = [len(list(group)) for _, group in groupby(attack.ball for attack in made)]
+    with Bar("attacking", len(labels) * len(made)) as bar:
+        results = robust_accuracy(classifier, x, labels, made, judging, bar.update, clean)
         for length in balls:
             group = []
             for result in islice(results, length):

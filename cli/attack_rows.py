@@ -1,13 +1,13 @@
 """The results of `npsnn attack`: a table for people, and the same as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from math import isinf
 from typing import Any, TypeAlias
 
+from npsnn.attacks.base import ask
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.plan import Plan
 from npsnn.attacks.worst import Worst
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
@@ -20,11 +20,11 @@ MARK = " *"
 
 def title(r: Result) -> str:
     """What an attack is called in the table and among saved images."""
-    return _title(r.attack, r.kappa)
+    return _title(r.attack, r.says)
 
 
-def _title(attack: str, kappa: float | None) -> str:
-    return attack if kappa is None else f"{attack} kappa {kappa:g}"
+def _title(label: str, says: Mapping[str, float]) -> str:
+    return " ".join([label, *(f"{name} {value:g}" for name, value in says.items())])
 
 
 Keep: TypeAlias = Callable[[dict[str, Any]], None]
@@ -33,17 +33,17 @@ Keep: TypeAlias = Callable[[dict[str, Any]], None]
 class Rows:
     """Results, printed as they come and kept as JSON."""
 
-    def __init__(self, plan: Plan, shown: bool) -> None:
-        """shown: whether to print a table as well."""
-        self.plan = plan
-        self.nearest = any(name.endswith("cw") for name in plan.attacks)
+    def __init__(self, attacks: list[Any], shown: bool) -> None:
+        """attacks: those whose results will come; shown: whether to print a table as well."""
+        self.attacks = attacks
+        self.nearest = any(isinf(attack.ball.eps) for attack in attacks)
         self.table = self._table() if shown else None
         self.rows: list[dict[str, Any]] = []
         self.worst_rows: list[dict[str, Any]] = []
         self.met: dict[Caveat, list[str]] = {}
 
     def _table(self) -> Table:
-        titles = (_title(name, strength if name.endswith("cw") else None) for name, strength in self.plan.runs())
+        titles = (_title(ask(attack, "label"), ask(attack, "says")) for attack in self.attacks)
         width = max(len(name) for name in ("worst of them", *titles)) + len(MARK)
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
@@ -58,28 +58,28 @@ class Rows:
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
         entry |= {"zero_gradients": r.zero_gradients, "bad_gradients": r.bad_gradients}
         entry["caveats"] = [asdict(caveat) for caveat in r.caveats]
+        entry |= r.says
         found = [""] * 3
-        if r.kappa is not None:
+        if isinf(r.eps):
             median, mean = r.distances or (None, None)
             rate = float(r.success.mean())
-            entry |= {"kappa": r.kappa, "success_rate": rate, "median_distance": median, "mean_distance": mean}
+            entry |= {"success_rate": rate, "median_distance": median, "mean_distance": mean}
             entry |= {"misread_anyway": int(r.misread_anyway.sum()), "moved": int(r.moved.sum())}
             found = [percent(rate), *("-" if d is None else f"{d:.3g}" for d in (median, mean))]
         if r.control is not None:
-            entry |= {"samples": self.plan.samples, "misread_once": r.misread_once, "control": r.control}
+            entry |= {"samples": getattr(r.by, "samples", None), "misread_once": r.misread_once, "control": r.control}
         self.rows.append(entry)
         keep(entry)
         cells = (r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
         for caveat in r.caveats:
             self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
         self._print(title(r) + (MARK if r.caveats else ""), r, r.accuracy, *cells)
-        if self.table and r.kappa is not None:
+        if self.table and isinf(r.eps):
             what = f"{r.misread_anyway.sum():,} of {images:,} images are misread without an attack"
             say(f"  {what}; the distances are of the other {r.moved.sum():,} that are misread under it")
         if self.table and r.control is not None:
-            what = (
-                f"misread under at least one of {self.plan.samples:,} samples: {r.misread_once:,} of {images:,} images"
-            )
+            tries = f"{samples:,} samples" if (samples := entry["samples"]) else "the samples"
+            what = f"misread under at least one of {tries}: {r.misread_once:,} of {images:,} images"
             say(f"  {what}, without the perturbation {r.control:,}")
 
     def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import CRITERIA
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
-from npsnn.attacks.checklist.suite import Checklist
 from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
 from npsnn.cli.interrupts import leave
@@ -117,7 +117,7 @@ def command(
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
     settings = replace(settings, sigma=loaded.sigma(inference_sigma))
-    defended = Defended.of(loaded, settings.plan, x, labels)
+    defended = Defended.of(loaded, settings.judging, x, labels)
     if not as_json:
         _print_heading(defended, settings, test_images(len(labels), limit))
     say_cost(attacks.cost(classifier, x, labels, settings), len(labels))
@@ -202,11 +202,11 @@ def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settin
     """Adds the criteria to `rows`; each is printed as it comes, if shown, over a bar."""
     from npsnn import attacks
 
-    noisy = settings.plan.defended(classifier).random
+    noisy = settings.judging.defended(classifier).random
     table = Table({"": 1, "criterion": -25, "outcome": -14}) if shown else None
     columns = min(80, width() or 80)
     with Bar("attacking", settings.runs(noisy) * len(labels)) as bar:
-        criteria: Iterator[Criterion] = attacks.inspect(classifier, x, labels, settings, bar.update)
+        criteria: Iterator[Criterion] = attacks.examine(classifier, x, labels, settings, bar.update)
         for row in criteria:
             rows.append(row)
             if table:

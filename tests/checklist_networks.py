@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from small_networks import images, on_features, predicted
 
-from npsnn.attacks.checklist.suite import Checklist, Suite
+from npsnn.attacks.checklist.checklist import Checklist
+from npsnn.attacks.checklist.suite import Suite
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Noise, Sampled
 

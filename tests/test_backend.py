@@ -14,8 +14,8 @@ from cupy_double import Module, ndarray, synchronisations
 
 from npsnn import models
 from npsnn.attacks import closed_form, sampled
-from npsnn.attacks.evaluation import Plan, evaluate
 from npsnn.attacks.judging import judge
+from npsnn.attacks.plan import Plan, evaluate
 from npsnn.backend import frozen, namespace, special, to_device, to_host, to_numbers, use_device
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split

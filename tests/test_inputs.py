@@ -129,7 +129,7 @@ def test_a_number_of_draws_or_steps_is_whole(count: Any) -> None:
         "average": lambda: NETWORK.averaging(count),
         "steps": lambda: attacks.pgd(0.1, steps=count),
         "restarts": lambda: attacks.pgd(0.1, restarts=count),
-        "samples": lambda: attacks.RandomSearch(attacks.Ball("linf", 0.1), count),
+        "samples": lambda: attacks.RandomSearch(0.1, samples=count),
         "pixels": lambda: attacks.OnePixel(count),
         "searches": lambda: attacks.CarliniWagner(searches=count),
     }.items():
@@ -155,7 +155,7 @@ def test_results_print_in_a_line_and_compare_harmlessly() -> None:
     plan = attacks.Plan("fgsm", eps=0.1, eot=1, draws=2)
     (result,) = attacks.evaluate(NETWORK, PIXELS, LABELS, plan)
     gap = bounds.gap(NETWORK, X, result.x_adv, LABELS, draws=10)
-    worst = attacks.worst_case(NETWORK, LABELS, [result], plan)
+    worst = attacks.worst_case(NETWORK, LABELS, [result], plan.judging())
     split = Split(PIXELS, LABELS)
     dataset = Dataset("mine", split, split, 10, {})
     state = State(NETWORK.params, {}, 0, 0, 0.0)
@@ -182,8 +182,8 @@ def test_what_does_not_fit_the_attacked_network_is_named() -> None:
         (lambda: attack(target, X[0], LABELS, 0), ValueError, r"shape \(N, C, H, W\), got \(1, 28, 28\)"),
         (lambda: target.value(X, LABELS[:2], 0), ValueError, "labels must be 3 integers"),
         (lambda: list(attacks.evaluate(NETWORK, X, LABELS, "pgd")), TypeError, "plan must be a Plan, got 'pgd'"),
-        (lambda: list(attacks.inspect(NETWORK, X, LABELS, attacks.Plan())), TypeError, "options must be a Checklist"),
-        (lambda: attacks.worst_case(NETWORK, LABELS, [], attacks.Plan()), ValueError, "at least one, got none"),
+        (lambda: list(attacks.examine(NETWORK, X, LABELS, attacks.Plan())), TypeError, "options must be a Checklist"),
+        (lambda: attacks.worst_case(NETWORK, LABELS, [], attacks.Judging()), ValueError, "at least one, got none"),
         (lambda: NETWORK.input_gradient(X, LABELS, None), ValueError, "unknown objective None, expected one of"),
         (lambda: NETWORK.with_sigma("0.3"), ValueError, "sigma must be >= 0 and finite, got '0.3'"),
         (

@@ -1,43 +1,60 @@
 """Attacks on randomised networks, and the accuracy that is left.
 
-    for result in attacks.evaluate(classifier, images, labels, attacks.Plan(("adaptive-fgsm", "pgd"), eps=(0.1,))):
+    for result in attacks.robust_accuracy(network, images, labels, [attacks.FGSM(0.1), attacks.PGD(0.1)]):
         print(result.attack, result.eps, result.accuracy.mean, result.accuracy.ci95)
 
-    for criterion in attacks.inspect(classifier, images, labels, attacks.Checklist(eps=0.1)):
+    for criterion in attacks.examine(network, images, labels, attacks.Checklist(eps=0.1)):
         print(criterion.name, criterion.outcome, criterion.explanation)
 
-An attack by itself is `attacks.fgsm(eps)(target, x, labels, 0)`, on one of the targets `expectation`, `sampled`,
-`closed_form` and `known`; 0 is the seed, for which a NumPy generator or an `npsnn.Stream` will do as well. C&W and
-One-Pixel want a target that ascends one of the objectives of `margins`:
+An attack is a value, and so is the source of its gradients: `attacks.PGD(0.1, source=attacks.ClosedForm())` is the
+adaptive attack on the closed form, and `attacks.EoT(50)` averages each gradient over 50 draws of the noise. `Judging`
+says by how many draws success is judged, and which noise the network has. `attacks.base` has what an attack of your own
+must have. `Plan` is the flat form of the command line, which `evaluate` carries out.
+
+An attack by itself is called as `attacks.FGSM(0.1)(target, x, labels, 0)`, on one of the targets `expectation`,
+`sampled`, `closed_form` and `known`; 0 is the seed, for which a NumPy generator or an `npsnn.Stream` will do as well.
+C&W and One-Pixel want a target that ascends a margin (`npsnn.objectives.MARGINS`):
 `attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, 0)`.
 """
 
+from typing import Any
+
 from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.checklist.criteria import inspect
+from npsnn.attacks.checklist.checklist import Checklist
+from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
-from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.costs import Cost, cost
-from npsnn.attacks.evaluation import Result, evaluate
-from npsnn.attacks.judging import Accuracy, accuracy
+from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import ATTACKS, ON_REQUEST, Plan
-from npsnn.attacks.projected import GradientAttack, bim, fgsm, pgd
+from npsnn.attacks.plan import Plan, evaluate
+from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, source
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
 
 __all__ = [
-    "ATTACKS",
-    "ON_REQUEST",
+    "BIM",
+    "FGSM",
+    "PGD",
     "Accuracy",
+    "Attack",
     "Ball",
     "CarliniWagner",
     "Checklist",
+    "ClosedForm",
     "Cost",
     "Criterion",
+    "EoT",
+    "Expectation",
     "GradientAttack",
+    "Judging",
+    "Known",
     "Limit",
+    "Offer",
     "OnePixel",
     "Outcome",
     "Plan",
@@ -45,15 +62,30 @@ __all__ = [
     "Result",
     "Worst",
     "accuracy",
+    "attack",
     "bim",
     "closed_form",
     "cost",
     "evaluate",
+    "examine",
     "expectation",
     "fgsm",
-    "inspect",
     "known",
     "pgd",
+    "robust_accuracy",
     "sampled",
+    "source",
     "worst_case",
 ]
+
+_GONE = {
+    "ATTACKS": "attacks.Plan().attacks has the names that run where none is named, attacks.base.ATTACKS is the table",
+    "ON_REQUEST": "attacks.plan.choices() has every name that a plan may have",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names of before: `inspect` is `examine`, and what is gone says what took its place."""
+    if name == "inspect":
+        return examine
+    raise AttributeError(f"module 'npsnn.attacks' has no attribute {name!r}: {_GONE.get(name, 'see dir()')}")

@@ -6,6 +6,8 @@ from math import inf
 import numpy as np
 
 from npsnn.attacks.balls import Limit
+from npsnn.attacks.base import Attack, Offer, attack
+from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
 from npsnn.layers.moments import Moments
 from npsnn.objectives import margin
@@ -44,8 +46,9 @@ def next_constants(
     return np.where(np.isinf(high), 10 * c, (low + high) / 2), low, high
 
 
+@attack("cw")
 @dataclass(frozen=True)
-class CarliniWagner:
+class CarliniWagner(Attack):
     """Minimises ‖δ‖₂² + c max(margin, -κ) over ω, x + δ = (tanh ω + 1)/2, by Adam; c by each image's binary search.
 
     The target's objective must be the margin to be raised: `margin`, in logits, or `least_win_probability`, in standard
@@ -64,6 +67,15 @@ class CarliniWagner:
     searches: int = 6
     draws: int = 10
     share: float = 0.5
+    source: Source = DRAWN
+
+    ascends = Ascends("margin", closed_form="least-win-probability")
+    offer = Offer(
+        "Carlini and Wagner: the nearest image in L2 that is misread with a confidence of --kappa logits.",
+        adaptive="The same on the closed form: --kappa is in standard deviations of the noise.",
+        strengths="kappa",
+        options={"steps": "cw_steps", "lr": "cw_lr", "constant": "cw_constant", "searches": "cw_searches"},
+    )
 
     def __post_init__(self) -> None:
         for name in ("steps", "searches", "draws"):
@@ -86,6 +98,11 @@ class CarliniWagner:
     def ball(self) -> Limit:
         """Without a limit: it looks for the nearest."""
         return ANYWHERE
+
+    @property
+    def says(self) -> dict[str, float]:
+        """Its confidence: it has no radius."""
+        return {"kappa": self.kappa}
 
     def passes(self, target: Target) -> int:
         """Forward and backward passes for one image, without those of the judging."""

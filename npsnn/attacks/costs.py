@@ -1,16 +1,17 @@
 """How long attacks will take: their passes, and the time that a first micro-batch takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.checklist.suite import Checklist, Suite
-from npsnn.attacks.judging import checked
-from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import Attack, Plan
-from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.base import ask, target_of
+from npsnn.attacks.checklist.checklist import Checklist
+from npsnn.attacks.checklist.suite import Suite
+from npsnn.attacks.evaluation import several
+from npsnn.attacks.judging import Judging, checked, checked_judging
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
@@ -29,35 +30,48 @@ class Cost:
     seconds: float
 
 
-def cost(classifier: Classifier, x: np.ndarray, labels: np.ndarray, options: Plan | Checklist) -> Cost:
-    """The cost of `evaluate` with a plan, or of `inspect` with a checklist; images and labels as theirs.
+def cost(
+    classifier: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    attacks: Iterable[Any] | Checklist,
+    judging: Judging | None = None,
+) -> Cost:
+    """The cost of `robust_accuracy`, or of `examine` with a checklist.
 
-    Raises ValueError for what does not fit the network.
+    x: (N, C, H, W), floats in [0, 1] or 8-bit.
+    labels: (N,).
+    attacks: the attacks of `robust_accuracy`, or the options of `examine`.
+    judging: that of `robust_accuracy`; a checklist has its own.
+    Raises TypeError for what is no attack, ValueError for what does not fit the network.
     """
-    if isinstance(options, Checklist):
-        planned = Suite(classifier, x, labels, options, None).planned()
+    if isinstance(attacks, Checklist):
+        planned, judging = Suite(classifier, x, labels, attacks, None).planned(), attacks.judging
     else:
-        defended = options.defended(classifier)
-        planned = [(options.attack(*run), options.target(run[0], defended)) for run in options.runs()]
+        planned, judging = several(attacks), checked_judging(judging or Judging())
     x, labels = checked(classifier, x, labels)
-    return _cost(planned, x, labels, options.draws)
+    network = judging.defended(classifier)
+    return _cost([(a, target_of(a, network)) for a in planned], network, x, labels, judging.draws)
 
 
-def _cost(planned: Sequence[tuple[Attack, NetworkTarget]], x: np.ndarray, labels: np.ndarray, draws: int) -> Cost:
-    network = planned[0][1].classifier
+def _cost(
+    planned: list[tuple[Any, NetworkTarget]], network: Classifier, x: np.ndarray, labels: np.ndarray, draws: int
+) -> Cost:
     batches = micro_batches(len(x), network.micro_batch)
     first = batches[0]
     seconds: dict[tuple[str, str], float] = {}
     total = passes = 0.0
     for attack, target in planned:
-        searches = isinstance(attack, RandomSearch | OnePixel)
-        key = "forward" if searches else target.kind, str(target.rule)
+        forward = ask(attack, "forward_only")
+        key = "forward" if forward else target.kind, str(target.rule)
         if key not in seconds:
-            seconds[key] = _timed(target, x[first], labels[first], searches)
-        passes += attack.passes(target)
-        total += attack.passes(target) * seconds[key]
-    judging = _timed(planned[0][1], x[first], labels[first], forward=True)
-    total += len(planned) * (draws if network.random else 1) * judging
+            seconds[key] = _timed(target, x[first], labels[first], forward)
+        needed = ask(attack, "passes")(target)
+        passes += needed
+        total += needed * seconds[key]
+    if planned:
+        judging = _timed(planned[0][1], x[first], labels[first], forward=True)
+        total += len(planned) * (draws if network.random else 1) * judging
     threads = min(network.workers().threads, len(batches))
     return Cost(int(passes), total * len(x) / len(x[first]) / threads)
 

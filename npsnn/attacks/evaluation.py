@@ -1,17 +1,14 @@
 """Robust accuracy: attacks run on the defended model, success judged on fresh noise, bounds checked here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
-from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import Attack, Plan
-from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.base import Attack, ask, checked_attack, target_of
+from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
 from npsnn.runs.caveats import Caveat, of_attack
@@ -22,12 +19,26 @@ from npsnn.streams import Stream
 class Result:
     """One attack at one eps; an infinite one for an attack that looks for the nearest image.
 
-    zero_gradients and bad_gradients count the images that met an all-zero or a non-finite one; seconds are those of the
-    attack alone, without the judging. kappa: of C&W. size: the norm of each image's perturbation, (N,). misread_once:
-    the images that the attack itself saw misread at least once. control: as many for random search without its
-    perturbations. noise_ignored: whether the gradient is that of the network without the noise it is defended by.
-    met_zero, met_bad: which images met an all-zero or a non-finite gradient, (N,). x: the
-    images before the attack. clean: the part of the draws in which each of these is right, (N,).
+    attack: the attack's label.
+    norm: of its ball.
+    eps: of its ball.
+    accuracy: what it leaves.
+    gradient: the kind of its target.
+    gradient_passes: of one image.
+    seconds: of the attack alone, without the judging.
+    zero_gradients: number of images that met an all-zero gradient.
+    bad_gradients: number of images that met a non-finite gradient.
+    x_adv: the images after the attack.
+    says: what tells the attack from others of its label and ball, as {"kappa": 0.5}.
+    size: the norm of each image's perturbation, (N,).
+    misread_once: number of images that the attack itself saw misread at least once.
+    control: the same number for the attack's control, random search without its perturbations.
+    noise_ignored: whether the gradient is that of the network without the noise it is defended by.
+    met_zero: which images met an all-zero gradient, (N,).
+    met_bad: which images met a non-finite gradient, (N,).
+    x: the images before the attack.
+    clean: the part of the draws in which each of these is right, (N,).
+    by: the attack itself.
     """
 
     attack: str
@@ -40,7 +51,7 @@ class Result:
     zero_gradients: int
     bad_gradients: int
     x_adv: np.ndarray = field(repr=False)
-    kappa: float | None = None
+    says: Mapping[str, float] = field(default_factory=dict)
     size: np.ndarray | None = field(default=None, repr=False)
     misread_once: int = 0
     control: int | None = None
@@ -49,6 +60,12 @@ class Result:
     met_bad: np.ndarray | None = field(default=None, repr=False)
     x: np.ndarray | None = field(default=None, repr=False)
     clean: np.ndarray | None = field(default=None, repr=False)
+    by: Any = field(default=None, repr=False)
+
+    @property
+    def kappa(self) -> float | None:
+        """The confidence of C&W; None of other attacks."""
+        return self.says.get("kappa")
 
     @property
     def caveats(self) -> list[Caveat]:
@@ -134,6 +151,37 @@ class Watched:
         return part
 
 
+class Attacked(NamedTuple):
+    """What comes of an attack on a micro-batch.
+
+    x_adv: adversarial images, of the shape of the images.
+    zero, bad: which images met an all-zero and a non-finite gradient, (N,).
+    once: which were misread under the attack's eyes at least once, (N,).
+    """
+
+    x_adv: np.ndarray
+    zero: np.ndarray
+    bad: np.ndarray
+    once: np.ndarray
+
+
+@dataclass(frozen=True)
+class Attacking:
+    """An attack on a target, as a job that workers can be handed.
+
+    Raises ValueError where the attack leaves its ball or the box.
+    """
+
+    attack: Attack
+    target: NetworkTarget
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
+        watched = Watched(self.target, *(np.zeros(len(x), bool) for _ in range(3)))
+        x_adv = np.asarray(self.attack(watched, x, labels, stream))
+        self.attack.ball.check(x_adv, x)
+        return Attacked(x_adv, watched.zero, watched.bad, watched.once)
+
+
 def run(
     name: str,
     attack: Attack,
@@ -151,71 +199,86 @@ def run(
     or the box.
     """
     network, start = target.classifier, perf_counter()
-
-    def one(s: slice) -> tuple[np.ndarray, Watched]:
-        watched = Watched(target, *(np.zeros(len(x[s]), bool) for _ in range(3)))
-        x_adv = attack(watched, x[s], labels[s], stream.at("attack").further(s.start))
-        attack.ball.check(x_adv, x[s])
-        return x_adv, watched
-
-    found = _split(network, attack).each_batch(one, len(x), progress)
+    parts = each_part(_split(network, attack), Attacking(attack, target), x, labels, stream.at("attack"), progress)
     seconds = perf_counter() - start
-    x_adv = np.concatenate([part for part, _ in found])
-    met_zero, met_bad = (np.concatenate(flags) for flags in zip(*((w.zero, w.bad) for _, w in found), strict=True))
+    found = Attacked(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     return Result(
         attack=name,
         norm=attack.ball.norm,
         eps=attack.ball.eps,
-        accuracy=accuracy(network, x_adv, labels, draws, judging or stream.at("judge")),
+        accuracy=accuracy(network, found.x_adv, labels, draws, judging or stream.at("judge")),
         gradient=target.kind,
-        gradient_passes=attack.passes(target),
+        gradient_passes=ask(attack, "passes")(target),
         seconds=seconds,
-        zero_gradients=int(met_zero.sum()),
-        bad_gradients=int(met_bad.sum()),
-        x_adv=x_adv,
-        kappa=attack.kappa if isinstance(attack, CarliniWagner) else None,
-        size=attack.ball.size(x_adv.astype(np.float64) - x),
-        misread_once=sum(int(w.once.sum()) for _, w in found),
-        noise_ignored=target.kind == "expectation" and network.sigma > 0,
-        met_zero=met_zero,
-        met_bad=met_bad,
+        zero_gradients=int(found.zero.sum()),
+        bad_gradients=int(found.bad.sum()),
+        x_adv=found.x_adv,
+        says=ask(attack, "says"),
+        size=attack.ball.size(found.x_adv.astype(np.float64) - x),
+        misread_once=int(found.once.sum()),
+        noise_ignored=target.kind == "expectation" and network.random,
+        met_zero=found.zero,
+        met_bad=found.bad,
         x=x,
+        by=attack,
     )
 
 
 def _split(network: Classifier, attack: Attack) -> Classifier:
-    """The network by which images are dealt to threads: One-Pixel has a batch of candidates for each image."""
-    one_by_one: Any = replace(network.model, micro_batch=1)
-    return replace(network, model=one_by_one) if isinstance(attack, OnePixel) else network
+    """The network by which images are dealt to workers."""
+    one: Any = replace(network.model, micro_batch=1)
+    return replace(network, model=one) if ask(attack, "one_by_one") else network
 
 
-def evaluate(
-    classifier: Classifier,
+def robust_accuracy(
+    network: Classifier,
     x: np.ndarray,
     labels: np.ndarray,
-    plan: Plan,
+    attacks: Iterable[Any],
+    judging: Judging | None = None,
     progress: Progress | None = None,
     clean: Accuracy | None = None,
 ) -> Iterator[Result]:
-    """Each attack of the plan at each eps on the defended network; yields a result at a time.
+    """The accuracy that each attack leaves of the defended network; yields a result at a time.
 
-    x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done. The
-    attacks of one eps are judged on the same draws, so that their differences are not those of the noise.
-    clean: the accuracy of the defended network on `plan.draws` draws, where it is known already.
-    Raises ValueError for what does not fit the network.
+    x: (N, C, H, W), floats in [0, 1] or 8-bit.
+    labels: (N,).
+    attacks: values such as attacks.PGD(8 / 255), or any objects with a ball and attack(target, x, labels, stream).
+    judging: the defender's noise, and the draws on which success is judged. Attacks of one ball meet the same draws, so
+        that their differences are not those of the noise.
+    progress: called with the number of images done, in all len(attacks) times N.
+    clean: the accuracy of the defended network on as many draws, where it is known already.
+    Raises TypeError for what is no attack, ValueError for what does not fit the network.
     """
-    x, labels = checked(classifier, x, labels)
-    if not isinstance(plan, Plan):
-        raise TypeError(f"plan must be a Plan, got {plan!r}")
-    defended = plan.defended(classifier)
-    clean = clean or accuracy(defended, x, labels, plan.draws, plan.seed)
-    targets = {name: plan.target(name, defended) for name in plan.attacks}
-    for name, strength in plan.runs():
-        attack, target = plan.attack(name, strength), targets[name]
-        stream = Stream(plan.seed).at(attack.ball.norm, repr(float(attack.ball.eps)))
-        own, judging = stream.at(name), stream.at("judge")
-        result = run(name, attack, target, x, labels, plan.draws, own, judging, progress)
-        if isinstance(attack, RandomSearch):
-            control = run(name, attack.control(), target, x, labels, plan.draws, own, judging)
-            result = replace(result, control=control.misread_once)
+    judging = checked_judging(judging or Judging())
+    checked_attacks = several(attacks)
+    return _each(network, *checked(network, x, labels), checked_attacks, judging, progress, clean)
+
+
+def several(attacks: Any) -> list[Any]:
+    """The attacks; TypeError for what is none, or no list of them."""
+    if not isinstance(attacks, Iterable):
+        raise TypeError(f"attacks must be a list, as [attacks.PGD(8 / 255)] or plan.made(), got {attacks!r:.80}")
+    return [checked_attack(attack) for attack in attacks]
+
+
+def _each(
+    network: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    attacks: list[Any],
+    judging: Judging,
+    progress: Progress | None,
+    clean: Accuracy | None,
+) -> Iterator[Result]:
+    defended = judging.defended(network)
+    clean = clean or accuracy(defended, x, labels, judging.draws, judging.seed)
+    for attack in attacks:
+        target, name = target_of(attack, defended), ask(attack, "label")
+        stream = judging.stream.at(attack.ball.norm, repr(float(attack.ball.eps)))
+        own, judge = stream.at(name), stream.at("judge")
+        result = run(name, attack, target, x, labels, judging.draws, own, judge, progress)
+        if (control := ask(attack, "control")()) is not None:
+            alone = run(name, control, target, x, labels, judging.draws, own, judge)
+            result = replace(result, control=alone.misread_once)
         yield replace(result, clean=clean.each)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.streams import Randomness, Stream, as_stream
-from npsnn.validate import check_count
+from npsnn.validate import check_count, check_sigma
 
 Progress: TypeAlias = Callable[[int], None]
 
@@ -44,6 +44,47 @@ class Accuracy:
         return float(low), float(high)
 
 
+@dataclass(frozen=True)
+class Judging:
+    """How success is judged: on fresh draws of the noise that the defended network has at inference.
+
+    draws: number of fresh draws, or of averaged answers where the network averages.
+    seed: of all random numbers, those of the attacks as well.
+    sigma: the defender's noise; None for the network's own, 0 for no noise.
+    average: number of draws whose logits the defender averages for one answer; None for the network's own.
+    """
+
+    draws: int = 10
+    seed: int = 0
+    sigma: float | None = None
+    average: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count("draws", self.draws)
+        _ = self.stream
+        if self.sigma is not None:
+            check_sigma(self.sigma)
+        if self.average is not None:
+            check_count("average", self.average)
+
+    @property
+    def stream(self) -> Stream:
+        """The random numbers of everything that is judged so."""
+        return Stream(self.seed)
+
+    def defended(self, network: Classifier) -> Classifier:
+        """The network with the noise and the averaging that it keeps at inference."""
+        noisy = network if self.sigma is None else network.with_sigma(self.sigma)
+        return noisy if self.average is None else noisy.averaging(self.average)
+
+
+def checked_judging(judging: Any) -> Judging:
+    """The value, if it is a Judging; TypeError otherwise, with what makes one of a Plan."""
+    if not isinstance(judging, Judging):
+        raise TypeError(f"judging must be a Judging, as Judging(draws=10) or plan.judging(), got {judging!r:.80}")
+    return judging
+
+
 def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
     """The part of `draws` fresh draws in which each image of a micro-batch is classified correctly: (N,).
 
@@ -57,6 +98,35 @@ def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int,
     return np.asarray((logits.argmax(axis=1) == labels).mean(axis=0))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """`judge`, as a job that workers can be handed: a network, and how many draws."""
+
+    network: Classifier
+    draws: int
+
+    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+        return judge(self.network, x, labels, self.draws, stream)
+
+
+Job: TypeAlias = Callable[[np.ndarray, np.ndarray, Stream], Any]
+"""What is done to a micro-batch: images, labels and the stream of the first of them in, plain arrays out."""
+
+
+def each_part(
+    network: Classifier, job: Job, x: np.ndarray, labels: np.ndarray, stream: Stream, progress: Progress | None = None
+) -> list[Any]:
+    """job(x, labels, stream) of each micro-batch of the network, on all workers, in order.
+
+    progress: called with the number of images of each that is done.
+    """
+
+    def part(s: slice) -> Any:
+        return job(x[s], labels[s], stream.further(s.start))
+
+    return network.each_batch(part, len(x), progress)
+
+
 def accuracy(
     classifier: Classifier,
     x: np.ndarray,
@@ -67,16 +137,18 @@ def accuracy(
 ) -> Accuracy:
     """Accuracy of the network under its own noise; of the expectation network where its sigma is 0.
 
-    x: (N, C, H, W), floats in [0, 1] or 8-bit. Raises ValueError for what does not fit the network.
+    x: (N, C, H, W), floats in [0, 1] or 8-bit.
+    labels: (N,).
+    draws: number of fresh draws of the noise.
+    rng: seed, NumPy generator or stream of the noise.
+    progress: called with the number of images done.
+    Raises ValueError for what does not fit the network.
     """
     x, labels = checked(classifier, x, labels)
     check_count("draws", draws)
-    stream = as_stream(rng)
-
-    def one(s: slice) -> np.ndarray:
-        return judge(classifier, x[s], labels[s], draws, stream.further(s.start))
-
-    return Accuracy(np.concatenate(classifier.each_batch(one, len(x), progress)))
+    return Accuracy(
+        np.concatenate(each_part(classifier, Judged(classifier, draws), x, labels, as_stream(rng), progress))
+    )
 
 
 def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
 from npsnn.attacks.balls import Limit
+from npsnn.attacks.base import Attack, Offer, attack
+from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count
@@ -42,8 +44,9 @@ def paint(image: np.ndarray, genes: np.ndarray) -> np.ndarray:
     return x
 
 
+@attack("one-pixel")
 @dataclass(frozen=True)
-class OnePixel:
+class OnePixel(Attack):
     """Replaces `pixels` pixels by those of the lowest energy that differential evolution finds; energy is -objective.
 
     The search ends when `converged`, after `generations`, or once a share `stop` of `draws` fresh draws misread the
@@ -68,6 +71,16 @@ class OnePixel:
     common: bool = True
     stop: float | None = 0.9
     draws: int = 10
+    source: Source = DRAWN
+
+    ascends = Ascends("cross-entropy", closed_form="least-win-probability")
+    forward_only = True
+    one_by_one = True
+    offer = Offer(
+        "Few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
+        adaptive="The same on the closed form's least margin, without noise.",
+        strengths="pixels",
+    )
 
     def __post_init__(self) -> None:
         for name, low in {"pixels": 1, "population": 5, "generations": 1, "draws": 1}.items():

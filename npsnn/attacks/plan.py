@@ -1,76 +1,120 @@
-"""Which attacks to run on a network, and how: what they are called, their strengths and their targets."""
+"""The flat form of attacks that the command line and its config files have, and what it makes: values.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+A `Plan` names attacks by the names of the table and says in one record how they run. `made` turns it into attacks and
+`judging` into a `Judging`; nothing else knows the names.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from math import inf
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
-from npsnn.attacks import projected as gradient
-from npsnn.attacks.balls import Ball, Limit, check_linf
+from npsnn.attacks.balls import Ball, check_linf
+from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.targets import NetworkTarget, Queried, closed_form, expectation, sampled
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
 from npsnn.classifier import Classifier, named
 from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
-from npsnn.streams import Stream
-from npsnn.validate import check_count, check_sigma, check_types
+from npsnn.tables import nearest
+from npsnn.validate import check_count, check_types
 
-ATTACKS = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
-"""Those that run where none is named."""
-ON_REQUEST = ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
-_PLAIN = {"one-pixel": "cross-entropy", "cw": "margin"}
-"""What C&W and One-Pixel ascend on logits without a variance."""
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
-_WALKING = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd", "random")
-_USERS = {
-    "eps": _WALKING,
-    "norm": _WALKING,
-    "steps": ("bim", "pgd", "adaptive-pgd"),
-    "restarts": ("pgd", "adaptive-pgd"),
-}
-_USERS |= {"eot": ("fgsm", "bim", "pgd", "one-pixel", "cw"), "objective": ("adaptive-fgsm", "adaptive-pgd")}
-_USERS |= {
-    "propagation": ("adaptive-fgsm", "adaptive-pgd", "adaptive-one-pixel", "adaptive-cw"),
-    "samples": ("random",),
-}
-_USERS |= dict.fromkeys(("pixels", "population", "generations"), ("one-pixel", "adaptive-one-pixel"))
-_USERS |= dict.fromkeys(("kappa", "cw_steps", "cw_lr", "cw_constant", "cw_searches"), ("cw", "adaptive-cw"))
-"""The attacks that an option acts on, where it does not act on all."""
+_EVERYBODYS = ("attacks", "draws", "sigma", "average", "seed")
+"""The options that act on all attacks, or on none by itself."""
 _LEAST = {"steps": 1, "restarts": 1, "eot": 0, "draws": 1, "samples": 1, "population": 5, "generations": 1}
 _LEAST |= {"cw_steps": 1, "cw_searches": 1}
 
 
-class Attack(Protocol):
-    """What `run` runs: one micro-batch of images in, adversarial ones within `ball` out."""
+@dataclass(frozen=True)
+class Choice:
+    """An attack that a plan may name.
+
+    kind: the class of the table.
+    adaptive: whether it is the attack on the closed form.
+    help: one line.
+    by_default: whether it runs where none is named.
+    """
+
+    kind: type[Any]
+    adaptive: bool
+    help: str
+    by_default: bool
 
     @property
-    def ball(self) -> Limit: ...
+    def offer(self) -> Offer:
+        """How its class is offered."""
+        return ask(self.kind, "offer") or Offer()
 
-    def passes(self, target: Queried) -> int: ...
+    def heeds(self, options: Iterable[str]) -> set[str]:
+        """Those of the options that the attack heeds."""
+        own = set(taken(self.kind, dict.fromkeys(options)).values())
+        if any(f.name == "source" for f in fields(self.kind)):
+            ascends = () if ask(self.kind, "ascends").closed_form else ("objective",)
+            own |= {"propagation", *ascends} if self.adaptive else {"eot"}
+        return own
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
+
+def choices() -> dict[str, Choice]:
+    """Every attack that a plan may name: first those that run where none is named, then by what their strength is."""
+    order = [f.name for f in fields(Plan)]
+    offered = [(name, kind, offer) for name, kind in ATTACKS.items() if (offer := ask(kind, "offer"))]
+    offered.sort(key=lambda entry: order.index(entry[2].strengths) if entry[2].strengths in order else len(order))
+    plain = {name: Choice(kind, False, o.help or _summary(kind), o.by_default) for name, kind, o in offered}
+    closed = {f"adaptive-{n}": Choice(kind, True, o.adaptive, o.by_default) for n, kind, o in offered if o.adaptive}
+    found = {name: choice for name, choice in (plain | closed).items() if choice.by_default}
+    for name in plain:
+        found |= {n: c for n, c in (plain | closed).items() if n in (name, f"adaptive-{name}")}
+    return found
+
+
+def _summary(kind: type[Any]) -> str:
+    """The first line of a class's docstring."""
+    return next(iter((kind.__doc__ or "").strip().splitlines()), "")
+
+
+def choice_of(name: str) -> Choice:
+    """The attack that people call so; ValueError for an unknown name, naming the nearest and all."""
+    known = choices()
+    if name not in known:
+        raise ValueError(f"attack must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    return known[name]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which attacks to run, and how.
+    """Which attacks to run, and how, in plain values.
 
-    sigma: the defender's noise at inference (None: the network's own; 0: the expectation network). average: the draws
-    whose logits it averages for one answer (None: the network's own); a draw below is such an answer. eot: the draws a
-    plain attack averages its gradient over (0: it attacks the network without noise, and transfers). draws: fresh
-    draws on which success is judged. objective and propagation are the adaptive attacks', as in `closed_form`; those
-    of C&W and One-Pixel always ascend the least margin in standard deviations.
-    eps: the radii of the ball, in units of the [0, 1] pixel (None: `RADII` of the norm).
-    samples: of random search at each eps. pixels: the pixels that One-Pixel may change, a run each. kappa: the
-    confidences of C&W, a run each, in logits, and for adaptive-cw in standard deviations; as `CarliniWagner` the rest.
+    attacks: names of attacks; by default those that run where none is named.
+    eps: radii of the ball, in units of the [0, 1] pixel; None for `RADII` of the norm.
+    norm: of the ball, "linf" or "l2".
+    steps: of BIM and PGD.
+    restarts: random starts of PGD.
+    eot: draws a plain attack averages its gradient over; 0: it attacks the network without noise, and transfers.
+    draws: fresh draws on which success is judged.
+    sigma: the defender's noise at inference; None for the network's own, 0 for the expectation network.
+    average: draws whose logits the defender averages for one answer; None for the network's own.
+    objective: what the adaptive attacks ascend, as in `closed_form`; C&W and One-Pixel ascend margins of their own.
+    propagation: how the adaptive attacks carry the variance, as in `closed_form`.
+    seed: of all random numbers.
+    samples: points of random search at each eps.
+    pixels: numbers of pixels that One-Pixel may change, a run each.
+    population: candidates of One-Pixel.
+    generations: generations of One-Pixel at most.
+    kappa: confidences of C&W, a run each, in logits, and for adaptive-cw in standard deviations.
+    cw_steps: steps of C&W for each constant.
+    cw_lr: Adam's rate in C&W.
+    cw_constant: first constant of C&W.
+    cw_searches: constants that C&W tries.
     """
 
-    attacks: tuple[str, ...] = ATTACKS
+    attacks: tuple[str, ...] | None = None
     eps: tuple[float, ...] | None = None
     norm: str = "linf"
     steps: int = 20
@@ -94,31 +138,39 @@ class Plan:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.attacks is None:
+            object.__setattr__(self, "attacks", tuple(n for n, choice in choices().items() if choice.by_default))
         if self.eps is None:
             object.__setattr__(self, "eps", RADII.get(self.norm, RADII["linf"]))
         self._check_numbers()
-        for name in (*self.attacks, *ATTACKS, *ON_REQUEST):
-            for strength in self.strengths(name):
-                self.attack(name, strength)
         if self.objective is not None:
             named({name: OBJECTIVES[name] for name in losses()}, self.objective, "objective")
         named(RULES, self.propagation, "propagation")
-        if self.sigma is not None:
-            check_sigma(self.sigma)
-        if self.average is not None:
-            check_count("average", self.average)
+        _ = self.judging()
+        self.made()
 
     def _check_numbers(self) -> None:
         for name in ("attacks", "eps", "pixels", "kappa"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one, got {getattr(self, name)}")
+        for eps in self.radii:
+            Ball(self.norm, eps)
         if self.norm == "linf":
             check_linf(max(self.radii))
         for name, low in _LEAST.items():
             check_count(name, getattr(self, name), low)
+        for pixels in self.pixels:
+            OnePixel(pixels)
+        for kappa in self.kappa:
+            CarliniWagner(kappa)
         for name in ("cw_lr", "cw_constant"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its attacks."""
+        return self.attacks or ()
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -127,60 +179,62 @@ class Plan:
 
     def unused(self, options: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Those of the named options that no attack of the plan heeds, each with the attacks that would."""
-        users = {name: _USERS[name] for name in options if name in _USERS}
-        return {name: would for name, would in users.items() if not set(would) & set(self.attacks)}
-
-    def defended(self, classifier: Classifier) -> Classifier:
-        """The network with the noise and the averaging it keeps at inference."""
-        noisy = classifier if self.sigma is None else classifier.with_sigma(self.sigma)
-        return noisy if self.average is None else noisy.averaging(self.average)
+        own = [f.name for f in fields(self) if f.name not in _EVERYBODYS]
+        heeded = {name: choice.heeds(own) for name, choice in choices().items()}
+        users = {o: tuple(name for name, its in heeded.items() if o in its) for o in options if o in own}
+        return {option: would for option, would in users.items() if not set(would) & set(self.names)}
 
     def strengths(self, name: str) -> tuple[float, ...]:
         """What the named attack is run at: numbers of pixels, kappas or eps."""
-        return {"one-pixel": self.pixels, "cw": self.kappa}.get(_kind(name), self.radii)
+        return tuple(getattr(self, choice_of(name).offer.strengths))
 
     def runs(self) -> list[tuple[str, float]]:
-        """Each attack with each of its strengths, once; those of one ball together, then One-Pixel's, then C&W's."""
-        kinds = ("one-pixel", "cw")
-        alone = [[name for name in self.attacks if _kind(name) == kind] for kind in kinds]
-        groups = [[name for name in self.attacks if _kind(name) not in kinds], *alone]
+        """Each attack with each of its strengths, once; those of one ball together, then those without a radius."""
+        by = {name: choice_of(name).offer.strengths for name in self.names}
+        kinds = dict.fromkeys(["eps", *(choice.offer.strengths for choice in choices().values())])
+        groups = [[name for name in self.names if by[name] == kind] for kind in kinds]
         every = ((name, s) for group in groups if group for s in self.strengths(group[0]) for name in group)
         return list(dict.fromkeys(every))
 
-    def attack(self, name: str, strength: float) -> Attack:
+    def attack(self, name: str, strength: float) -> Any:
         """The named attack at an eps, a number of pixels or a kappa; ValueError for an unknown name."""
-        kind, norm = _kind(name), self.norm
-        if kind == "fgsm":
-            return gradient.fgsm(strength, norm)
-        if kind == "bim":
-            return gradient.bim(strength, norm, self.steps)
-        if kind == "pgd":
-            return gradient.pgd(strength, norm, self.steps, self.restarts)
-        if kind == "random":
-            return RandomSearch(Ball(norm, strength), self.samples, self.draws)
-        if kind == "one-pixel":
-            if strength != int(strength):
-                raise ValueError(f"pixels must be a whole number, got {strength!r}")
-            return OnePixel(int(strength), self.population, self.generations, draws=self.draws)
-        return CarliniWagner(strength, self.cw_steps, self.cw_lr, self.cw_constant, self.cw_searches, self.draws)
+        choice = choice_of(name)
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _EVERYBODYS}
+        options |= {"draws": self.draws, choice.offer.strengths: strength}
+        return ask(choice.kind, "planned")(options, self._source(choice))
 
-    def target(self, name: str, defended: Classifier) -> NetworkTarget:
-        """What the named attack takes the gradient of, or asks for values."""
-        kind, noisy = _kind(name), defended.random
-        adaptive, objective = kind != name, self.objective
-        if kind in _PLAIN:
-            # without noise there are no standard deviations to measure a margin in
-            adaptive = adaptive and noisy
-            objective = "least-win-probability" if adaptive else _PLAIN[kind]
-        if adaptive:
-            return closed_form(defended, objective, self.propagation)
-        plain = _PLAIN.get(kind, "cross-entropy")
-        return sampled(defended, self.eot, plain) if self.eot and noisy else expectation(defended, plain)
+    def _source(self, choice: Choice) -> Source:
+        if choice.adaptive:
+            return ClosedForm(None if ask(choice.kind, "ascends").closed_form else self.objective, self.propagation)
+        return EoT(self.eot) if self.eot else Expectation()
+
+    def made(self) -> list[Any]:
+        """The attacks, as values, in the order of `runs`."""
+        found: list[Any] = []
+        for run in self.runs():
+            attack = self.attack(*run)
+            if attack not in found:
+                found.append(attack)
+        return found
+
+    def judging(self) -> Judging:
+        """How success is judged, as a value."""
+        return Judging(self.draws, self.seed, self.sigma, self.average)
 
 
-def _kind(name: str) -> str:
-    """The attack without what it attacks; ValueError for an unknown name."""
-    known = (*ATTACKS, *ON_REQUEST)
-    if name not in known:
-        raise ValueError(f"attack must be one of {', '.join(known)}, got {name!r}")
-    return name.removeprefix("adaptive-")
+def evaluate(
+    classifier: Classifier,
+    x: np.ndarray,
+    labels: np.ndarray,
+    plan: Plan,
+    progress: Progress | None = None,
+    clean: Accuracy | None = None,
+) -> Iterator[Result]:
+    """`robust_accuracy` of the attacks of a plan, judged as the plan has it.
+
+    plan: which attacks to run, and how.
+    The other arguments are those of `robust_accuracy`. Raises TypeError for what is no plan.
+    """
+    if not isinstance(plan, Plan):
+        raise TypeError(f"plan must be a Plan, got {plan!r:.80}; attacks.robust_accuracy takes a list of attacks")
+    return robust_accuracy(classifier, x, labels, plan.made(), plan.judging(), progress, clean)

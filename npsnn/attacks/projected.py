@@ -1,20 +1,29 @@
-"""FGSM, BIM and PGD: one loop of projected steps along the gradient's steepest direction."""
+"""Projected steps along the gradient's steepest direction: one loop, and FGSM, BIM and PGD as settings of it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from npsnn.attacks.balls import Ball
+from npsnn.attacks.base import Attack, InBall, Offer, attack
+from npsnn.attacks.sources import DRAWN, Source
 from npsnn.attacks.targets import Target, given
 from npsnn.streams import Randomness, Stream
-from npsnn.validate import check_count
+from npsnn.validate import check_count, check_types
 
 
+@attack("gradient-attack")
 @dataclass(frozen=True)
-class GradientAttack:
+class GradientAttack(Attack):
     """x ← project(x + step_size · steepest(gradient)), `steps` times, from x itself or from a random point.
 
-    Of several restarts each image keeps the one of the highest loss, by gradients of noise that no step has seen.
+    ball: the set that the steps stay in.
+    steps: number of gradient steps.
+    step_size: length of a step, in the norm of the ball.
+    random_start: whether it starts from a random point of the ball.
+    restarts: number of starts. Each image keeps that of the highest loss, on noise that no step has seen.
+    source: where its gradients come from.
     Source: FGSM noise paper Eq. 10 (audit N33: clipped to the box); PGD A2SNN Sec. 2.1.
     """
 
@@ -23,6 +32,9 @@ class GradientAttack:
     step_size: float
     random_start: bool = False
     restarts: int = 1
+    source: Source = DRAWN
+
+    offer = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "restarts"):
@@ -63,22 +75,121 @@ def _rank(target: Target, x: np.ndarray, labels: np.ndarray, stream: Stream) -> 
     return np.where(np.isnan(loss), -np.inf, loss)
 
 
-def fgsm(eps: float, norm: str = "linf") -> GradientAttack:
-    """One step of the whole length eps."""
-    return GradientAttack(Ball(norm, eps), steps=1, step_size=eps)
+class Setting(InBall):
+    """An attack that is a setting of `GradientAttack`."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def general(self) -> GradientAttack:
+            """The same attack in its general form."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.general
+        check_types(self)
+
+    def passes(self, target: Target) -> int:
+        """Forward and backward passes for one image."""
+        return self.general.passes(target)
+
+    def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+        """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
+        return self.general(target, x, labels, stream)
+
+
+@attack("fgsm")
+@dataclass(frozen=True)
+class FGSM(Setting):
+    """One step of the whole length eps.
+
+    eps: radius, and length of the step, in units of the [0, 1] pixel.
+    norm: "linf" or "l2".
+    source: where its gradients come from.
+    """
+
+    eps: float
+    norm: str = "linf"
+    source: Source = DRAWN
+
+    offer = Offer(
+        "One step of length eps.",
+        adaptive="One step on the closed form of the randomised network (noise paper Sec. 4).",
+        by_default=True,
+    )
+
+    @property
+    def general(self) -> GradientAttack:
+        return GradientAttack(self.ball, 1, self.eps, source=self.source)
+
+
+@attack("bim")
+@dataclass(frozen=True)
+class BIM(Setting):
+    """`steps` steps of eps / steps from the image itself.
+
+    eps: radius in units of the [0, 1] pixel.
+    norm: "linf" or "l2".
+    steps: number of gradient steps.
+    source: where its gradients come from.
+    """
+
+    eps: float
+    norm: str = "linf"
+    steps: int = 20
+    source: Source = DRAWN
+
+    offer = Offer("--steps steps of eps/steps.", by_default=True)
+
+    @property
+    def general(self) -> GradientAttack:
+        return GradientAttack(self.ball, self.steps, _each(self.eps, self.steps), source=self.source)
+
+
+@attack("pgd")
+@dataclass(frozen=True)
+class PGD(Setting):
+    """`steps` steps of 2.5 eps / steps from a random point of the ball: long enough to reach any corner (audit A24).
+
+    eps: radius in units of the [0, 1] pixel.
+    norm: "linf" or "l2".
+    steps: number of gradient steps.
+    restarts: number of random starts. Each image keeps that of the highest loss.
+    source: where its gradients come from.
+    """
+
+    eps: float
+    norm: str = "linf"
+    steps: int = 20
+    restarts: int = 1
+    source: Source = DRAWN
+
+    offer = Offer(
+        "--steps steps of 2.5 eps/steps from a random point.", adaptive="PGD on the closed form.", by_default=True
+    )
+
+    @property
+    def general(self) -> GradientAttack:
+        length = _each(2.5 * self.eps, self.steps)
+        return GradientAttack(self.ball, self.steps, length, True, self.restarts, self.source)
+
+
+def fgsm(eps: float, norm: str = "linf") -> FGSM:
+    """`FGSM`, by the name of a function."""
+    return FGSM(eps, norm)
+
+
+def bim(eps: float, norm: str = "linf", steps: int = 20) -> BIM:
+    """`BIM`, by the name of a function."""
+    return BIM(eps, norm, steps)
+
+
+def pgd(eps: float, norm: str = "linf", steps: int = 20, restarts: int = 1) -> PGD:
+    """`PGD`, by the name of a function."""
+    return PGD(eps, norm, steps, restarts)
 
 
 def _each(length: float, steps: int) -> float:
     """The length of a step."""
     check_count("steps", steps)
     return length / steps
-
-
-def bim(eps: float, norm: str = "linf", steps: int = 20) -> GradientAttack:
-    """`steps` steps of eps / steps from the image itself."""
-    return GradientAttack(Ball(norm, eps), steps, _each(eps, steps))
-
-
-def pgd(eps: float, norm: str = "linf", steps: int = 20, restarts: int = 1) -> GradientAttack:
-    """`steps` steps of 2.5 eps / steps from a random point of the ball: long enough to reach any corner (audit A24)."""
-    return GradientAttack(Ball(norm, eps), steps, _each(2.5 * eps, steps), random_start=True, restarts=restarts)

@@ -4,32 +4,44 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from npsnn.attacks.balls import Ball
+from npsnn.attacks.base import InBall, Offer, attack
 from npsnn.attacks.targets import Queried, given
 from npsnn.streams import Randomness
-from npsnn.validate import check_count
+from npsnn.validate import check_count, check_types
 
 
+@attack("random")
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(InBall):
     """Of `samples` points, uniform in the ball, the one that most of `draws` fresh draws misread; the first of equals.
 
     A network that errs by itself is misread in some of so many tries without any perturbation: `control` tries the
     clean image as often, under the same draws.
+
+    eps: radius in units of the [0, 1] pixel.
+    norm: "linf" or "l2".
+    samples: number of points.
+    draws: number of fresh draws on which each point is judged.
     Source: A2SNN Sec. 4.5, criterion 4, which has 10,000 samples and no control.
     """
 
-    ball: Ball
+    eps: float
+    norm: str = "linf"
     samples: int = 1000
     draws: int = 1
 
+    forward_only = True
+    offer = Offer("Of --samples points of the ball the one misread most; with the same search without perturbation.")
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("samples", "draws"):
             check_count(name, getattr(self, name))
+        check_types(self)
 
     def control(self) -> "RandomSearch":
         """The same search without a perturbation."""
-        return replace(self, ball=Ball(self.ball.norm, 0))
+        return replace(self, eps=0.0)
 
     def passes(self, target: Queried) -> int:
         """Forward passes for one image."""

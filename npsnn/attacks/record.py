@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.attacks.base import ATTACKS
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.files import journal, write_atomic
 from npsnn.files.npz import write_npz
 
-ATTACKS = "attacks.jsonl"
+LINES = "attacks.jsonl"
 IMAGES = "attacks"
 """The folder of the images' figures."""
 
@@ -25,15 +26,20 @@ def exact(value: float) -> str:
 
 def name_of(r: Result) -> str:
     """A name for a result that tells it from all others of its plan: fgsm-linf-0.1, cw-kappa-0.5-l2-inf."""
-    kappa = [] if r.kappa is None else ["kappa", exact(r.kappa)]
-    return "-".join([r.attack, *kappa, r.norm, exact(r.eps)])
+    says = [part for name, value in r.says.items() for part in (name, exact(value))]
+    return "-".join([r.attack, *says, r.norm, exact(r.eps)])
+
+
+def attack_in(line: dict[str, Any]) -> Any:
+    """The attack that a line of the record is about, None for a worst case; ValueError for one that is in no table."""
+    return ATTACKS.decode(line["attack"]) if "attack" in line else None
 
 
 class Record:
     """The record of one plan on one run, written a result at a time.
 
-    A line holds all that its result was computed with: {**about, "result": {...}, "images": "attacks/NAME.npz"}, or
-    "worst_case" instead of "result".
+    A line holds all that its result was computed with: {**about, "attack": {"type": "PGD", "eps": 0.1, ...}, "result":
+    {...}, "images": "attacks/NAME.npz"}, or "worst_case" instead of "attack" and "result".
     """
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
@@ -42,11 +48,14 @@ class Record:
 
     @property
     def path(self) -> Path:
-        return self.folder / ATTACKS
+        return self.folder / LINES
 
     def result(self, r: Result, row: dict[str, Any]) -> None:
-        """Keep one result, `row` as JSON; OSError, naming the file, where it cannot be written."""
-        self._keep({"result": row}, name_of(r), r.images)
+        """Keep one result, `row` as JSON; OSError, naming the file, where it cannot be written.
+
+        Raises ValueError for an attack that is in no table.
+        """
+        self._keep({"attack": ATTACKS.encode(r.by), "result": row}, name_of(r), r.images)
 
     def worst(self, r: Result, accuracy: Accuracy, row: dict[str, Any]) -> None:
         """Keep what the attacks of one ball leave together; r: one of them. OSError as above."""

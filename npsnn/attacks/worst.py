@@ -5,12 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.attacks.evaluation import Result
-from npsnn.attacks.judging import Accuracy, accuracy
-from npsnn.attacks.plan import Plan
+from npsnn.attacks.judging import Accuracy, Judging, accuracy, checked_judging
 from npsnn.attacks.statistics import Difference
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_labels
-from npsnn.streams import Stream
 
 CLEAN = "no attack"
 
@@ -30,27 +28,30 @@ class Worst(Accuracy):
     rise: Difference
 
 
-def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], plan: Plan) -> Worst:
+def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], judging: Judging) -> Worst:
     """Accuracy under the strongest attack, or on images where another is surely stronger under that one.
 
+    labels: (N,).
     results: of one norm and eps. The image as it is counts as an attack.
+    judging: as the results were judged.
 
     The strongest attack by itself and the attacks so combined are both judged, on the same draws, which are not those
     that chose; the lower counts. The lower of two is the luckier one, by little: the two differ on few images, and on
     these by more than luck. Raises ValueError for no result, and for labels of other images.
     """
+    judging = checked_judging(judging)
     if not results:
         raise ValueError("results must hold at least one, got none")
     labels = as_labels(labels, len(results[0].accuracy.each), classifier.model.classes)
-    defended = plan.defended(classifier)
+    defended = judging.defended(classifier)
     candidates = _candidates(results)
-    choice = _chosen([each for _, each, _ in candidates], plan.draws, defended.random)
-    stream = Stream(plan.seed).at(results[0].norm, repr(float(results[0].eps)), "worst case")
+    choice = _chosen([each for _, each, _ in candidates], judging.draws, defended.random)
+    stream = judging.stream.at(results[0].norm, repr(float(results[0].eps)), "worst case")
     name, own, images = candidates[0]
-    alone = together = accuracy(defended, images, labels, plan.draws, stream)
+    alone = together = accuracy(defended, images, labels, judging.draws, stream)
     if choice.any():
         x_adv = np.stack([x for _, _, x in candidates])[choice, np.arange(len(choice))]
-        together = accuracy(defended, x_adv, labels, plan.draws, stream)
+        together = accuracy(defended, x_adv, labels, judging.draws, stream)
     each = min(alone, together, key=lambda found: found.mean).each
     return Worst(each, name, alone, Difference.of(each, own))
 

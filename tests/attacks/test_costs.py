@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from small_networks import SHAPE, linear
 
-from npsnn.attacks import ATTACKS, ON_REQUEST, Checklist, Plan, cost, evaluate
+from npsnn.attacks import Checklist, Plan, cost, evaluate
+from npsnn.attacks.base import target_of
 from npsnn.attacks.checklist.suite import Suite
+from npsnn.attacks.plan import choices
 
 X = np.random.default_rng(0).random((6, *SHAPE))
 LABELS = np.arange(6) % 3
@@ -16,10 +18,10 @@ LABELS = np.arange(6) % 3
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_the_passes_are_those_that_the_results_will_have(sigma: float) -> None:
     quick: dict[str, Any] = {"steps": 3, "eot": 2, "draws": 2, "samples": 4, "population": 5, "generations": 2}
-    plan = Plan((*ATTACKS, *ON_REQUEST), eps=(0.1, 0.2), pixels=(1, 2), cw_steps=3, cw_searches=2, **quick)
+    plan = Plan(tuple(choices()), eps=(0.1, 0.2), pixels=(1, 2), cw_steps=3, cw_searches=2, **quick)
     network = linear(sigma)
     found = list(evaluate(network, X, LABELS, plan))
-    whole = cost(network, X, LABELS, plan)
+    whole = cost(network, X, LABELS, plan.made(), plan.judging())
     assert whole.passes == sum(result.gradient_passes for result in found)
     assert 0 < whole.seconds < 60
 
@@ -27,10 +29,12 @@ def test_the_passes_are_those_that_the_results_will_have(sigma: float) -> None:
 def test_the_time_is_of_all_images_and_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("npsnn.attacks.costs._timed", lambda *args, **kw: 0.5)
     network, plan = linear(), Plan(("pgd",), eps=(0.1, 0.2), steps=4, eot=5, draws=10)
-    whole = cost(network, X, LABELS, plan)
+    whole = cost(network, X, LABELS, plan.made(), plan.judging())
     assert (whole.passes, whole.seconds) == (2 * 4 * 5, 0.5 * (2 * 4 * 5 + 2 * 10))
     many = np.tile(X, (100, 1, 1, 1)), np.tile(LABELS, 100)
-    assert cost(network, *many, plan).seconds == pytest.approx(whole.seconds * 600 / network.micro_batch)
+    assert cost(network, *many, plan.made(), plan.judging()).seconds == pytest.approx(
+        whole.seconds * 600 / network.micro_batch
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
@@ -39,9 +43,9 @@ def test_a_checklist_plans_the_attacks_that_it_makes(sigma: float) -> None:
     network = linear(sigma)
     suite = Suite(network, X, LABELS, options, None)
     assert len(suite.planned()) == options.runs(suite.noisy)
-    assert cost(network, X, LABELS, options).passes == sum(a.passes(t) for a, t in suite.planned())
+    assert cost(network, X, LABELS, options).passes == sum(a.passes(target_of(a, network)) for a in suite.planned())
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="images must have the shape"):
-        cost(linear(), X[:, :1], LABELS, Plan())
+        cost(linear(), X[:, :1], LABELS, Plan().made())

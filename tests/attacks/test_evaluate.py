@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import Result, evaluate, run
+from npsnn.attacks.evaluation import Result, run
 from npsnn.attacks.judging import Accuracy, accuracy, judge
-from npsnn.attacks.plan import ATTACKS, Plan
-from npsnn.attacks.projected import GradientAttack, fgsm
+from npsnn.attacks.plan import Plan, evaluate
+from npsnn.attacks.projected import GradientAttack
 from npsnn.attacks.targets import NetworkTarget, expectation
 from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
@@ -92,7 +92,7 @@ def test_results_are_bit_identical_for_any_threads(network: Classifier) -> None:
     runs = [list(evaluate(replace(network, threads=t), X, LABELS, plan)) for t in (1, 2, 3)]
     for other in runs[1:]:
         assert all(same(a, b) for a, b in zip(runs[0], other, strict=True))
-    worst = [worst_case(replace(network, threads=t), LABELS, runs[0], plan).each for t in (1, 3)]
+    worst = [worst_case(replace(network, threads=t), LABELS, runs[0], plan.judging()).each for t in (1, 3)]
     np.testing.assert_array_equal(*worst)
 
 
@@ -144,7 +144,7 @@ def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch
     monkeypatch.setattr(Classifier, "scores", watched(scores, "judge", 2))
     results = list(evaluate(network, X, LABELS, SMALL))
     before = len(seen["judge"])
-    worst_case(network, LABELS, results[:3], SMALL)
+    worst_case(network, LABELS, results[:3], SMALL.judging())
     assert before == 3 * 3 * (1 + len(SMALL.eps)), "the attacks of one eps, and none, are judged on the same draws"
     assert len(seen["judge"]) == before + 3 * 3, "the worst case is judged on others"
     assert seen["attack"] and not seen["attack"] & seen["judge"]
@@ -196,14 +196,14 @@ def test_zero_and_non_finite_gradients_are_counted(network: Classifier) -> None:
 def test_the_worst_case_is_taken_image_by_image(network: Classifier) -> None:
     quiet = replace(SMALL, sigma=0.0)
     results = list(evaluate(network, X, LABELS, quiet))[:3]
-    worst = worst_case(network, LABELS, results, quiet)
+    worst = worst_case(network, LABELS, results, quiet.judging())
     np.testing.assert_array_equal(worst.each, np.min([r.accuracy.each for r in results], axis=0))
     halves = [np.where((parity == LABELS % 2)[:, None, None, None], results[1].x_adv, X) for parity in (0, 1)]
     split_up = [
         replace(r, x_adv=x, accuracy=accuracy(network.with_sigma(0.0), x, LABELS))
         for r, x in zip(results, halves, strict=False)
     ]
-    both = worst_case(network, LABELS, split_up, quiet)
+    both = worst_case(network, LABELS, split_up, quiet.judging())
     np.testing.assert_array_equal(
         both.each, results[1].accuracy.each * accuracy(network.with_sigma(0.0), X, LABELS).each
     )
@@ -221,7 +221,7 @@ def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeyp
     plan = replace(SMALL, attacks=("fgsm", "adaptive-fgsm"), eps=(0.1,), draws=10)
     results, clean = list(evaluate(network, X, LABELS, plan)), accuracy(network, X, LABELS, 10)
     assert all(r.accuracy.mean > clean.mean + 0.05 for r in results)
-    found = worst_case(network, LABELS, results, plan)
+    found = worst_case(network, LABELS, results, plan.judging())
     assert found.mean < clean.mean + 0.03
     assert found.strongest == "no attack" and found.alone.mean >= found.mean
 
@@ -229,7 +229,7 @@ def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeyp
 def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> None:
     plan = replace(SMALL, draws=20, eps=(0.05,))
     results = list(evaluate(network, X, LABELS, plan))
-    worst = worst_case(network, LABELS, results, plan)
+    worst = worst_case(network, LABELS, results, plan.judging())
     for r in results:
         assert worst.mean <= r.accuracy.mean + 5 * np.sqrt(2 * 0.25 / (20 * 140))
 
@@ -251,17 +251,6 @@ def test_what_an_adaptive_attack_ascends(
     (same,) = evaluate(network, X, LABELS, replace(one, **like))
     assert found.gradient == gradient
     np.testing.assert_array_equal(found.x_adv, same.x_adv)
-
-
-def test_attacks_and_targets_of_a_plan(network: Classifier) -> None:
-    plan = Plan(norm="l2", steps=5, restarts=3, eot=4)
-    assert plan.attack("adaptive-fgsm", 0.1) == plan.attack("fgsm", 0.1) == fgsm(0.1, "l2")
-    assert [plan.attack(name, 0.1).restarts for name in ATTACKS] == [1, 1, 3, 1, 3]
-    assert [plan.attack(name, 0.1).steps for name in ATTACKS] == [1, 5, 5, 1, 5]
-    assert [plan.target(n, network).kind for n in ATTACKS] == ["sampled"] * 3 + ["closed-form"] * 2
-    assert plan.target("pgd", network).draws == 4
-    assert replace(plan, eot=0).target("pgd", network).kind == "expectation"
-    assert plan.target("pgd", network.with_sigma(0)).kind == "expectation"
 
 
 def test_what_does_not_fit_the_network_is_refused(network: Classifier) -> None:

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from small_networks import convolutional, images, linear, predicted
 
-from npsnn.attacks.evaluation import Result, evaluate, run
+from npsnn.attacks.evaluation import Result, run
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import ON_REQUEST, Plan
+from npsnn.attacks.plan import Plan, choices, evaluate
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.targets import expectation, sampled
 from npsnn.cli.attack_rows import Rows
 from npsnn.streams import Stream
 
 X = images(10).astype(np.float32)
+ON_REQUEST = tuple(name for name, choice in choices().items() if not choice.by_default)
 SMALL = Plan(
     attacks=ON_REQUEST,
     eps=(0.2,),
@@ -144,9 +145,9 @@ def test_an_image_that_is_misread_anyway_is_at_no_distance(name: str) -> None:
 
 
 def test_the_table_counts_the_images_that_are_misread_anyway(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = Rows(replace(SMALL, attacks=("cw",)), shown=True)
+    rows = Rows(replace(SMALL, attacks=("cw",)).made(), shown=True)
     capsys.readouterr()
-    found = replace(result([0.0, 0.0, 1.0], [0.0, 2.0, 9.0], clean=[0.2, 1.0, 1.0]), kappa=0.0)
+    found = replace(result([0.0, 0.0, 1.0], [0.0, 2.0, 9.0], clean=[0.2, 1.0, 1.0]), says={"kappa": 0.0})
     rows.row(found, 3, lambda row: None)
     (entry,) = rows.rows
     assert (entry["misread_anyway"], entry["moved"], entry["median_distance"]) == (1, 1, 2.0)
@@ -161,7 +162,7 @@ def test_what_the_attack_saw_misread_is_counted() -> None:
     network = linear(sigma=0.0)
     labels = predicted(network, X)
     labels[:3] = (labels[:3] + 1) % 3
-    attack = RandomSearch(Plan().attack("random", 0.0).ball, 2)  # type: ignore[arg-type]
+    attack = RandomSearch(0.0, samples=2)
     assert run("random", attack, expectation(network), X, labels, 1, Stream(0)).misread_once == 3
 
 

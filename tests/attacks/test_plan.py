@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from small_networks import linear
 
-from npsnn.attacks.balls import Ball
+from npsnn.attacks.base import target_of
 from npsnn.attacks.carlini_wagner import CarliniWagner
-from npsnn.attacks.checklist.suite import Checklist
+from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import ATTACKS, ON_REQUEST, RADII, Plan
+from npsnn.attacks.plan import RADII, Plan, choices
+from npsnn.attacks.projected import BIM, FGSM, PGD
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation
 from npsnn.objectives import OBJECTIVES
 
 
@@ -88,14 +90,36 @@ def test_attacks_run_ball_by_ball_and_only_on_request() -> None:
         ("cw", 0.5),
         ("adaptive-cw", 0.5),
     ]
-    assert Plan().attacks == ATTACKS and not set(ATTACKS) & set(ON_REQUEST)
+    assert Plan().attacks == ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
+    others = tuple(choices())[5:]
+    assert others == ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
+    assert [choice.by_default for choice in choices().values()] == [True] * 5 + [False] * 5
     assert replace(PLAN, attacks=("cw",)).runs() == [("cw", 0.0), ("cw", 0.5)]
 
 
 def test_attacks_have_the_plans_settings() -> None:
-    assert PLAN.attack("random", 0.1) == RandomSearch(Ball("l2", 0.1), 7, 4)
-    assert PLAN.attack("one-pixel", 3) == PLAN.attack("adaptive-one-pixel", 3) == OnePixel(3, 9, 2, draws=4)
-    assert PLAN.attack("cw", 0.5) == PLAN.attack("adaptive-cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4)
+    drawn, adaptive = {"source": EoT(3)}, {"source": ClosedForm()}
+    assert PLAN.attack("random", 0.1) == RandomSearch(0.1, "l2", 7, 4)
+    assert PLAN.attack("one-pixel", 3) == OnePixel(3, 9, 2, draws=4, **drawn)
+    assert PLAN.attack("adaptive-one-pixel", 3) == OnePixel(3, 9, 2, draws=4, **adaptive)
+    assert PLAN.attack("cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4, **drawn)
+    assert PLAN.attack("adaptive-cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4, **adaptive)
+    plan = Plan(norm="l2", steps=5, restarts=3, eot=4, objective="mse", propagation="laplace")
+    closed = {"source": ClosedForm("mse", "laplace")}
+    assert [plan.attack(name, 0.1) for name in plan.names] == [
+        FGSM(0.1, "l2", EoT(4)),
+        BIM(0.1, "l2", 5, EoT(4)),
+        PGD(0.1, "l2", 5, 3, EoT(4)),
+        FGSM(0.1, "l2", **closed),
+        PGD(0.1, "l2", 5, 3, **closed),
+    ]
+    assert replace(plan, eot=0).attack("fgsm", 0.1) == FGSM(0.1, "l2", Expectation())
+    assert plan.attack("adaptive-cw", 0.5).source == ClosedForm(propagation="laplace"), "it has margins of its own"
+
+
+def test_what_a_plan_makes_is_called_as_the_plan_names_it() -> None:
+    plan = replace(PLAN, attacks=tuple(choices()))
+    assert [attack.label for attack in plan.made()] == [name for name, _ in plan.runs()]
 
 
 @pytest.mark.parametrize(
@@ -114,10 +138,10 @@ def test_attacks_have_the_plans_settings() -> None:
 )
 def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: str) -> None:
     for plan in (PLAN, replace(PLAN, objective="noise-aware", propagation="laplace")):
-        target = plan.target(name, linear(sigma))
+        target = target_of(plan.attack(name, plan.strengths(name)[0]), linear(sigma))
         assert (target.kind, target.objective) == (kind, OBJECTIVES[objective])
-    assert PLAN.target("cw", linear(0.3)).draws == 3
-    assert replace(PLAN, eot=0).target("cw", linear(0.3)).kind == "expectation"
+    assert target_of(PLAN.attack("cw", 0.0), linear(0.3)).draws == 3
+    assert target_of(replace(PLAN, eot=0).attack("cw", 0.0), linear(0.3)).kind == "expectation"
 
 
 @pytest.mark.parametrize("name", ["apgd", "adaptive-apgd", "", "PGD"])
@@ -125,7 +149,6 @@ def test_an_unknown_attack_is_refused_wherever_it_is_named(name: str) -> None:
     for call in (
         lambda: Plan().attack(name, 0.1),
         lambda: Plan().strengths(name),
-        lambda: Plan().target(name, linear()),
         lambda: Plan(name),  # type: ignore[arg-type]
     ):
         with pytest.raises(ValueError, match=f"attack must be one of fgsm, bim, .*, got '{name}'"):
@@ -133,7 +156,7 @@ def test_an_unknown_attack_is_refused_wherever_it_is_named(name: str) -> None:
 
 
 def test_part_of_a_pixel_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"pixels must be a whole number, got 1\.7"):
+    with pytest.raises(ValueError, match=r"pixels must be a whole number >= 1, got 1\.7"):
         Plan().attack("one-pixel", 1.7)
 
 
@@ -154,17 +177,16 @@ def test_the_radii_are_the_norms_own_unless_they_are_given() -> None:
 
 def test_an_option_is_heeded_by_some_attack_or_named_with_those_that_would() -> None:
     names = [f.name for f in fields(Plan)]
-    assert Plan((*ATTACKS, *ON_REQUEST)).unused(names) == {}
+    assert Plan(tuple(choices())).unused(names) == {}
     unused = Plan(("fgsm",)).unused(names)
     assert unused["steps"] == ("bim", "pgd", "adaptive-pgd") and unused["samples"] == ("random",)
     assert not {"eps", "norm", "eot", "draws", "sigma", "average", "seed", "attacks"} & unused.keys()
     assert {"eps", "norm"} <= Plan(("cw", "adaptive-one-pixel")).unused(names).keys()
 
 
-@pytest.mark.parametrize("name", [*ATTACKS, *ON_REQUEST])
+@pytest.mark.parametrize("name", choices())
 def test_what_an_attack_does_not_heed_does_not_change_it(name: str) -> None:
-    """Each option that is said to be unused leaves the attack and its target equal; each other changes one of them."""
-    network = linear()
+    """Each option that is said to be unused leaves the attacks equal; each other changes them."""
     plan = Plan((name,))
     changes: dict[str, Any] = {
         "eps": (0.05,), "norm": "l2", "steps": 3, "restarts": 2, "eot": 3, "objective": "noise-aware",
@@ -173,12 +195,8 @@ def test_what_an_attack_does_not_heed_does_not_change_it(name: str) -> None:
     }  # fmt: skip
     unused = plan.unused(changes)
 
-    def made(plan: Plan) -> tuple[Any, ...]:
-        target = plan.target(name, network) if name != "random" else None  # which asks for no gradient
-        return plan.runs(), [plan.attack(*run) for run in plan.runs()], target
-
     for option, value in changes.items():
-        assert (made(replace(plan, **{option: value})) == made(plan)) == (option in unused), option
+        assert (replace(plan, **{option: value}).made() == plan.made()) == (option in unused), option
 
 
 def test_what_is_named_twice_runs_once() -> None:

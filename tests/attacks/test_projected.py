@@ -64,12 +64,12 @@ def test_fgsm_is_one_step_of_the_whole_length(linear: Classifier, norm: str) -> 
     g = target(X, LABELS, Stream(0))[1]
     step = np.sign(g) if norm == "linf" else g / np.sqrt((g**2).sum(axis=(1, 2, 3), keepdims=True))
     np.testing.assert_allclose(x_adv, X + eps * step, rtol=1e-9)
-    assert fgsm(eps, norm) == GradientAttack(Ball(norm, eps), 1, eps)
+    assert fgsm(eps, norm).general == GradientAttack(Ball(norm, eps), 1, eps)
 
 
 def test_steps_and_their_lengths() -> None:
-    assert bim(0.2, "l2", 10) == GradientAttack(Ball("l2", 0.2), 10, 0.02)
-    assert pgd(0.2, "l2", 10, 3) == GradientAttack(Ball("l2", 0.2), 10, pytest.approx(0.05), True, 3)
+    assert bim(0.2, "l2", 10).general == GradientAttack(Ball("l2", 0.2), 10, 0.02)
+    assert pgd(0.2, "l2", 10, 3).general == GradientAttack(Ball("l2", 0.2), 10, pytest.approx(0.05), True, 3)
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from small_networks import images, linear, predicted
 
-from npsnn.attacks.evaluation import evaluate
-from npsnn.attacks.plan import Plan
-from npsnn.attacks.record import Record, exact, name_of
+from npsnn.attacks.plan import Plan, evaluate
+from npsnn.attacks.record import Record, attack_in, exact, name_of
 from npsnn.files import journal
 
 
@@ -39,7 +38,8 @@ def test_a_line_says_all_and_names_the_figures_of_its_images(tmp_path: Path) -> 
     lines = journal.read(tmp_path / "attacks.jsonl")
     assert len(lines) == 5 and len({line["images"] for line in lines}) == 5
     for r, line in zip(results, lines, strict=False):
-        assert line.keys() == {"plan", "examples", "result", "images"}
+        assert line.keys() == {"plan", "examples", "attack", "result", "images"}
+        assert attack_in(line) == r.by
         assert line["result"] == {"attack": r.attack, "eps": r.eps}
         assert name_of(r) in line["images"]
         with np.load(tmp_path / line["images"]) as kept:
@@ -47,7 +47,7 @@ def test_a_line_says_all_and_names_the_figures_of_its_images(tmp_path: Path) -> 
             np.testing.assert_allclose(kept["size"], np.abs(r.x_adv - x).max(axis=(1, 2, 3)))
             assert kept["met_zero"].sum() == r.zero_gradients
             assert kept["met_bad"].sum() == r.bad_gradients
-    assert lines[-1]["worst_case"] == {"eps": 0.1}
+    assert lines[-1]["worst_case"] == {"eps": 0.1} and attack_in(lines[-1]) is None
     with np.load(tmp_path / lines[-1]["images"]) as kept:
         assert (kept["right"] == results[1].accuracy.each).all()
 

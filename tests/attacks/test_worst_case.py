@@ -9,9 +9,9 @@ from small_networks import images, on_features, predicted
 
 from npsnn import models
 from npsnn.attacks import worst
-from npsnn.attacks.evaluation import Result, evaluate
-from npsnn.attacks.judging import Accuracy, accuracy
-from npsnn.attacks.plan import Plan
+from npsnn.attacks.evaluation import Result
+from npsnn.attacks.judging import Accuracy, Judging, accuracy
+from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.statistics import Difference
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.classifier import Classifier
@@ -42,7 +42,7 @@ def test_luck_does_not_choose(monkeypatch: pytest.MonkeyPatch, sigma: float, cho
     monkeypatch.setattr(worst, "accuracy", judged)
     strong, weak = result([0.5, 0.0, 0.9, 0.5], 1), result([0.4, 1.0, 0.1, 0.6], 2)
     for order in ([strong, weak], [weak, strong]):
-        worst_case(network, np.zeros(4, int), order, Plan(draws=10))
+        worst_case(network, np.zeros(4, int), order, Judging(draws=10))
     np.testing.assert_array_equal(seen[1::2], [chosen, chosen])
     np.testing.assert_array_equal(seen[::2], np.ones((2, 4)), "the strongest by itself is judged as well")
 
@@ -69,11 +69,11 @@ def test_it_is_never_above_the_strongest_attack_on_the_same_draws(
     """The second attack won on the last image, and is no better there on fresh draws."""
     strong, weak = result([0.1, 0.1, 0.1, 1.0], 1), result([1.0, 1.0, 1.0, 0.0], 2)
     drawn(monkeypatch, {1: [0.3, 0.3, 0.3, 0.5], 2: [1.0, 1.0, 1.0, 0.9]})
-    found = worst_case(network, np.zeros(4, int), [weak, strong], Plan(draws=10))
+    found = worst_case(network, np.zeros(4, int), [weak, strong], Judging(draws=10))
     assert found.strongest == "fgsm" and found.mean == found.alone.mean == pytest.approx(0.35)
     assert found.rise.mean == pytest.approx(0.025) and not found.rise.surely(), "of the row, which had other draws"
     drawn(monkeypatch, {1: [0.3, 0.3, 0.3, 0.5], 2: [1.0, 1.0, 1.0, 0.1]})
-    found = worst_case(network, np.zeros(4, int), [weak, strong], Plan(draws=10))
+    found = worst_case(network, np.zeros(4, int), [weak, strong], Judging(draws=10))
     assert found.mean == pytest.approx(0.25) and found.alone.mean == pytest.approx(0.35)
 
 
@@ -82,7 +82,7 @@ def test_the_image_as_it_is_may_be_the_worst(network: Classifier, monkeypatch: p
     x, clean = np.full((4, 1, 28, 28), 0.5, np.float32), np.array([0.2, 0.2, 1.0, 0.2])
     results = [replace(result([1.0, 0.9, 0.1, 1.0], mark), x=x, clean=clean) for mark in (1, 2)]
     drawn(monkeypatch, {0.5: [0.2, 0.2, 1.0, 0.2], 1: [1.0, 0.9, 0.1, 1.0], 2: [1.0, 0.9, 0.1, 1.0]})
-    found = worst_case(network, np.zeros(4, int), results, Plan(draws=10))
+    found = worst_case(network, np.zeros(4, int), results, Judging(draws=10))
     assert found.strongest == "no attack" and found.each.tolist() == [0.2, 0.2, 0.1, 0.2]
 
 
@@ -102,7 +102,7 @@ def test_results_know_the_images_before_the_attack() -> None:
 
 
 def test_a_worst_case_above_a_row_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    rows, first = Rows(Plan(("fgsm", "pgd"), eps=(0.1,)), shown=True), result([0.5] * 8, 1)
+    rows, first = Rows(Plan(("fgsm", "pgd"), eps=(0.1,)).made(), shown=True), result([0.5] * 8, 1)
     alone = Accuracy(np.full(8, 0.7))
     by_chance = Worst(np.full(8, 0.6), "fgsm", alone, Difference(0.1, 0.1, 0.2))
     kept: list[dict[str, Any]] = []

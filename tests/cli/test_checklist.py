@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from calling import ABOUT, Npsnn, Outcome
 
+from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import CRITERIA
-from npsnn.attacks.checklist.suite import Checklist
 from npsnn.attacks.statistics import needed
 from npsnn.classifier import Classifier
 

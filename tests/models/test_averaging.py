@@ -127,11 +127,11 @@ def test_judging_and_attacks_meet_averaged_answers() -> None:
     labels = predicted(network, X)
     single, many = (attacks.accuracy(c, X, labels, 20).mean for c in (network, network.averaging(400)))
     assert single < 0.9 and many > 0.95
-    assert plan.defended(network).average == 400
-    assert attacks.Plan().defended(network.averaging(5)).average == 5
-    assert attacks.Plan(average=1).defended(network.averaging(5)).average == 1
-    for name in attacks.ATTACKS:
-        assert plan.target(name, plan.defended(network)).classifier.average == 400
+    assert plan.judging().defended(network).average == 400
+    assert attacks.Judging().defended(network.averaging(5)).average == 5
+    assert attacks.Judging(average=1).defended(network.averaging(5)).average == 1
+    for attack in plan.made():
+        assert attack.source.of(plan.judging().defended(network)).classifier.average == 400
     (result,) = attacks.evaluate(network, X, labels, replace(plan, attacks=("fgsm",), eps=(0.0,)))
     assert result.accuracy.mean > 0.95 and result.gradient_passes == 2
 

@@ -10,6 +10,7 @@ from small_networks import convolutional, images, linear, on_features
 
 import npsnn
 from npsnn import attacks, bounds, train
+from npsnn.attacks.plan import choices
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.files import json_files
@@ -55,7 +56,7 @@ def test_there_is_no_noise_to_set() -> None:
         bounds.gap(plain(), X, X, LABELS)
 
 
-@pytest.mark.parametrize("name", [*attacks.ATTACKS, *attacks.ON_REQUEST])
+@pytest.mark.parametrize("name", choices())
 def test_a_plain_network_can_be_attacked(name: str) -> None:
     plan = attacks.Plan(name, eps=0.1, steps=2, samples=2, population=5, generations=1, cw_steps=2, cw_searches=1)
     ours, theirs = (list(attacks.evaluate(c, X, LABELS, plan)) for c in (plain(), convolutional().with_sigma(0)))
@@ -77,7 +78,7 @@ def test_every_target_takes_a_plain_network() -> None:
 
 def test_the_criteria_about_noise_do_not_apply_to_a_plain_network() -> None:
     options = attacks.Checklist(steps=2, draws=1, samples=2, population=5, generations=1, ladder=(0.1, 0.2))
-    found = list(attacks.inspect(plain(), X, LABELS, options))
+    found = list(attacks.examine(plain(), X, LABELS, options))
     assert [c.explanation for c in found[5:]] == ["the network has no noise"] * 3
 
 

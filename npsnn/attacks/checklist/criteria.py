@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome, decided
-from npsnn.attacks.checklist.suite import Checklist, Suite
+from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Progress
 from npsnn.attacks.statistics import Difference, needed
@@ -227,7 +228,7 @@ CRITERIA: tuple[tuple[str, str, Callable[[Suite], Findings], bool], ...] = (
 """Name, question, what decides it, and whether it is about noise."""
 
 
-def inspect(
+def examine(
     classifier: Classifier,
     x: np.ndarray,
     labels: np.ndarray,
@@ -236,8 +237,12 @@ def inspect(
 ) -> Iterator[Criterion]:
     """The eight criteria of gradient obfuscation, measured on the defended network; yields one at a time.
 
-    x: (N, C, H, W), floats in [0, 1] or 8-bit; labels: (N,). progress: called with the number of images done, in all
-    `Checklist.runs` times N. The attacks are plain ones on EoT gradients, in Linf; of all the same draws judge success.
+    The attacks are plain ones on EoT gradients, in Linf. The same draws judge the success of all.
+
+    x: (N, C, H, W), floats in [0, 1] or 8-bit.
+    labels: (N,).
+    options: how the criteria are measured.
+    progress: called with the number of images done, in all `Checklist.runs` times N.
     Without noise the last three criteria do not apply. Raises ValueError for fewer than two images and for
     what does not fit the network.
     Source: A2SNN Sec. 4.5, with controls (audit A24, A26, A29) and a rule for each decision.

@@ -10,6 +10,7 @@ from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 from npsnn.attacks import balls
 from npsnn.attacks import projected as gradient
 from npsnn.attacks import targets as targets
+from npsnn.attacks.base import Attack
 from npsnn.audit import networks
 from npsnn.audit.card import Figure, Floats, Lab, below, checks, drawn, error, near, shown
 from npsnn.audit.engine import sides
@@ -224,9 +225,7 @@ def a24(lab: Lab) -> Iterator[Figure]:
     yield near("100 steps of 2.5 eps/k, 20% wrong", protocol.reach(0.025, 100, True, 0.2)[0], 0.92, 0.005)
 
 
-def _reached(
-    lab: Lab, name: str, attack: gradient.GradientAttack, wanted: tuple[float, float], errors: float
-) -> Iterator[Figure]:
+def _reached(lab: Lab, name: str, attack: Attack, wanted: tuple[float, float], errors: float) -> Iterator[Figure]:
     """Mean way along the gradient's signs and share of corners, of the engine's attack in the middle of the box."""
     rng = lab.rng()
     x, w = np.full((lab.draws(20), 1, 20, 25), 0.5), rng.choice([-1.0, 1.0], (1, 20, 25))

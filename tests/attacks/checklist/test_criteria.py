@@ -23,7 +23,7 @@ from small_networks import SHAPE
 
 from npsnn import attacks
 from npsnn.attacks.checklist import criteria as checklist
-from npsnn.attacks.checklist.criteria import CRITERIA, inspect
+from npsnn.attacks.checklist.criteria import CRITERIA, examine
 from npsnn.attacks.checklist.outcomes import Outcome
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.judging import judge
@@ -36,7 +36,7 @@ from npsnn.streams import Stream
 
 def test_a_sound_network_passes() -> None:
     done: list[int] = []
-    found = list(inspect(SOUND, X, LABELS, SMALL, done.append))
+    found = list(examine(SOUND, X, LABELS, SMALL, done.append))
     assert [(c.number, c.name) for c in found] == [(i, row[0]) for i, row in enumerate(CRITERIA, start=1)]
     assert [c.passed for c in found] == [True] * 8, [c for c in found if not c.passed]
     assert sum(done) == 40 * SMALL.runs(noisy=True)
@@ -60,7 +60,7 @@ def test_the_figures_are_those_of_the_attacks() -> None:
 def test_without_noise_three_do_not_apply() -> None:
     for network, options in ((SOUND, replace(SMALL, sigma=0.0)), (SOUND.with_sigma(0.0), SMALL)):
         done: list[int] = []
-        found = list(inspect(network, X, LABELS, options, done.append))
+        found = list(examine(network, X, LABELS, options, done.append))
         assert [c.outcome for c in found[5:]] == [Outcome.NOT_APPLICABLE] * 3
         assert [c.passed for c in found[5:]] == [None] * 3
         assert all(c.passed is not None for c in found[:5])
@@ -70,7 +70,7 @@ def test_without_noise_three_do_not_apply() -> None:
 
 
 def test_results_do_not_depend_on_threads() -> None:
-    one, two = (list(inspect(replace(SOUND, threads=n), X[:6], LABELS[:6], SMALL)) for n in (1, 2))
+    one, two = (list(examine(replace(SOUND, threads=n), X[:6], LABELS[:6], SMALL)) for n in (1, 2))
     assert one == two
 
 
@@ -189,7 +189,7 @@ def test_attack_and_judgement_share_noise_only_where_it_is_known(monkeypatch: py
 
     monkeypatch.setattr(Classifier, "loss_gradient", watched(Classifier.loss_gradient, "attack", 3))
     monkeypatch.setattr(Classifier, "scores", watched(Classifier.scores, "judge", 2))
-    list(inspect(SOUND, X, LABELS, SMALL))
+    list(examine(SOUND, X, LABELS, SMALL))
     shared = seen["attack"] & seen["judge"]
     assert {s.path for s in shared} == {("checklist", "known", d, 0) for d in range(5)}
 
@@ -234,10 +234,10 @@ def test_averaged_answers_are_attacked_and_judged() -> None:
 
 def test_what_does_not_fit_the_network_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one image"):
-        next(inspect(SOUND, X[:0], LABELS[:0], SMALL))
+        next(examine(SOUND, X[:0], LABELS[:0], SMALL))
     with pytest.raises(ValueError, match=r"at least two images, .* got one"):
-        next(inspect(SOUND, X[:1], LABELS[:1], SMALL))
+        next(examine(SOUND, X[:1], LABELS[:1], SMALL))
     with pytest.raises(ValueError, match=r"labels must be 40 integers"):
-        next(inspect(SOUND, X, LABELS[:-1], SMALL))
+        next(examine(SOUND, X, LABELS[:-1], SMALL))
     with pytest.raises(ValueError, match="images must have the shape"):
-        next(inspect(SOUND, np.zeros((2, *SHAPE[::-1])), LABELS[:2], SMALL))
+        next(examine(SOUND, np.zeros((2, *SHAPE[::-1])), LABELS[:2], SMALL))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from npsnn.attacks.checklist.suite import Checklist
+from npsnn.attacks.checklist.checklist import Checklist
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from checklist_networks import BLIND, LABELS, SMALL, SOUND, X, balanced, spoiled
 from small_networks import SHAPE
 
 from npsnn.attacks.checklist import criteria as checklist
-from npsnn.attacks.checklist.criteria import inspect
+from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Outcome
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.judging import Accuracy
@@ -55,7 +55,7 @@ DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["f
 )
 def test_a_network_that_reads_nothing_passes_nothing(network: Classifier, count: int, reason: str) -> None:
     options = replace(SMALL, steps=1, samples=2, generations=1, ladder=(0.01, 0.02))
-    found = list(inspect(network, X[:count], LABELS[:count], options))
+    found = list(examine(network, X[:count], LABELS[:count], options))
     assert [c.passed for c in found] == [None] * 8
     assert [c.outcome for c in found] == [Outcome.UNDECIDED] * 8
     assert all("; undecided: " in c.explanation and reason in c.explanation for c in found)

@@ -1,0 +1,177 @@
+"""The base class of attacks, their table, and what an object must have to be one.
+
+    @attack("mine")
+    @dataclass(frozen=True)
+    class Mine(Attack):
+        eps: float
+
+        @property
+        def ball(self) -> Ball:
+            return Ball("linf", self.eps)
+
+        def __call__(self, target, x, labels, stream):
+            _, gradient = target(x, labels, stream)
+            return self.ball.project(x + self.eps * np.sign(gradient), x)
+
+`attacks.robust_accuracy` takes any object that has a ball and can be called so. An object that is no `Attack` is asked
+the same questions, and what it does not answer the base class answers for it (`ask`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.sources import DRAWN, Ascends, Source
+from npsnn.attacks.sources import SOURCES as SOURCES
+from npsnn.attacks.sources import source as source
+from npsnn.attacks.targets import NetworkTarget, Queried
+from npsnn.classifier import Classifier
+from npsnn.streams import Randomness
+from npsnn.tables import Table
+
+ATTACKS: Table[type[Any]] = Table("attack", "from npsnn.attacks import attack")
+"""Every attack that the command line offers and a file may name: `@attack` above a dataclass enters it."""
+attack = ATTACKS.enter
+
+
+@dataclass(frozen=True)
+class Offer:
+    """How the command line offers an attack.
+
+    help: one line; "" for the first line of the class's docstring.
+    adaptive: one line about the same attack on the closed form, which has a name of its own then; "" for none.
+    by_default: whether it runs where no attack is named.
+    strengths: the option that holds its strengths, each of which is a run.
+    options: the names of options, by the attack's field, where they differ.
+    """
+
+    help: str = ""
+    adaptive: str = ""
+    by_default: bool = False
+    strengths: str = "eps"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class Attack:
+    """What the harness asks of an attack. A class of its own sets what differs.
+
+    ball: the set that the images stay in, a field or a property.
+    source: where its gradients come from.
+    ascends: the objectives that it ascends where its source names none.
+    forward_only: whether forward passes are all it needs.
+    one_by_one: whether it takes images one at a time, as a search with many candidates for each image.
+    offer: how the command line offers it; None for not at all.
+    """
+
+    source: Source = DRAWN
+    ascends: ClassVar[Ascends] = Ascends()
+    forward_only: ClassVar[bool] = False
+    one_by_one: ClassVar[bool] = False
+    offer: ClassVar[Offer | None] = Offer()
+
+    if TYPE_CHECKING:
+
+        @property
+        def ball(self) -> Limit: ...
+
+        def __call__(self, target: Any, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+            """Adversarial images, of the shape of x.
+
+            target: target(x, labels, stream) -> loss (N,), gradient of the shape of x.
+            x: one micro-batch, (N, C, H, W) in [0, 1].
+            labels: (N,).
+            stream: random numbers keyed by sample, from the first of these images on.
+            """
+
+    @property
+    def label(self) -> str:
+        """Its name in results, files and streams of random numbers: "pgd", "adaptive-pgd"."""
+        name = ATTACKS.name_of(self) if type(self) in ATTACKS.values() else type(self).__name__
+        return getattr(ask(self, "source"), "prefix", "") + name
+
+    @property
+    def says(self) -> dict[str, float]:
+        """What tells it from others of its label and ball, by name: in its title, its row and the names of files."""
+        return {}
+
+    def passes(self, target: Queried) -> int:
+        """Forward and backward passes for one image: by default one gradient for each of its `steps`, or one."""
+        return int(getattr(self, "steps", 1) * target.passes)
+
+    def control(self) -> "Attack | None":
+        """The attack without a perturbation, for one whose finds are compared with those of doing nothing."""
+        return None
+
+    @classmethod
+    def planned(cls, options: Mapping[str, Any], source: Source) -> Any:
+        """The attack that the options of a command make: each field has the value of the option of its name.
+
+        options: by name, as the fields of `attacks.Plan`, and of several strengths the one to run.
+        Raises ValueError for a field that has neither an option nor a default.
+        """
+        values = {name: options[option] for name, option in taken(cls, options).items()}
+        own = [f for f in fields(cls) if f.init]  # type: ignore[arg-type]  # classes of a table are dataclasses
+        if any(f.name == "source" for f in own):
+            values["source"] = source
+        for f in own:
+            if f.name not in values and f.default is MISSING and f.default_factory is MISSING:
+                raise ValueError(f"{cls.__name__} needs {f.name}, for which there is no option: give it a default")
+        return cls(**values)
+
+
+class InBall(Attack):
+    """An attack with the fields eps and norm."""
+
+    if TYPE_CHECKING:
+        eps: float
+        norm: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.eps, Limit):
+            name = type(self).__name__
+            raise TypeError(f"{name} takes eps and norm, as {name}({self.eps.eps!r}, {self.eps.norm!r}), got a ball")
+        _ = self.ball
+
+    @property
+    def ball(self) -> Ball:
+        """All images within eps."""
+        return Ball(self.norm, self.eps)
+
+
+def taken(kind: type[Any], options: Mapping[str, Any]) -> dict[str, str]:
+    """The options that the fields of a class of attacks take, by the name of the field."""
+    offer = ask(kind, "offer") or Offer()
+    named = {f.name: offer.options.get(f.name, f.name) for f in fields(kind) if f.init}
+    return {name: option for name, option in named.items() if option in options}
+
+
+def ask(asked: Any, what: str) -> Any:
+    """`asked.what` of an attack or a class of attacks, or what `Attack` has where it has no such thing."""
+    if hasattr(asked, what):
+        return getattr(asked, what)
+    default = vars(Attack)[what]
+    if not hasattr(default, "__get__"):
+        return default
+    return default.__get__(None, asked) if isinstance(asked, type) else default.__get__(asked, type(asked))
+
+
+def checked_attack(value: Any) -> Any:
+    """The value, if it is an attack; TypeError, naming what it lacks, otherwise."""
+    if isinstance(value, type):
+        raise TypeError(f"an attack must be a value, as {value.__name__}(...), got the class")
+    lacks = [] if hasattr(value, "ball") else ["ball, such as Ball('linf', 0.1)"]
+    lacks += [] if callable(value) else ["method __call__(target, x, labels, stream)"]
+    if lacks:
+        raise TypeError(f"{value!r:.80} is no attack: it has no {' and no '.join(lacks)}")
+    if not isinstance(value.ball, Limit):
+        raise TypeError(f"the ball of {value!r:.80} must be a Ball or a Limit, got {value.ball!r:.80}")
+    return value
+
+
+def target_of(value: Any, network: Classifier) -> NetworkTarget:
+    """What an attack on the network takes its gradients of, or asks for values."""
+    made: NetworkTarget = ask(value, "source").of(network, ask(value, "ascends"))
+    return made
