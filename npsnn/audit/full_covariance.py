@@ -11,13 +11,13 @@ from npsnn.layers.affine import Affine, Conv2d, Linear
 from npsnn.layers.base import Layer, Params
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated
-from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance
 
-COVERED = (Affine, BatchNorm, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
+COVERED = (Affine, BatchNorm, FeatureNoise, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
 """The layers that can pass on a full covariance."""
 
 MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
@@ -37,7 +37,11 @@ def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Float
     matrix: the layer as a matrix (outputs, inputs), None for a layer that needs none.
     """
     if isinstance(layer, PreactivationNoise):
-        return mean, np.full(mean.size, float(params["sigma"]) ** 2)
+        added = float(params["sigma"]) ** 2
+        return mean, V + (added if V.ndim == 1 else added * np.eye(len(V)))
+    if isinstance(layer, FeatureNoise):
+        L = layer.factor(params, mean.size)
+        return mean, (np.diag(V) if V.ndim == 1 else V) + L @ L.T
     if isinstance(layer, ReLU):
         relu = covariance.rectified_moments if V.ndim == 1 else covariance.rectified_covariance
         m, V = relu(mean.ravel(), V)

@@ -14,9 +14,10 @@ import numpy as np
 from npsnn.audit.card import Floats
 from npsnn.audit.full_covariance import State, matrices, through
 from npsnn.classifier import Classifier, Images
-from npsnn.layers.base import Layer, Params
+from npsnn.layers.base import Layer, Params, is_random
+from npsnn.layers.containers import leaves
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
-from npsnn.layers.noise import FeatureNoise
+from npsnn.layers.noise import FeatureNoise, NoiseLayer
 from npsnn.layers.reshape import Flatten
 from npsnn.ops import gaussian
 from npsnn.reference import loss
@@ -80,10 +81,15 @@ def check_noise(classifier: Classifier) -> None:
     Raises ValueError where it has none.
     """
     model = classifier.model
-    if isinstance(model.noise[1], FeatureNoise):
+    layers = list(model.noise_layers.items()) or [model.noise]
+    for name, part in leaves(model.network):
+        if is_random(part) and not isinstance(part, NoiseLayer):
+            raise ValueError(f"{name} draws noise that no rule carries: there is nothing to compare")
+    if all(isinstance(layer, FeatureNoise) for _, layer in layers):
         raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
     if not classifier.random:
-        raise ValueError(f"the noise is off: sigma is 0 in the layer {model.noise_layer}, there is nothing to compare")
+        where = f"layer{'s' if len(layers) > 1 else ''} {', '.join(name for name, _ in layers)}"
+        raise ValueError(f"the noise is off: sigma is 0 in the {where}, there is nothing to compare")
 
 
 def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Fit:
@@ -246,15 +252,14 @@ def _by_rule(noisy: _Noisy, x: Floats, rule: gaussian.Rule) -> list[State]:
     m, states = Moments(x), []
     for name, layer in noisy.steps:
         m, _ = layer.forward(noisy.params.get(name, {}), m, Propagated(rule))
-        assert m.var is not None
-        joint = m.var.ndim > m.mean.ndim
-        states.append((m.mean.ravel(), m.var[..., 0] if joint else np.ravel(m.var)))
+        var = np.zeros(m.mean.shape) if m.var is None else m.var  # the first noise may be off
+        states.append((m.mean.ravel(), var[..., 0] if var.ndim > m.mean.ndim else np.ravel(var)))
     return states
 
 
 def _with_covariance(noisy: _Noisy, x: Floats) -> list[State]:
     """The moments after each layer by the full covariance, from the layer on at which units share noise."""
-    mean, V, states = x, np.zeros(0), []
+    mean, V, states = x, np.zeros(x.size), []
     for name, layer in noisy.steps:
         mean, V = through(layer, noisy.params.get(name, {}), mean, V, noisy.matrices.get(name))
         states.append((mean.ravel(), V))

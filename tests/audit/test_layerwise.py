@@ -17,7 +17,7 @@ from npsnn.layers.affine import Conv2d, Linear, Normalise
 from npsnn.layers.base import Layer, Params
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
-from npsnn.layers.noise import PreactivationNoise
+from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
@@ -139,6 +139,45 @@ def test_a_residual_block_has_no_full_covariance_but_every_rule() -> None:
     fit = layerwise(network, *images(network, 1), draws=50)
     assert fit.refusal == "residual3 is a Residual, through which no full covariance is computed"
     assert {f.rule for f in fit.layers} == {"laplace", "linear", "exact"}
+
+
+def test_the_full_covariance_of_several_noises_is_that_of_the_draws() -> None:
+    """Linear maps of noise are Gaussian; a rule that takes units as independent is not right about the second layer."""
+    layers = (Flatten(), Linear(8), PreactivationNoise(0.9), Linear(6), PreactivationNoise(0.1))
+    network = made((1, 1, 12), *layers, FeatureNoise(0.1), Linear(4, joint=True))
+    fit = layerwise(network, *images(network, 3), draws=4000)
+    assert fit.refusal == "" and {f.layer for f in fit.layers if f.layer != "flatten0"} == {
+        "preactivationnoise2",
+        "linear3",
+        "preactivationnoise4",
+        "featurenoise5",
+        "linear6",
+    }
+    for f in fit.layers:
+        assert f.mean_error < 2 * fit.mean_floor, f
+        assert abs(f.sd_ratio - 1) < 0.03 or (f.layer == "linear6" and f.rule != "covariance"), f
+    assert error_of(fit, "covariance") < 3 * fit.win_floor < error_of(fit, "exact")
+
+
+def test_noise_in_a_block_is_compared_under_every_rule() -> None:
+    block = Residual(
+        Sequential((("conv", Conv2d(2, 3, padding=1)), ("noise", PreactivationNoise(0.3)))), Sequential(())
+    )
+    network = made((2, 6, 6), Conv2d(2, 3), ReLU(), block, PreactivationNoise(0.2), Flatten(), Linear(4))
+    fit = layerwise(network, *images(network, 1), draws=4000)
+    assert fit.refusal == "residual2 is a Residual, through which no full covariance is computed"
+    for layer in ("residual2", "preactivationnoise3"):
+        for rule in ("laplace", "linear", "exact"):
+            mean_error, sd_ratio = fit_of(fit, layer, rule)
+            assert mean_error < 2 * fit.mean_floor and abs(sd_ratio - 1) < 0.03
+
+
+def test_a_noise_that_is_off_before_one_that_is_not_changes_nothing() -> None:
+    layers = (Flatten(), Linear(8), PreactivationNoise(0.0), ReLU(), Linear(6), PreactivationNoise(0.5), Linear(4))
+    network = made((1, 1, 12), *layers)
+    fit = layerwise(network, *images(network), draws=2000)
+    assert {fit_of(fit, layer, rule) for layer in ("relu3", "linear4") for rule in RULES} == {(0.0, 1.0)}
+    assert all(abs(fit_of(fit, "linear6", rule)[1] - 1) < 0.05 for rule in RULES)
 
 
 def test_moderate_noise_in_a_convolutional_network() -> None:
@@ -284,6 +323,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
         layerwise(network, x, labels + 4)
     with pytest.raises(ValueError, match="draws must be >= 2, got 1"):
         layerwise(network, x, labels, draws=1)
+    two = made((1, 4, 4), Flatten(), PreactivationNoise(0.1), Linear(4), PreactivationNoise(0.1)).with_sigma(0)
+    with pytest.raises(ValueError, match="sigma is 0 in the layers preactivationnoise1, preactivationnoise3, there"):
+        layerwise(two, *images(two))
     silent = made((1, 4, 4), Flatten(), Linear(4))
     with pytest.raises(ValueError, match="has no noise layer"):
         layerwise(silent, *images(silent))
