@@ -61,6 +61,7 @@ def test_in_closed_form_the_margin_is_in_standard_deviations(kappa: float) -> No
     )
 
 
+@pytest.mark.slow
 def test_the_expectation_over_draws_comes_near_the_same_distance() -> None:
     """Of two classes: of more, the mean of the drawn margins is less than the margin of the means."""
     network = linear(sigma=0.3, classes=2)
@@ -71,6 +72,7 @@ def test_the_expectation_over_draws_comes_near_the_same_distance() -> None:
     assert (ratio < 1.3).all() and (ratio > 0.7).all(), ratio
 
 
+@pytest.mark.slow
 def test_success_is_fresh_noises_word_and_failure_the_clean_image() -> None:
     """At kappa 0 half the draws misread; an attack that must fool all of them finds nothing there, and says so."""
     network = linear(sigma=0.3)

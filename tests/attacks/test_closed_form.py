@@ -26,6 +26,7 @@ def by_points(points: int) -> Objective:
     return objective
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.3, 1.5])
 def test_its_gradient_is_the_mean_of_100000_draws(sigma: float) -> None:
     """Within 5 standard errors of the draws, to which 64 Sobol points add an error of their own.

@@ -99,6 +99,7 @@ def test_a_sum_of_many_differences_is_nearly_normal() -> None:
     assert sign_flip(np.ones(270_000)) < 1e-12, "of more images than a sum may have values"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [1, 10])
 @pytest.mark.parametrize("images", [2, 3, 10, 50])
 def test_attacks_that_are_alike_rarely_differ_surely(images: int, draws: int) -> None:

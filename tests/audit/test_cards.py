@@ -50,11 +50,13 @@ def test_the_headline_names_figures(row: audit.Row) -> None:
     assert len(row.card.place) <= 22, "the table of the command has no room for it"
 
 
+@pytest.mark.slow
 @rows
 def test_a_check_gives_the_same_figures_again(row: audit.Row) -> None:
     assert audit.examine(row.card).figures == row.figures
 
 
+@pytest.mark.slow
 @rows
 def test_another_seed_draws_other_numbers_and_gives_the_same_verdict(row: audit.Row) -> None:
     assert audit.examine(row.card, seed=12345).supported

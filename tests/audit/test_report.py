@@ -31,6 +31,7 @@ def words_and_numbers(text: str) -> tuple[str, list[float]]:
     return NUMBER.sub("#", text), [float(n) for n in NUMBER.findall(text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["audit.md", "audit.html"])
 def test_the_documents_are_current(written: Path, name: str) -> None:
     words, numbers = words_and_numbers((DOCS / name).read_text())

@@ -80,6 +80,7 @@ def test_the_engine_is_checked_as_soon_as_it_is_there(monkeypatch: pytest.Monkey
     assert all(f.name.startswith("engine ") for f in row.figures if not f.holds)
 
 
+@pytest.mark.slow
 def test_the_six_bounds_hold_for_300_random_shifts() -> None:
     rng = np.random.default_rng(4)
     z = rng.standard_normal((6, 200_000))

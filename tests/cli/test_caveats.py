@@ -39,6 +39,7 @@ def kill(runs: Path) -> None:
     np.savez(path, **arrays)
 
 
+@pytest.mark.slow
 def test_the_accuracy_that_a_training_ends_with_is_qualified(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     options = ("train", "--limit", 2, "--epochs", 1, "--runs-dir", runs, "--data-dir", data_dir)
     assert "the part of the commonest class [at-chance]" in npsnn(*options).out

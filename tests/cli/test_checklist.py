@@ -98,6 +98,7 @@ def test_the_table_says_what_was_found(npsnn: Npsnn, where: tuple[object, ...]) 
     assert noisy[2] == "eps 0.03137 in Linf, each gradient over 1 draw"
 
 
+@pytest.mark.slow
 def test_a_criterion_that_fails_turns_the_exit_code(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_criterion_that_fails_turns_the_exit_code(
     assert document["criteria"][0]["outcome"] == "undecided", "neither attack takes anything"
 
 
+@pytest.mark.slow
 def test_a_network_that_was_never_trained_passes_nothing(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     """It answers at random, so that no attack leaves more than another."""
     with np.load(runs / "small" / "last.npz") as arrays:

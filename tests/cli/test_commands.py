@@ -135,6 +135,7 @@ def test_attack_table(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     assert [row.split()[0] for row in rows] == ["bim", "pgd", "worst"]
 
 
+@pytest.mark.slow
 def test_attack_is_repeatable_whatever_the_threads(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 150, "--json", "--pgd", "--adaptive-fgsm")
     options = ("--steps", 2, "--eot", 2, "--eps", 0.1)
@@ -225,6 +226,7 @@ def test_sigma_reward_is_warned_of(npsnn: Npsnn, tmp_path: Path, data_dir: Path)
     assert "0.6957" in outcome.err
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     where = ["--data-dir", str(data_dir), "--runs-dir", str(tmp_path)]
     program = [sys.executable, "-m", "npsnn.cli", "train", "--name", "cut", "--limit", "600", "--epochs", "1000"]

@@ -68,10 +68,10 @@ C: dict[str, str | None] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCA
 WARNINGS: dict[str, str | None] = {"PYTHONWARNINGS": "error", "PYTHONWARNDEFAULTENCODING": "1"}
 QUICK = {
     "no standard streams": Environment(redirected="<&- >&- 2>&-"),
-    "latin-1": Environment(WARNINGS | {"PYTHONIOENCODING": "latin-1"}),
-    "no home": Environment({"HOME": None, "XDG_CACHE_HOME": None}, before=NOBODY),
 }
 OTHERS = {
+    "latin-1": Environment(WARNINGS | {"PYTHONIOENCODING": "latin-1"}),
+    "no home": Environment({"HOME": None, "XDG_CACHE_HOME": None}, before=NOBODY),
     "no standard input": Environment(redirected="<&-"),
     "no standard output": Environment(redirected=">&-"),
     "no standard error": Environment(redirected="2>&-"),

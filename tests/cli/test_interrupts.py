@@ -159,6 +159,7 @@ def wait_for(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> Non
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_signals_that_come_twice_leave_no_traceback(trained: Path, data_dir: Path) -> None:
     """As `timeout` sends them: one to the command, another to its whole group."""
     where = ("small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 64, "--threads", 2)
@@ -183,6 +184,7 @@ def children(of: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="Linux only")
 @pytest.mark.parametrize("group", [False, True])
 def test_no_process_goes_on_behind_a_training(tmp_path: Path, data_dir: Path, group: bool) -> None:

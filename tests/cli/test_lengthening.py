@@ -14,6 +14,7 @@ def where(tmp_path: Path, data_dir: Path) -> tuple[object, ...]:
     return ("--runs-dir", tmp_path, "--data-dir", data_dir)
 
 
+@pytest.mark.slow
 def test_two_and_two_epochs_are_four(npsnn: Npsnn, where: tuple[object, ...], tmp_path: Path) -> None:
     assert npsnn("train", "--name", "long", "--epochs", 4, *SHORT, *where).code == 0
     assert npsnn("train", "--name", "short", "--epochs", 2, *SHORT, *where).code == 0

@@ -54,7 +54,8 @@ ATTACKS = ("--fgsm", "--pgd", "--random", "--adaptive-one-pixel", "--cw", "--ste
 ATTACKS += ("--samples", 3, "--population", 5, "--generations", 2, "--cw-steps", 2, "--cw-searches", 1)
 
 
-@pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80, 120])
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 80, 120])
 def test_an_attack_fits_the_terminal(trained: Path, data_dir: Path, columns: int) -> None:
     where = ("small", "--runs-dir", trained.name, "--data-dir", data_dir, "--limit", 6, "--threads", 1)
     code, raw = on_terminal(columns, "attack", *where, *ATTACKS, "--eps", "8/255", "--eps", 0.1, cwd=trained.parent)
@@ -66,6 +67,7 @@ def test_an_attack_fits_the_terminal(trained: Path, data_dir: Path, columns: int
     assert ("misread" in header) == (columns > 40) and ("seconds" in header) == (columns == 120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_training_fits_the_terminal(data_dir: Path, tmp_path: Path, columns: int) -> None:
     options = ("--limit", 300, "--epochs", 2, "--runs-dir", "r", "--data-dir", data_dir, "--threads", 1)

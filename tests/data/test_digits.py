@@ -105,6 +105,7 @@ def logistic_regression(x, labels, decay):
     return minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150}).x.reshape(-1, 10)
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_stays_under_93_percent(drawn):
     train, test = drawn.values()
     x, x_test = (data.as_float(split.images).reshape(len(split), -1) for split in (train, test))

@@ -157,6 +157,7 @@ def test_programs_that_no_batch_holds(content, said):
     refused(content, said)
 
 
+@pytest.mark.slow
 def test_little_files_cannot_take_much(monkeypatch):
     # A memo of two thousand million entries, and a tuple nested too deep to be hashed by recursion.
     assert loads(b"\x80\x02]r\xff\xff\xff\x7f.", "f") == []

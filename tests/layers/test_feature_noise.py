@@ -59,6 +59,7 @@ def test_gradients(covariance: str, noise: Noise, seed: int, batch: int) -> None
     check_gradient(f, flatten(params) | {"x": x}, flatten(grads) | {"x": g.mean})
 
 
+@pytest.mark.slow
 @each_kind
 def test_the_closed_form_is_the_law_of_the_draws(covariance: str) -> None:
     rng = np.random.default_rng(1)

@@ -33,6 +33,7 @@ def spread(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return drawn.mean(axis=0), drawn.var(axis=0, ddof=1), centred.std(axis=0) / sqrt(len(drawn))
 
 
+@pytest.mark.slow
 @NETWORK
 def test_the_variance_of_an_average_is_a_part_of_one_draws(network: Make) -> None:
     """By 10,000 answers of each, within five standard errors."""

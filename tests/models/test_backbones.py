@@ -133,9 +133,9 @@ def double_precision(model: Model, rng: np.random.Generator) -> Arrays:
 
 
 CASES = [
-    ("resnet18", (3, 16, 16), Expectation(training=WHOLE), False),
-    ("resnet18", (3, 16, 16), EXPECTATION, False),
-    ("resnet18", (3, 16, 16), Propagated(), True),
+    pytest.param("resnet18", (3, 16, 16), Expectation(training=WHOLE), False, marks=pytest.mark.slow),
+    pytest.param("resnet18", (3, 16, 16), EXPECTATION, False, marks=pytest.mark.slow),
+    pytest.param("resnet18", (3, 16, 16), Propagated(), True, marks=pytest.mark.slow),
     *[("lenetpp", (1, 12, 12), Propagated(rule), True) for rule in RULES.values()],
     ("lenetpp", (1, 12, 12), Sampled(Stream(0)), False),
     ("lenetpp-authors", (1, 25, 25), Propagated(), True),

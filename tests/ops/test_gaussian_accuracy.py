@@ -70,6 +70,7 @@ def test_rectified_moments_error_in_float32(reach, bound):
     assert worst_rectified(t, 10 ** np.random.default_rng(2).uniform(-2, 2, t.size), np.float32) < bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "reach", "bound"), [(np.float64, 35, 1e-11), (np.float32, 8, 1e-4)])
 def test_maximum_clark_matches_printed_formulas(dtype, reach, bound):
     rng = np.random.default_rng(3)

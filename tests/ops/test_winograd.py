@@ -76,6 +76,7 @@ def test_what_is_not_wanted_is_not_computed() -> None:
     assert dx is not None and dw is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "bound"), [((3, 1, 16, 16, 64, 32, 8), 2e-5), ((5, 2, 14, 14, 64, 32, 8), 2e-5)])
 def test_rounding_in_single_precision(shape: tuple[int, ...], bound: float) -> None:
     """Within 2e-5 of the largest output, of float64."""

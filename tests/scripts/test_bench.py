@@ -153,6 +153,7 @@ def test_other_work_is_not_timed(theirs: Any, message: str, tmp_path: Path) -> N
     assert bench.check_gradients(CASES["lenet5-exact"], ours, {"laplace": theirs}, tmp_path) is None
 
 
+@pytest.mark.slow
 def test_the_exact_rule_is_timed_against_the_other() -> None:
     found = bench.compare(CASES["lenet5-exact"], 1, 2, 1, 0.0, sys.executable)
     assert found["milliseconds"].keys() == found["memory"].keys() == {"npsnn", "laplace"}

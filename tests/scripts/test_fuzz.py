@@ -24,6 +24,7 @@ def python(*args: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=SCRIPTS, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_no_reader_can_be_surprised() -> None:
     done = python("fuzz.py", "--mutations", 50, "--seed", 1)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -51,6 +52,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_what_goes_wrong() -> None:
     """Readers that do each of the faults for one mutant of three, between others that are sound."""
     program = f"""

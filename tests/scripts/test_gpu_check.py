@@ -19,6 +19,7 @@ from npsnn.ops.gaussian import RULES
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
+@pytest.mark.slow
 def test_the_script_writes_its_tables(tmp_path: Path) -> None:
     options = ("--device", "cpu-double", "--model", "lenet5", "--select", "rules", "--out", str(tmp_path / "new"))
     environment = os.environ | {"PYTHON": sys.executable}
@@ -68,6 +69,7 @@ def test_a_result_that_is_not_a_number_or_another_array_is_no_rounding(monkeypat
     assert found.errors == {"loss": 0.0, "gradients": np.inf} and not found.passed
 
 
+@pytest.mark.slow
 def test_the_noise_of_a_deep_network_has_a_gradient_to_compare() -> None:
     import gpu_compare as compare
 

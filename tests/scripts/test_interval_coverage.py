@@ -20,6 +20,7 @@ def small(interval: object = wilson_interval, shapes: tuple[str, ...] = UNEVEN) 
     )
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_accuracy_over_all_images_and_noise() -> None:
     """Within 93 to 98 %, and three standard errors of the trials."""
     errors = 3 * sqrt(0.95 * 0.05 / TRIALS)

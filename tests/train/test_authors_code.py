@@ -183,6 +183,7 @@ def test_one_draw_is_the_same_for_every_sample(kind: str) -> None:
     assert draw(np.empty((5, 0), np.float32)).shape == (5, 0)
 
 
+@pytest.mark.slow
 def test_a_batch_has_one_draw_whatever_the_threads_and_the_micro_batches() -> None:
     chosen, draws = np.arange(100), Stream(0, first=128).at("training", 1)
     found = {}
@@ -232,6 +233,7 @@ def test_a_gpu_computes_the_same(cupy: Module) -> None:
     assert (np.triu(start, 1) == 0).all() and 0 <= start.min() < start.max() < 1
 
 
+@pytest.mark.slow
 def test_the_command(npsnn: Npsnn, tmp_path: Path) -> None:
     options = ("--recipe", "a2snn-m5", "--authors-code", "--model", "lenet5", "--limit", 64, "--epochs", 1)
     shown = json.loads(npsnn("train", *options, "--show").out)

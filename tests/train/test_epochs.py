@@ -94,6 +94,7 @@ def test_the_loss_and_the_correct_are_the_objective_and_the_mean_prediction() ->
         assert total.correct == (mean.mean.argmax(axis=0) == TRAIN.labels[:30]).sum()
 
 
+@pytest.mark.slow
 def test_gradients_are_bit_identical_for_any_threads() -> None:
     found = []
     for threads in (1, 2, 3, 5):
@@ -103,6 +104,7 @@ def test_gradients_are_bit_identical_for_any_threads() -> None:
     assert all(f == found[0] for f in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"augmentation": "crop-flip"}, {"noise": "features"}], ids=str)
 def test_sampled_noise_is_bit_identical_for_any_threads(options: dict[str, Any]) -> None:
     found = []

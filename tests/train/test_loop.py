@@ -58,6 +58,7 @@ def test_checkpoints_are_bit_identical_for_any_threads(threads: int | None, refe
     assert files(tmp_path / "run") == files(reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -90,6 +91,7 @@ for record in fit(Config(**SHORT), DATA, {folder!r}, threads=2):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_been(reference: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     code = KILLED.format(paths=[str(Path(__file__).parents[i]) for i in (0, 1)], folder=str(folder))

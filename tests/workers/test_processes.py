@@ -139,6 +139,7 @@ sys.exit(0 if found == [0, 1, 2, 3, 4, 5] else 9)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_the_processes_do_without_standard_streams(closed: str) -> None:
     """What they share must not lie under the numbers 0 to 2, which are other files' in the other process."""

@@ -57,6 +57,7 @@ def test_the_figures_are_those_of_the_attacks() -> None:
         assert figures[name] == pytest.approx(accuracy.mean, abs=0.02)
 
 
+@pytest.mark.slow
 def test_without_noise_three_do_not_apply() -> None:
     for network, options in ((SOUND, replace(SMALL, sigma=0.0)), (SOUND.with_sigma(0.0), SMALL)):
         done: list[int] = []
@@ -69,6 +70,7 @@ def test_without_noise_three_do_not_apply() -> None:
         assert sum(done) == 40 * SMALL.runs(noisy=False)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_threads() -> None:
     one, two = (list(examine(replace(SOUND, threads=n), X[:6], LABELS[:6], SMALL)) for n in (1, 2))
     assert one == two
