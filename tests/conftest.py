@@ -17,7 +17,14 @@ from npsnn.cli.main import main
 from npsnn.streams import Stream
 
 settings.register_profile("npsnn", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("fast", settings.get_profile("npsnn"), max_examples=5)
 settings.load_profile("npsnn")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Takes fewer examples where the slow tests are left out."""
+    if config.option.markexpr == "not slow":
+        settings.load_profile("fast")
 
 
 @pytest.fixture

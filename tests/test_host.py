@@ -80,6 +80,7 @@ def test_threads_are_checked_before_a_folder_is_made(digits: Dataset, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_attacks_in_several_threads_leave_blas_alone(two: list[int], digits: Dataset) -> None:
     model = models.lenet5(sigma=0.5)
     network = Classifier(model, model.init(np.random.default_rng(0)))
@@ -154,6 +155,7 @@ print((int(Path("/proc/self/statm").read_text().split()[1]) - before) * 4096)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("what", ["train", "attack"])
 def test_the_library_leaves_malloc_alone(what: str) -> None:

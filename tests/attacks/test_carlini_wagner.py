@@ -49,6 +49,7 @@ def test_the_distance_of_a_linear_classifier_is_its_margin_over_its_slope(kappa:
     assert (predicted(network, x_adv) != labels).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kappa", [0.2, 1.0])
 def test_in_closed_form_the_margin_is_in_standard_deviations(kappa: float) -> None:
     """Two logits of noise sigma each differ by one of sigma √2."""
@@ -115,6 +116,7 @@ class Blind(NetworkTarget):
         return loss, g
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, inf, -inf])
 def test_no_image_is_ever_black_or_nan(bad: float) -> None:
     network = linear(sigma=0.0)
@@ -158,6 +160,7 @@ def test_images_stay_in_the_box(seed: int) -> None:
     assert found.dtype == np.float32 and QUICK.ball.eps == inf and QUICK.ball.norm == "l2"
 
 
+@pytest.mark.slow
 def test_pixels_at_the_walls_can_move() -> None:
     network = convolutional(sigma=0.0)
     x = np.round(images(8, 5))

@@ -87,6 +87,7 @@ def same(a: Result, b: Result) -> bool:
     return a.x_adv.tobytes() == b.x_adv.tobytes() and a.accuracy.each.tobytes() == b.accuracy.each.tobytes()
 
 
+@pytest.mark.slow
 def test_results_are_bit_identical_for_any_threads(network: Classifier) -> None:
     plan = replace(SMALL, eps=(0.1,))
     runs = [list(evaluate(replace(network, threads=t), X, LABELS, plan)) for t in (1, 2, 3)]
@@ -96,6 +97,7 @@ def test_results_are_bit_identical_for_any_threads(network: Classifier) -> None:
     np.testing.assert_array_equal(*worst)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_micro_batches(network: Classifier) -> None:
     """Draws are keyed by sample; what differs is the rounding of sums."""
     plan = replace(SMALL, norm="l2", eps=(0.5,))
@@ -128,6 +130,7 @@ def test_no_room_no_effect(network: Classifier) -> None:
         assert result.gradient == ("closed-form" if result.attack == "adaptive-fgsm" else "expectation")
 
 
+@pytest.mark.slow
 def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[Stream]] = {"attack": set(), "judge": set()}
     gradient, scores = Classifier.loss_gradient, Classifier.scores

@@ -62,6 +62,7 @@ def test_a_plan_is_worked_through() -> None:
     assert cw.accuracy.mean < accuracy(network, X, labels).mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ON_REQUEST)
 def test_results_do_not_depend_on_threads_or_micro_batches(name: str) -> None:
     labels = predicted(convolutional(), X)

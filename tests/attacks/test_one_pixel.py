@@ -39,6 +39,7 @@ def best_pixel(network: Classifier, image: np.ndarray, label: int) -> tuple[floa
     return min(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["best1bin", "rand1bin"])
 def test_the_best_pixel_of_a_linear_network_is_found(strategy: str) -> None:
     network = linear(sigma=0.0)

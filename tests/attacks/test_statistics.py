@@ -89,6 +89,7 @@ def test_the_test_is_exact(draws: int, images: int) -> None:
         assert sign_flip(differences) == pytest.approx((sums >= differences.sum() - 1e-9).mean(), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_sum_of_many_differences_is_nearly_normal() -> None:
     rng = np.random.default_rng(0)
     for draws in (50, 201):

@@ -130,6 +130,7 @@ def install(monkeypatch: pytest.MonkeyPatch, symbol: str, f: Callable[..., Any])
     monkeypatch.setattr(importlib.import_module(module), name, f, raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("card", "symbol"), PLANNED)
 def test_what_the_engine_brings_is_checked(monkeypatch: pytest.MonkeyPatch, card: str, symbol: str) -> None:
     right, break_it = PLANNED[card, symbol]

@@ -8,17 +8,24 @@ import pytest
 from npsnn.cli.main import main
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for all commands, so that the digits are drawn once."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _no_environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """The tests see neither the user's data nor the user's options."""
     monkeypatch.delenv("NPSNN_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder where the digits are drawn once."""
-    return tmp_path_factory.mktemp("data")
+def data_dir(cache: Path) -> Path:
+    """The data folder of the cache, for commands that run without the variables of these tests."""
+    (cache / "npsnn").mkdir()
+    return cache / "npsnn"
 
 
 @pytest.fixture(scope="session")

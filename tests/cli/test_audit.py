@@ -126,6 +126,7 @@ def test_the_findings_of_the_readme_are_what_the_command_prints(npsnn: Npsnn) ->
             assert any(float(n) == pytest.approx(m, rel=0.02, abs=1e-9) for m in measured), (number, n)
 
 
+@pytest.mark.slow
 def test_a_run_with_nothing_to_compare_is_refused_before_the_rows(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
     assert npsnn("train", "--noise", "none", "--limit", 2, "--epochs", 1, "--name", "plain", *where).code == 0

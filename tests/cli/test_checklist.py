@@ -130,6 +130,7 @@ def test_a_network_that_was_never_trained_passes_nothing(npsnn: Npsnn, where: tu
     assert all("commonest class" in c["explanation"] for c in document["criteria"])
 
 
+@pytest.mark.slow
 def test_it_is_repeatable_whatever_the_threads(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     found = [json.loads(npsnn("checklist", *where, "--json", "--threads", n).out)["criteria"] for n in (1, 3)]
     assert found[0] == found[1]

@@ -155,6 +155,7 @@ def test_expectation_network(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     assert list(gradients.values()) == ["expectation", "expectation", "sampled"]
 
 
+@pytest.mark.slow
 def test_averaged_answers_are_recorded_and_said(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 40, "--inference-sigma", 2)
     test, network = data.load("digits", data_dir).test, Classifier.load(runs / "small").with_sigma(2)
@@ -189,6 +190,7 @@ def test_precedence(npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: p
     assert sigma("--sigma", 0.3) == pytest.approx(0.3)
 
 
+@pytest.mark.slow
 def test_the_convolution_of_the_training_is_kept_unless_another_is_asked_for(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path
 ) -> None:

@@ -66,10 +66,8 @@ class Environment:
 NOBODY = "import os.path; os.path.expanduser = lambda path: path"
 C: dict[str, str | None] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 WARNINGS: dict[str, str | None] = {"PYTHONWARNINGS": "error", "PYTHONWARNDEFAULTENCODING": "1"}
-QUICK = {
+ENVIRONMENTS = {
     "no standard streams": Environment(redirected="<&- >&- 2>&-"),
-}
-OTHERS = {
     "latin-1": Environment(WARNINGS | {"PYTHONIOENCODING": "latin-1"}),
     "no home": Environment({"HOME": None, "XDG_CACHE_HOME": None}, before=NOBODY),
     "no standard input": Environment(redirected="<&-"),
@@ -109,9 +107,10 @@ def in_environment(e: Environment, called: dict[str, list[str]], folder: Path) -
     return found, printed, said
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_every_command_works_or_says_why_not(name: str, runs: Path, data_dir: Path, tmp_path: Path) -> None:
-    e = (QUICK | OTHERS)[name]
+    e = ENVIRONMENTS[name]
     called = commands(runs, data_dir, tmp_path / "new")
     called = {"train": called["train"]} if e.code else called
     codes, out, err = in_environment(e, called, tmp_path)

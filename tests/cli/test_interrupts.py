@@ -33,6 +33,7 @@ def _usual_signals() -> Any:
     assert after == (signal.default_int_handler, signal.SIG_DFL), "the command has put the handlers back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_attack_keeps_what_was_finished(
     npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int

@@ -38,6 +38,7 @@ def test_a_schedule_over_all_epochs_cannot_be_lengthened(
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_run_does_not_get_shorter(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     assert npsnn("train", "--resume", "small", "--epochs", 3, "--runs-dir", runs, *where[2:]).code == 0
     line = npsnn("train", "--resume", "small", "--epochs", 2, "--runs-dir", runs, *where[2:]).error_line(2)

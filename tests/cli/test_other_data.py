@@ -52,6 +52,7 @@ def test_other_data_on_request_are_named_in_every_result(npsnn: Npsnn, mixed: Pa
         assert "train count" in json.loads(line)["other_data"]
 
 
+@pytest.mark.slow
 def test_noise_that_is_trained_on_other_data_says_so(npsnn: Npsnn, mixed: Path, data_dir: Path) -> None:
     where = ("--runs-dir", mixed, "--data-dir", data_dir)
     options = ("--train-noise-only", "mixed", "--epochs", 1, "--limit", 40, "--name", "noise")
@@ -66,6 +67,7 @@ def test_noise_that_is_trained_on_other_data_says_so(npsnn: Npsnn, mixed: Path, 
     assert npsnn("evaluate", "noise", *where, "--limit", 5).code == 0, "these are its own data"
 
 
+@pytest.mark.slow
 def test_a_result_names_the_network_that_it_is_of(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     """A run that is trained further keeps its name and gets other parameters."""
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir)

@@ -43,6 +43,7 @@ def test_installed_command_and_module_from_another_folder(tmp_path: Path, traine
     assert done.stdout == "lenet5\n"
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
     where = ["evaluate", "small", "--runs-dir", str(trained), "--data-dir", str(data_dir), "--limit", "10"]
     read, write = os.pipe()

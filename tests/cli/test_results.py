@@ -14,6 +14,7 @@ from calling import Npsnn, interrupt_at
 from npsnn import train
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_the_record_alone(
     npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

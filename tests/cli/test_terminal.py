@@ -79,6 +79,7 @@ def test_a_training_fits_the_terminal(data_dir: Path, tmp_path: Path, columns: i
     assert ("images/s" in header) == (columns == 120)
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_has_no_bar(data_dir: Path, tmp_path: Path) -> None:
     options = ("--limit", 100, "--epochs", 1, "--runs-dir", tmp_path, "--data-dir", data_dir, "--threads", 1)
     code, raw = on_terminal(80, "train", *options, TERM="dumb")
@@ -86,7 +87,11 @@ def test_a_dumb_terminal_has_no_bar(data_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["info", "data list", "audit N20 N30 A17", "train --help", "attack --help", "checklist --help"]
+    "command",
+    [
+        *("info", "data list", "train --help", "attack --help"),
+        *(pytest.param(command, marks=pytest.mark.slow) for command in ("audit N20 N30 A17", "checklist --help")),
+    ],
 )
 def test_a_table_and_a_help_text_fit_the_terminal(command: str) -> None:
     code, raw = on_terminal(80, *command.split())

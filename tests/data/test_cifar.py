@@ -133,6 +133,7 @@ def test_the_real_digests_have_the_right_form():
             assert len(set(version.digests.values())) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "packed", "files"), [("bin", False, 2.5), ("bin", True, 3.5), ("py", False, 6)])
 def test_memory_stays_near_that_of_the_arrays(tmp_path, kind, packed, files):
     """The arrays take what the six files do; beside them, one file at a time is in work, in a few copies."""

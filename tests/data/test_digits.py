@@ -115,6 +115,7 @@ def test_a_linear_classifier_stays_under_93_percent(drawn):
     assert 0.80 < accuracy < 0.93
 
 
+@pytest.mark.slow
 def test_neighbours_show_that_the_labels_fit(drawn):
     train, test = drawn.values()
     x, x_test = (data.as_float(split.images).reshape(len(split), -1) for split in (train, test))

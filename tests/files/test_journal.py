@@ -68,6 +68,7 @@ def test_a_file_at_its_limit_is_not_torn(tmp_path: Path) -> None:
     assert done.stdout.count("f (File too large)") == 6
 
 
+@pytest.mark.slow
 def test_processes_do_not_interleave(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from npsnn.files import journal\n"

@@ -53,6 +53,7 @@ def test_the_library_takes_home_directories(home: Path, digits: Dataset) -> None
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_every_option_with_a_path_takes_home_directories(npsnn: Npsnn, home: Path, digits: Dataset) -> None:
     list(train.fit(RUN, digits, home / "runs" / "mine", threads=1))
     (home / "options.toml").write_text("[evaluate]\nruns-dir = '~/runs'\n")
@@ -78,6 +79,7 @@ def test_every_option_with_a_path_takes_home_directories(npsnn: Npsnn, home: Pat
     assert list(Path.cwd().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_variables_of_the_environment_take_them_too(
     npsnn: Npsnn, home: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_variables_of_the_environment_take_them_too(
     assert (home / "sets" / "digits").is_dir()
 
 
+@pytest.mark.slow
 def test_a_run_may_be_called_so(home: Path, digits: Dataset, npsnn: Npsnn) -> None:
     list(train.fit(RUN, digits, home / "runs" / "mine", threads=1))
     shutil.move(home / "runs" / "mine", home / "runs" / "~nobody-of-this-name")

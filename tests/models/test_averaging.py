@@ -122,6 +122,7 @@ def test_the_layers_before_the_noise_are_computed_once(monkeypatch: pytest.Monke
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_judging_and_attacks_meet_averaged_answers() -> None:
     """An answer of many draws is that of the mean logits; each target's network is the averaging one."""
     network, plan = linear(sigma=1.0), attacks.Plan(average=400, draws=3, eot=2, eps=(0.1,), steps=2)

@@ -92,6 +92,7 @@ def test_the_variants_of_lenetpp() -> None:
         models.lenetpp(variant="printed")
 
 
+@pytest.mark.slow
 @each_name
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 33, 33)])
 def test_features_come_before_the_classifier(name: str, shape: tuple[int, ...]) -> None:

@@ -70,6 +70,7 @@ def test_exact_moments_and_gradients_are_those_of_the_two_halves(pixels: Pixels)
     np.testing.assert_allclose(prelu_slope_backward(dm, dv, a["slope"], saved), dslope, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slope", SLOPES)
 def test_exact_moments_are_those_of_draws(slope: float) -> None:
     rng = np.random.default_rng(0)

@@ -144,6 +144,7 @@ def assert_within_five_errors(samples, m, v):
     np.testing.assert_array_less(np.abs(variance - v), 5 * error)
 
 
+@pytest.mark.slow
 def test_moments_match_monte_carlo():
     rng = np.random.default_rng(8)
     m1, m2 = np.array([-2.0, -1.0, 0.0, 0.5, 1.0, 3.0]), np.array([-1.0, -1.0, 0.3, 2.0, -0.5, 2.5])

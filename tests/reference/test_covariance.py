@@ -43,6 +43,7 @@ def test_gradients_are_the_differences_of_the_covariance(pair: Pair) -> None:
     np.testing.assert_allclose(found, differences.gradient(value, np.array(pair)), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(pairs(most=0.95))
 def test_eight_nodes_are_enough_up_to_a_correlation_of_0_95(pair: Pair) -> None:
     error = covariance.pair_covariance(*pair) - covariance.pair_covariance(*pair, nodes=100)
@@ -65,6 +66,7 @@ def test_the_integral_is_the_closed_form(pair: Pair) -> None:
     assert covariance.covariance_closed_form(*pair) == pytest.approx(fine, abs=1e-12)
 
 
+@pytest.mark.slow
 @given(pairs(most=0.99))
 def test_the_orthant_probability_is_integrated_rightly(pair: Pair) -> None:
     a, b, rho = pair[0] / sqrt(pair[1]), pair[2] / sqrt(pair[3]), pair[4] / sqrt(pair[1] * pair[3])

@@ -113,6 +113,7 @@ def test_a_truncated_file_is_noticed(part: float, tmp_path_factory: pytest.TempP
     one_line(caught, path)
 
 
+@pytest.mark.slow
 def test_no_damaged_byte_goes_unnoticed(saved: Path) -> None:
     """Every byte that matters is under a checksum; one of the archive's own, if not noticed, changes no array."""
     whole = saved.read_bytes()

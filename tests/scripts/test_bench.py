@@ -179,6 +179,7 @@ print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="its allocator is glibc's")
 @pytest.mark.parametrize("arrays", [20, 2])
 def test_the_raised_thresholds_keep_freed_memory(arrays: int) -> None:

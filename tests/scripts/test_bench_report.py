@@ -96,6 +96,7 @@ def test_cases_are_chosen_by_name_or_model() -> None:
     assert outcome.exit_code == 2 and "unknown case 'vgg', expected one of lenet5, lenet5-plain" in outcome.stderr
 
 
+@pytest.mark.slow
 def test_points_of_a_curve_are_measured_tabled_and_drawn(tmp_path: Path) -> None:
     curve = bench_scaling.Curve("batch size", bench_scaling.LENET5, "batch", (3,))
     points = bench_scaling.measured(curve, 1, 128, 1, 0.0)

@@ -87,6 +87,7 @@ for fault in {list(FAULTS)!r}:
         assert wrong[0].startswith(f"x 8: {FAULTS[fault]}"), line
 
 
+@pytest.mark.slow
 def test_sound_files_must_be_read() -> None:
     program = """
 import fuzz
@@ -98,6 +99,7 @@ print(fuzz.fuzz(Reader("x", "x", (b"abc",), refuse, {}), 0, range(3)))
     assert "['x 0: a sound file is refused']" in python("-c", program).stdout
 
 
+@pytest.mark.slow
 def test_mutants_are_seeded_and_every_mutation_changes_what_it_is_given() -> None:
     for reader in readers().values():
         for number in range(20):
@@ -108,6 +110,7 @@ def test_mutants_are_seeded_and_every_mutation_changes_what_it_is_given() -> Non
             assert any(mutation(np.random.default_rng(i), content) != content for i in range(3)), mutation
 
 
+@pytest.mark.slow
 def test_the_bomb_is_one(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(content := zero_bomb_of_zip())
     assert len(content) < 2 << 20

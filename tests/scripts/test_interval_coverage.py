@@ -29,6 +29,7 @@ def test_intervals_cover_the_accuracy_over_all_images_and_noise() -> None:
         assert cell.draws == 1 or LOW - errors / 2 <= cell.coverage <= HIGH + errors / 2, cell
 
 
+@pytest.mark.slow
 def test_an_interval_of_as_many_images_that_are_certain_covers_too_much() -> None:
     """Wilson's for right or wrong images alone: the bound above bites."""
 

@@ -118,6 +118,7 @@ def test_sampled_noise_is_bit_identical_for_any_threads(options: dict[str, Any])
     assert all(f == found[0] for f in found)
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_batch() -> None:
     images = TRAIN.images[np.arange(1024) % 150], TRAIN.labels[np.arange(1024) % 150]
     with training(train=Split(*images), propagation="exact") as trainer:

@@ -52,6 +52,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [2, 3, None])
 def test_checkpoints_are_bit_identical_for_any_threads(threads: int | None, reference: Path, tmp_path: Path) -> None:
     finished(fit(Config(**SHORT), DATA, tmp_path / "run", threads=threads))
@@ -199,6 +200,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Epoch]
     return folder, finished(fit(config, dataset(600), folder))
 
 
+@pytest.mark.slow
 def test_a_tiny_problem_is_learned(learned: tuple[Path, list[Epoch]]) -> None:
     records = learned[1]
     assert records[0].training_accuracy < 0.5 < 0.8 < records[-1].training_accuracy

@@ -67,6 +67,7 @@ def test_what_a_function_brings_along_stays() -> None:
         assert [x.tolist() for x in spread(workers, partial(np.add, 2 * ones), jobs[:2])] == [[2.0] * 50, [3.0] * 50]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [0, 1, 2, 3])
 def test_an_exception_comes_through_and_the_next_work_is_done(failing: int) -> None:
     jobs = [(4.0,)] * 5
@@ -86,6 +87,7 @@ def test_an_exception_in_combine_ends_the_work() -> None:
         assert spread(workers, math.sqrt, [(9.0,), (16.0,)]) == [3.0, 4.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "during"])
 def test_a_process_that_has_ended_is_told_of_and_replaced(when: str) -> None:
     with Processes(2) as workers:
@@ -182,6 +184,7 @@ with Processes(3) as workers:
 """
 
 
+@pytest.mark.slow
 def test_the_processes_do_not_survive_the_one_that_asks() -> None:
     """They hold its standard error open, which would otherwise be waited for."""
     done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=60, check=False)

@@ -86,6 +86,7 @@ def of_known(x: np.ndarray, noise: Noise) -> float:
     return -1.0 if isinstance(noise, Sampled) and "known" in noise.stream.path else 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("criterion", "spoil", "options"),
     [
@@ -109,6 +110,7 @@ def test_obfuscated_gradients_fail(criterion: str, spoil: Spoil, options: dict[s
     assert outcome is Outcome.FAILS, (explanation, figures)
 
 
+@pytest.mark.slow
 def test_random_search_beats_an_attack_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the same ball; One-Pixel is made to do as FGSM does."""
     monkeypatch.setattr(Suite, "one_pixel", lambda self, pixels: self.fgsm)
@@ -135,6 +137,7 @@ def test_gradients_of_zero_are_said() -> None:
     assert figures["all-zero gradients"] == 0 and "finite" not in explanation
 
 
+@pytest.mark.slow
 def test_the_least_number_of_pixels_decides() -> None:
     """At an eps this small one pixel beats both attacks; at a larger one four do, and decide if there are no fewer."""
     outcome, explanation, figures = checklist.black_box(suite(eps=0.02))

@@ -43,6 +43,7 @@ def test_one_of_three_comparisons_must_be_the_surer(
 DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["fc"]["w"], "b": np.array([0.0, 1, 2])}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "count", "reason"),
     [
