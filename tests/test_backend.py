@@ -124,6 +124,7 @@ def records(run: Iterator[Step | Epoch]) -> tuple[list[Step], list[Epoch]]:
     return [r for r in everything if isinstance(r, Step)], [r for r in everything if isinstance(r, Epoch)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cupy")
 @pytest.mark.parametrize(
     "options",

@@ -91,6 +91,7 @@ def test_moments_are_the_marginals_of_the_logits(rule: str) -> None:
     np.testing.assert_allclose(var, plain.linear_variance(v.reshape(7, -1), p["fc.w"]), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_moments_and_samples_of_a_perceptron_agree_with_draws() -> None:
     network = classifier(PERCEPTRON)
     x, _ = data(1, PERCEPTRON)

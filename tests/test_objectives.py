@@ -108,6 +108,7 @@ def test_the_derived_sign_agrees_with_draws_and_the_printed_one_does_not(k: int)
     assert abs(reference.noise_aware_printed(mu, v, k) - want) > 20 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", range(3))
 def test_correlated_outputs_agree_with_draws_and_independent_ones_do_not(k: int) -> None:
     rng = np.random.default_rng(k)

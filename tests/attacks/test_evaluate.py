@@ -40,6 +40,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
     return replace(Classifier.load(folder), threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", [1, 10, 50])
 @pytest.mark.parametrize("shape", [(0.5, 0.2), (2, 2), (5, 1)])
 def test_intervals_cover_the_accuracy_over_all_images_and_noise(draws: int, shape: tuple[float, float]) -> None:
@@ -51,6 +52,7 @@ def test_intervals_cover_the_accuracy_over_all_images_and_noise(draws: int, shap
     assert 0.93 <= ((intervals[:, 0] <= truth) & (truth <= intervals[:, 1])).mean() <= 0.98
 
 
+@pytest.mark.slow
 def test_without_noise_the_accuracy_is_the_expectation_networks(network: Classifier) -> None:
     quiet = network.with_sigma(0.0)
     found = accuracy(quiet, X, LABELS, draws=3)
@@ -212,6 +214,7 @@ def test_the_worst_case_is_taken_image_by_image(network: Classifier) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks that go the wrong way leave more than they found."""
     true = Classifier.loss_gradient
@@ -229,6 +232,7 @@ def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeyp
     assert found.strongest == "no attack" and found.alone.mean >= found.mean
 
 
+@pytest.mark.slow
 def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> None:
     plan = replace(SMALL, draws=20, eps=(0.05,))
     results = list(evaluate(network, X, LABELS, plan))

@@ -183,6 +183,7 @@ def test_candidates_share_their_noise_or_have_it_to_themselves(common: bool) -> 
         assert (np.ptp(logits, axis=1) < 1e-12).all() == common, "the same image three times"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("micro_batch", [7, 64])
 def test_shared_noise_does_not_depend_on_the_micro_batches(micro_batch: int) -> None:
     labels = predicted(convolutional(), X)

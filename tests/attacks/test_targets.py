@@ -75,6 +75,7 @@ def test_every_step_and_every_sample_meets_noise_of_its_own(network: Classifier)
     np.testing.assert_allclose(target(X, LABELS, Stream(0))[1][2:], tail, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_many_draws_approach_the_smoothed_loss(network: Classifier) -> None:
     """Averages over draws 0 ... 199 and over as many others agree within five standard errors."""
     losses = np.stack([sampled(network, 1)(X, LABELS, Stream(s))[0] for s in range(100)])

@@ -94,6 +94,7 @@ def test_full_covariance_is_closer_where_units_are_correlated() -> None:
     assert error_of(fit, "covariance") < 0.5 * error_of(fit, "exact")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers",
     [
@@ -190,6 +191,7 @@ def test_moderate_noise_in_a_convolutional_network() -> None:
     assert error_of(fit, "covariance") < error_of(fit, "laplace")
 
 
+@pytest.mark.slow
 def test_an_untrained_lenet5() -> None:
     model = lenet5(sigma=0.6)
     network = Classifier(model, model.init(RNG(0)), threads=1)

@@ -18,6 +18,7 @@ def holds(card: str) -> bool:
     return audit.examine(audit.CARDS[card]).supported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", ["E3", "E4", "A32", "B3", "B6"])
 def test_the_card_holds(card: str) -> None:
     assert holds(card)
@@ -38,6 +39,7 @@ def test_a_gradient_right_for_symmetric_cotangents_alone_is_noticed(monkeypatch:
     assert not holds("E3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1 / 3, -1.0])
 def test_a_common_covariance_whose_cotangent_is_no_sum_is_noticed(
     factor: float, monkeypatch: pytest.MonkeyPatch

@@ -22,7 +22,7 @@ NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.]*\w)")
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
-    publish.write([mutants.row(card) for card in audit.CARDS], folder / "audit.md", folder / "audit.html")
+    publish.write([mutants.row(card.id) for card in audit.select()], folder / "audit.md", folder / "audit.html")
     return folder
 
 

@@ -62,6 +62,7 @@ MUTANTS: list[Mutant] = [
 test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("card", "name"),
     [("A10", "theorem1"), ("A10", "binary_tight"), ("A15", "binary_with_margin"), ("E4", "pairs_tight")],

@@ -33,6 +33,7 @@ def test_data_list_verify_info(npsnn: Npsnn, data_dir: Path) -> None:
     assert "openblas" in npsnn("info").out or info["blas"]
 
 
+@pytest.mark.slow
 def test_installed_command_and_module_from_another_folder(tmp_path: Path, trained: Path) -> None:
     program = Path(sys.executable).with_name("npsnn")
     for command in ([str(program)], [sys.executable, "-m", "npsnn"], [sys.executable, "-m", "npsnn.cli"]):

@@ -172,6 +172,7 @@ def test_unknown_command(npsnn: Npsnn) -> None:
     assert "Did you mean digits?" in npsnn("data", "verify", "digit").err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["evaluate", "attack", "checklist"])
 def test_noise_for_a_network_without_a_noise_layer_is_wrong_usage(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, command: str

@@ -140,6 +140,7 @@ def test_wrong_options_are_refused() -> None:
         with_feature_noise(Model("m", Sequential((("flatten", Flatten()), ("relu", ReLU()))), (1, 1, 2), 2), 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(models.MODELS))
 def test_every_model_takes_noise_on_its_features(name: str) -> None:
     model = models.build(name, (1, 28, 28), 7, 0.5, "features", "diagonal", 5)

@@ -60,6 +60,7 @@ def test_resnet18_is_the_network_of_its_docstring() -> None:
     assert model.network.couples_batch and model.micro_batch == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pixels", "left"), [(32, 4), (28, 4), (33, 5), (8, 1), (1, 1)])
 def test_resnet18_takes_the_mean_of_all_that_is_left(pixels: int, left: int) -> None:
     *convolutions, pool, _, _ = backbone("resnet18", (1, pixels, pixels))
@@ -139,7 +140,7 @@ CASES = [
     pytest.param("resnet18", (3, 16, 16), Propagated(), True, marks=pytest.mark.slow),
     *[("lenetpp", (1, 12, 12), Propagated(rule), True) for rule in RULES.values()],
     ("lenetpp", (1, 12, 12), Sampled(Stream(0)), False),
-    ("lenetpp-authors", (1, 25, 25), Propagated(), True),
+    pytest.param("lenetpp-authors", (1, 25, 25), Propagated(), True, marks=pytest.mark.slow),
     ("lenetpp-authors", (1, 25, 25), EXPECTATION, False),
 ]
 MOVED = {

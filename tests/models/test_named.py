@@ -101,6 +101,7 @@ def test_cnn5_takes_images_up_to_32_pixels(pixels: int) -> None:
     assert cnn5((1, pixels, pixels)).init(rng_0(0))["fc1"]["w"].shape == (256, 128)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [(1, 28, 20), (3, 20, 28), (1, 1, 1), (1, 33, 33), (2, 40, 30), (1, 4, 28), (3, 1, 45)]
 )

@@ -75,6 +75,7 @@ def test_the_orthant_probability_is_integrated_rightly(pair: Pair) -> None:
     assert covariance.orthant(a, b, 0.0) == pytest.approx(plain.Phi(a) * plain.Phi(b), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [-0.99, -0.4, 0.7, 0.99])
 def test_draws_have_this_covariance(rho: float) -> None:
     mu, V = np.array([0.4, -0.3]), np.array([[1.2, rho * sqrt(0.96)], [rho * sqrt(0.96), 0.8]])

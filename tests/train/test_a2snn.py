@@ -74,6 +74,7 @@ def test_class_vectors_stay_on_the_sphere(trained: Path) -> None:
     assert (np.diag(L) > 0).all() and (np.triu(L, 1) == 0).all() and (np.tril(L, -1) != 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [2, None])
 def test_it_is_bit_identical_for_any_threads(threads: int | None, trained: Path, tmp_path: Path) -> None:
     epochs(fit(Config(**SHORT), DATA, tmp_path / "run", threads=threads))

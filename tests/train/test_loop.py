@@ -76,6 +76,7 @@ def test_processes_compute_what_one_does(options: dict[str, Any], tmp_path: Path
     assert files(tmp_path / "1") == files(tmp_path / "2") == files(tmp_path / "3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"seed": 1}, {"sigma": 0.5}, {"lr": 2e-3}, {"batch_size": 63}, {"limit": 159}])
 def test_other_options_give_another_network(change: dict[str, Any], reference: Path, tmp_path: Path) -> None:
     finished(fit(Config(**SHORT | change), DATA, tmp_path, threads=1))

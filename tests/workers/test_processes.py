@@ -48,6 +48,7 @@ def test_each_further_thread_is_another_process() -> None:
         assert found[1:3] == [other.process.pid for other in workers._others]
 
 
+@pytest.mark.slow
 def test_arrays_may_outgrow_the_memory_that_is_shared() -> None:
     rng = np.random.default_rng(1)
     with Processes(2) as workers:
@@ -160,6 +161,7 @@ def test_a_system_that_refuses_a_process_is_an_error(monkeypatch: pytest.MonkeyP
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
+@pytest.mark.slow
 def test_memory_is_shared_by_a_file_where_the_system_has_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

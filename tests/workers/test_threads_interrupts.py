@@ -39,6 +39,7 @@ def _ctrl_c() -> Iterator[None]:
     assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_ctrl_c")
 @pytest.mark.parametrize("in_step", [False, True])
 @pytest.mark.parametrize("threads", THREADS)

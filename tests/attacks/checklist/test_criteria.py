@@ -181,6 +181,7 @@ def test_who_does_not_know_the_draw_attacks_all_the_same() -> None:
     assert informed.mean() <= blind.mean() < both.clean.mean - 0.3
 
 
+@pytest.mark.slow
 def test_attack_and_judgement_share_noise_only_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[Any]] = {"attack": set(), "judge": set()}
 
