@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from npsnn._version import __version__ as __version__
 
 __all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "load_plugin", "models", "recipes", "train"]
 

@@ -22,7 +22,7 @@ def test_every_package_is_installed() -> None:
     assert not [p for p in LIBRARY if not (p.parent / "__init__.py").exists()]
 
 
-@pytest.mark.parametrize("path", [p for p in LIBRARY if room(p) not in ("__init__", "__main__")], ids=room)
+@pytest.mark.parametrize("path", [p for p in LIBRARY if not room(p).startswith("_")], ids=room)
 def test_imports_point_one_way(path: Path) -> None:
     assert rank(room(path)) >= 0
     for name in imported(path):
@@ -35,6 +35,17 @@ def test_imports_point_one_way(path: Path) -> None:
         assert not name.startswith("npsnn.cli"), f"{path} imports {name}"
         # the audit compares the engine with the reference; the engine itself never looks there
         assert room(path) == "audit" or not name.startswith("npsnn.reference"), f"{path} imports {name}"
+
+
+def test_nothing_inside_imports_the_package_itself() -> None:
+    """npsnn/__init__.py holds the public names, for users; inside, each has its module."""
+    modules = {p.stem for p in LIBRARY} | {p.parent.name for p in LIBRARY}
+    for path in (p for p in LIBRARY if room(p) != "__init__"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert "npsnn" not in [alias.name for alias in node.names], path
+            elif isinstance(node, ast.ImportFrom) and node.module == "npsnn":
+                assert {alias.name for alias in node.names} <= modules, path
 
 
 def test_the_drawing_of_the_rooms_is_of_the_code() -> None:
@@ -63,7 +74,9 @@ def test_the_version_is_one_and_released_everywhere_or_nowhere() -> None:
     assert heading[1] == version[1] == npsnn.__version__
     assert heading[2] == (date[1] if date else "unreleased")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "npsnn.__version__"}
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "npsnn._version.__version__"}
+    tree = ast.parse((ROOT / "npsnn" / "_version.py").read_text())
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)], "setuptools would import it"
 
 
 def test_ops_ask_the_arrays_for_their_library() -> None:

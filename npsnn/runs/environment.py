@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import npsnn
+from npsnn._version import __version__
 from npsnn.backend import about_gpu
 from npsnn.host import available_cores
 
@@ -15,7 +15,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
     packages = ("numpy", "scipy", "click", "threadpoolctl", "cupy", "cupy-cuda12x", "cupy-cuda13x")
     return {
-        "npsnn": npsnn.__version__,
+        "npsnn": __version__,
         "python": platform.python_version(),
         "packages": {name: found for name in packages if (found := _version(name))},
         "blas": _blas(),
