@@ -1,14 +1,12 @@
 """The data sets by name: `digits` is drawn here, the others are read from files that a user fetches."""
 
+import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from npsnn.data import cifar, digits, idx, svhn
 from npsnn.data.augment import AUGMENTATIONS, augment
 from npsnn.data.dataset import Dataset, Split
-from npsnn.data.download import Progress
-from npsnn.data.folder import NoFolderError, data_folder
+from npsnn.data.folder import NoFolderError, Progress, data_folder
 from npsnn.inputs import as_float
 from npsnn.validate import check_choice
 
@@ -30,7 +28,17 @@ __all__ = [
     "where",
 ]
 
-NAMES = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar10-unverified", "svhn")
+READERS = {
+    "digits": "digits",
+    "mnist": "idx",
+    "fashion-mnist": "idx",
+    "cifar10": "cifar",
+    "cifar10-unverified": "cifar",
+    "svhn": "svhn",
+}
+"""The module of each set, imported when the set is asked for: some of them import a web client."""
+
+NAMES = tuple(READERS)
 
 DESCRIPTIONS = {
     "digits": "28x28 grey digits drawn by npsnn itself, 12000 train and 2000 test, 10 classes",
@@ -52,9 +60,15 @@ def _known(name: str) -> str:
     return name
 
 
-def _reader(name: str) -> tuple[ModuleType, Any]:
+def _module(name: str) -> Any:
+    """The module that draws or reads a set; ValueError for an unknown name."""
+    return importlib.import_module(f"npsnn.data.{READERS[_known(name)]}")
+
+
+def _reader(name: str) -> tuple[Any, Any]:
     """The module that reads a set from files, and what it is to know of the set."""
-    return next((module, module.SETS[name]) for module in (idx, cifar, svhn) if name in module.SETS)
+    module = _module(name)
+    return module, module.SETS[name]
 
 
 def _optional_folder(data_dir: Path | str | None) -> Path | None:
@@ -82,10 +96,12 @@ def load(name: str, data_dir: Path | str | None = None) -> Dataset:
     data_dir: as in `data_folder`.
     Raises ValueError for an unknown name or a wrong file, and FileNotFoundError, saying what to do, for a missing file.
     """
+    dataset: Dataset
     if _known(name) == "digits":
-        return digits.load(_optional_folder(data_dir))
-    module, spec = _reader(name)
-    dataset: Dataset = module.load(spec, data_folder(data_dir))
+        dataset = _module(name).load(_optional_folder(data_dir))
+    else:
+        module, spec = _reader(name)
+        dataset = module.load(spec, data_folder(data_dir))
     return dataset
 
 
@@ -102,10 +118,12 @@ def fetch(name: str, data_dir: Path | str | None = None, progress: Progress | No
     """
     folder = data_folder(data_dir)
     if _known(name) == "digits":
+        digits = _module(name)
         digits.load(folder)
-        if not digits.cache(folder).is_file():
+        kept: Path = digits.cache(folder)
+        if not kept.is_file():
             raise OSError(f"digits were drawn, but could not be stored in {folder}: they are drawn anew when needed")
-        return digits.cache(folder).parent
+        return kept.parent
     module, spec = _reader(name)
     fetched: Path = module.fetch(spec, folder, progress)
     return fetched
@@ -122,7 +140,8 @@ def verify(name: str, data_dir: Path | str | None = None) -> dict[str, str]:
     Raises as `load`.
     """
     if _known(name) == "digits":
-        return digits.verify(_optional_folder(data_dir)).digests
+        drawn: Dataset = _module(name).verify(_optional_folder(data_dir))
+        return drawn.digests
     return load(name, data_dir).digests
 
 

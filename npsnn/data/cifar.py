@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from npsnn.data.archive import members
 from npsnn.data.dataset import Dataset, Split
-from npsnn.data.download import Progress, download
-from npsnn.data.folder import not_there, state
+from npsnn.data.download import download
+from npsnn.data.folder import Progress, not_there, state
 from npsnn.data.unpickle import as_uint8, loads
 from npsnn.files import check_digest, read_bytes, reading
 

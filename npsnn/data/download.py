@@ -1,17 +1,15 @@
 """Download one file, and keep it only if its content is the expected one."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from npsnn.data.folder import Progress
 from npsnn.files import check_digest, replacing, unpack
-
-Progress = Callable[[int, int | None], None]
-"""Told the bytes received so far and, where the server says, the bytes in all."""
 
 BLOCK = 1 << 16
 TIMEOUT = 30.0  # seconds without a byte

@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from npsnn.files.paths import user_path
+
+Progress = Callable[[int, int | None], None]
+"""Told the bytes received so far and, where the server says, the bytes in all."""
 
 
 class NoFolderError(ValueError):

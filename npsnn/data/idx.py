@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from npsnn.data.dataset import Dataset, Split
-from npsnn.data.download import Progress, download
-from npsnn.data.folder import not_there, state
+from npsnn.data.download import download
+from npsnn.data.folder import Progress, not_there, state
 from npsnn.files import blamed, check_digest, read_content
 
 UINT8 = 0x08  # the type code in an IDX file's third byte

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from npsnn.data.dataset import Dataset, Images, Labels, Split
-from npsnn.data.download import Progress, download
-from npsnn.data.folder import not_there, state
+from npsnn.data.download import download
+from npsnn.data.folder import Progress, not_there, state
 from npsnn.files import check_digest, reading
 
 SIDE = 32
