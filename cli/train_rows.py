@@ -45,7 +45,7 @@ def show(records: Any, config: Config) -> list[Any]:
         for record in records:
             if isinstance(record, Epoch):
                 table.row(*_cells(record))
-                if config.learn_sigma and record.sigma >= config.sigma_max:
+                if config.learn_sigma and max(each(record.sigma)) >= config.sigma_max:
                     say(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
                 epochs.append(record)
                 continue
@@ -53,6 +53,16 @@ def show(records: Any, config: Config) -> list[Any]:
                 bar.restart(f"epoch {record.epoch}", record.steps)
             bar.update(1)
     return epochs
+
+
+def each(figure: float | dict[str, float]) -> list[float]:
+    """The figures of all noise layers: an epoch has one number, or one for each path."""
+    return list(figure.values()) if isinstance(figure, dict) else [figure]
+
+
+def _joined(figure: float | dict[str, float] | None, form: str) -> str:
+    """The figures of all noise layers as one cell."""
+    return "-" if figure is None else "/".join(format(value, form) for value in each(figure))
 
 
 def _cells(record: Any) -> tuple[object, ...]:
@@ -63,9 +73,9 @@ def _cells(record: Any) -> tuple[object, ...]:
         percent(record.training_accuracy),
         percent(record.validation_accuracy),
         percent(record.noisy_validation_accuracy),
-        f"{record.sigma:.3g}",
-        f"{record.sigma_gradient:.2e}",
-        "-" if record.first_layer_ratio is None else f"{record.first_layer_ratio:.3g}",
+        _joined(record.sigma, ".3g"),
+        _joined(record.sigma_gradient, ".2e"),
+        _joined(record.first_layer_ratio, ".3g"),
         f"{record.examples_per_second:.0f}",
     )
 
@@ -75,13 +85,17 @@ def report(
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
+    from npsnn.models import sigmas
     from npsnn.runs.caveats import of_network
+    from npsnn.train.diagnostics import figure
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
     classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier, x, labels, 1, config.seed)
-    found = run.caveats + of_network(classifier.sigma, classifier.sigma, noisy, labels)
+    sigma = figure(classifier.sigmas, classifier.model, 0.0)
+    largest = max(each(sigma))
+    found = run.caveats + of_network(largest, largest, noisy, labels)
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
@@ -89,7 +103,7 @@ def report(
                 "train": asdict(config),
                 **run.about,
                 "model": config.model,
-                "sigma": classifier.sigma,
+                "sigma": sigma,
                 "epochs": config.epochs,
                 "examples": len(labels),
                 "draws": 1,
@@ -102,7 +116,7 @@ def report(
             }
         )
         return
-    on = f", {percent(noisy.mean)} under one draw of its noise {classifier.sigma:.4g}" if classifier.sigma else ""
+    on = f", {percent(noisy.mean)} under one draw of its noise {sigmas.in_words(sigma, '.4g')}" if largest else ""
     say(f"{folder}: {percent(clean.mean)} of {len(labels):,} test images with the noise off{on}")
     print_caveats(found)
     if not done:

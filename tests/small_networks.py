@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from npsnn import models
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
 from npsnn.layers.activation import ReLU
@@ -12,6 +13,7 @@ from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
+from npsnn.layers.params import flatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
 from npsnn.streams import Stream
@@ -84,6 +86,17 @@ def on_features(sigma: float = 0.8) -> Classifier:
     params = model.init(np.random.default_rng(2))
     L = np.tril(sigma * (np.eye(5) + 0.5 * np.random.default_rng(3).standard_normal((5, 5))))
     return Classifier(model, params | {"noise": {"L": L}}, threads=1).astype(np.float64)
+
+
+def away_from_the_start(covariance: str = "full") -> tuple[Model, dict[str, np.ndarray]]:
+    """LeNet-5 of 5 classes with noise on 4 features, and float64 parameters whose covariance has left its start."""
+    model = models.build("lenet5", (1, 28, 28), 5, 0.6, "features", covariance, 4)
+    rng = np.random.default_rng(0)
+    params = {k: p.astype(np.float64) for k, p in flatten(model.init(rng)).items()}
+    params["noise.L"] = params["noise.L"] * rng.uniform(0.5, 1.5, params["noise.L"].shape)
+    if covariance == "full":
+        params["noise.L"] = params["noise.L"] + np.tril(0.3 * rng.normal(size=(4, 4)), -1)
+    return model, params
 
 
 def images(count: int, seed: int = 0, low: float = 0.35, high: float = 0.65) -> np.ndarray:

@@ -30,21 +30,16 @@ from npsnn.objectives import (
 )
 from npsnn.reference import a2snn, authors_code, differences, gaussian_head, theorem
 from npsnn.streams import Stream
-from npsnn.train import updates
+from npsnn.train import terms
+from npsnn.train.authors import LogEntropy, LogTrace
 from npsnn.train.config import Config
 from npsnn.train.epochs import Trainer
+from npsnn.train.terms import Alignment, MaxEntropy
 from npsnn.workers.processes import Processes
 
 HEAD = Sequential((("flatten", Flatten()), ("noise", FeatureNoise(1.0)), ("last", Linear(10, joint=True))))
-AUTHORS = Config(
-    noise="features",
-    learn_sigma=True,
-    propagation="sampled",
-    loss="cross-entropy",
-    max_entropy=1.0,
-    alignment=1.0,
-    authors_code=True,
-)
+AUTHORS = (LogEntropy(1.0), LogTrace(1.0))
+"""The rewards of the authors' code."""
 
 
 def head(D: int = 32) -> Model:
@@ -244,11 +239,11 @@ def trained_with_one_draw(rng: np.random.Generator) -> Iterator[Figure]:
 
 def reward_gradients(W: Floats, L: Floats) -> Iterator[Figure]:
     """Figures of the engine's gradients of its rewards for the noise, against differences."""
-    paper = replace(AUTHORS, authors_code=False)
-    for name, config in {"code": AUTHORS, "paper": paper, "pairs": replace(paper, pairwise=True)}.items():
+    paper = {"paper": (MaxEntropy(1.0), Alignment(1.0)), "pairs": (MaxEntropy(1.0), Alignment(1.0, pairwise=True))}
+    for name, chosen in {"code": AUTHORS, **paper}.items():
 
-        def reward(w: Floats, m: Floats, config: Config = config) -> tuple[float, dict[str, Floats]]:
-            value, grads = updates.rewards(config, head(len(L)), {"noise.L": m, "last.w": w})
+        def reward(w: Floats, m: Floats, chosen: tuple[terms.Term, ...] = chosen) -> tuple[float, dict[str, Floats]]:
+            value, grads = terms.summed(chosen, head(len(L)), {"noise.L": m, "last.w": w})
             return float(value), grads
 
         grads = reward(W, L)[1]

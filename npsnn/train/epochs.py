@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.backend import Array, namespace, to_host, to_numbers
+from npsnn.backend import to_host, to_numbers
 from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.layers.batchnorm import is_statistic
-from npsnn.layers.moments import EXPECTATION, Batch, Moments, Noise, Sampled
+from npsnn.layers.moments import EXPECTATION, Batch, Noise, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
 from npsnn.optim import SCHEDULES, Arrays, Optimizer
 from npsnn.streams import Stream
+from npsnn.train import diagnostics
+from npsnn.train.authors import AuthorsDecay, AuthorsStart, LogEntropy, LogTrace
 from npsnn.train.config import Config
-from npsnn.train.flat import optimizer_of
+from npsnn.train.constraints import Constraint, RunningAverages, SafeFactor
+from npsnn.train.flat import constraints_of, optimizer_of, terms_of, trained_by
 from npsnn.train.gradients import PartGradient, Total
-from npsnn.train.updates import authors_start, decayed, diagnostics, moved_averages, of_layer, projected, rewards
+from npsnn.train.terms import Alignment, MaxEntropy, Term, summed
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import micro_batches
 
@@ -51,7 +54,8 @@ class Epoch:
     the network's under one draw of its noise for each image. sigma_gradient is the mean of dLoss/dsigma: a sigma
     that has stopped moving while it is not 0 has stalled, not converged (audit N31). first_layer_ratio is
     mean |mu1| / sigma over what the noise is added to: a network may escape its noise by raising it (audit N42).
-    feature_noise: the diagnostics of noise on features (`npsnn.train.updates.diagnostics`).
+    These three have a number for each noise layer by path where there are several.
+    feature_noise: the diagnostics of noise on features (`npsnn.train.diagnostics.feature_noise`).
     """
 
     epoch: int
@@ -59,9 +63,9 @@ class Epoch:
     training_accuracy: float
     validation_accuracy: float
     noisy_validation_accuracy: float
-    sigma: float
-    sigma_gradient: float
-    first_layer_ratio: float | None
+    sigma: float | dict[str, float]
+    sigma_gradient: float | dict[str, float]
+    first_layer_ratio: float | dict[str, float] | None
     lr: float
     seconds: float
     examples_per_second: float
@@ -103,9 +107,8 @@ class Trainer:
         drawn = self.model.init(rng) if self.start is None else unflatten(self.start)
         network = Classifier(self.model, drawn).to(self.device)
         params = flatten(network.params)
-        if self.config.authors_code:
-            params = authors_start(self.config, self.model, params)
-        params = projected(self.config, self.model, params)
+        for constraint in self.constraints:
+            params = constraint.begin(self.model, params)
         return State(params, self.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
     @cached_property
@@ -119,10 +122,30 @@ class Trainer:
         return replace(chosen, weight_decay=0.0) if self.config.authors_code else chosen  # type: ignore[type-var]
 
     @cached_property
+    def terms(self) -> tuple[Term, ...]:
+        found = terms_of(self.config)
+        if not self.config.authors_code:
+            return found
+        forms = {MaxEntropy: LogEntropy, Alignment: LogTrace}
+        return tuple(forms[type(t)](t.weight) for t in found)  # type: ignore[attr-defined]
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        found = (RunningAverages(), *constraints_of(self.config))
+        if not self.config.authors_code:
+            return found
+        kept = (c for c in found if not isinstance(c, SafeFactor))
+        return AuthorsStart(self.config.seed), AuthorsDecay(self.config.weight_decay), *kept
+
+    @cached_property
+    def roles(self) -> dict[str, Role]:
+        """What each parameter is for."""
+        return roles(self.model.network, self.model.forms())
+
+    @cached_property
     def decayed(self) -> frozenset[str]:
         """The names of the parameters that weight decay is for."""
-        found = roles(self.model.network, self.model.forms())
-        return frozenset(name for name, role in found.items() if role is Role.WEIGHT)
+        return frozenset(name for name, role in self.roles.items() if role is Role.WEIGHT)
 
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
@@ -147,31 +170,21 @@ class Trainer:
         else:
             self.workers.spread(of_part, part, len(parts), total.add)
         grads = {k: g if is_statistic(k) else g / len(chosen) for k, g in (total.grads or {}).items()}
-        reward, rewarded = rewards(self.config, self.model, params)
+        reward, rewarded = summed(self.terms, self.model, params)
         grads |= {k: grads[k] + g for k, g in rewarded.items()}
         return Total(total.loss / len(chosen) + reward, total.correct, grads)
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
-        """One step of the optimiser by the gradients of the whole loss, then the constraints.
-
-        A learned sigma is in the form exp(rho); noise that is not learned stays as it is.
-        """
-        noise = self.model.noise_layer if self.model.noisy else ""
-        params, grads = moved_averages(self.model, state.params, grads)
-        if self.config.noise_only or not self.config.learn_sigma:
-            kept = self.config.noise_only
-            grads = {k: g for k, g in grads.items() if k.startswith(f"{noise}.") == kept}
-        xp, sigma = namespace(*params.values()), f"{noise}.sigma"
-        if sigma in grads:
-            grads = grads | {sigma: params[sigma] * grads[sigma]}
-            params[sigma] = xp.log(params[sigma])
-        if self.config.authors_code:
-            grads = decayed(self.config, self.model, params, grads)
-        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, state.steps + 1, self.decayed)
-        if sigma in grads:
-            params[sigma] = xp.exp(params[sigma])
-        params = projected(self.config, self.model, params)
-        return replace(state, params=params, optimizer=moments, steps=state.steps + 1)
+        """One step of the optimiser by the gradients of the whole loss, with the constraints around it."""
+        params, trained = state.params, trained_by(self.config)
+        grads = {k: g for k, g in grads.items() if self.roles[k] in trained}
+        for constraint in self.constraints:
+            params, grads = constraint.before(self.model, params, grads)
+        step = state.steps + 1
+        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, step, self.decayed)
+        for constraint in self.constraints:
+            params = constraint.after(self.model, params)
+        return replace(state, params=params, optimizer=moments, steps=step)
 
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
         """Yields each step, and last the state and the record after the epoch."""
@@ -179,19 +192,22 @@ class Trainer:
         order = Stream(c.seed).at("shuffle", number).generator().permutation(len(self.train))
         batches = micro_batches(len(order), c.batch_size)
         draws = Stream(c.seed).at("training", number)
-        lr, loss, correct, slope = 0.0, 0.0, 0.0, 0.0
+        lr, loss, correct = 0.0, 0.0, 0.0
+        slopes = dict.fromkeys(self.model.noise_layers, 0.0)
         for step, batch in enumerate(batches):
             total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
             grads = total.grads or {}
             lr = c.lr * SCHEDULES[c.schedule]()((number - 1 + step / len(batches)) / c.epochs)
             before, state = state.params, self.updated(state, grads, lr)
             # asked for last: a GPU has all of the step before the host waits for it
-            value, hits, steepness = to_numbers(total.loss, total.correct, self.sigma_slope(before, grads))
+            of_noise = diagnostics.slopes(self.model, before, grads).values()
+            value, hits, *steepness = to_numbers(total.loss, total.correct, *of_noise)
             if not np.isfinite(value):
                 raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
             loss += value * (batch.stop - batch.start)
             correct += hits
-            slope += steepness * (batch.stop - batch.start) / len(order)
+            for path, steep in zip(slopes, steepness, strict=True):
+                slopes[path] += steep * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
         seconds = max(perf_counter() - start, 1e-9)  # a coarse clock may stand still
         # Within an epoch the next loss tells; the last update has no next.
@@ -206,22 +222,15 @@ class Trainer:
             training_accuracy=correct / len(order),
             validation_accuracy=accuracy,
             noisy_validation_accuracy=self.validated(network, lambda s: Sampled(noise.from_sample(s.start))),
-            sigma=network.sigma,
-            sigma_gradient=slope,
-            first_layer_ratio=self.first_layer_ratio(network),
+            sigma=diagnostics.figure(network.sigmas, self.model, 0.0),
+            sigma_gradient=diagnostics.figure(slopes, self.model, 0.0),
+            first_layer_ratio=diagnostics.figure(self.ratios(network), self.model, None),
             lr=lr,
             seconds=seconds,
             examples_per_second=len(order) / seconds,
-            feature_noise=diagnostics(self.model, state.params),
+            feature_noise=diagnostics.feature_noise(self.model, state.params),
         )
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
-
-    def sigma_slope(self, params: Arrays, grads: Arrays) -> Array:
-        """dLoss/dsigma of the noise layer's level, an array of no dimensions; 0 without noise."""
-        if not self.model.noisy:
-            return namespace(*params.values()).zeros(())
-        name, layer = self.model.noise
-        return layer.slope(of_layer(name, params), of_layer(name, grads))
 
     def validated(self, network: Classifier, noise: Callable[[slice], Noise]) -> float:
         """Part of the validation images that the network classifies correctly under `noise`."""
@@ -235,19 +244,9 @@ class Trainer:
         hits: int = sum(self.workers.map(correct, len(parts)))
         return hits / len(held)
 
-    def first_layer_ratio(self, network: Classifier) -> float | None:
-        """mean |mu1| / sigma over the first pre-activations of some validation images; None without noise."""
-        if not network.random:
-            return None
-        count = min(DIAGNOSED, len(self.validation))
-        parts = micro_batches(count, network.micro_batch)
-
-        def mean_size(i: int) -> float:
-            x = Moments(network.to_engine(self.validation.images[parts[i]]))
-            mu = self.model.before_noise.forward(network.params, x, EXPECTATION)[0].mean
-            return float(abs(mu).sum() / (mu[..., 0].size * count))
-
-        return sum(self.workers.map(mean_size, len(parts))) / network.sigma
+    def ratios(self, network: Classifier) -> dict[str, float]:
+        """mean |mu| / sigma of each noise layer over some validation images."""
+        return diagnostics.ratios(network, self.validation.images[:DIAGNOSED], self.workers)
 
 
 def _diverged(what: str, epoch: int, step: int, steps: int, config: Config) -> str:

@@ -48,8 +48,8 @@ def slope_of_each(gradients: Any) -> Any:
 
 def undecayed(name: str) -> Any:
     return lambda f: (
-        lambda config, model, params, grads: (
-            f(config, model, params, grads) | {k: g for k, g in grads.items() if k == name}
+        lambda decay, model, params, grads: (
+            f(decay, model, params, grads) | {k: g for k, g in grads.items() if k == name}
         )
     )
 
@@ -74,7 +74,7 @@ MUTANTS: list[Mutant] = [
     ("B2", "npsnn.reference.alignment.max_entropy", lambda f: lambda L: f(L) - len(L)),
     ("B2", f"{PLAIN}.max_entropy", lambda f: lambda L: f(L) - 1),
     # weights in the code's loss, on either side
-    ("B3", "npsnn.train.updates.rewards", lambda f: lambda *a: (0.5 * f(*a)[0], f(*a)[1])),
+    ("B3", "npsnn.train.terms.summed", lambda f: lambda *a: (0.5 * f(*a)[0], f(*a)[1])),
     ("B3", f"{OPS}.log_trace", scaled(0, 2)),
     ("B3", f"{PLAIN}.log_trace", times(10)),
     ("B3", "npsnn.reference.alignment.max_entropy", times(2)),
@@ -84,14 +84,14 @@ MUTANTS: list[Mutant] = [
     ("B4", f"{PLAIN}.softplus", lambda f: lambda x: f(x) ** 0.5),
     ("B4", f"{PLAIN}.softplus", lambda f: lambda x: max(x, 0.0)),
     ("B4", f"{CARDS}_code.FeatureNoise", method("factor", lambda f: lambda self, params, D: f(self, params, D) ** 2)),
-    ("B4", "npsnn.train.updates.rewards", lambda f: lambda *a: (-f(*a)[0], f(*a)[1])),
+    ("B4", "npsnn.train.terms.summed", lambda f: lambda *a: (-f(*a)[0], f(*a)[1])),
     # a start around 0, one that is not triangular, one with the identity, the wrong law of its entropy
     ("B5", f"{PLAIN}.start", lambda f: lambda rng, D: 2 * f(rng, D) - np.tril(np.ones((D, D)))),
     ("B5", f"{PLAIN}.start", lambda f: lambda rng, D: f(rng, D) + np.eye(D)),
     ("B5", f"{PLAIN}.start_without_entropy", lambda f: lambda D: 1 - f(D)),
     ("B5", f"{PLAIN}.start_without_entropy", lambda f: lambda D: f(D + 1)),
-    ("B5", "npsnn.train.updates.authors_start", lambda f: lambda *a: {k: p + 0.1 * (p > 0) for k, p in f(*a).items()}),
-    ("B5", "npsnn.train.updates.authors_start", lambda f: lambda *a: {k: p + p.T for k, p in f(*a).items()}),
+    ("B5", "npsnn.train.authors.start", lambda f: lambda *a: {k: p + 0.1 * (p > 0) for k, p in f(*a).items()}),
+    ("B5", "npsnn.train.authors.start", lambda f: lambda *a: {k: p + p.T for k, p in f(*a).items()}),
     # a draw for each example where there should be one, one for all batches; signs and sizes of the gradient
     ("B6", f"{PLAIN}.own_draws", lambda f: lambda F, k, W, b, L, eps: f(F, k, W, b, L, np.tile(eps[0], (len(F), 1)))),
     ("B6", f"{PLAIN}.one_draw", slope_of_each(lambda k, z: -z if k == "L" else z)),
@@ -101,15 +101,15 @@ MUTANTS: list[Mutant] = [
     ("B6", f"{OPS}.add_noise_backward", lambda f: lambda dz, L, eps: 2 * f(dz, L, eps)),
     ("B6", f"{OPS}.add_noise", lambda f: lambda x, L, eps: x + L.T @ eps),
     # no projection, no decay, decay of everything, of less, of the wrong sign
-    ("B7", "npsnn.train.updates.unit_norm", lambda f: lambda w, norm: w),
+    ("B7", "npsnn.train.constraints.unit_norm", lambda f: lambda w, norm: w),
     ("B7", "npsnn.reference.alignment.unit_norm", times(2)),
     ("B7", f"{PLAIN}.decayed", lambda f: lambda g, w, beta: f(g, w, beta / 2)),
-    ("B7", "npsnn.train.updates.decayed", undecayed("last.b")),
-    ("B7", "npsnn.train.updates.decayed", lambda f: lambda c, m, p, g: {k: g[k] + c.weight_decay * p[k] for k in g}),
+    ("B7", "npsnn.train.authors.decayed", undecayed("last.b")),
+    ("B7", "npsnn.train.authors.decayed", lambda f: lambda d, m, p, g: {k: g[k] + d * p[k] for k in g}),
     (
         "B7",
-        "npsnn.train.updates.decayed",
-        lambda f: lambda c, m, p, g: {k: 2 * v - g[k] for k, v in f(c, m, p, g).items()},
+        "npsnn.train.authors.decayed",
+        lambda f: lambda d, m, p, g: {k: 2 * v - g[k] for k, v in f(d, m, p, g).items()},
     ),
     ("B7", f"{OPS}.log_trace", scaled(1, 0.5)),
     # the law of the largest, and a validation set that overlaps

@@ -23,7 +23,9 @@ FORMULAS = (
     "npsnn.ops.",
     "npsnn.objectives.",
     "npsnn.bounds.",
-    "npsnn.train.updates.",
+    "npsnn.train.terms.",
+    "npsnn.train.authors.",
+    "npsnn.train.constraints.",
     "npsnn.optim.",
 )
 LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.")

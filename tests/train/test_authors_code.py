@@ -22,10 +22,11 @@ from npsnn.optim import Adam, Arrays
 from npsnn.reference import alignment, authors_code
 from npsnn.streams import Stream
 from npsnn.train import recipes
+from npsnn.train.authors import LogEntropy, LogTrace, decayed, start
 from npsnn.train.config import Config
 from npsnn.train.epochs import Trainer
 from npsnn.train.gradients import PartGradient
-from npsnn.train.updates import authors_start, decayed, projected, rewards
+from npsnn.train.terms import summed
 from npsnn.workers.processes import Processes
 
 L, W, B = "noise.L", "fc3.w", "fc3.b"
@@ -56,13 +57,13 @@ def training(threads: int = 1, micro_batch: int = 64, **options: Any) -> Iterato
         yield Trainer(config, replace(model, micro_batch=micro_batch), TRAIN, TRAIN, workers, "cpu")
 
 
-def features(**options: Any) -> tuple[Config, Model, Arrays]:
+def features() -> tuple[Model, Arrays]:
     """Noise on 4 features, with an entropy above 0 and a diagonal of both signs, and weights of no special norm."""
-    config, rng = Config(**AUTHORS | {"bottleneck": 4} | options), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     model = models.build("lenet5", (1, 28, 28), 5, 0.6, "features", "full", 4)
     params = {k: p.astype(np.float64) for k, p in flatten(model.init(rng)).items()}
     params[L] = np.tril(rng.normal(size=(4, 4)), -1) + np.diag([1.5, -1.2, 0.9, 1.1])
-    return config, model, params
+    return model, params
 
 
 @pytest.mark.parametrize(
@@ -105,13 +106,13 @@ def test_the_recipes_take_the_settings_of_the_code() -> None:
 
 
 def test_the_rewards_are_two_logarithms() -> None:
-    config, model, params = features(max_entropy=0.3, alignment=0.7)
-    value, grads = rewards(config, model, params)
+    chosen, (model, params) = (LogEntropy(0.3), LogTrace(0.7)), features()
+    value, grads = summed(chosen, model, params)
     entropy, log_trace = authors_code.log_entropy_slopes(params[L])[0], authors_code.log_trace(params[W], params[L])
     assert value == pytest.approx(-0.3 * entropy - 0.7 * log_trace)
     at = {L: params[L], W: params[W]}
     lower = np.tril(np.ones((4, 4)))
-    check_gradient(lambda a: rewards(config, model, params | a | {L: a[L] * lower})[0], at, grads)
+    check_gradient(lambda a: float(summed(chosen, model, params | a | {L: a[L] * lower})[0]), at, grads)
 
 
 def test_noise_without_a_logarithm_stops_the_training_with_a_reason() -> None:
@@ -123,17 +124,19 @@ def test_noise_without_a_logarithm_stops_the_training_with_a_reason() -> None:
 
 
 def test_nothing_is_projected_but_the_cap_of_the_noise() -> None:
-    config, model, params = features()
-    after = projected(config, model, params)
-    assert all((after[k] == p).all() for k, p in params.items())
-    capped = projected(replace(config, sigma_max=0.7), model, params)
-    assert float(model.noise[1].level({"L": capped[L]})) == pytest.approx(0.7)
-    assert (np.sign(capped[L]) == np.sign(params[L])).all()
+    model, params = features()
+    with training(sigma_max=0.7) as trainer:
+        for constraint in trainer.constraints:
+            capped = constraint.after(model, params)
+            assert {k for k, p in params.items() if (capped[k] != p).any()} <= {L}
+            assert (np.sign(capped[L]) == np.sign(params[L])).all()
+            params = capped
+    assert float(model.noise[1].level({"L": params[L]})) == pytest.approx(0.7)
 
 
 def test_the_start_is_uniform_in_the_triangle_and_keyed_by_the_seed() -> None:
-    config, model, params = features()
-    first, again, other = (authors_start(replace(config, seed=s), model, params) for s in (1, 1, 2))
+    model, params = features()
+    first, again, other = (start(seed, model, params) for seed in (1, 1, 2))
     assert all((first[k] == p).all() for k, p in params.items() if k != L)
     np.testing.assert_array_equal(first[L], again[L])
     assert (np.triu(first[L], 1) == 0).all() and (first[L] >= 0).all() and (first[L] < 1).all()
@@ -147,13 +150,13 @@ def test_the_start_is_uniform_in_the_triangle_and_keyed_by_the_seed() -> None:
 
 
 def test_decay_goes_through_the_gradients_of_the_noise_and_the_head() -> None:
-    config, model, params = features(weight_decay=0.1)
+    model, params = features()
     params[B] = np.arange(5.0)
-    grads = decayed(config, model, params, {k: 0 * p for k, p in params.items()})
+    grads = decayed(0.1, model, params, {k: 0 * p for k, p in params.items()})
     moved = {k for k, g in grads.items() if (g != 0).any()}
     assert moved == {L, W, B}
     np.testing.assert_allclose(grads[L], authors_code.decayed(0 * params[L], params[L], 0.1))
-    assert decayed(config, model, params, {L: params[L]}).keys() == {L}
+    assert decayed(0.1, model, params, {L: params[L]}).keys() == {L}
 
 
 def test_a_step_is_adams_with_the_decay_inside() -> None:
@@ -218,19 +221,19 @@ def test_the_gradient_of_a_batch_is_that_of_one_draw(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gpu_computes_the_same(cupy: Module) -> None:
-    config, model, params = features(weight_decay=0.1)
+    chosen, (model, params) = (LogEntropy(1.0), LogTrace(1.0)), features()
     there = {k: cupy.asarray(p) for k, p in params.items()}
-    (value, grads), (wanted, plain) = rewards(config, model, there), rewards(config, model, params)
+    (value, grads), (wanted, plain) = summed(chosen, model, there), summed(chosen, model, params)
     assert float(value) == pytest.approx(wanted)
-    for found, want in ((grads, plain), (decayed(config, model, there, there), decayed(config, model, params, params))):
+    for found, want in ((grads, plain), (decayed(0.1, model, there, there), decayed(0.1, model, params, params))):
         for k, p in want.items():
             np.testing.assert_allclose(cupy.asnumpy(found[k]), p, rtol=1e-12)
     stream = Stream(3, first=256).one_draw()
     drawn = cupy.asnumpy(stream.normal(there[L]))
     assert (drawn == drawn[:, :1]).all() and len(np.unique(drawn)) == 4
     np.testing.assert_array_equal(drawn, cupy.asnumpy(stream.from_sample(300).normal(there[L])))
-    start = cupy.asnumpy(authors_start(config, model, there)[L])
-    assert (np.triu(start, 1) == 0).all() and 0 <= start.min() < start.max() < 1
+    begun = cupy.asnumpy(start(0, model, there)[L])
+    assert (np.triu(begun, 1) == 0).all() and 0 <= begun.min() < begun.max() < 1
 
 
 @pytest.mark.slow

@@ -267,8 +267,8 @@ def test_the_first_layer_is_measured_in_sigmas() -> None:
         x = np.pad(VALIDATION.images[:, 0] / 255, ((0, 0), (2, 2), (2, 2)))
         windows = np.lib.stride_tricks.sliding_window_view(x, (5, 5), axis=(1, 2))
         mu = np.einsum("nhwij,oij->nohw", windows, w[..., 0]) + b[:, None, None]
-        assert trainer.first_layer_ratio(network) == pytest.approx(np.abs(mu).mean() / 0.5, rel=1e-5)
-        assert trainer.first_layer_ratio(network.with_sigma(0.0)) is None
+        assert trainer.ratios(network) == {"noise": pytest.approx(np.abs(mu).mean() / 0.5, rel=1e-5)}
+        assert trainer.ratios(network.with_sigma(0.0)) == {}
 
 
 @pytest.mark.parametrize(("schedule", "factors"), [("constant", [1, 1, 1]), ("cosine", [0.75, 0.5, 0.25])])

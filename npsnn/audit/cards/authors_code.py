@@ -13,8 +13,8 @@ from npsnn.layers.noise import FeatureNoise
 from npsnn.models.model import Model
 from npsnn.ops import feature_noise
 from npsnn.reference import alignment, authors_code, differences
-from npsnn.train import updates
-from npsnn.train.config import Config
+from npsnn.train import authors, terms
+from npsnn.train.constraints import UnitClasses
 from npsnn.train.recipes import recipe
 
 LOG_TRACE = "npsnn.ops.feature_noise.log_trace"
@@ -143,7 +143,7 @@ def _refused(L: Floats) -> int:
     r"of another strength by a factor of 4 to 9. The logarithms of B1 and B2 do not stand for the weights, for they "
     r"are fixed and the weights are not.",
     instead=r"`--max-entropy` and `--alignment`; a recipe with `--authors-code` sets both to 1",
-    symbols=("npsnn.train.updates.rewards", LOG_TRACE, LOG_ENTROPY, "npsnn.train.recipes.recipe"),
+    symbols=("npsnn.train.terms.summed", LOG_TRACE, LOG_ENTROPY, "npsnn.train.recipes.recipe"),
     headline="pull per ln t: paper {CIFAR-10}, {SVHN}, {F-MNIST}, code {code}",
 )
 def b3(lab: Lab) -> Iterator[Figure]:
@@ -169,7 +169,7 @@ def b3(lab: Lab) -> Iterator[Figure]:
     yield above("least ratio", 11.6 / wanted, 4)
 
     def reward(m: Floats) -> float:
-        return float(-updates.rewards(AUTHORS, head(D), {"noise.L": m, "last.w": W})[0])
+        return float(-terms.summed(AUTHORS, head(D), {"noise.L": m, "last.w": W})[0])
 
     yield near("engine: code", per_scale(reward), wanted, 1e-7)
     yield from reward_gradients(W[:, :8], factor(rng, 8))
@@ -198,7 +198,7 @@ def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
     instead=r"one diagonal $L$ for the draw and for every term; `--authors-code` refuses noise that is not full",
     symbols=(
         "npsnn.layers.noise.FeatureNoise",
-        "npsnn.train.updates.rewards",
+        "npsnn.train.terms.summed",
         "npsnn.reference.authors_code.raw_trace",
     ),
     headline="raw -1: variance drawn {drawn, raw -1}, in the alignment -1; least excess over the raw one {least "
@@ -223,9 +223,8 @@ def b4(lab: Lab) -> Iterator[Figure]:
     m = W @ layer.factor({"L": spread}, 32)
     yield near("engine: trace", (m * m).sum(), wanted, 1e-12)
     network = Sequential((HEAD.layers[0], ("noise", layer), HEAD.layers[2]))
-    config = Config(noise="features", covariance="diagonal", learn_sigma=True, propagation="sampled", alignment=1.0)
     model, params = Model("head", network, (1, 1, 32), 10), {"noise.L": spread, "last.w": W}
-    value = -updates.rewards(config, model, params)[0]
+    value = -terms.summed((terms.Alignment(1.0),), model, params)[0]
     yield near("engine: Eq. 4", value, alignment.weight_covariance_alignment(W, np.diag(spread)), 1e-10)
 
 
@@ -246,7 +245,7 @@ def b4(lab: Lab) -> Iterator[Figure]:
     r"bound is what keeps the code's objective from the growth of A4.",
     instead=r"the projection; with `--authors-code` none, and `--weight-decay` is added to the gradients of $L$, $W$ "
     r"and $b$ alone",
-    symbols=("npsnn.train.updates.decayed", "npsnn.train.updates.projected", LOG_TRACE),
+    symbols=("npsnn.train.authors.decayed", "npsnn.train.constraints.UnitClasses.after", LOG_TRACE),
     headline="alignment gained by 3 W {gained by 3 W}, after the projection {after the projection}; decay times "
     "squared norm at rest: W {W at rest}, L {L at rest}",
 )
@@ -266,28 +265,22 @@ def b7(lab: Lab) -> Iterator[Figure]:
         yield near(f"{side}L at rest", beta * (m * m).sum(), 2, 1e-4)
     yield near("class vectors at rest, decay of the settings", sqrt(2 / 1e-4 / C), 44.7, 0.1)
     kept = {k: np.ones((3, 3)) for k in ("noise.L", "last.w", "last.b", "fc.w", "fc.b")}
-    grads = updates.decayed(_with_decay(beta), head(), kept, {k: -p for k, p in kept.items()})
+    grads = authors.decayed(beta, head(), kept, {k: -p for k, p in kept.items()})
     decays = {k: beta if k in ("noise.L", "last.w", "last.b") else 0 for k in kept}
     yield near("engine: parameters that decay", sum(float(g.max()) > -1 for g in grads.values()), 3, 0)
     yield error(
         "engine: their decay", [grads[k] + kept[k] for k in kept], [d * kept[k] for k, d in decays.items()], 1e-12
     )
-    paper = Config(noise="features", unit_classes=True)
-    held = updates.projected(paper, head(), {"last.w": W, "noise.L": L})["noise.L"]
+    held = UnitClasses().after(head(), {"last.w": W, "noise.L": L})["noise.L"]
     yield error("engine: noise after the projection", held, L, 0)
-
-
-def _with_decay(beta: float) -> Config:
-    return Config(**vars(AUTHORS) | {"weight_decay": beta})
 
 
 def _decayed(gradient: Floats, weights: Floats, beta: float) -> Floats:
     """The engine's, of the last layer's weights."""
-    grads = updates.decayed(_with_decay(beta), head(), {"last.w": weights}, {"last.w": gradient})
+    grads = authors.decayed(beta, head(), {"last.w": weights}, {"last.w": gradient})
     return np.asarray(grads["last.w"])
 
 
 def _projected(W: Floats) -> Floats:
     """The engine's projection, as the paper has it."""
-    paper = Config(noise="features", unit_classes=True)
-    return np.asarray(updates.projected(paper, head(), {"last.w": W, "noise.L": np.eye(W.shape[1])})["last.w"])
+    return np.asarray(UnitClasses().after(head(), {"last.w": W})["last.w"])

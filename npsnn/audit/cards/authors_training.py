@@ -11,7 +11,7 @@ from npsnn.audit import noisy_head
 from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, deviation, drawn, error, near, shown
 from npsnn.audit.cards.tables import NOISY_SCORE
 from npsnn.audit.heads import directions, factor
-from npsnn.audit.noisy_head import AUTHORS, head
+from npsnn.audit.noisy_head import head
 from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.layers.activation import ReLU
@@ -24,7 +24,7 @@ from npsnn.layers.reshape import Flatten
 from npsnn.models.model import Model
 from npsnn.reference import a2snn, alignment, authors_code, plain
 from npsnn.streams import Stream
-from npsnn.train import updates
+from npsnn.train import authors
 
 ONE_DRAW = "npsnn.streams.Stream.one_draw"
 
@@ -44,7 +44,7 @@ ONE_DRAW = "npsnn.streams.Stream.one_draw"
     r"$-\sum_i\ln L_{ii}$ is Gamma distributed of shape $D$: with probability 0.015 the entropy is not above 0 for "
     r"$D=32$, with 0.18 for $D=4$, and the objective with its logarithm (B2) is not a number from the first step on.",
     instead=r"$L=\sigma I$; with `--authors-code` that uniform start, drawn from the seed",
-    symbols=("npsnn.train.updates.authors_start", "npsnn.layers.noise.FeatureNoise"),
+    symbols=("npsnn.train.authors.start", "npsnn.layers.noise.FeatureNoise"),
     headline="starts without a logarithm: {D = 32} for D = 32, {D = 4} for D = 4; variance of a feature {variance}, "
     "part of the largest eigenvalue {part of the largest}",
 )
@@ -73,8 +73,7 @@ def b5(lab: Lab) -> Iterator[Figure]:
 
 
 def _engine_start(seed: int) -> Floats:
-    config = type(AUTHORS)(**vars(AUTHORS) | {"seed": seed})
-    return np.asarray(updates.authors_start(config, head(), {"noise.L": np.zeros((32, 32))})["noise.L"])
+    return np.asarray(authors.start(seed, head(), {"noise.L": np.zeros((32, 32))})["noise.L"])
 
 
 @checks(
