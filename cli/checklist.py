@@ -155,7 +155,9 @@ def command(
 def _print_heading(defended: Defended, settings: Checklist, images: str) -> None:
     """Print the noise and the accuracy of the network, and what all attacks have in common."""
     defended.print_heading(images)
-    each = f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if settings.sigma else ""
+    each = (
+        f", each gradient over {settings.eot} draw{'s' if settings.eot > 1 else ''}" if defended.network.random else ""
+    )
     say(f"eps {settings.eps:.4g} in Linf{each}")
     click.echo()
 

@@ -7,6 +7,7 @@ from npsnn.attacks.judging import Judging
 from npsnn.cli.common import averaged, interval, percent
 from npsnn.cli.runs import Run
 from npsnn.cli.terminal import say
+from npsnn.models.sigmas import brief, in_words
 from npsnn.runs.caveats import Caveat, of_network
 
 
@@ -22,6 +23,7 @@ class Defended:
 
     run: Run
     judging: Judging
+    network: Any
     clean: Any
     off: Any
     caveats: list[Caveat]
@@ -31,15 +33,21 @@ class Defended:
         """Measure the network on some images; judging names its sigma."""
         from npsnn.attacks import accuracy
 
-        network, sigma = run.classifier, judging.sigma or 0.0
-        clean = accuracy(judging.defended(network), x, labels, judging.draws, judging.seed)
-        off = accuracy(network.with_sigma(0), x, labels) if sigma else clean
-        return Defended(run, judging, clean, off, run.caveats + of_network(network.sigma, sigma, clean, labels))
+        network = judging.defended(run.classifier)
+        clean = accuracy(network, x, labels, judging.draws, judging.seed)
+        off = accuracy(network.with_sigma(0), x, labels) if network.random else clean
+        found = run.caveats + of_network(run.classifier, network, clean, labels)
+        return Defended(run, judging, network, clean, off, found)
+
+    @property
+    def sigma(self) -> float | dict[str, float]:
+        """The noise of the network: the number that was asked for, or what the layers say."""
+        return brief(self.network.sigmas) if self.judging.sigma is None else self.judging.sigma
 
     @property
     def about(self) -> dict[str, Any]:
         """Entries of every record."""
-        about = self.run.about | {"inference_sigma": self.judging.sigma, "draws": self.judging.draws}
+        about = self.run.about | {"inference_sigma": self.sigma, "draws": self.judging.draws}
         about |= {"average": self.judging.average, "examples": len(self.clean.each)}
         return about | {"clean_accuracy": self.clean.mean, "noise_off_accuracy": self.off.mean}
 
@@ -50,10 +58,10 @@ class Defended:
 
     def print_heading(self, images: str) -> None:
         """Print the noise and the accuracy of the network; images: the images in words."""
-        sigma, off = self.judging.sigma, ""
-        noise = "noise off"
-        if sigma:
-            noise = f"noise {sigma:g}, {self.judging.draws} draws{averaged(self.judging.average or 1)}"
+        noise, off = "noise off", ""
+        if self.network.random:
+            draws = f"{self.judging.draws} draws{averaged(self.judging.average or 1)}"
+            noise = f"noise {in_words(self.sigma)}, {draws}"
             off = f"; {percent(self.off.mean)} with the noise off"
         say(f"{self.run.heading}: {images}, {noise}")
         say(f"clean accuracy {percent(self.clean.mean)}, 95 % interval {interval(self.clean.ci95)}{off}")

@@ -65,6 +65,7 @@ def _evaluate(
     95 % interval over test images and noise. With --average N each draw is an answer of logits averaged over N draws.
     """
     from npsnn.attacks import accuracy
+    from npsnn.models import sigmas
     from npsnn.runs import caveats
 
     with speaking_of_flags(sigma="--inference-sigma"):
@@ -73,9 +74,11 @@ def _evaluate(
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
     sigma = loaded.sigma(inference_sigma)
+    network = (classifier if sigma is None else classifier.with_sigma(sigma)).averaging(average)
+    measured = sigmas.brief(network.sigmas) if sigma is None else sigma
     clean = accuracy(classifier.with_sigma(0), x, labels)
-    noisy = accuracy(classifier.with_sigma(sigma).averaging(average), x, labels, draws, seed)
-    found = loaded.caveats + caveats.of_network(classifier.sigma, sigma, noisy, labels)
+    noisy = accuracy(network, x, labels, draws, seed)
+    found = loaded.caveats + caveats.of_network(classifier, network, noisy, labels)
     if as_json:
         print_json(
             loaded.about
@@ -86,16 +89,16 @@ def _evaluate(
                 "clean_accuracy_ci95": list(clean.ci95),
                 "noisy_accuracy": noisy.mean,
                 "noisy_accuracy_ci95": list(noisy.ci95),
-                "inference_sigma": sigma,
+                "inference_sigma": measured,
                 "draws": draws,
                 "average": average,
                 "caveats": [asdict(caveat) for caveat in found],
             }
         )
         return
-    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average) if sigma else ''}")
+    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average) if network.random else ''}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
-    if sigma:  # without noise nothing is drawn
-        row = f"  noise {sigma:<8.4g} {draws:>6} draws each  {percent(noisy.mean):>9}"
+    if network.random:  # without noise nothing is drawn
+        row = f"  noise {sigmas.in_words(measured, '.4g'):<8} {draws:>6} draws each  {percent(noisy.mean):>9}"
         click.echo(f"{row}   95 % interval {interval(noisy.ci95)}")
     print_caveats(found)

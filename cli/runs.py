@@ -26,13 +26,20 @@ class Run:
     about: dict[str, Any]
     caveats: list[Caveat] = field(default_factory=list)
 
-    def sigma(self, asked: float | None) -> float:
-        """The noise that it is measured with: its own, or as --inference-sigma asks, where it has a layer for it."""
-        if asked and not self.classifier.model.noisy:
-            raise click.UsageError(
-                f"--inference-sigma must be 0 for {self.folder}, which has no noise layer, got {asked:g}"
-            )
-        return float(self.classifier.sigma if asked is None else asked)
+    def sigma(self, asked: float | None) -> float | None:
+        """The noise that the network is measured with: its own, or as --inference-sigma asks, where that is one number.
+
+        None for the network's own noise where no one number says it. Raises UsageError for a number > 0 where the
+        network has no noise layer, or several.
+        """
+        own = self.classifier.sigmas
+        if asked and len(own) != 1:
+            sigmas = ", ".join(f"{path} {sigma:g}" for path, sigma in own.items())
+            why = f"whose noise layers have each their own sigma ({sigmas})" if own else "which has no noise layer"
+            raise click.UsageError(f"--inference-sigma must be 0 for {self.folder}, {why}, got {asked:g}")
+        if asked is not None:
+            return asked
+        return None if len(own) > 1 or (self.classifier.random and not any(own.values())) else self.classifier.sigma
 
     @property
     def heading(self) -> str:

@@ -85,17 +85,14 @@ def report(
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
-    from npsnn.models import sigmas
+    from npsnn.models.sigmas import brief, in_words
     from npsnn.runs.caveats import of_network
-    from npsnn.train.diagnostics import figure
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
     classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier, x, labels, 1, config.seed)
-    sigma = figure(classifier.sigmas, classifier.model, 0.0)
-    largest = max(each(sigma))
-    found = run.caveats + of_network(largest, largest, noisy, labels)
+    found = run.caveats + of_network(classifier, classifier, noisy, labels)
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
@@ -103,7 +100,7 @@ def report(
                 "train": asdict(config),
                 **run.about,
                 "model": config.model,
-                "sigma": sigma,
+                "sigma": brief(classifier.sigmas),
                 "epochs": config.epochs,
                 "examples": len(labels),
                 "draws": 1,
@@ -116,7 +113,8 @@ def report(
             }
         )
         return
-    on = f", {percent(noisy.mean)} under one draw of its noise {sigmas.in_words(sigma, '.4g')}" if largest else ""
+    noise = f"its noise {in_words(classifier.sigmas, '.4g')}"
+    on = f", {percent(noisy.mean)} under one draw of {noise}" if classifier.random else ""
     say(f"{folder}: {percent(clean.mean)} of {len(labels):,} test images with the noise off{on}")
     print_caveats(found)
     if not done:

@@ -101,10 +101,10 @@ class Classifier:
 
         Whether answers are random is another question: `random`.
         """
-        found = self.sigmas
-        if len(found) > 1:
+        found = sigmas.brief(self.sigmas)
+        if isinstance(found, dict):
             raise ValueError(f"{self.model.name} has several noise layers, {', '.join(found)}: ask for its sigmas")
-        return next(iter(found.values()), 0.0)
+        return found
 
     @property
     def random(self) -> bool:

@@ -10,6 +10,7 @@ from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import EXPECTATION, Sampled
+from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_count, check_sigma
 
@@ -94,7 +95,7 @@ def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int,
     drawn = [classifier.scores(x, noise).mean for noise in noises]
     logits = to_host(namespace(*drawn).stack(drawn))
     if not np.isfinite(logits).all():
-        raise ValueError(f"the network's logits are not finite under a noise of sigma {classifier.sigma:g}")
+        raise ValueError(f"the network's logits are not finite under a noise of sigma {in_words(classifier.sigmas)}")
     return np.asarray((logits.argmax(axis=1) == labels).mean(axis=0))
 
 

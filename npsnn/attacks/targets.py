@@ -189,7 +189,8 @@ def closed_form(
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    on_features = classifier.model.noisy and isinstance(classifier.model.noise[1], FeatureNoise)
+    layers = classifier.model.noise_layers.values()
+    on_features = bool(layers) and all(isinstance(layer, FeatureNoise) for layer in layers)
     moved = rule.mean_uses_var and not on_features
     default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
     ascended = named(OBJECTIVES, objective or default, "objective")

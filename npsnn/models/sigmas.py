@@ -48,14 +48,18 @@ def put(model: Model, params: Params, sigma: float | Mapping[str, float]) -> Par
     return unflatten(flat)
 
 
+def brief(found: Mapping[str, float]) -> float | dict[str, float]:
+    """The one number where there is at most one noise layer, as records have it; else all of them by path."""
+    return dict(found) if len(found) > 1 else next(iter(found.values()), 0.0)
+
+
 def in_words(sigma: float | Mapping[str, float], form: str = "g") -> str:
     """One number as "0.3", those of several noise layers as "conv1 0.3, conv2 0.5".
 
     sigma: the number, or one for each path.
     form: of a number, as in a format specification.
     """
+    sigma = brief(sigma) if isinstance(sigma, Mapping) else sigma
     if not isinstance(sigma, Mapping):
         return format(sigma, form)
-    if len(sigma) < 2:
-        return format(next(iter(sigma.values()), 0.0), form)
     return ", ".join(f"{path} {value:{form}}" for path, value in sigma.items())

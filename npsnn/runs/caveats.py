@@ -29,6 +29,16 @@ class Measured(Protocol):
     def ci95(self) -> tuple[float, float]: ...
 
 
+class Noisy(Protocol):
+    """A network that may be random: `npsnn.Classifier`."""
+
+    @property
+    def random(self) -> bool: ...
+
+    @property
+    def sigmas(self) -> dict[str, float]: ...
+
+
 def of_run(done: int, epochs: int, unverified: str | None) -> list[Caveat]:
     """Caveats of all that is measured on a run.
 
@@ -65,17 +75,21 @@ def of_start(other: str) -> list[Caveat]:
     ]
 
 
-def of_network(own: float, sigma: float, clean: Measured, labels: np.ndarray) -> list[Caveat]:
+def of_network(own: Noisy, defended: Noisy, clean: Measured, labels: np.ndarray) -> list[Caveat]:
     """Caveats of a network before any attack.
 
-    own: the sigma of its run.
-    sigma: the one that it is measured with.
-    clean: its accuracy without an attack, on images of these labels.
+    own: network of the run.
+    defended: network that is measured, with the noise that it is left.
+    clean: accuracy of that network without an attack, on images of these labels.
+    labels: (N,).
     """
+    from npsnn.models.sigmas import in_words  # not before it is needed: the commands' help shall not wait for layers
+
     images, one_class = len(labels), at_chance(clean, labels)
     found = []
-    if own > 0 and sigma == 0:
-        found.append(Caveat("noise-off", f"the network was trained with noise {own:g}, which is off"))
+    if own.random and not defended.random:
+        noise = f"the network was trained with noise {in_words(own.sigmas)}, which is off"
+        found.append(Caveat("noise-off", noise))
     if one_class is not None:
         guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than {100 * one_class:.1f} %"
         found.append(Caveat("at-chance", f"{guess}, the part of the commonest class"))
