@@ -6,13 +6,13 @@ from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table 
 from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
-from npsnn.models.named import NOISES, NOISY, build
+from npsnn.models.named import NOISELESS, NOISES, build
 
 __all__ = [
     "LAYERS",
     "MODELS",
+    "NOISELESS",
     "NOISES",
-    "NOISY",
     "Model",
     "build",
     "cnn5",

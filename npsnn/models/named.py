@@ -5,10 +5,10 @@ from npsnn.models.a2snn import with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
 from npsnn.validate import check_choice
 
-__all__ = ["MODELS", "NOISES", "NOISY", "build"]
+__all__ = ["MODELS", "NOISELESS", "NOISES", "build"]
 
-NOISY = ("lenet5", "cnn5")
-"""The models with noise of their own, on the first pre-activation."""
+NOISELESS = ("lenetpp", "lenetpp-authors", "resnet18")
+"""The models without noise of their own: their noise can only be on features."""
 
 NOISES = ("preactivation", "features", "none")
 
@@ -29,7 +29,10 @@ def build(
     MODELS.named(name)
     check_choice("noise", noise, NOISES)
     if noise == "preactivation":
-        return MODELS[name](shape, classes, sigma)
+        model = MODELS[name](shape, classes, sigma)
+        if sigma and not model.noisy:
+            raise ValueError(f"noise must be features or none for {name}, which has no noise layer, got {noise}")
+        return model
     if noise == "none":
         return without_noise(MODELS[name](shape, classes))
     return with_feature_noise(MODELS[name](shape, classes), sigma, covariance, bottleneck)

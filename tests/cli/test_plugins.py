@@ -47,6 +47,18 @@ def test_a_plugin_counts_in_every_command(npsnn: Npsnn, mine: Path, tmp_path: Pa
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_model_with_noise_of_its_own_needs_no_other_option(npsnn: Npsnn, mine: Path, tmp_path: Path) -> None:
+    where = ("--runs-dir", tmp_path / "runs", "--limit", 60, "--epochs", 1)
+    assert npsnn("--plugin", mine, "train", "--model", "mine", "--name", "own", *where).code == 0
+    spec = json.loads((tmp_path / "runs" / "own" / "config.json").read_text())["spec"]
+    assert {"name": "noise", "type": "PreactivationNoise", "sigma": 0.6} in spec["layers"]
+    mine.write_text(MINE.replace('("noise", PreactivationNoise(sigma)), ', ""))
+    forget()
+    line = npsnn("--plugin", mine, "train", "--model", "mine", "--name", "none", *where).error_line(2)
+    assert "--noise must be features or none for mine, which has no noise layer, got preactivation" in line
+    assert not (tmp_path / "runs" / "none").exists()
+
+
 def test_another_content_is_warned_of(npsnn: Npsnn, mine: Path, tmp_path: Path, data_dir: Path) -> None:
     where = ("--runs-dir", tmp_path / "runs", "--data-dir", data_dir)
     npsnn("--plugin", mine, "train", *TRAIN, *where)

@@ -55,6 +55,13 @@ def test_a_closed_pipe_is_no_error(trained: Path, data_dir: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_help_of_a_training_needs_neither_attacks_nor_scipy_nor_a_web_client() -> None:
+    code = "import sys\nfrom npsnn.cli.main import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass\n"
+    loaded = f"{code}print(sorted({{'scipy', 'npsnn.attacks', 'npsnn.audit', 'http.client'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\n[]\n")
+
+
 def test_the_help_needs_no_numpy() -> None:
     """It takes most of the time of a start, in which an interrupt is not yet handled."""
     code = "import sys, npsnn.cli.main; print(sorted({'numpy', 'scipy'} & sys.modules.keys()))"
