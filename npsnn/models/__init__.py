@@ -6,18 +6,18 @@ from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table 
 from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
-from npsnn.models.named import NOISELESS, NOISES, build
+from npsnn.models.named import NOISES, build, may_be_noisy
 
 __all__ = [
     "LAYERS",
     "MODELS",
-    "NOISELESS",
     "NOISES",
     "Model",
     "build",
     "cnn5",
     "lenet5",
     "lenetpp",
+    "may_be_noisy",
     "resnet18",
     "with_feature_noise",
     "without_noise",

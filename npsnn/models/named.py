@@ -5,12 +5,22 @@ from npsnn.models.a2snn import with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
 from npsnn.validate import check_choice
 
-__all__ = ["MODELS", "NOISELESS", "NOISES", "build"]
-
-NOISELESS = ("lenetpp", "lenetpp-authors", "resnet18")
-"""The models without noise of their own: their noise can only be on features."""
+__all__ = ["MODELS", "NOISES", "build", "may_be_noisy"]
 
 NOISES = ("preactivation", "features", "none")
+
+
+def may_be_noisy(name: str) -> bool:
+    """Whether the named model may have noise of its own: not where it takes no sigma but 0.
+
+    A model whose images cannot be known from its name may.
+    """
+    try:
+        return MODELS.named(name)(sigma=1.0).noisy
+    except TypeError:
+        return True
+    except ValueError:
+        return False
 
 
 def build(
@@ -22,9 +32,16 @@ def build(
     covariance: str = "full",
     bottleneck: int = 32,
 ) -> Model:
-    """The named model for images of `shape`, with its own noise, for "features" with that of A2SNN, or with none.
+    """A model by its name.
 
-    Raises ValueError for an unknown name, naming the choices.
+    name: name in the table `MODELS`.
+    shape: one image, (C, H, W).
+    classes: number of classes.
+    sigma: standard deviation of the noise.
+    noise: "preactivation" for the model's own noise, "features" for the noise of A2SNN, "none" for no noise.
+    covariance: form of the noise on features, one of `npsnn.layers.noise.COVARIANCES`.
+    bottleneck: number of features that get noise.
+    Raises ValueError for an unknown name, naming the choices, and for a sigma that has no place in the model.
     """
     MODELS.named(name)
     check_choice("noise", noise, NOISES)

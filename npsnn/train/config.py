@@ -11,7 +11,7 @@ from npsnn.data.augment import AUGMENTATIONS
 from npsnn.files import json_files
 from npsnn.layers.affine import METHODS
 from npsnn.layers.noise import COVARIANCES
-from npsnn.models import MODELS, NOISELESS, NOISES
+from npsnn.models import MODELS, NOISES, may_be_noisy
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES
 from npsnn.runs import checkpoint, plugins
@@ -127,7 +127,7 @@ class Config:
         self._check_authors_code()
 
     def _check_noise(self) -> None:
-        if self.noise == "preactivation" and self.model in NOISELESS:
+        if self.noise == "preactivation" and not may_be_noisy(self.model):
             raise ValueError(
                 f"noise must be features or none for {self.model}, which has none on its first layer, got {self.noise}"
             )
