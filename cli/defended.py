@@ -1,5 +1,6 @@
 """A run's network as attacks meet it: its noise, and its accuracy before any attack."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class Defended:
         return Defended(run, judging, network, clean, off, found)
 
     @property
-    def sigma(self) -> float | dict[str, float]:
+    def sigma(self) -> float | Mapping[str, float]:
         """The noise of the network: the number that was asked for, or what the layers say."""
         return brief(self.network.sigmas) if self.judging.sigma is None else self.judging.sigma
 

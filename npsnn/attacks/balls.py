@@ -40,7 +40,7 @@ class Limit:
     def __post_init__(self) -> None:
         if self.norm not in self.norms:
             raise ValueError(f"norm must be one of {', '.join(self.norms)}, got {self.norm!r}")
-        if isinstance(self.eps, bool) or not isinstance(self.eps, Real) or not 0 <= self.eps <= self.largest:
+        if isinstance(self.eps, bool) or not isinstance(self.eps, Real) or not 0 <= float(self.eps) <= self.largest:
             finite = "" if self.largest == inf else " and finite"
             raise ValueError(f"eps must be >= 0{finite}, got {self.eps!r}")
 

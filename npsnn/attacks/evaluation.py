@@ -178,7 +178,10 @@ class Attacking:
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         watched = Watched(self.target, *(np.zeros(len(x), bool) for _ in range(3)))
         x_adv = np.asarray(self.attack(watched, x, labels, stream))
-        self.attack.ball.check(x_adv, x)
+        try:
+            self.attack.ball.check(x_adv, x)
+        except ValueError as error:
+            raise ValueError(f"{ask(self.attack, 'label')}: {error}") from None
         return Attacked(x_adv, watched.zero, watched.bad, watched.once)
 
 

@@ -1,6 +1,6 @@
 """Accuracy under noise: a mean over test images and fresh draws, with an interval for both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -51,20 +51,21 @@ class Judging:
 
     draws: number of fresh draws, or of averaged answers where the network averages.
     seed: of all random numbers, those of the attacks as well.
-    sigma: the defender's noise; None for the network's own, 0 for no noise.
+    sigma: the defender's noise, as in `Classifier.with_sigma`; None for the network's own, 0 for no noise.
     average: number of draws whose logits the defender averages for one answer; None for the network's own.
     """
 
     draws: int = 10
     seed: int = 0
-    sigma: float | None = None
+    sigma: float | Mapping[str, float] | None = None
     average: int | None = None
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
         _ = self.stream
         if self.sigma is not None:
-            check_sigma(self.sigma)
+            for sigma in self.sigma.values() if isinstance(self.sigma, Mapping) else (self.sigma,):
+                check_sigma(sigma)
         if self.average is not None:
             check_count("average", self.average)
 

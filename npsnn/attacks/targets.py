@@ -182,17 +182,18 @@ def closed_form(
 ) -> NetworkTarget:
     """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
 
-    propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule. objective: by
-    default the cross-entropy of the exact mean; where the noise leaves the mean as it is, the noise-aware loss (under
-    "laplace" and "linear") or the expected cross-entropy (for noise on the features, extension E3). An objective that
-    asks for the mean alone makes the expectation target there, and is called so.
+    objective: by default the expected cross-entropy where there is noise on the features (extension E3). Elsewhere it
+        is the cross-entropy of the mean under "exact", the noise-aware loss under the rules that leave the mean as it
+        is. Where no noise moves the mean, an objective of the mean alone makes the expectation target, called so.
+    propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule.
+    Raises ValueError for an objective that needs noise where there is none.
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    layers = classifier.model.noise_layers.values()
-    on_features = bool(layers) and all(isinstance(layer, FeatureNoise) for layer in layers)
-    moved = rule.mean_uses_var and not on_features
-    default = "cross-entropy" if moved else "expected-cross-entropy" if on_features else "noise-aware"
+    on_features = [isinstance(layer, FeatureNoise) for layer in classifier.model.noise_layers.values()]
+    # noise on the features meets the last layer alone, which is affine: it leaves the mean as it is
+    moved = rule.mean_uses_var and not (on_features and all(on_features))
+    default = "expected-cross-entropy" if any(on_features) else "cross-entropy" if moved else "noise-aware"
     ascended = named(OBJECTIVES, objective or default, "objective")
     if ascended in (win_probability, least_win_probability) and not classifier.random:
         raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")
