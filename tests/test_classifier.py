@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 
 from npsnn.classifier import Classifier
 from npsnn.layers.activation import ReLU
@@ -22,6 +21,7 @@ from npsnn.objectives import OBJECTIVES, losses, mse
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import montecarlo, plain
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 CONVOLUTIONAL = Model(
     "small",

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
@@ -13,6 +12,7 @@ from strategies import SEEDS, frozen, variances
 from npsnn.layers.moments import Moments
 from npsnn.objectives import MARGINS, OBJECTIVES, least_win_probability, margin, true_class_probability
 from npsnn.ops.linear import joint_covariance
+from npsnn.testing.gradients import Arrays, check_gradient
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 4))  # classes, N
 

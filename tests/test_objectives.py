@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen, variances
@@ -27,6 +26,7 @@ from npsnn.objectives import (
 from npsnn.ops.linear import joint_covariance
 from npsnn.reference import loss as reference
 from npsnn.reference import montecarlo
+from npsnn.testing.gradients import Arrays, check_gradient
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 4))  # classes, N
 DRAWS = 400_000

@@ -4,7 +4,6 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from on_device import same
 from strategies import Pixels, batch_first, batch_last, frozen, images, variances
@@ -18,6 +17,7 @@ from npsnn.layers.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import normalisation
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 TRAINING = Expectation(training=WHOLE)
 IMAGES = images(smallest=2, largest=5)

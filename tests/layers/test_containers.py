@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, Function, check_directional, check_gradient
 from spies import Spy
 from strategies import batch_last, frozen
 
@@ -18,6 +17,7 @@ from npsnn.layers.reshape import Flatten
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.reference import plain
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, Function, check_directional, check_gradient
 
 NET = Sequential(
     (

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen
@@ -20,6 +19,7 @@ from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
 from npsnn.ops.gaussian import EXACT, LAPLACE
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 D = 4
 HEAD = Sequential((("noise", FeatureNoise(0.5)), ("last", Linear(3, joint=True))))

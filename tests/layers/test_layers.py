@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import (
     Convolution,
@@ -28,6 +27,7 @@ from npsnn.layers.reshape import Flatten
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.reference import normalisation, plain
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 ALL_RULES = list(RULES.values())
 each_rule = pytest.mark.parametrize("rule", ALL_RULES, ids=list(RULES))

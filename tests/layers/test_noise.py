@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import Pixels, frozen, images, signed, variances
 
@@ -17,6 +16,7 @@ from npsnn.ops.gaussian import EXACT, RULES
 from npsnn.ops.loss import win_probability
 from npsnn.reference import montecarlo, plain
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 LAYER = PreactivationNoise(0.7)
 DRAWS = 200_000

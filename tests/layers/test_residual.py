@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from spies import Spy
 from strategies import batch_last, frozen
 
@@ -17,6 +16,7 @@ from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 NOISES = {name: Propagated(rule) for name, rule in RULES.items()} | {
     "sampled": Sampled(Stream(4)),

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from small_networks import images, several
 from strategies import frozen
 
@@ -24,6 +23,7 @@ from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.reference import gaussian_head, plain
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 D, CLASSES, DRAWS = 4, 3, 200_000
 NOISES = {name: Propagated(rule) for name, rule in RULES.items()} | {

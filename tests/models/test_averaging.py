@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from small_networks import SHAPE, convolutional, images, linear, on_features, predicted
 
 from npsnn import attacks, bounds
@@ -17,6 +16,7 @@ from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.models.averaging import forward
 from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_gradient
 
 X = images(4)
 LABELS = np.array([0, 1, 2, 1])

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_directional
 from on_device import same
 from strategies import batch_last
 from threadpoolctl import threadpool_limits
@@ -27,6 +26,7 @@ from npsnn.models import Model
 from npsnn.models.backbones import BACKBONES, backbone
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_directional
 
 NAMES = ("lenetpp", "lenetpp-authors", "resnet18")
 each_name = pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_directional
 from strategies import batch_last
 
 from npsnn import attacks, models
@@ -21,6 +20,7 @@ from npsnn.models import Model, cnn5, lenet5
 from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
+from npsnn.testing.gradients import Arrays, check_directional
 from npsnn.train import fit
 from npsnn.train.config import Config
 

@@ -4,13 +4,13 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import Pixels, batch_first, batch_last, frozen, gaussians, images, signed
 
 from npsnn.ops.activation import prelu, prelu_backward, prelu_slope_backward
 from npsnn.ops.gaussian import DETERMINISTIC, EXACT, RULES, Rule
 from npsnn.reference import normalisation
+from npsnn.testing.gradients import Arrays, check_gradient
 
 IMAGES = images(largest=4)
 DRAWS = 200_000

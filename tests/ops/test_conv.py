@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import Convolution, Pixels, batch_first, batch_last, convolutions, frozen
 
 from npsnn.ops import conv
 from npsnn.reference import plain
+from npsnn.testing.gradients import Arrays, check_gradient
 
 
 def forward(x: np.ndarray, w: np.ndarray, stride: int, padding: int) -> np.ndarray:

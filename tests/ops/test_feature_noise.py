@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen
 
 from npsnn.ops import feature_noise
 from npsnn.reference import a2snn, alignment, authors_code
+from npsnn.testing.gradients import check_gradient
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 6))  # classes, features
 FORMS = {

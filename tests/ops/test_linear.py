@@ -1,13 +1,13 @@
 """Matrix products and the joint covariance against loops, their gradients against finite differences."""
 
 import numpy as np
-from gradcheck import check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen, variances
 
 from npsnn.ops import linear
 from npsnn.reference import plain
+from npsnn.testing.gradients import check_gradient
 
 SIZES = st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(1, 3))
 

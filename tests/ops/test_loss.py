@@ -6,13 +6,13 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, frozen, variances
 
 from npsnn.ops import loss
 from npsnn.reference import loss as reference
+from npsnn.testing.gradients import check_gradient
 
 SIZES = st.tuples(st.integers(2, 6), st.integers(1, 4))  # classes, N
 FORMS = {"independent": False, "covariance": True}

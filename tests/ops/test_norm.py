@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import Pixels, batch_first, batch_last, frozen, images, variances
 
 from npsnn.ops import norm
 from npsnn.ops.channels import channel_dots, channel_sums, per_channel
 from npsnn.reference import normalisation
+from npsnn.testing.gradients import Arrays, check_gradient
 
 EPSILON = 1e-3
 IMAGES = images(smallest=2, largest=5)

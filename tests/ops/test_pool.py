@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from gradcheck import Arrays, check_gradient
 from hypothesis import given
 from strategies import Pixels, batch_first, batch_last, distinct, frozen, images, variances
 
 from npsnn.ops import pool
 from npsnn.ops.gaussian import DETERMINISTIC, EXACT, LAPLACE, RULES, Rule
 from npsnn.reference import plain
+from npsnn.testing.gradients import Arrays, check_gradient
 
 POOLED = images(smallest=3, largest=8, most_channels=2)
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))

@@ -4,11 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from hypothesis import given
 from hypothesis import strategies as st
 
 from npsnn.ops import conv, winograd
+from npsnn.testing.gradients import check_gradient
 
 SHAPES = st.tuples(
     st.sampled_from(sorted(winograd.OUTPUTS)),

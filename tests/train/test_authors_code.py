@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from calling import Npsnn
 from cupy_double import Module
-from gradcheck import check_gradient
 
 from npsnn import models
 from npsnn.data import Split, digits
@@ -21,6 +20,7 @@ from npsnn.models import Model
 from npsnn.optim import Adam, Arrays
 from npsnn.reference import alignment, authors_code
 from npsnn.streams import Stream
+from npsnn.testing.gradients import check_gradient
 from npsnn.train import recipes
 from npsnn.train.authors import LogEntropy, LogTrace, decayed, start
 from npsnn.train.config import Config

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradcheck import check_gradient
 from small_networks import away_from_the_start, several
 
 from npsnn import models
@@ -14,6 +13,7 @@ from npsnn.layers.params import flatten
 from npsnn.models import Model
 from npsnn.optim import Arrays
 from npsnn.reference import alignment
+from npsnn.testing.gradients import check_gradient
 from npsnn.train.terms import TERMS, Alignment, MaxEntropy, SigmaReward, Term, summed
 
 L, W = "noise.L", "fc3.w"

@@ -1,0 +1,12 @@
+"""Checks of what others write for npsnn: plain functions that raise AssertionError and say what is wrong.
+
+    from npsnn.testing import check_layer
+
+    check_layer(LeakyReLU(0.1), shape=(2, 5, 4))
+
+The checks need no test runner. npsnn's own layers, attacks and losses are held to them.
+"""
+
+from npsnn.testing.gradients import check_directional, check_gradient
+
+__all__ = ["check_directional", "check_gradient"]
