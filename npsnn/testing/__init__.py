@@ -8,5 +8,6 @@ The checks need no test runner. npsnn's own layers, attacks and losses are held 
 """
 
 from npsnn.testing.gradients import check_directional, check_gradient
+from npsnn.testing.layers import check_layer
 
-__all__ = ["check_directional", "check_gradient"]
+__all__ = ["check_directional", "check_gradient", "check_layer"]

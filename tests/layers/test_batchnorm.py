@@ -83,24 +83,6 @@ def test_evaluation_gradients(noise: Noise, with_var: bool, pixels: Pixels) -> N
     assert not any(is_statistic(name) for name in grads)
 
 
-def test_evaluation_moments_are_those_of_draws() -> None:
-    mean, var, params, rng = values(Pixels(1, 1, 2, 2, 2))
-    m, _ = LAYER.forward(params, Moments(mean, var), Propagated())
-    draws = 200_000
-    x = (mean[..., 0, None] + np.sqrt(var[..., 0, None]) * rng.standard_normal((*mean.shape[:3], draws))).astype("d")
-    y = LAYER.forward(params, Moments(x), EXPECTATION)[0].mean
-    assert (np.abs(y.mean(axis=-1) - m.mean[..., 0]) < 5 * np.sqrt(y.var(axis=-1) / draws)).all()
-    assert (np.abs(y.var(axis=-1) / m.var[..., 0] - 1) < 5 * np.sqrt(2 / draws)).all()
-
-
-def test_evaluation_does_not_depend_on_the_rest_of_the_batch() -> None:
-    x, v, params, _ = values(PIXELS)
-    whole, _ = LAYER.forward(params, Moments(x, v), Propagated())
-    one, _ = LAYER.forward(params, Moments(x[..., 1:2], v[..., 1:2]), Propagated())
-    np.testing.assert_array_equal(one.mean, whole.mean[..., 1:2])
-    np.testing.assert_array_equal(one.var, whole.var[..., 1:2])
-
-
 @pytest.mark.parametrize("noise", [TRAINING, Sampled(Stream(0), training=WHOLE), Propagated(training=WHOLE)])
 def test_without_variance_every_noise_is_trained_alike(noise: Noise) -> None:
     x, _, params, _ = values(PIXELS)
@@ -150,18 +132,6 @@ def test_it_starts_as_the_identity_of_standard_numbers(shape: tuple[int, ...]) -
     x = np.random.default_rng(1).normal(size=(3, 5, 2, 4) if len(shape) == 3 else (5, 4)).astype("f")
     m, _ = BatchNorm().forward(params, Moments(x), EXPECTATION)
     np.testing.assert_allclose(m.mean, x, rtol=1e-5)
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_single_precision_stays_and_a_backward_pass_returns_what_is_wanted(training: bool) -> None:
-    x, _, params, rng = values(PIXELS)
-    params = {k: p.astype("f") for k, p in params.items()}
-    m, back = LAYER.forward(params, Moments(x.astype("f")), Expectation(WHOLE if training else None))
-    g = Moments(frozen(rng.normal(size=x.shape).astype("f")))
-    (both, grads), (only, none), (nothing, found) = (back(g, want) for want in (Want.BOTH, Want.INPUT, Want.PARAMS))
-    assert none == {} and nothing is None and grads.keys() == found.keys()
-    np.testing.assert_array_equal(only.mean, both.mean)
-    assert {a.dtype for a in (m.mean, both.mean, *grads.values())} == {np.dtype(np.float32)}
 
 
 def test_a_gpu_computes_the_same(cupy: ModuleType) -> None:

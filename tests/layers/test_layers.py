@@ -20,13 +20,12 @@ from strategies import (
 
 from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
-from npsnn.layers.base import Backward, Params, Want
-from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.layers.base import Params, Want
+from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.reference import normalisation, plain
-from npsnn.streams import Stream
 from npsnn.testing.gradients import Arrays, check_gradient
 
 ALL_RULES = list(RULES.values())
@@ -190,93 +189,3 @@ def test_flatten_is_channels_first_as_in_pytorch() -> None:
     m, _ = Flatten().forward({}, Moments(batch_last(x), batch_last(x)), EXPECTATION)
     for a in (m.mean, m.var):
         np.testing.assert_array_equal(a, x.reshape(2, -1).T)
-
-
-@each_layer
-@each_rule
-def test_zero_variance_is_the_deterministic_layer(name: str, rule: Rule) -> None:
-    rng = np.random.default_rng(5)
-    pixels = Pixels(5, batch=2, channels=2, height=5, width=4)
-    layer, image, mean, _ = inputs_of(name, pixels, rng)
-    params = params_of(layer, image, rng)
-    plain_m, plain_back = layer.forward(params, Moments(mean), EXPECTATION)
-    m, back = layer.forward(params, Moments(mean, np.zeros_like(mean)), Propagated(rule))
-    np.testing.assert_array_equal(m.mean, plain_m.mean)
-    assert (m.var == 0).all()
-    gm, gv = rng.normal(size=m.mean.shape), rng.normal(size=m.var.shape)
-    (want, want_grads), (got, grads) = plain_back(Moments(gm), Want.BOTH), back(Moments(gm, gv), Want.BOTH)
-    np.testing.assert_array_equal(got.mean, want.mean)
-    assert np.isfinite(got.var).all()
-    for k in want_grads:
-        np.testing.assert_allclose(grads[k], want_grads[k], rtol=1e-14)
-
-
-@each_layer
-@pytest.mark.parametrize("noise", [EXPECTATION, Sampled(Stream(0))], ids=["expectation", "sampled"])
-def test_without_propagation_a_layer_is_the_plain_function(name: str, noise: Noise) -> None:
-    rng = np.random.default_rng(6)
-    pixels = Pixels(6, batch=3, channels=2, height=4, width=4)
-    layer, image, mean, _ = inputs_of(name, pixels, rng)
-    params = params_of(layer, image, rng)
-    m, _ = layer.forward(params, Moments(mean), noise)
-    want, _ = layer.forward(params, Moments(mean), Propagated())
-    assert m.var is None and want.var is None
-    np.testing.assert_array_equal(m.mean, want.mean)
-
-
-def forwarded(name: str, rule: Rule) -> tuple[Params, Moments, Backward, Any]:
-    rng = np.random.default_rng(7)
-    layer, image, mean, var = inputs_of(name, Pixels(7, batch=2, channels=2, height=4, width=4), rng)
-    params = params_of(layer, image, rng)
-    m, back = layer.forward(params, Moments(mean, var), Propagated(rule))
-    return params, Moments(rng.normal(size=m.mean.shape), rng.normal(size=m.var.shape)), back, layer
-
-
-@pytest.mark.parametrize("name", ["Conv2d", "Conv2d without bias", "Linear", "joint Linear", "PReLU", "vector PReLU"])
-def test_a_backward_pass_returns_what_is_wanted(name: str) -> None:
-    params, g, back, _ = forwarded(name, RULES["exact"])
-    both, grads = back(g, Want.BOTH)
-    assert grads.keys() == params.keys()
-    only, none = back(g, Want.INPUT)
-    np.testing.assert_array_equal(only.mean, both.mean)
-    np.testing.assert_array_equal(only.var, both.var)
-    assert none == {}
-    nothing, only_grads = back(g, Want.PARAMS)
-    assert nothing is None and only_grads.keys() == params.keys()
-    for k in params:
-        np.testing.assert_array_equal(only_grads[k], grads[k])
-
-
-@pytest.mark.parametrize("name", ["MeanPool", "MaxPool", "ReLU", "Flatten", "Normalise"])
-def test_a_layer_without_parameters_returns_no_gradients(name: str) -> None:
-    params, g, back, _ = forwarded(name, RULES["exact"])
-    assert params == {} and back(g, Want.BOTH)[1] == {} and back(g, Want.INPUT)[1] == {}
-
-
-@each_layer
-@each_rule
-def test_two_forwards_may_precede_one_backward(name: str, rule: Rule) -> None:
-    params, g, back, layer = forwarded(name, rule)
-    alone, alone_grads = back(g, Want.BOTH)
-    params, g, back, layer = forwarded(name, rule)
-    _, _, mean, var = inputs_of(name, Pixels(8, 2, 2, 4, 4), np.random.default_rng(8))
-    layer.forward(params, Moments(mean, var), Propagated(rule))
-    again, grads = back(g, Want.BOTH)
-    np.testing.assert_array_equal(again.mean, alone.mean)
-    np.testing.assert_array_equal(again.var, alone.var)
-    for k in params:
-        np.testing.assert_array_equal(grads[k], alone_grads[k])
-
-
-@each_layer
-@each_rule
-def test_single_precision_stays(name: str, rule: Rule) -> None:
-    rng = np.random.default_rng(9)
-    layer, image, mean, var = inputs_of(name, Pixels(9, 2, 2, 4, 4), rng)
-    params, out = layer.init(rng, image)
-    assert all(p.dtype == np.float32 for p in params.values())
-    m, back = layer.forward(params, Moments(mean.astype("f"), var.astype("f")), Propagated(rule))
-    g, grads = back(m, Want.BOTH)
-    assert {a.dtype for a in (m.mean, m.var, g.mean, g.var, *grads.values())} == {np.dtype(np.float32)}
-    engine = (out[1], out[0], out[2]) if len(out) == 3 else out
-    assert m.mean.shape[:-1] == engine, "init promises another output shape than forward returns"

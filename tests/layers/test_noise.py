@@ -90,30 +90,6 @@ def test_one_stream_gives_the_same_numbers_and_another_does_not() -> None:
     assert len(np.unique(drawn(Stream(1)))) == x.size
 
 
-def test_a_batch_in_two_parts_draws_the_same_rows() -> None:
-    x, stream = np.zeros((3, 2, 3, 5)), Stream(1)
-
-    def drawn(batch: np.ndarray, stream: Stream) -> np.ndarray:
-        return LAYER.forward(params_of(), Moments(batch), Sampled(stream))[0].mean
-
-    parts = [drawn(x[..., :2], stream), drawn(x[..., 2:], stream.from_sample(2))]
-    np.testing.assert_array_equal(np.concatenate(parts, axis=-1), drawn(x, stream))
-
-
-@pytest.mark.parametrize("noise", [EXPECTATION, Sampled(Stream(3)), Propagated()], ids=["off", "sampled", "propagated"])
-@pytest.mark.parametrize("with_var", [True, False])
-def test_want_and_single_precision(noise: Noise, with_var: bool) -> None:
-    x = np.random.default_rng(0).random((2, 1, 2, 3)).astype(np.float32)
-    params, shape = LAYER.init(np.random.default_rng(0), (1, 2, 2))
-    assert shape == (1, 2, 2) and params["sigma"].dtype == np.float32 and params["sigma"] == np.float32(0.7)
-    m, back = LAYER.forward(params, Moments(frozen(x), frozen(x) if with_var else None), noise)
-    g, grads = back(m, Want.BOTH)
-    found = [a for a in (m.mean, m.var, g.mean, g.var, grads["sigma"]) if a is not None]
-    assert {a.dtype for a in found} == {np.dtype(np.float32)}
-    assert back(m, Want.INPUT)[1] == {}
-    assert back(m, Want.PARAMS)[1] == grads
-
-
 @pytest.mark.parametrize("sigma", [-0.1, float("inf"), float("nan")])
 def test_sigma_must_be_a_standard_deviation(sigma: float) -> None:
     with pytest.raises(ValueError, match="sigma must be >= 0 and finite, got"):

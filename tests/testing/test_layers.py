@@ -1,0 +1,148 @@
+"""check_layer passes every layer of npsnn, and names what is wrong with each faulty one."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import faulty_layers as faulty
+import numpy as np
+import pytest
+from entering import entered
+
+from npsnn.layers import (
+    BatchNorm,
+    Conv2d,
+    FeatureNoise,
+    Flatten,
+    Linear,
+    MaxPool,
+    MeanPool,
+    Normalise,
+    PreactivationNoise,
+    PReLU,
+    ReLU,
+    Residual,
+    Sequential,
+)
+from npsnn.layers.base import LAYERS, layer
+from npsnn.testing import check_layer
+
+IMAGE, VECTOR = (2, 5, 4), (6,)
+LOWER = {"valid": {"L": np.tril}}
+NOISY = Sequential((("conv", Conv2d(2, 3, padding=1)), ("noise", PreactivationNoise(0.5)), ("bn", BatchNorm())))
+OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
+    (Conv2d(3, 2, stride=2, padding=1), IMAGE, {}),
+    (Conv2d(3, 3, padding=1, bias=False), IMAGE, {}),
+    (Conv2d(3, 3, padding=1, method="winograd"), IMAGE, {}),
+    (Linear(3), VECTOR, {}),
+    (Linear(3, joint=True), VECTOR, {}),
+    (Normalise((0.2, 0.5), (0.4, 0.3)), IMAGE, {}),
+    (MeanPool(2), IMAGE, {}),
+    (MaxPool(2), IMAGE, {"approximation": 0.1}),  # Clark's formulas are exact for a pair
+    (ReLU(), IMAGE, {}),
+    (ReLU(), VECTOR, {}),
+    (PReLU(), IMAGE, {}),
+    (PReLU(), VECTOR, {}),
+    (Flatten(), IMAGE, {}),
+    (BatchNorm(), IMAGE, {}),
+    (BatchNorm(epsilon=1e-3), VECTOR, {}),
+    (PreactivationNoise(0.7), IMAGE, {}),
+    (FeatureNoise(0.7), VECTOR, LOWER),
+    (FeatureNoise(0.7, "diagonal"), VECTOR, {}),
+    (FeatureNoise(0.7, "scalar"), VECTOR, {}),
+    (NOISY, IMAGE, {}),
+    (Residual(NOISY, Sequential(())), IMAGE, {"approximation": 1.0}),  # drops a covariance (audit N15)
+]
+
+
+@pytest.mark.parametrize(("checked", "shape", "options"), OURS, ids=lambda part: getattr(type(part), "__name__", ""))
+def test_every_layer_of_npsnn_is_held_to_it(checked: Any, shape: tuple[int, ...], options: dict[str, Any]) -> None:
+    check_layer(checked, shape, **options)
+
+
+def test_no_layer_of_npsnn_is_left_out() -> None:
+    ours = {kind for kind in LAYERS.values() if kind.__module__.startswith("npsnn.")}
+    assert ours == {type(checked) for checked, _, _ in OURS}
+
+
+def test_a_right_layer_and_one_that_refuses_a_variance_pass() -> None:
+    with entered(layer, faulty.Right, faulty.RefusesWithAReason):
+        check_layer(faulty.Right())
+        check_layer(faulty.Right(), (3,))
+        check_layer(faulty.RefusesWithAReason())
+
+
+FAULTS = [
+    (faulty.WrongMeanGradient(), "with the noise off: d/dinput mean.* the backward pass gave"),
+    (faulty.WrongVarianceGradient(), "under the rule laplace: d/dinput variance"),
+    (faulty.WrongWeightGradient(), "with the noise off: d/dw"),
+    (faulty.ForgottenGradient(), "gradients must be of b, w, got them of w"),
+    (faulty.UnshapedCotangent(), r"the input is \(5, 2, 4, 3\), the cotangent of its mean \(120,\)"),
+    (faulty.OtherWhereAlone(), "the input's cotangent is another one where the parameters' are not wanted"),
+    (faulty.NothingWhereBoth(), "must return the input's cotangent, got None"),
+    (faulty.DropsVariance(), "it was given a variance and returns none"),
+    (faulty.InventsVariance(), "its input has no variance and it draws no noise, but its output has a variance"),
+    (faulty.NegativeVariance(), "its variance has the negative entry"),
+    (
+        faulty.TransposedOutput(),
+        r"output shape \(2, 5, 4\), so the mean must be \(5, 2, 4, 3\), batch last",
+    ),
+    (faulty.SmallestVariance(), "the variance 0 becomes 1e-06"),
+    (faulty.DoublePrecision(), "the mean is float64 for an input of float32"),
+    (faulty.OverflowsSoon(), "the mean is another in float32 than in float64"),
+    (faulty.CouplesInSecret(), "in training: a batch in two parts gives other outputs .* set couples_batch = True"),
+    (faulty.CouplesWithoutMeeting(), "in training: two parts of a batch, which meet in total, give other outputs"),
+    (faulty.CannotVariance(), "must carry a variance, or refuse it with a ValueError that says why"),
+    (faulty.RefusesInSilence(), "refuses a variance, and must say why"),
+    (faulty.RefusesAll(), "refuses an input without variance: not today"),
+    (faulty.HalfTheMoments(), "under the rule exact: the mean of a unit is .* that of 20,000 draws"),
+    (faulty.Overwrites(), "forward writes to one of its arguments"),
+    (faulty.OverwritesTheCotangent(), "the backward pass writes to one of its arguments"),
+    (faulty.KeepsElsewhere(), "a second forward pass changes the first one's backward pass"),
+    (faulty.ReusesItsOutput(), "a second forward pass changes what the first one returned"),
+    (faulty.KeepsOnItself(), "a pass changes the layer, which threads share"),
+    (faulty.Unrepeatable(), "two forward passes of one input differ"),
+    (faulty.DrawsInSecret(), r"draws noise and must say so: random: ClassVar\[bool\] = True"),
+    (faulty.DrawsForTheBatch(), "under a draw: a batch in two parts gives other outputs .* key draws by the sample"),
+    (faulty.SaysThatItDraws(), "says that it draws noise, but two streams give the same output"),
+    (faulty.PromisesAnotherShape(), r"promises the output shape \(1, 5, 4\)"),
+    (faulty.NoShape(), r"must return the output's shape, .* got \[2, 5, 4\]"),
+    (faulty.DoubleParameters(), "the parameter w must be an array of float32, got float64"),
+    (faulty.OtherParameters(), "init makes other parameters of the same generator"),
+    (faulty.TakesMemory(), "the parameter b must be an array of float32, got float32"),
+    (faulty.TakesMemoryInForms(), "the parameter w takes memory where only the forms are asked for"),
+    (faulty.OtherForms(), "init makes parameters of other names or shapes"),
+    (faulty.MisspeltRole(), "roles name w_, which is no parameter; did you mean w"),
+    (faulty.TwoRoles(), "the role of b must be one of WEIGHT, BIAS, NOISE, STATISTIC"),
+    (faulty.Incomparable(), "is read from a file as .* give it fields that compare equal"),
+    (faulty.Unsaveable(), "cannot be saved: .*ndarray is in no table"),
+    (faulty.Unfrozen(), "must be of a frozen dataclass"),
+    (faulty.WrongLevel(0.7), "at_level of 0.3 has the level"),
+    (faulty.WrongCap(0.7), "is capped at .* to"),
+    (faulty.WrongSlope(0.7), "the derivative by the level is"),
+    (faulty.NoNoiseRole(0.7), "a noise layer must declare the role NOISE"),
+]
+
+
+@pytest.mark.parametrize(("checked", "said"), FAULTS, ids=lambda part: getattr(type(part), "__name__", ""))
+def test_a_faulty_layer_is_told_what_is_wrong(checked: Any, said: str) -> None:
+    with entered(layer, type(checked)), pytest.raises(AssertionError, match=said) as caught:
+        check_layer(checked)
+    assert type(checked).__name__ in str(caught.value)
+
+
+def test_every_fault_is_tried() -> None:
+    every = {v for k, v in vars(faulty).items() if isinstance(v, type) and v.__module__ == faulty.__name__}
+    tried = {type(checked) for checked, _ in FAULTS}
+    assert every - tried == {faulty.Right, faulty.RefusesWithAReason, faulty.Changed}
+
+
+def test_a_layer_must_be_in_the_table_and_at_the_top_of_a_module() -> None:
+    with pytest.raises(AssertionError, match=r"put @layer above it \(from npsnn.layers.base import layer\)"):
+        check_layer(faulty.Right())
+
+    @dataclass(frozen=True)
+    class Local(faulty.Right):
+        pass
+
+    with entered(layer, Local), pytest.raises(AssertionError, match="define its class at the top of a module"):
+        check_layer(Local())
