@@ -97,6 +97,7 @@ def test_gradients(name: str, noise: Noise) -> None:
     assert mean_only.var is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != DROPPED])
 def test_the_closed_form_is_the_law_of_the_draws(name: str) -> None:
     network, flat, rng = drawn(name, seed=1)
