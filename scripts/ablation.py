@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import checkout  # noqa: F401
 import click
 
 from npsnn import Classifier, attacks, data, train

@@ -7,24 +7,28 @@ fresh ones, and the median of the ratios counts.
 The gradients are compared before anything is timed. PyTorch runs in both memory layouts, of which the faster counts,
 once with its defaults and once with an allocator that keeps freed memory as npsnn's does. Without PyTorch, npsnn alone
 is timed. A step by the exact rule has no twin: it is compared with npsnn's own by the Laplace rule.
+
+On a GPU, with --device cuda, see bench_device.py.
 """
 
-import json
 import os
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import bench_report
+import checkout  # noqa: F401
 import click
 import numpy as np
-from bench_cases import CASES, Case
+from bench_cases import CASES, Case, Job
 from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
+from npsnn.backend import use_device
 from npsnn.cli.values import UserPath
 from npsnn.host import ALLOCATOR
 from npsnn.runs.environment import environment
@@ -36,8 +40,8 @@ LIMIT = 1e-3
 
 Rounding leaves 1e-6 or less where it moves no unit across the kink of a ReLU, but among the 70 million units of
 ResNet-18 at batch 128 it always moves some: npsnn's own gradient in float32 is 3e-3 from that in float64, and an
-algorithm that rounds a few times as much (Winograd's) moves a few times as many. scripts/compare-torch, away from kinks
-and in float64, compares to 1e-9.
+algorithm that rounds a few times as much (Winograd's) moves a few times as many. scripts/run compare-torch, away from
+kinks and in float64, compares to 1e-9.
 """
 LAYOUTS = ("nchw", "channels_last")
 RAISED = {f"MALLOC_{name}_": str(value) for name, (_, value) in ALLOCATOR.items()}
@@ -54,21 +58,29 @@ def difference(ours: Path, theirs: Path) -> float:
         return max(float(np.linalg.norm(a[k] - b[k]) / np.linalg.norm(a[k])) for k in a.files)
 
 
-def rivals(case: Case, threads: int, batch_size: int, torch_python: str, start: Path) -> dict[str, Side]:
+def rivals(job: Job, torch_python: str) -> dict[str, Side]:
     """The sides that npsnn is compared with, by name; none without PyTorch."""
-    if case.step == "exact":
-        other = json.dumps(asdict(replace(case, step="noise-aware")))
-        return {"laplace": Side(sys.executable, "bench_npsnn.py", other, str(threads), str(batch_size))}
+    if job.case.step == "exact":
+        other = replace(job, case=replace(job.case, step="noise-aware"), start=None)
+        return {"laplace": Side(sys.executable, "bench_npsnn.py", other.to_json())}
     own = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     sides = {}
     for allocator, variables in ALLOCATORS.items():
-        for layout in LAYOUTS:
-            arguments = json.dumps(asdict(case)), str(threads), layout, str(start)
-            side = Side(torch_python, "bench_torch.py", *arguments, environment=own | variables)
-            if side.ask("version") == NO_TORCH:
+        found = torch_sides(job, torch_python, own | variables)
+        sides |= {f"{allocator} {layout}": side for layout, side in found.items()}
+    return sides
+
+
+def torch_sides(job: Job, python: str, environment: Mapping[str, str]) -> dict[str, Side]:
+    """PyTorch's sides of a job, by memory layout; none without PyTorch."""
+    sides: dict[str, Side] = {}
+    for layout in LAYOUTS:
+        arguments = replace(job, layout=layout).to_json()
+        sides[layout] = Side(python, "bench_torch.py", arguments, environment=environment)
+        if sides[layout].ask("version") == NO_TORCH:
+            for side in sides.values():
                 side.close()
-                return {}
-            sides[f"{allocator} {layout}"] = side
+            return {}
     return sides
 
 
@@ -93,11 +105,11 @@ def check_gradients(case: Case, ours: Side, sides: dict[str, Side], folder: Path
 def compare(case: Case, threads: int, batch_size: int, rounds: int, seconds: float, torch_python: str) -> Any:
     """One comparison, each side in a fresh process: medians of milliseconds and of the ceilings, peaks of memory."""
     with tempfile.TemporaryDirectory() as name:
-        folder, start = Path(name), Path(name) / "start.npz"
-        arguments = json.dumps(asdict(case)), str(threads), str(batch_size), str(start)
-        ours = Side(sys.executable, "bench_npsnn.py", *arguments)
+        folder = Path(name)
+        job = Job(case, batch_size, threads, start=str(folder / "start.npz"))
+        ours = Side(sys.executable, "bench_npsnn.py", job.to_json())
         versions = {"npsnn": ours.ask("version")}  # and by now it has written the start
-        others = rivals(case, threads, batch_size, torch_python, start)
+        others = rivals(job, torch_python)
         if others and case.step != "exact":
             versions["PyTorch"] = next(iter(others.values())).ask("version")
         sides = {"npsnn": ours} | others
@@ -133,19 +145,60 @@ def chosen(names: tuple[str, ...]) -> list[Case]:
     return [c for c in CASES.values() if not names or {c.name, c.model} & set(names)]
 
 
+def on_host(
+    cases: list[Case], threads: int, batch_size: int, repeats: int, rounds: int, seconds: float, torch_python: str
+) -> bench_report.Report:
+    """The report of these cases on the CPU, told as they come."""
+    report: bench_report.Report = {
+        "environment": environment() | {"processor": bench_report.processor(), "load": os.getloadavg()[0]},
+        "options": {"threads": threads, "batch_size": batch_size, "rounds": rounds, "seconds": seconds},
+        "cases": [],
+    }
+    for case in cases:
+        found = []
+        for i in range(repeats):
+            click.echo(f"{case.name}: comparison {i + 1} of {repeats}", err=True)
+            found.append(compare(case, threads, batch_size, rounds, seconds, torch_python))
+        report["cases"].append({"case": case.name, "flops": batch_size * step_flops(case), "comparisons": found})
+    return report
+
+
+def on_device(
+    cases: list[Case], batch_size: int, rounds: int, seconds: float, device: str, torch_python: str
+) -> bench_report.Report:
+    """The report of the training steps among these cases on a GPU, told as they come."""
+    import bench_device
+
+    steps = bench_device.steps(cases)
+    if not steps:
+        raise click.BadParameter(
+            "on a GPU only training steps of plain and noise-aware cases are timed", param_hint="--case"
+        )
+    try:
+        use_device(device)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--device") from None
+    return {
+        "environment": environment(device),
+        "bench": list(bench_device.told(steps, batch_size, rounds, seconds, device, torch_python)),
+    }
+
+
 @click.command()
 @click.option("--case", "names", multiple=True, help="A case or a model, as often as you like; all by default.")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="cpu, or cuda or cuda:N for training steps on a GPU.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Of a CPU.")
 @click.option("--batch-size", type=click.IntRange(1), default=128, show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Comparisons in fresh processes.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Of a CPU: in fresh processes.")
 @click.option("--rounds", type=click.IntRange(1), default=4, show_default=True, help="Turns that each side takes.")
 @click.option("--seconds", type=click.FloatRange(0), default=1.0, show_default=True, help="A turn; one step at least.")
 @click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
 @click.option("--from", "source", type=UserPath(exists=True, dir_okay=False), help="A --json report.")
 @click.option("--json", "form", flag_value="json", help="One JSON document.")
-@click.option("--markdown", "form", flag_value="markdown", help="The tables of docs/performance.md.")
+@click.option("--markdown", "form", flag_value="markdown", help="The tables of docs/performance.md or docs/gpu.md.")
 def main(
     names: tuple[str, ...],
+    device: str,
     threads: int,
     batch_size: int,
     repeats: int,
@@ -158,18 +211,10 @@ def main(
     """Interleaved medians of steps, npsnn against PyTorch; with --from, the tables of an earlier report."""
     if source is not None:
         report = bench_report.read(source, bench_report.FORMS["text"])
+    elif device == "cpu":
+        report = on_host(chosen(names), threads, batch_size, repeats, rounds, seconds, torch_python)
     else:
-        report = {
-            "environment": environment() | {"processor": bench_report.processor(), "load": os.getloadavg()[0]},
-            "options": {"threads": threads, "batch_size": batch_size, "rounds": rounds, "seconds": seconds},
-            "cases": [],
-        }
-        for case in chosen(names):
-            found = []
-            for i in range(repeats):
-                click.echo(f"{case.name}: comparison {i + 1} of {repeats}", err=True)
-                found.append(compare(case, threads, batch_size, rounds, seconds, torch_python))
-            report["cases"].append({"case": case.name, "flops": batch_size * step_flops(case), "comparisons": found})
+        report = on_device(chosen(names), batch_size, rounds, seconds, device, torch_python)
     click.echo(bench_report.FORMS[form or "text"](report))
 
 

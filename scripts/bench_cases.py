@@ -1,6 +1,7 @@
-"""The steps that scripts/bench.py and scripts/bench_scaling.py time; both sides of the comparison read them."""
+"""The steps that the benchmarks time; both sides of a comparison read them."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 
 IMAGES = {"lenet5": (1, 28, 28), "cnn5": (3, 32, 32), "lenetpp": (1, 28, 28), "resnet18": (3, 32, 32)}
 SIGMA = 0.6
@@ -48,3 +49,28 @@ def _cases() -> tuple[Case, ...]:
 
 
 CASES = {case.name: case for case in _cases()}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a side is started for: one step of a batch on a device.
+
+    start: the file of parameters and batch, which npsnn's side writes and the others read; layout: PyTorch's, nchw or
+    channels_last; tf32: whether a GPU's products may round to TF32.
+    """
+
+    case: Case
+    batch_size: int
+    threads: int = 1
+    start: str | None = None
+    device: str = "cpu"
+    tf32: bool = False
+    layout: str = "nchw"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> "Job":
+        found = json.loads(text)
+        return Job(Case(**found.pop("case")), **found)

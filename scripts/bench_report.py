@@ -1,4 +1,4 @@
-"""The tables of scripts/bench.py, from its JSON report."""
+"""The tables of bench.py and bench_device.py, from their JSON reports."""
 
 import json
 import platform
@@ -109,8 +109,37 @@ def text_table(head: Iterable[str], cells: Iterable[Iterable[str]]) -> str:
     return "\n".join("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
+def on_device(report: Report) -> str:
+    """What the figures of a report of a GPU were measured with."""
+    about = report["environment"]
+    versions = {k: about[k] for k in ("npsnn", "python")} | about["packages"]
+    versions |= {k: about[k] for k in ("CUDA driver", "CUDA runtime") if k in about}
+    return f"{about.get('gpu', 'No GPU, the double of CuPy')}.\n{', '.join(f'{k} {v}' for k, v in versions.items())}."
+
+
+def device_table(steps: list[Report]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of cells of a GPU's training steps, medians of milliseconds."""
+    sides = list(dict.fromkeys(side for r in steps for side in r.get("milliseconds", {})))
+    cells = []
+    for r in steps:
+        times = r.get("milliseconds", {})
+        theirs = [t for side, t in times.items() if side.startswith("PyTorch")]
+        ratio = f"{times['npsnn'] / min(theirs):.2f}" if theirs else "-"
+        tf32 = "on" if r["tf32"] else "off"
+        each = [f"{times[side]:.2f}" if side in times else "-" for side in sides]
+        cells.append([r["case"], str(r["batch_size"]), tf32, *each, r.get("error", ratio)])
+    return ["step", "batch", "TF32", *sides, "npsnn / PyTorch, the faster"], cells
+
+
+def page(report: Report, table: Callable[[Iterable[str], Iterable[Iterable[str]]], str]) -> str:
+    """The heading and the table of a report, of a CPU or, where it has a part "bench", of a GPU."""
+    if "bench" in report:
+        return f"{on_device(report)}\n\n{table(*device_table(report['bench']))}"
+    return f"{heading(report)}\n\n{table(HEAD, rows(report))}"
+
+
 FORMS: dict[str, Callable[[Report], str]] = {
     "json": lambda report: json.dumps(report, indent=1),
-    "markdown": lambda report: f"{heading(report)}\n\n{markdown_table(HEAD, rows(report))}",
-    "text": lambda report: f"{heading(report)}\n\n{text_table(HEAD, rows(report))}",
+    "markdown": lambda report: page(report, markdown_table),
+    "text": lambda report: page(report, text_table),
 }

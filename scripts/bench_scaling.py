@@ -1,6 +1,6 @@
 """How a step's time and memory grow with the batch, the image, the width, the classes and the draws of an attack.
 
-Every point is a fresh process of npsnn's side of scripts/bench.py, because peak memory is the process's. The points of
+Every point is a fresh process of npsnn's side of the benchmarks, because peak memory is the process's. The points of
 a curve take turns, and medians over the turns count. See docs/performance.md.
 """
 
@@ -8,13 +8,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import checkout  # noqa: F401
 import click
-from bench_cases import Case
+from bench_cases import Case, Job
 from bench_flops import step_flops
 from bench_report import Report, machine, markdown_table, processor, read, text_table
 from bench_side import Side
@@ -59,8 +60,8 @@ def measured(curve: Curve, threads: int, batch_size: int, rounds: int, seconds: 
     """The points of a curve: microseconds an image, peak memory after the steps and before the first, in bytes."""
     sides, before = [], []
     for value in curve.values:
-        case, batch = json.dumps(asdict(curve.case_at(value))), str(curve.batch_at(value, batch_size))
-        side = Side(sys.executable, "bench_npsnn.py", case, str(threads), batch)
+        job = Job(curve.case_at(value), curve.batch_at(value, batch_size), threads)
+        side = Side(sys.executable, "bench_npsnn.py", job.to_json())
         before.append(int(side.ask("memory")))
         sides.append(side)
     turns = [[float(side.ask(f"time {seconds}")) for side in sides] for _ in range(rounds + 1)]

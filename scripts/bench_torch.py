@@ -1,16 +1,16 @@
-"""PyTorch's side of scripts/bench.py: CASE THREADS LAYOUT FILE; reads parameters and batch, then obeys its input.
+"""PyTorch's side of the benchmarks: JOB, a bench_cases.Job as JSON; reads parameters and batch, then obeys its input.
 
-The same steps as npsnn's: 8-bit images to [0, 1], pooling before ReLU, plain SGD; with noise after the first
-convolution the Laplace rule, the winner's variance, the covariance of the logits and the noise-aware loss.
+The same steps as npsnn's, in eager mode: 8-bit images to the device and to [0, 1], pooling before ReLU, plain SGD; with
+noise after the first convolution the Laplace rule, the winner's variance, the covariance of the logits and the
+noise-aware loss.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from bench_cases import Case
+from bench_cases import Case, Job
 from bench_side import NO_TORCH, answer, milliseconds, peak_memory
 from compare_torch_twin import built, parameter
 
@@ -91,44 +91,51 @@ def network(case: Case, arrays: dict[str, np.ndarray], form: Any) -> tuple[dict[
     return p, lambda x: forward(case.model, case.sigma > 0, p, x)
 
 
-def main(case: Case, threads: int, layout: str, start: str) -> None:
-    torch.set_num_threads(threads)
-    arrays = dict(np.load(start))
-    images, labels = torch.tensor(arrays.pop("images")), torch.tensor(arrays.pop("labels"))
-    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    p, logits = network(case, arrays, form)
+def main(job: Job) -> None:
+    if job.device == "cpu":  # a default device would cost something at each of PyTorch's calls
+        torch.set_num_threads(job.threads)
+    else:
+        torch.set_default_device(job.device)  # of the twin's tensors
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.tf32
+    with np.load(str(job.start)) as file:
+        arrays = dict(file)
+    host = torch.from_numpy(arrays.pop("images")), torch.from_numpy(arrays.pop("labels"))
+    form = torch.channels_last if job.layout == "channels_last" else torch.contiguous_format
+    p, logits = network(job.case, arrays, form)
     optimizer = torch.optim.SGD(p.values(), lr=1e-9)
 
     def train() -> float:
+        images, labels = (t.to(job.device) for t in host)
         optimizer.zero_grad(set_to_none=True)
         value = loss(*logits((images.float() / 255).contiguous(memory_format=form)), labels).mean()
         value.backward()
         optimizer.step()
-        return float(value.item())
+        return float(value.item())  # which waits for the whole step
 
-    x = (images.float() / 255).contiguous(memory_format=form)
+    x = (host[0].to(job.device).float() / 255).contiguous(memory_format=form)
 
     def attack() -> float:
         x.grad = None
-        value = loss(*logits(x), labels).sum()
+        value = loss(*logits(x), host[1].to(job.device)).sum()
         value.backward()
         return float(value.item())
 
-    if case.attack:
+    if job.case.attack:
         for t in p.values():
             t.requires_grad_(False)
         x.requires_grad_()
-    step, wanted = (attack, {"x": x}) if case.attack else (train, p)
+    step, wanted = (attack, {"x": x}) if job.case.attack else (train, p)
 
     def gradients(path: str) -> float:
         value = step()
-        found = {k: t.grad.numpy() for k, t in wanted.items()}
+        found = {k: t.grad.cpu().numpy() for k, t in wanted.items()}
         images_first = {k: g.transpose(0, 2, 3, 1) if g.ndim == 4 and k != "x" else g for k, g in found.items()}
         np.savez(path, **images_first)
         return value
 
+    on = "" if job.device == "cpu" else f" with CUDA {torch.version.cuda}"
     commands = {
-        "version": lambda _: torch.__version__,
+        "version": lambda _: f"{torch.__version__}{on}",
         "gradients": gradients,
         "time": lambda seconds: milliseconds(step, float(seconds)),
         "memory": lambda _: peak_memory(),
@@ -140,4 +147,4 @@ if __name__ == "__main__":
     if torch is None:
         print(NO_TORCH, flush=True)
     else:
-        main(Case(**json.loads(sys.argv[1])), int(sys.argv[2]), *sys.argv[3:])
+        main(Job.from_json(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import checkout  # noqa: F401
 import click
 import matplotlib
 import matplotlib.pyplot as plt

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import checkout  # noqa: F401
 import click
 
 from npsnn.cli.values import UserPath
@@ -82,14 +83,10 @@ def compare(models: tuple[str, ...], device: str) -> list[Report]:
 
 def bench(models: tuple[str, ...], batch_size: int, rounds: int, seconds: float, device: str) -> list[Report]:
     """Every timing of these networks, told as they come."""
-    import gpu_bench
+    from bench import chosen
+    from bench_device import steps, told
 
-    rows = []
-    for row in gpu_bench.everything(models, batch_size, rounds, seconds, device):
-        rows.append(row)
-        times = row.get("error") or ", ".join(f"{k} {t:.2f} ms" for k, t in row["milliseconds"].items())
-        click.echo(f"  {row['case']}, TF32 {'on' if row['tf32'] else 'off'}: {times}", err=True)
-    return rows
+    return list(told(steps(chosen(models)), batch_size, rounds, seconds, device))
 
 
 def failures(report: Report) -> list[str]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import bench
+import bench_device
 import bench_npsnn
 import click
 import numpy as np
 import pytest
-from bench_cases import CASES, Case
+from bench_cases import CASES, Case, Job
 from bench_flops import step_flops
 from bench_side import Side, milliseconds, peak_memory
 
@@ -63,7 +64,8 @@ def test_what_varies_on_a_curve_is_counted() -> None:
 
 def test_a_training_side_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start, found = tmp_path / "start.npz", tmp_path / "found.npz"
-    bench_npsnn.main(CASES["lenet5-plain"], 2, 6, str(start), ["version", f"gradients {found}", "time 0", "memory"])
+    job = Job(CASES["lenet5-plain"], 6, 2, str(start))
+    bench_npsnn.main(Job.from_json(job.to_json()), ["version", f"gradients {found}", "time 0", "memory"])
     version, loss, time, memory = capsys.readouterr().out.splitlines()
     assert version.endswith(f"with NumPy {np.__version__}") and float(time) > 0 and int(memory) > 10**7
     with np.load(start) as file, np.load(found) as gradients:
@@ -79,7 +81,7 @@ def test_a_training_side_answers(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("name", ["lenet5-plain-attack", "lenet5-noise-aware-attack"])
 def test_an_attacking_side_has_the_gradient_of_every_image(name: str) -> None:
-    with bench_npsnn.prepared(CASES[name], 2, 70) as (work, start):
+    with bench_npsnn.prepared(Job(CASES[name], 70, 2)) as (work, start):
         loss, found = work.gradients()
     images, labels = as_float(start.pop("images")), start.pop("labels")
     network = Classifier(bench_npsnn.model_of(CASES[name]), unflatten(start))
@@ -90,7 +92,7 @@ def test_an_attacking_side_has_the_gradient_of_every_image(name: str) -> None:
 
 
 def test_a_step_updates_and_moves_the_averages() -> None:
-    with bench_npsnn.prepared(Case("resnet18", size=8), 1, 2) as (work, _):
+    with bench_npsnn.prepared(Job(Case("resnet18", size=8), 2)) as (work, _):
         assert isinstance(work, bench_npsnn.Training)
         _, grads = work.gradients()
         before = work.state.params["bn1.running_mean"]
@@ -161,9 +163,37 @@ def test_the_exact_rule_is_timed_against_the_other() -> None:
     assert min(*found["milliseconds"].values(), *found["ceilings"].values()) > 0
 
 
+@pytest.mark.slow
+def test_a_gpus_steps_are_timed_fused_and_not_without_tf32_and_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """On the CPU in its place."""
+    attack = CASES["lenet5-plain-attack"]
+    assert bench_device.steps([attack, CASES["lenet5-exact"], CASES["lenet5-plain"]]) == [CASES["lenet5-plain"]]
+    rows = list(bench_device.told([CASES["lenet5-plain"]], 2, 1, 0.0, "cpu"))
+    assert [row["tf32"] for row in rows] == [False, True] and not any("error" in row for row in rows), rows
+    assert all(row["milliseconds"].keys() >= bench_device.FUSE.keys() for row in rows)
+    assert capsys.readouterr().err.count("lenet5-plain, TF32 o") == 2
+
+
+def test_a_side_that_fails_is_the_error_of_its_row() -> None:
+    row, _ = bench_device.everything([CASES["lenet5-plain"]], 2, 1, 0.0, "cuda:x", sys.executable)
+    assert row["error"] == "bench_npsnn.py, a side of the benchmark, ended with exit code 1"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--device", "tpu"], "device must be cpu, cuda or cuda:N"),
+        (["--device", "cuda", "--case", "lenet5-exact"], "only training steps of plain and noise-aware cases"),
+    ],
+)
+def test_a_device_or_a_case_that_has_no_bench_is_refused(options: list[str], message: str) -> None:
+    with pytest.raises(click.UsageError, match=message):
+        bench.main.main(options, standalone_mode=False)
+
+
 @pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is there")
 def test_without_pytorch_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
-    assert bench.rivals(CASES["lenet5-plain"], 1, 2, sys.executable, tmp_path / "start.npz") == {}
+    assert bench.rivals(Job(CASES["lenet5-plain"], 2, start=str(tmp_path / "start.npz")), sys.executable) == {}
 
 
 KEPT = """

@@ -87,6 +87,23 @@ def test_a_report_is_read_again(tmp_path: Path) -> None:
             assert outcome.stderr == f"Error: {path} must be a report that this script printed with --json\n"
 
 
+def test_the_table_of_a_gpu_holds_the_faster_ratio_or_the_error() -> None:
+    times = {"npsnn": 3.0, "npsnn, not fused": 4.0, "PyTorch nchw": 2.0, "PyTorch channels_last": 1.5}
+    about = {"npsnn": "0.1.0", "python": "3.12.1", "packages": {"cupy": "14.2.0"}, "gpu": "Some GPU"}
+    step = {"case": "cnn5-plain", "batch_size": 128}
+    rows = [step | {"tf32": False, "milliseconds": times}, step | {"tf32": True, "error": "it ended"}]
+    assert bench_report.FORMS["markdown"]({"environment": about, "bench": rows}).splitlines() == [
+        "Some GPU.",
+        "npsnn 0.1.0, python 3.12.1, cupy 14.2.0.",
+        "",
+        "| step | batch | TF32 | npsnn | npsnn, not fused | PyTorch nchw | PyTorch channels_last"
+        " | npsnn / PyTorch, the faster |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| cnn5-plain | 128 | off | 3.00 | 4.00 | 2.00 | 1.50 | 2.00 |",
+        "| cnn5-plain | 128 | on | - | - | - | - | it ended |",
+    ]
+
+
 def test_cases_are_chosen_by_name_or_model() -> None:
     assert bench.chosen(()) == list(CASES.values())
     assert bench.chosen(("cnn5", "lenet5-exact")) == [
