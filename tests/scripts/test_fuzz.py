@@ -1,4 +1,4 @@
-"""The fuzzer of scripts/fuzz: its mutants are seeded, it sees what goes wrong, and a small run of it finds nothing."""
+"""scripts/run fuzz: its mutants are seeded, it sees what goes wrong, and a small run of it finds nothing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The small version of scripts/coverage: intervals cover the truth neither too rarely nor always."""
+"""The small version of scripts/run coverage: intervals cover the truth neither too rarely nor always."""
 
 from math import sqrt
 

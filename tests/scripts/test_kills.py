@@ -1,4 +1,4 @@
-"""scripts/kills at a small size: kills and interrupts at random moments lose nothing, and what is lost is noticed."""
+"""scripts/run kills at a small size: kills and interrupts at random moments lose nothing, and a loss is noticed."""
 
 import json
 import os

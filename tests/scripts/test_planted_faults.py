@@ -1,4 +1,4 @@
-"""The known faults can still be planted, and the tests that must notice them exist; scripts/mutants plants them all."""
+"""The known faults can still be planted, and the tests that must notice them exist; scripts/run mutants plants all."""
 
 import ast
 from pathlib import Path
