@@ -133,9 +133,10 @@ _BLAS = _Blas()
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold the BLAS libraries to one thread each; several may hold them at a time, one within another or in threads.
+    """Hold the BLAS libraries to one thread each, in the block.
 
-    After the last the libraries have as many threads as before the first.
+    Several blocks may hold them at a time, one within another or in threads. After the last block the libraries have as
+    many threads as before the first.
     """
     _BLAS.hold()
     try:
@@ -161,9 +162,9 @@ def one_by_one(records: Generator[T, None, None]) -> Iterator[T]:
 def keep_freed_memory() -> None:
     """Ask glibc to keep freed memory for the next array rather than return it to the system page by page.
 
-    Fresh arrays cost page faults otherwise. The setting is one of the whole process and can't be undone: the command
-    npsnn makes it for itself, the library does not. Call this function first in a program of your own that is to train
-    or attack as fast as the command. It does nothing without glibc, or where NPSNN_MALLOC=0 is set.
+    Without this setting fresh arrays cost page faults. The setting belongs to the whole process and can't be undone, so
+    the command npsnn makes it and the library does not. A program of your own that is to be as fast as the command
+    calls this function first. It does nothing without glibc, or where NPSNN_MALLOC=0 is set.
     """
     if os.environ.get("NPSNN_MALLOC") == "0":
         return

@@ -23,6 +23,7 @@ def as_float(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike = np.float32) -
     """The pixels as floats in [0, 1]: value / 255, so that 255 becomes exactly 1.
 
     images: uint8 (N, C, H, W), or any other shape; the result has the same shape.
+    dtype: of the result.
     Raises ValueError for pixels that are not uint8, or a dtype that is no floating type.
     """
     if images.dtype != np.uint8:
@@ -64,8 +65,11 @@ def as_images(x: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
 
 
 def as_labels(labels: Any, examples: int, classes: int | None = None) -> npt.NDArray[np.int64]:
-    """The labels as int64 (N,): `examples` integers in [0, classes), of any integer dtype, as an array or a list.
+    """The labels as int64 (N,).
 
+    labels: integers of any dtype, as an array or a list.
+    examples: N, the number of images.
+    classes: labels must be below it; None where it is not known.
     Raises ValueError for anything else; bools, floats and one-hot vectors are no labels.
     """
     labels = as_array(labels, "labels")

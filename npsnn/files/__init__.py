@@ -40,7 +40,10 @@ def _unwritable(path: Path, error: OSError) -> OSError:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Errors of the file system become such as name the file that was to be written."""
+    """Turn errors of the file system in the block into errors that name the file.
+
+    path: of the file that is to be written.
+    """
     try:
         yield
     except OSError as error:
@@ -91,7 +94,7 @@ def _remove_unlocked(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can be asked for it."""
+    """Put the names in a folder on the disk, where the system offers it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -102,10 +105,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` when the block ends well, and vanishes when it does not.
+    """A file to write that takes the place of `path` when the block ends well, and vanishes otherwise.
 
-    The folder is made if need be, and cleared of what killed writers left there.
-    Raises OSError, naming the file and the way on, where it cannot be written.
+    The folder is made if need be, and cleared of what killed writers left in it.
+    Raises OSError, naming the file and the way on, where the file cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,13 +134,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; as `replacing`."""
+    """Write a file whole or not at all.
+
+    path: of the file.
+    content: all of it.
+    Raises as `replacing`.
+    """
     with replacing(path) as file:
         file.write(content)
 
 
 def check_writable(path: Path) -> None:
-    """Raise OSError, naming the file, where it cannot be written; for before there is anything that could be lost."""
+    """Raise OSError, naming the file, where it cannot be written: before there is anything that could be lost."""
     folder = next(folder for folder in path.parents if folder.exists())
     with writing(path):
         if path.is_dir():
@@ -148,9 +156,12 @@ def check_writable(path: Path) -> None:
 
 @contextlib.contextmanager
 def reading(path: Path, limit: int) -> Iterator[BufferedReader]:
-    """A file to read; OSError where it cannot be opened, ValueError where it has more than `limit` bytes.
+    """A file to read.
 
-    ValueError also where it is no plain file: to open a pipe could take for ever.
+    path: of the file.
+    limit: the bytes that it may have.
+    Raises OSError where the file cannot be opened, ValueError where it is larger or no plain file: to open a pipe could
+    take for ever.
     """
     if stat.S_ISFIFO(path.stat().st_mode):
         raise ValueError(f"{path} must be a plain file, got a pipe")
@@ -161,7 +172,13 @@ def reading(path: Path, limit: int) -> Iterator[BufferedReader]:
 
 
 def read_bytes(path: Path, limit: int, pipes: bool = False) -> bytes:
-    """The content of a file; raises as `reading`. pipes: whether it may be one, such as a shell makes."""
+    """The content of a file.
+
+    path: of the file.
+    limit: the bytes that it may have.
+    pipes: whether the file may be a pipe, such as a shell makes.
+    Raises as `reading`.
+    """
     with path.open("rb") if pipes else reading(path, limit) as file:
         content = file.read(min(os.fstat(file.fileno()).st_size or limit, limit) + 1)
     if len(content) > limit:  # a pipe or a device
@@ -185,10 +202,14 @@ def excerpt(text: object) -> str:
 
 
 def unpack(raw: bytes, gzipped: bool, name: str, limit: int) -> bytes:
-    """The content of a plain or gzip file, given its bytes; `name` is for the messages.
+    """The content of a plain or gzip file.
 
-    Raises ValueError where it is empty, has more than `limit` bytes, or is not a whole and sound gzip file although
-    `gzipped`.
+    raw: the bytes of the file.
+    gzipped: whether it must be a gzip file.
+    name: of the file, for messages.
+    limit: the bytes that the content may have.
+    Raises ValueError where the content is empty or larger, and where the file is not a whole and sound gzip file
+    although `gzipped`.
     """
     if not raw:
         raise ValueError(f"{name} is empty")
@@ -207,7 +228,12 @@ def unpack(raw: bytes, gzipped: bool, name: str, limit: int) -> bytes:
 
 
 def read_content(path: Path, limit: int) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz; OSError where it cannot be read, else as `unpack`."""
+    """The content of a file, unpacked if its name ends in .gz.
+
+    path: of the file.
+    limit: the bytes that the content may have.
+    Raises OSError where the file cannot be read, and otherwise as `unpack`.
+    """
     return unpack(read_bytes(path, limit), path.suffix == ".gz", str(path), limit)
 
 
@@ -218,9 +244,14 @@ def check_digest(
     remedy: str,
     algorithm: Literal["sha256", "md5"] = "sha256",
 ) -> str:
-    """The digest (hex) of the content, or of the rest of an open file.
+    """The digest (hex) of a content.
 
-    Raises ValueError with both digests, shortened, and the remedy if it is not as expected.
+    content: bytes, or an open file, of which the rest is read.
+    expected: the digest that it must have.
+    name: of the file, for messages.
+    remedy: what to do about a wrong digest, for messages.
+    algorithm: of the digest.
+    Raises ValueError with both digests, shortened, and the remedy where the digest is another.
     """
     if isinstance(content, bytes):
         digest = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()

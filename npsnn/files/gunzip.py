@@ -11,10 +11,12 @@ BLOCK = 1 << 16
 
 
 def gunzip(file: BinaryIO, limit: int) -> Iterator[bytes]:
-    """Blocks of the content of an open gzip file, of all its members, each checked by its checksum.
+    """Blocks of the content of a gzip file, of all its members, each checked by its checksum.
 
-    Raises EOFError where its end is missing, zlib.error where it is damaged, ValueError once the content has more than
-    `limit` bytes.
+    file: open for reading.
+    limit: the bytes that the content may have.
+    Raises EOFError where the end is missing, zlib.error where the file is damaged, ValueError where the content is
+    larger.
     """
     packed = file.read(BLOCK)
     while packed:

@@ -21,9 +21,11 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Add one JSON document as a line; a torn last line, left by a crash, is ended first.
+    """Add a JSON document as a line; a torn last line, left by a crash, is ended first.
 
-    Raises OSError, naming the file, where it cannot be written; the file then is as long as before.
+    path: of the file.
+    record: the document.
+    Raises OSError, naming the file, where the line cannot be written; the file then is as long as before.
     """
     line = json.dumps(record).encode() + b"\n"
     with uninterrupted(), writing(path):

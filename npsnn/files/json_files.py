@@ -47,9 +47,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_json(content: bytes | str, name: str) -> dict[str, Any]:
-    """The JSON object in a file's content; ValueError, naming the file, where there is none.
+    """The JSON object in the content of a file.
 
-    Refused are documents whose meaning readers disagree about: a name twice in one object, a number beyond a double.
+    Documents whose meaning readers disagree about are refused: a name twice in one object, a number beyond a double.
+
+    content: of the file.
+    name: of the file, for messages.
+    Raises ValueError, naming the file, where it holds no such object.
     """
     try:
         document = json.loads(content, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_once)

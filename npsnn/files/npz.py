@@ -1,7 +1,7 @@
 """Arrays in .npz files: equal contents give equal bytes, and nothing is read whose size is not known before.
 
-An .npz file is a zip archive of .npy files. Archives are read here that `write_npz` writes, and no others: stored
-without compression, each member a plain .npy file of numbers or text. Nothing in them is unpickled or evaluated.
+An .npz file is a zip archive of .npy files. Only archives as `write_npz` writes them are read: stored without
+compression, each member a plain .npy file of numbers or text. Nothing in them is unpickled or evaluated.
 """
 
 import re
@@ -21,7 +21,7 @@ _HEADER = re.compile(
 
 
 def write_npz(file: BinaryIO, **arrays: np.ndarray) -> None:
-    """The arrays as an .npz file; an interrupt and a full disk stay what they are."""
+    """Write named arrays as an .npz file; an interrupt and a full disk raise what they always raise."""
     try:
         np.savez(file, allow_pickle=False, **arrays)
     except ValueError as error:
@@ -34,9 +34,12 @@ def write_npz(file: BinaryIO, **arrays: np.ndarray) -> None:
 def read_npz(
     path: Path, what: str, limit: int, wanted: Callable[[str], bool] = lambda name: True
 ) -> dict[str, np.ndarray]:
-    """Those arrays of an .npz file whose names are `wanted`; the sizes of all are checked before one is read.
+    """The wanted arrays of an .npz file; the sizes of all arrays are checked before one is read.
 
-    what: the kind of file, for the messages. limit: the bytes that it may have.
+    path: of the file.
+    what: the kind of file, for messages.
+    limit: the bytes that the file may have.
+    wanted: whether the array of a name is read.
     Raises OSError where the file cannot be opened, ValueError, naming it, where it is too large, damaged, or of another
     kind than `write_npz` writes.
     """
