@@ -143,6 +143,21 @@ class Table(Mapping[str, T], Generic[T]):
         )
 
 
+def named(table: Mapping[str, Any], name: Any, what: str) -> Any:
+    """The value of that name in a table; a value of the table is returned as it is.
+
+    table: values by name.
+    name: the name, or a value.
+    what: kind of the values, for messages.
+    Raises ValueError, naming the nearest name and all, for an unknown one.
+    """
+    if not isinstance(name, str) and any(name is value for value in table.values()):
+        return name
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}{nearest(name, table)}")
+    return table[name]
+
+
 def nearest(word: Any, known: Iterable[str]) -> str:
     """A question that names the nearest known word, to end a message with; empty where none is near."""
     near = nearest_word(word, known)

@@ -18,10 +18,10 @@ from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
-from npsnn.classifier import Classifier, named
+from npsnn.classifier import Classifier
 from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
-from npsnn.tables import nearest
+from npsnn.tables import named, nearest
 from npsnn.validate import check_count, check_types
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, known, sampled
-from npsnn.classifier import Classifier, named
+from npsnn.classifier import Classifier
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Randomness
-from npsnn.tables import Table
+from npsnn.tables import Table, named
 from npsnn.validate import check_count
 
 SOURCES: Table[type[Any]] = Table("source", "from npsnn.attacks import source")

@@ -11,7 +11,7 @@ import numpy as np
 
 from npsnn.attacks.judging import judge
 from npsnn.backend import Array, namespace, to_host
-from npsnn.classifier import Classifier, named
+from npsnn.classifier import Classifier
 from npsnn.inputs import as_images, as_labels
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise
@@ -27,6 +27,7 @@ from npsnn.objectives import (
 )
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.tables import named
 from npsnn.validate import check_count
 from npsnn.workers.threads import micro_batches
 

@@ -15,7 +15,10 @@ from npsnn.ops import activation
 @layer
 @dataclass(frozen=True)
 class ReLU:
-    """max(x, 0), whose moments the propagation rule gives (noise paper Eq. 6, audit N14; extension E1)."""
+    """max(x, 0), with moments by the rule that carries the noise.
+
+    Source: noise paper Eq. 6 (audit N14), extension E1.
+    """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {}, shape
@@ -33,8 +36,9 @@ class ReLU:
 @layer
 @dataclass(frozen=True)
 class PReLU:
-    """x where x > 0 and slope x elsewhere, one learned slope a channel, from 0.25 on; moments by the rule, as ReLU's.
+    """x where x > 0 and slope x elsewhere, with moments by the rule that carries the noise.
 
+    Each channel has a slope of its own, learned from 0.25 on.
     Source: He et al. 2015; the moments are those of `npsnn.ops.activation.prelu`.
     """
 

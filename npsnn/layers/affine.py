@@ -24,7 +24,7 @@ WORTH_IT, ENOUGH_CHANNELS = 0.6, 32
 class Affine(ABC):
     """y = A(w) x + b, hence mean' = A(w) mean + b, var' = A(w∘w) var, dw = dw_mean + 2 w∘dw_var.
 
-    A subclass says what A is, and the same code serves both channels.
+    A subclass defines A. The same code serves the mean and the variance.
     Source: noise paper Eq. 2-3, Sec. 2.3; the quadratic variance is audit N16 and N25, its backward pass N26.
     """
 
@@ -32,26 +32,31 @@ class Affine(ABC):
 
     @abstractmethod
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
-        """A(w) x + b, and what `weight_backward` needs."""
+        """Compute A(w) x + b; the second result is what `weight_backward` needs."""
 
     @abstractmethod
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        """A(w)ᵀ dy, of the input's shape."""
+        """Compute A(w)ᵀ dy.
+
+        w: weights.
+        dy: cotangent of the output.
+        shape: shape of the input, which the result has.
+        """
 
     def weight(self, params: Params, like: Array) -> Array:
         return params["w"]
 
     @abstractmethod
     def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array | None:
-        """Cotangent of w; None where there are no weights to train."""
+        """Compute the cotangent of w; None for a layer without weights to train."""
 
     def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:
-        """Cotangents of x and w from that of A(w) x; None for what is not wanted."""
+        """Compute the cotangents of x and w from the cotangent of A(w) x; None for a cotangent that is not wanted."""
         dx = self.adjoint(w, dy, shape) if Want.INPUT in want else None
         return dx, self.weight_backward(w, dy, saved) if Want.PARAMS in want else None
 
     def apply_squared(self, w: Array, x: Array) -> tuple[Array, Any]:
-        """A(w) x where neither has negative entries."""
+        """Compute A(w) x for w and x without negative entries."""
         return self.apply(w, x)
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
@@ -98,12 +103,18 @@ def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
 @layer
 @dataclass(frozen=True)
 class Conv2d(Affine):
-    """Cross-correlation with `channels` filters of `kernel` by `kernel`. w: (O, kh, kw, C).
+    """Cross-correlation of an image with filters; the parameter w is (channels, kernel, kernel, input channels).
 
-    bias: whether a number is added to each channel; a BatchNorm that follows would take it away again.
-    method: "direct" sums the products as they stand (`npsnn.ops.conv`); "winograd" takes fewer (`npsnn.ops.winograd`)
-    wherever it exists, for kernels of 3 and 5 without a stride in float32; "auto" takes it where it is faster on a CPU.
-    float64 is always direct.
+    channels: number of filters.
+    kernel: height and width of a filter.
+    stride: step between two outputs, in pixels.
+    padding: black pixels put on each side of the image.
+    bias: whether a number is added to each channel; a BatchNorm that follows would cancel the number.
+    method: "direct" sums the products as they stand (`npsnn.ops.conv`); "winograd" takes fewer products
+        (`npsnn.ops.winograd`) for kernels of 3 and 5 without a stride in float32; "auto" takes the faster one on a CPU.
+        Double precision is always direct.
+    Raises ValueError for numbers that are not as said, and for another method.
+    Source: noise paper Sec. 2.3 (audit N2, N27).
     """
 
     channels: int
@@ -154,7 +165,10 @@ class Conv2d(Affine):
         return winograd.winograd_backward(dy, w, saved, self.padding, wanted, Want.PARAMS in want)
 
     def by_winograd(self, x: Array) -> bool:
-        """Whether this layer filters the images x, (H, C, W, N), by Winograd's method."""
+        """Whether the layer filters images by Winograd's method.
+
+        x: images (H, C, W, N).
+        """
         m = winograd.OUTPUTS.get(self.kernel)
         if m is None or self.stride > 1 or x.dtype.itemsize > 4 or self.method == "direct":
             return False
@@ -169,11 +183,15 @@ class Conv2d(Affine):
 @layer
 @dataclass(frozen=True)
 class Linear(Affine):
-    """A matrix and a bias. w: (features, inputs).
+    """A matrix and a bias; the parameter w is (features, inputs).
 
-    With `joint` the output's variance is the full covariance W diag(var) Wᵀ, (features, features, N): what the
-    probability of one logit exceeding another depends on (audit N21). Only a last layer can be so. Of a covariance of
-    its inputs, for each example, (inputs, inputs, N), or common to all, (inputs, inputs, 1), it makes W cov Wᵀ (A3).
+    features: number of outputs.
+    joint: whether the variance of the output is the full covariance, (features, features, N), on which the probability
+        depends that one logit exceeds another (audit N21). Only a last layer can be joint.
+    The covariance is W diag(var) Wᵀ for inputs with a variance (inputs, N), and W cov Wᵀ for inputs with a covariance
+    (inputs, inputs, N), or (inputs, inputs, 1) where all examples have the same (audit A3).
+    Raises ValueError unless features >= 1.
+    Source: noise paper Sec. 2.2 (audit N16).
     """
 
     features: int
@@ -241,7 +259,12 @@ class Constant(Affine):
 @layer
 @dataclass(frozen=True)
 class Normalise(Constant):
-    """(x - mean) / std, a value for each channel, in units of the [0, 1] pixel."""
+    """(x - mean) / std for each channel.
+
+    mean: means of the channels, in units of the [0, 1] pixel.
+    std: standard deviations of the channels, > 0, in the same units.
+    Raises ValueError for another number of channels than the image has.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]

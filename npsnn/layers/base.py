@@ -1,15 +1,14 @@
-"""What a layer is, and the layers without weights.
+"""What a layer is.
 
-Each layer maps the moments of its input to those of its output, and cotangents of moments back. It is a frozen
-dataclass of hyper-parameters. Its parameters stand beside it in a dictionary, gradients come back in one of the same
-form, and what the backward pass needs lives in the closure that `forward` returns: threads share layers freely, and two
-forward passes may precede one backward pass.
+A layer maps the moments of its input to the moments of its output, and cotangents of moments back. A layer is a frozen
+dataclass of hyper-parameters. The parameters stand beside the layer in a dictionary, and gradients come back in a
+dictionary of the same form. The closure that `forward` returns holds all that the backward pass needs: threads share
+layers freely, and two forward passes may precede one backward pass.
 
-Two things break the pattern, both of them only in training and only BatchNorm. A layer whose output for an example
-depends on the others in the batch has `couples_batch = True`: the micro-batches of its batch are trained in step, and
-meet in it (`npsnn.layers.moments.Batch`). And its running averages are parameters without a gradient: the backward pass
-returns, in the place of their gradients, the batch's statistics, with which the trainer moves them
-(`npsnn.layers.batchnorm`).
+BatchNorm breaks the pattern twice, in training alone. Its output for an example depends on the others in the batch, so
+it has `couples_batch = True`: the micro-batches of its batch are trained in step, and meet in the layer
+(`npsnn.layers.moments.Batch`). Its running averages are parameters without a gradient: in place of their gradients the
+backward pass returns the statistics of the batch, with which the trainer moves them (`npsnn.layers.batchnorm`).
 """
 
 from collections.abc import Callable
@@ -37,7 +36,7 @@ layer = LAYERS.enter
 
 
 class Want(Flag):
-    """Which cotangents a backward pass is asked for; what is not wanted is not computed."""
+    """Which cotangents a backward pass is asked for; a cotangent that is not wanted is not computed."""
 
     INPUT = auto()
     PARAMS = auto()
@@ -51,8 +50,9 @@ Backward: TypeAlias = Callable[[Moments, Want], tuple[Moments | None, Params]]
 class Forms(np.random.Generator):
     """Takes the place of a generator where the shapes of parameters are asked for, and no values.
 
-    Parameters made with it by `filled` take no memory. Raises ValueError where they are too many numbers in all, or a
-    layer's output is too large.
+    examples: number of examples computed at a time.
+    Parameters made with it by `filled` take no memory. Raises ValueError where a network has too many parameters, or a
+    layer too many outputs.
     """
 
     def __init__(self, examples: int) -> None:
@@ -74,24 +74,39 @@ class Forms(np.random.Generator):
 
 
 def filled(rng: np.random.Generator, shape: Shape, value: float = 0.0) -> Array:
-    """A parameter that begins as `value` everywhere, in float32."""
+    """Make a parameter that begins as one number everywhere, in float32.
+
+    rng: generator, or `Forms` for a parameter without memory.
+    shape: shape of the parameter.
+    value: the number.
+    """
     return rng.parameter(shape) if isinstance(rng, Forms) else np.full(shape, value, np.float32)
 
 
 class Layer(Protocol):
-    """`shape` is one example's, channels first: (C, H, W) for an image, (features,) for a vector.
+    """A layer, with two methods; `shape` is the shape of one example, channels first.
 
-    A layer may have more, all of it class variables:
+    A layer may have class variables besides:
         couples_batch: bool; whether its output for an example depends, in training, on the others of its batch.
-        random: bool; whether it draws noise, for a layer that is no `npsnn.layers.noise.NoiseLayer`.
-        roles: of its parameters, by name (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
+        random: bool; whether it draws noise without being a `npsnn.layers.noise.NoiseLayer`.
+        roles: role of each parameter (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
     """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        """Initial parameters in float32 and the output's shape; ValueError where `shape` does not fit the layer."""
+        """Make the initial parameters in float32, and the shape of the output.
+
+        rng: generator of the initial values.
+        shape: shape of an input, (C, H, W) for an image, (features,) for a vector.
+        Raises ValueError where the shape does not fit the layer.
+        """
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        """Moments of the output, and the backward pass."""
+        """Compute the moments of the output, and return the backward pass with them.
+
+        params: the layer's own parameters.
+        m: moments of the input, batch last.
+        noise: how the noise is treated, `EXPECTATION`, `Sampled` or `Propagated`.
+        """
 
 
 def couples_batch(layer: Layer) -> bool:
@@ -100,19 +115,25 @@ def couples_batch(layer: Layer) -> bool:
 
 
 def is_random(layer: Layer) -> bool:
-    """Whether the layer draws noise: a NoiseLayer does, and any other that has `random = True`."""
+    """Whether the layer draws noise, as a NoiseLayer does and any other layer with `random = True`."""
     return bool(getattr(layer, "random", False))
 
 
 def image_shape(layer: object, shape: Shape) -> Shape:
-    """`shape` itself, once it is known to be an image's."""
+    """Return the shape if it is an image's, (C, H, W); raises ValueError, naming the layer, for another."""
     if len(shape) != 3:
         raise ValueError(f"{layer} needs an image (C, H, W), got the shape {shape}")
     return shape
 
 
 def pooled_shape(layer: object, shape: Shape, size: int) -> Shape:
-    """The shape of an image after pooling over windows of `size`; ValueError where none fits."""
+    """The shape of an image after pooling.
+
+    layer: the layer, for messages.
+    shape: shape of the image.
+    size: height and width of a window.
+    Raises ValueError where no window fits.
+    """
     c, h, w = image_shape(layer, shape)
     if size < 1 or min(h, w) < size:
         raise ValueError(f"{layer} needs an image of at least {size} pixels and a size >= 1, got {h} x {w}")
@@ -120,5 +141,5 @@ def pooled_shape(layer: object, shape: Shape, size: int) -> Shape:
 
 
 def rule_of(m: Moments, noise: Noise) -> Rule:
-    """How a non-linear layer treats `m`: by the rule of propagated noise, or as the plain function it is."""
+    """The rule of a non-linear layer: that of propagated noise for an input with variance, else the plain function."""
     return noise.rule if isinstance(noise, Propagated) and m.var is not None else DETERMINISTIC

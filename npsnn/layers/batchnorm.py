@@ -25,14 +25,14 @@ def is_statistic(name: str) -> bool:
 class BatchNorm:
     """y = w (x - m)/√(v + epsilon) + b for each channel of an image, or each feature of a vector.
 
-    Where `noise.training` is None, m and v are the parameters running_mean and running_var: an affine map with
-    constants, var' = w² var/(running_var + epsilon), exact for the variance too. Otherwise m and v are the mean and the
-    biased variance of the batch, added up over its parts, and the backward pass returns under "running_mean" and
-    "running_var" no gradients but the batch's mean and unbiased variance: whoever trains takes them out of the
-    gradients (`is_statistic`), neither scales nor adds them, and replaces the running averages by `moved`.
-
-    momentum: the weight of the newest batch in the running averages, in [0, 1]; epsilon > 0 in the unit of v.
-    In training forward raises ValueError for an input with a variance, and for one number a channel.
+    momentum: weight of the newest batch in the running averages, in [0, 1].
+    epsilon: number added to the variance, > 0.
+    Outside of training m and v are the parameters running_mean and running_var. The layer is an affine map with
+    constants then, and var' = w² var/(running_var + epsilon) is exact. In training (`noise.training` is a batch) m and
+    v are the mean and the biased variance of the batch, added up over its parts. The backward pass then returns, under
+    "running_mean" and "running_var", the batch's mean and unbiased variance in place of gradients: the trainer takes
+    them out of the gradients by their role, STATISTIC, neither scales nor adds them, and replaces the running averages
+    by `moved`. In training forward raises ValueError for an input with a variance, and for one number a channel.
     Source: Ioffe and Szegedy 2015; A2SNN names it in no equation.
     """
 
@@ -57,9 +57,11 @@ class BatchNorm:
         return {name: filled(rng, shape[:1], value) for name, value in start.items()}, shape
 
     def moved(self, params: Params, batch: Params) -> Params:
-        """The running averages after one more batch, of which `batch` holds the statistics: old + momentum (new - old).
+        """The running averages after one more batch: old + momentum (new - old).
 
-        Both are this layer's own dictionaries; the result holds running_mean and running_var alone.
+        params: the layer's own parameters.
+        batch: running_mean and running_var of the batch, as the backward pass returns them.
+        The result holds running_mean and running_var alone.
         """
         old = {name: params[name] for name in ("running_mean", "running_var")}
         return {name: value + self.momentum * (batch[name] - value) for name, value in old.items()}

@@ -1,4 +1,4 @@
-"""Layers in sequence and in parallel, and parameters as a flat dictionary."""
+"""Layers that hold layers, and how to walk through them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -15,7 +15,11 @@ from npsnn.validate import check_types
 @layer
 @dataclass(frozen=True)
 class Sequential:
-    """Named layers, one after the other; the parameters of the layer "conv1" are params["conv1"]."""
+    """Named layers, one after the other; the parameters of the layer "conv1" are params["conv1"].
+
+    layers: pairs of a name and a layer.
+    Raises ValueError for a name that is taken, is empty, or has a dot.
+    """
 
     layers: tuple[tuple[str, Layer], ...]
 
@@ -63,11 +67,15 @@ class Sequential:
 @layer
 @dataclass(frozen=True)
 class Residual:
-    """The sum of two branches of one input, body(x) + shortcut(x); a shortcut without layers is the identity.
+    """The sum of two branches of one input, body(x) + shortcut(x).
 
-    Means add, and variances add as if the branches were independent. Both carry the noise of the same x, so they are
-    not: the covariance between them is dropped, like the one between units (audit N15). Under a draw of the noise the
-    sum is exact. The parameters are {"body": {...}, "shortcut": {...}}.
+    body: layers of one branch.
+    shortcut: layers of the other; no layers are the identity.
+    Means add. Variances add as if the branches were independent, which is right for the noise that each branch adds.
+    The noise of x itself is in both: the covariance of the branches is dropped there, like the one between units (audit
+        N15).
+    Under a draw of the noise the sum is exact. The parameters are {"body": {...}, "shortcut": {...}}.
+    Raises ValueError for branches with different output shapes.
     """
 
     body: Sequential
@@ -119,21 +127,29 @@ def _added(a: Array | None, b: Array | None) -> Array | None:
 
 
 def leaves(layer: Layer, name: str = "") -> Iterator[tuple[str, Layer]]:
-    """The layers inside `layer` that hold no others, each with its name in the flat parameters: "block1.body.conv1"."""
+    """The layers inside a layer that hold no others, each with its path, as "block1.body.conv1".
+
+    layer: the layer to look into.
+    name: path of that layer, which the paths begin with.
+    """
     for path, part in nested(layer, name):
         if not parts(part) and not isinstance(part, Sequential):
             yield path, part
 
 
 def nested(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """`layer` and all layers inside it, those that hold others among them, each with its path."""
+    """A layer and all layers inside it, containers among them, each with its path.
+
+    layer: the layer to look into.
+    path: path of that layer, which the other paths begin with.
+    """
     yield path, layer
     for name, part in parts(layer):
         yield from nested(part, f"{path}.{name}" if path else name)
 
 
 def parts(layer: Layer) -> tuple[tuple[str, Layer], ...]:
-    """The layers directly inside `layer`, by name: of a Sequential its layers, else the fields that are Sequential."""
+    """The layers directly inside a layer, by name: the layers of a Sequential, else each field that is a Sequential."""
     if isinstance(layer, Sequential):
         return layer.layers
     names: list[str] = [f.name for f in fields(layer)] if is_dataclass(layer) else []
@@ -141,7 +157,11 @@ def parts(layer: Layer) -> tuple[tuple[str, Layer], ...]:
 
 
 def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
-    """The network with f(layer) in the place of each layer that holds no others."""
+    """The network with another layer in place of each layer that holds no others.
+
+    network: the network.
+    f: from a layer to the one in its place.
+    """
 
     def one(part: Layer) -> Layer:
         inner = held(part, lambda network: mapped(network, f))
@@ -151,7 +171,11 @@ def mapped(network: Sequential, f: Callable[[Layer], Layer]) -> Sequential:
 
 
 def held(layer: Layer, f: Callable[[Sequential], Sequential]) -> Layer:
-    """The layer with f(network) in the place of each Sequential that it is or has as a field."""
+    """The layer with another Sequential in place of each Sequential that it is or has as a field.
+
+    layer: the layer.
+    f: from a Sequential to the one in its place.
+    """
     if isinstance(layer, Sequential):
         return f(layer)
     inside = {name: f(part) for name, part in parts(layer) if isinstance(part, Sequential)}

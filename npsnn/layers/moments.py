@@ -13,9 +13,11 @@ from npsnn.streams import Stream
 class Moments:
     """Mean and variance of independent Gaussian activations, or the cotangent of such a pair.
 
-    mean: (..., N), batch last. var: the same shape; None for a deterministic activation, and for a zero cotangent. A
-    variance that is one number everywhere may be a view of it, all strides 0, and has that number's cotangent.
-    At the output of a `Linear(..., joint=True)` var is the covariance matrix of the logits, (classes, classes, N).
+    mean: (..., N), batch last.
+    var: variances of the shape of mean; None for a deterministic activation, and for a cotangent that is zero. A
+        variance that is one number everywhere may be a view of the number, with strides 0, and has the number's
+        cotangent. After `FeatureNoise` var is a covariance, (features, features, N) or (features, features, 1), and
+        after `Linear(..., joint=True)` that of the logits, (classes, classes, N).
     """
 
     mean: Array
@@ -26,8 +28,8 @@ class Moments:
 class Batch:
     """The mini-batch that is being trained on, of which a layer sees a part: a micro-batch.
 
-    examples: how many it has; None for those that the layer sees, which are then all. total: from an array of sums over
-    the part to the sums over the batch; all parts call it equally often.
+    examples: number of examples of the batch; None where the layer sees all of them.
+    total: from an array of sums over the part to the sums over the batch; all parts call it equally often.
     """
 
     examples: int | None = None
@@ -41,7 +43,7 @@ WHOLE = Batch()
 class Expectation:
     """The noise is off: the network that the noise paper calls the expectation model (audit N41).
 
-    training: None, or the batch that is trained on, here and below: BatchNorm then takes the batch's own statistics.
+    training: batch that is trained on, whose statistics BatchNorm takes; None outside of training.
     """
 
     training: Batch | None = None
@@ -52,7 +54,11 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """One draw of the noise is added to the mean; `stream` is keyed by sample."""
+    """One draw of the noise is added to the mean.
+
+    stream: random numbers, keyed by sample.
+    training: as for `Expectation`.
+    """
 
     stream: Stream
     training: Batch | None = None
@@ -63,7 +69,11 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Propagated:
-    """The variance of the noise is carried through the network in closed form by `rule`."""
+    """The variance of the noise is carried through the network in closed form.
+
+    rule: how a variance goes through a non-linear layer.
+    training: as for `Expectation`.
+    """
 
     rule: Rule = EXACT
     training: Batch | None = None

@@ -19,7 +19,7 @@ from npsnn.validate import check_choice, check_sigma, check_types
 class NoiseLayer(ABC):
     """A layer that adds noise whose size is one number, its level: a standard deviation.
 
-    The parameters of a method are the layer's own dictionary.
+    `params` and `grads` are the layer's own dictionaries.
     """
 
     random: ClassVar[bool] = True
@@ -30,31 +30,43 @@ class NoiseLayer(ABC):
 
     @abstractmethod
     def slope(self, params: Params, grads: Params) -> Array:
-        """The derivative by the level, from the parameters' gradients."""
+        """The derivative by the level.
+
+        params: parameters.
+        grads: gradients of the parameters.
+        """
 
     @abstractmethod
     def at_level(self, params: Params, sigma: float) -> Params:
-        """The parameters with another level, sigma >= 0."""
+        """The parameters with another level.
+
+        params: parameters.
+        sigma: the level, >= 0.
+        """
 
     def capped(self, params: Params, cap: float) -> Params:
-        """The parameters with a level of `cap` at most, cap > 0."""
+        """The parameters with a level of at most `cap`.
+
+        params: parameters.
+        cap: largest level, > 0.
+        """
         return self.at_level(params, cap) if self.level(params) > cap else params
 
     def draws(self, params: Params) -> bool:
-        """Whether two draws differ: not at the level 0."""
+        """Whether two draws differ, as they do at any level but 0."""
         return bool(self.level(params) > 0)
 
     @abstractmethod
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        """As every layer's (`npsnn.layers.base.Layer`)."""
+        """As for every layer (`npsnn.layers.base.Layer`)."""
 
     @abstractmethod
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        """As every layer's (`npsnn.layers.base.Layer`)."""
+        """As for every layer (`npsnn.layers.base.Layer`)."""
 
 
 def noise_layers(network: Sequential) -> dict[str, NoiseLayer]:
-    """Every noise layer of the network, by path, as "block1.body.noise", in the order of the forward pass."""
+    """Every noise layer of the network by its path, as "block1.body.noise", in the order of the forward pass."""
     return {path: layer for path, layer in nested(network) if isinstance(layer, NoiseLayer)}
 
 
@@ -63,9 +75,10 @@ def noise_layers(network: Sequential) -> dict[str, NoiseLayer]:
 class PreactivationNoise(NoiseLayer):
     """Adds N(0, sigma²) to every unit, independently: Z = y + ν, ν ~ N(0, sigma² I).
 
-    sigma: standard deviation in the units of the pre-activation, >= 0; the parameter "sigma" starts from it.
-    Off, drawn, or carried as var' = var + sigma² with dsigma = 2 sigma Σ dvar', as `noise` says; a draw's gradient
-    is reparameterised, dsigma = Σ dmean'∘ε. With sigma = 0 the activation stays deterministic.
+    sigma: standard deviation in the units of the pre-activation, >= 0, from which the parameter "sigma" starts.
+    Propagated noise gives var' = var + sigma², with dsigma = 2 sigma Σ dvar'. A draw's gradient is reparameterised,
+    dsigma = Σ dmean'∘ε. With sigma = 0 a deterministic activation stays deterministic.
+    Raises ValueError for another sigma.
     Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22).
     """
 
@@ -84,7 +97,7 @@ class PreactivationNoise(NoiseLayer):
         return params["sigma"]
 
     def slope(self, params: Params, grads: Params) -> Array:
-        """The derivative by the standard deviation, from the parameters' gradients."""
+        """The derivative by the standard deviation, from the gradients of the parameters."""
         return grads["sigma"]
 
     def at_level(self, params: Params, sigma: float) -> Params:
@@ -92,7 +105,7 @@ class PreactivationNoise(NoiseLayer):
         return {"sigma": _like(params["sigma"], sigma)}
 
     def capped(self, params: Params, cap: float) -> Params:
-        """The parameters with a standard deviation of `cap` at most."""
+        """The parameters with a standard deviation of at most `cap`."""
         return {"sigma": namespace(params["sigma"]).minimum(params["sigma"], cap)}
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
@@ -134,11 +147,13 @@ COVARIANCES = ("full", "diagonal", "scalar")
 class FeatureNoise(NoiseLayer):
     """Adds z = L ε, ε ~ N(0, I) for each example, to a vector of D features: z ~ N(0, Sigma), Sigma = L Lᵀ.
 
-    sigma: the standard deviation that each feature's noise starts with, >= 0: L = sigma I. covariance: what L may
-    become: "full", lower triangular (D, D); "diagonal", (D,), which A2SNN calls isotropic (audit A7); "scalar", ().
-    Off, drawn, or carried on as a covariance, as `noise` says: Sigma, (D, D, 1), common to all examples, where the
-    features come without variance; else diag(var) + Sigma for each example, (D, D, N), with dvar = diag(dcov) and
-    dL = tril(Σ_n (dcov_n + dcov_nᵀ) L). A draw's gradient is reparameterised, dL = tril(Σ dmean' εᵀ).
+    sigma: standard deviation with which the noise of each feature starts, >= 0: L = sigma I.
+    covariance: form of the parameter L: "full", lower triangular (D, D); "diagonal", (D,), which A2SNN calls isotropic
+        (audit A7); "scalar", ().
+    Propagated noise becomes a covariance: Sigma, (D, D, 1), common to all examples, for features without variance; else
+    diag(var) + Sigma for each example, (D, D, N), with dvar = diag(dcov) and dL = tril(Σ_n (dcov_n + dcov_nᵀ) L). A
+    draw's gradient is reparameterised, dL = tril(Σ dmean' εᵀ).
+    Raises ValueError for another sigma or covariance, and for an image in place of a vector.
     Source: A2SNN Sec. 3 and 3.3 (audit A3, A20); one draw for each example.
     """
 
@@ -166,7 +181,7 @@ class FeatureNoise(NoiseLayer):
         return namespace(L).sqrt((L * L).sum() / (len(L) if L.ndim else 1))
 
     def slope(self, params: Params, grads: Params) -> Array:
-        """The derivative by the level, L scaled as a whole, from the parameters' gradients; 0 without noise."""
+        """The derivative by the level, with L scaled as a whole; 0 without noise."""
         level = self.level(params)
         return (grads["L"] * params["L"]).sum() / (level + (level == 0))
 
@@ -184,12 +199,16 @@ class FeatureNoise(NoiseLayer):
         return {"L": L * (cap / namespace(L).maximum(self.level(params), cap))}
 
     def factor(self, params: Params, features: int) -> Array:
-        """L as a matrix (D, D)."""
+        """L as a matrix (D, D).
+
+        params: parameters.
+        features: D.
+        """
         L = params["L"]
         return L if L.ndim == 2 else namespace(L).eye(features, dtype=L.dtype) * L
 
     def gradient(self, dL: Array) -> Params:
-        """The parameter's gradient from that of the matrix L."""
+        """The gradient of the parameter from the gradient of the matrix L."""
         if self.covariance == "full":
             return {"L": dL}
         diagonal = namespace(dL).diagonal(dL)

@@ -1,4 +1,4 @@
-"""Parameters of nested layers as one flat dictionary, and back; the role of each."""
+"""Parameters of nested layers as one flat dictionary, and back, and the role of each parameter."""
 
 from collections.abc import Iterable, Mapping
 from enum import Flag, auto
@@ -11,8 +11,8 @@ from npsnn.layers.containers import Sequential, nested
 class Role(Flag):
     """The part that a parameter plays in training; a layer declares it as `roles: ClassVar[Mapping[str, Role]]`.
 
-    WEIGHT: trained, with weight decay; the role of every parameter that its layer does not declare.
-    BIAS: trained, without weight decay.
+    WEIGHT: trained with weight decay; the role of every parameter that its layer does not declare.
+    BIAS: trained without weight decay.
     NOISE: the size of a noise.
     STATISTIC: a running average, which no gradient moves.
     """
@@ -25,8 +25,9 @@ class Role(Flag):
 
 
 def roles(network: Sequential, names: Iterable[str]) -> dict[str, Role]:
-    """The role of each parameter of the network.
+    """The role of each parameter of a network.
 
+    network: the network, of whose layers each declares the roles of its parameters.
     names: flat names, as "block1.body.conv1.w".
     Raises ValueError for a parameter of no layer.
     """
@@ -44,17 +45,19 @@ def roles(network: Sequential, names: Iterable[str]) -> dict[str, Role]:
 
 
 def of_layer(path: str, flat: Mapping[str, Array]) -> dict[str, Array]:
-    """The parameters of one layer, by their own names, from a flat dictionary.
+    """The parameters of one layer, by their own names.
 
-    path: of the layer, as "block1.body.conv1".
+    path: path of the layer, as "block1.body.conv1".
+    flat: flat dictionary of a network's parameters.
     """
     return {k.removeprefix(f"{path}."): p for k, p in flat.items() if k.startswith(f"{path}.")}
 
 
 def at_path(path: str, params: Params) -> Params:
-    """The parameters of one layer, from the nested dictionary of a network; {} for a layer without any.
+    """The parameters of one layer, {} for a layer without any.
 
-    path: of the layer, as "block1.body.conv1"; "" for the whole network.
+    path: path of the layer, as "block1.body.conv1"; "" for the whole network.
+    params: nested dictionary of a network's parameters.
     """
     for name in path.split(".") if path else ():
         params = params.get(name, {})
@@ -62,7 +65,11 @@ def at_path(path: str, params: Params) -> Params:
 
 
 def flatten(params: Params, prefix: str = "") -> dict[str, Array]:
-    """{"conv1": {"w": ...}} -> {"conv1.w": ...}."""
+    """Flatten a nested dictionary of parameters: {"conv1": {"w": ...}} -> {"conv1.w": ...}.
+
+    params: nested dictionary.
+    prefix: what the flat names begin with.
+    """
     flat: dict[str, Array] = {}
     for name, value in params.items():
         if isinstance(value, dict):
@@ -73,7 +80,7 @@ def flatten(params: Params, prefix: str = "") -> dict[str, Array]:
 
 
 def unflatten(flat: Mapping[str, Array] | Iterable[tuple[str, Array]]) -> Params:
-    """{"conv1.w": ...} -> {"conv1": {"w": ...}}."""
+    """Nest a flat dictionary of parameters: {"conv1.w": ...} -> {"conv1": {"w": ...}}."""
     params: Params = {}
     for name, value in dict(flat).items():
         *path, last = name.split(".")

@@ -15,10 +15,12 @@ from npsnn.validate import check_types
 @layer
 @dataclass(frozen=True)
 class MaxPool:
-    """Largest of each `size` by `size` window (noise paper Sec. 2.1, audit N17; extension E2).
+    """The largest of each window, with moments by the rule that carries the noise.
 
-    Put it before the ReLU: of values the order does not matter, of windows of 2 by 2 the ReLU is then a quarter of the
-    work, and under the exact rule it is the better order.
+    size: height and width of a window.
+    Put it before the ReLU. The two commute for plain values; with 2 x 2 windows the ReLU then does a quarter of the
+    work; under the exact rule this order is more accurate.
+    Source: noise paper Sec. 2.1 (audit N17), extension E2.
     """
 
     size: int
@@ -42,7 +44,10 @@ class MaxPool:
 @layer
 @dataclass(frozen=True)
 class MeanPool(Constant):
-    """Mean of each `size` by `size` window: the affine map with the constant weight 1 / size²."""
+    """The mean of each window: the affine map with the constant weight 1 / size².
+
+    size: height and width of a window.
+    """
 
     size: int
 

@@ -1,4 +1,4 @@
-"""Networks as values: `replace(lenet5(), ...)` makes another."""
+"""Networks as values: `replace(lenet5(), ...)` makes another network."""
 
 from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table keeps the order in which it was filled
 

@@ -13,9 +13,14 @@ from npsnn.validate import check_choice
 
 @model("lenetpp")
 def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
-    """LeNet++ with a linear classifier on its 32 features, as published or, "authors", as A2SNN's authors have it.
+    """LeNet++ with a linear classifier on its 32 features, without noise; `with_feature_noise` adds some.
 
-    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.models.backbones`.
+    shape: one image, (C, H, W).
+    classes: number of classes.
+    sigma: 0, as the network has no noise of its own.
+    variant: "original" for LeNet++ as published, "authors" for LeNet++ as A2SNN's authors programmed it.
+    Raises ValueError for another sigma or variant.
+    Source: `npsnn.models.backbones`.
     """
     names = {"original": "lenetpp", "authors": "lenetpp-authors"}
     check_choice("variant", variant, names)
@@ -24,15 +29,19 @@ def lenetpp(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0, v
 
 @model("lenetpp-authors")
 def lenetpp_authors(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.0) -> Model:
-    """LeNet++ as A2SNN's authors have it; arguments as for `lenetpp`."""
+    """LeNet++ as A2SNN's authors programmed it; arguments as for `lenetpp`."""
     return lenetpp(shape, classes, sigma, "authors")
 
 
 @model("resnet18")
 def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
-    """ResNet-18 with a linear classifier on its 32 features.
+    """ResNet-18 with a linear classifier on its 32 features, without noise; `with_feature_noise` adds some.
 
-    There is no noise in it, so sigma must be 0: `with_feature_noise` adds some. Source: `npsnn.models.backbones`.
+    shape: one image, (C, H, W), square.
+    classes: number of classes.
+    sigma: 0, as the network has no noise of its own.
+    Raises ValueError for another sigma.
+    Source: `npsnn.models.backbones`.
     """
     return _classifier("resnet18", shape, classes, sigma)
 
@@ -46,10 +55,15 @@ def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
 
 
 def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bottleneck: int = 32) -> Model:
-    """The model as A2SNN has it: no noise but on `bottleneck` features, right before its last layer.
+    """The model with A2SNN's noise alone: on features, right before the last layer.
 
-    A layer that makes the features is put in unless the model ends in one of that name. Raises ValueError where the
-    last layer is not linear. Source: A2SNN Sec. 3 and 4.1; an activation after the bottleneck is not mentioned there.
+    model: any model that ends in a linear layer.
+    sigma: standard deviation with which the noise starts.
+    covariance: form of the noise, one of `npsnn.layers.noise.COVARIANCES`.
+    bottleneck: number of features; the layer "bottleneck" that makes them is put in, or changed where the model has
+        one.
+    Raises ValueError where the last layer is not linear.
+    Source: A2SNN Sec. 3 and 4.1; an activation after the bottleneck is not mentioned there.
     """
     kept = without_noise(model).network.layers
     if not kept or not isinstance(kept[-1][1], Linear):

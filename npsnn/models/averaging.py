@@ -7,12 +7,17 @@ from npsnn.models.model import Model
 
 
 def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) -> tuple[Moments, Backward]:
-    """The model's forward pass, its logits averaged over `count` independent draws of the noise; of 1 the model's own.
+    """The forward pass of a model whose logits are averaged over independent draws of the noise.
 
-    Sampled: mean = Σ_i mean_i / count over the draws, and a cotangent g is g/count of each. Propagated: the mean stays
-    and var' = var / count, exact for independent draws. The layers before the first that is, or holds, noise are
-    computed once; all later ones anew for each draw.
-    m: images (H, C, W, N), without variance. Raises ValueError where the backward pass is asked for parameters.
+    With drawn noise mean = Σ_i mean_i / count over the draws, and a cotangent g is g/count for each draw. With
+    propagated noise the mean stays and var' = var / count, exact for independent draws. The layers before the first
+    that is, or holds, noise are computed once, all later ones anew for each draw.
+    model: the model.
+    params: its parameters.
+    m: images (H, C, W, N), without variance.
+    noise: how the noise is treated.
+    count: number of draws; for 1 the pass is the model's own.
+    The backward pass raises ValueError where it is asked for the gradients of parameters.
     Source: A2SNN Sec. 4.4, Table 6 (audit A32).
     """
     if count == 1 or not model.noisy or not isinstance(noise, Sampled | Propagated):

@@ -20,16 +20,19 @@ BOTTLENECK = 32
 
 
 def features(bottleneck: int) -> Layers:
-    """The last layers of every backbone."""
+    """The last layers of every backbone, which make `bottleneck` features."""
     return ("flatten", Flatten()), ("bottleneck", Linear(bottleneck))
 
 
 def resnet18(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
     """ResNet-18 for small images: a 3x3 convolution of 64, four stages of two blocks, 64, 128, 256, 512, the mean.
 
-    Stages two to four halve the image; there the shortcut is a 1x1 convolution with BatchNorm, else the identity.
-    BatchNorm follows every convolution, which therefore has no bias. Stem and stages are those for CIFAR-10, without
-    the first max pooling; images must be square, and the mean is over whatever of them is left (4x4 of 32x32).
+    shape: one image, (C, H, W), square.
+    bottleneck: number of features.
+    Stages two to four halve the image; their shortcut is a 1x1 convolution with BatchNorm, the other shortcuts are the
+    identity. BatchNorm follows every convolution, which therefore has no bias. Stem and stages are the ones for
+    CIFAR-10, without the first max pooling. The mean is over whatever is left of the image, 4x4 of 32x32.
+    Raises ValueError for an image that is not square.
     Source: He et al. 2016; A2SNN Sec. 4.1 names it without details.
     """
     _, height, width = image_shape("resnet18", shape)
@@ -60,7 +63,9 @@ def _block(channels: int, stride: int) -> Residual:
 def lenetpp(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
     """LeNet++: six 5x5 convolutions of 32, 32, 64, 64, 128, 128, padded by 2, with PReLU, each pair with max pooling.
 
-    28x28 images end as 3x3. Source: Wen et al. 2016, Table 1; A2SNN Sec. 4.1 names it without details.
+    shape: one image, (C, H, W); 28x28 images end as 3x3.
+    bottleneck: number of features.
+    Source: Wen et al. 2016, Table 1; A2SNN Sec. 4.1 names it without details.
     """
     return _lenetpp(bottleneck, padding=2, pooled=True)
 
@@ -68,7 +73,8 @@ def lenetpp(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
 def lenetpp_authors(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
     """LeNet++ as A2SNN's authors programmed it: the convolutions of `lenetpp` without padding, and no pooling.
 
-    28x28 images shrink by 4 pixels a layer and end as 4x4; images must have at least 25 pixels.
+    shape: one image, (C, H, W), of at least 25 pixels; images shrink by 4 pixels a layer, 28x28 to 4x4.
+    bottleneck: number of features.
     """
     return _lenetpp(bottleneck, padding=0, pooled=False)
 
@@ -90,7 +96,13 @@ BACKBONES: dict[str, Callable[[Shape, int], Layers]] = {
 
 
 def backbone(name: str, shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
-    """The named layers from images of `shape` to `bottleneck` features; ValueError for an unknown name."""
+    """The layers of a backbone, by its name.
+
+    name: one of `BACKBONES`.
+    shape: one image, (C, H, W).
+    bottleneck: number of features that the layers end in.
+    Raises ValueError for an unknown name.
+    """
     if name not in BACKBONES:
         raise ValueError(f"unknown backbone {name!r}, expected one of {', '.join(BACKBONES)}")
     return BACKBONES[name](shape, bottleneck)

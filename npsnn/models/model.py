@@ -26,9 +26,15 @@ model = MODELS.enter
 
 @dataclass(frozen=True, repr=False)
 class Model:
-    """A network and the images it is made for.
+    """A network and the images that it is made for.
 
-    shape: one image, (C, H, W). micro_batch: the examples computed at a time, which fixes the order of all sums.
+    name: name of the network, for people.
+    network: its layers; any number of them may be noise.
+    shape: one image, (C, H, W).
+    classes: number of logits, >= 2.
+    micro_batch: number of examples computed at a time, which fixes the order of all sums.
+    Raises ValueError for numbers that are not as said, and for a layer at a place that it is not made for: noise on
+    features comes right before the last layer, which is joint, and neither stands inside another layer.
     """
 
     name: str
@@ -73,15 +79,16 @@ class Model:
         return f"<Model {self.name}, {shape} images, {self.classes} classes, {layers} layers>"
 
     def init(self, rng: np.random.Generator) -> Params:
-        """Initial parameters, He-normal in float32; raises ValueError as `forms`."""
+        """Draw initial parameters, He-normal in float32; raises ValueError as `forms`."""
         self.forms()
         params, _ = self.network.init(rng, self.shape)
         return params
 
     def forms(self) -> dict[str, np.ndarray]:
-        """Placeholders of its parameters, flat, which take no memory: nothing is drawn.
+        """Placeholders of the parameters, flat, which take no memory: nothing is drawn.
 
-        Raises ValueError where a layer does not fit the images, and where the network is larger than `layers.LARGEST`.
+        Raises ValueError where a layer does not fit the images, and for a network larger than
+        `npsnn.layers.base.LARGEST`.
         """
         rng = Forms(self.micro_batch)
         params, out = self.network.init(rng, self.shape)
@@ -105,7 +112,7 @@ class Model:
 
     @property
     def noise(self) -> tuple[str, NoiseLayer]:
-        """The path of its one noise layer, and the layer; raises ValueError where there is none, or several."""
+        """The path of the one noise layer, and the layer; raises ValueError where there is none, or several."""
         found = self.noise_layers
         if not found:
             raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
@@ -115,12 +122,12 @@ class Model:
 
     @property
     def noise_layer(self) -> str:
-        """The path of its one noise layer; raises ValueError where there is none, or several."""
+        """The path of the one noise layer; raises ValueError where there is none, or several."""
         return self.noise[0]
 
     @property
     def noisy_weights(self) -> str:
-        """The flat name of the weights whose output the first noise is added to; raises ValueError for other layers."""
+        """The flat name of the weights right before the first noise; raises ValueError where there are none."""
         path, inside = next(iter(self.noise_layers), ""), dict(nested(self.network))
         parent, _, name = path.rpartition(".")
         beside = parts(inside[parent])
@@ -139,11 +146,17 @@ class Model:
         raise ValueError(f"{self.name} has no noise layer; noise on its features gives it one")
 
     def convolving(self, method: str) -> "Model":
-        """The same model, its convolutions by `method`: "auto", "direct" or "winograd" (`npsnn.layers.Conv2d`)."""
+        """The same model with its convolutions computed in another way.
+
+        method: "auto", "direct" or "winograd" (`npsnn.layers.Conv2d`).
+        """
         return replace(self, network=mapped(self.network, partial(_by_method, method)))
 
     def spec(self) -> dict[str, Any]:
-        """The model as JSON; `from_spec` reads it."""
+        """The model as JSON, which `from_spec` reads.
+
+        Raises ValueError for a layer that is in no table, with the line that mends it.
+        """
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -154,7 +167,12 @@ class Model:
 
     @staticmethod
     def from_spec(spec: Any) -> "Model":
-        """The model that `spec` describes; raises ValueError naming what is wrong with it, or where it is too large."""
+        """Make the model that a specification describes.
+
+        spec: JSON as `spec` makes it.
+        Raises ValueError that names what is wrong, or says that the network is too large. A layer of a plugin needs its
+        plugin.
+        """
         if not isinstance(spec, dict):
             raise ValueError(f"spec is not a model specification: it must be a JSON object, got {type(spec).__name__}")
         try:
@@ -166,7 +184,10 @@ class Model:
         return model
 
     def check(self, flat: dict[str, np.ndarray]) -> None:
-        """Raise ValueError unless `flat` holds this model's parameters, all of them, with its shapes, all finite."""
+        """Raise ValueError unless the parameters are this model's: all of them, of its shapes, and finite.
+
+        flat: parameters by flat name.
+        """
         expected = self.forms()
         if flat.keys() != expected.keys():
             odd = ", ".join(sorted(flat.keys() ^ expected.keys()))

@@ -11,9 +11,10 @@ NOISES = ("preactivation", "features", "none")
 
 
 def may_be_noisy(name: str) -> bool:
-    """Whether the named model may have noise of its own: not where it takes no sigma but 0.
+    """Whether the named model may have noise of its own; it has none where it takes no sigma but 0.
 
-    A model whose images cannot be known from its name may.
+    name: name in the table `MODELS`.
+    A model that cannot be made without the shape of its images counts as noisy.
     """
     try:
         return MODELS.named(name)(sigma=1.0).noisy

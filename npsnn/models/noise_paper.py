@@ -17,11 +17,15 @@ def _missing(shape: Shape) -> int:
 
 @model("lenet5")
 def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) -> Model:
-    """LeNet-5 with noise on its first pre-activation, for images of any size; a shorter side below 32 is padded to it.
+    """LeNet-5 with noise on its first pre-activation.
 
+    shape: one image, (C, H, W); a shorter side below 32 pixels is padded to 32.
+    classes: number of classes.
+    sigma: standard deviation of the noise.
     Three 5x5 convolutions (6, 16, 120) and three fully connected layers (200, 200, classes), each hidden one with a
-    ReLU, the first two convolutions with 2x2 max pooling. Source: noise paper Sec. 3.1; its two counts of the layers
-    disagree (audit N39), this reading takes both "three convolutions" and "two of size 200".
+    ReLU, the first two convolutions with 2x2 max pooling.
+    Source: noise paper Sec. 3.1. Its two counts of the layers disagree (audit N39): this reading takes both "three
+    convolutions" and "two of size 200".
     """
     layers: list[tuple[str, Layer]] = [
         ("conv1", Conv2d(6, 5, padding=_missing(shape))),
@@ -47,7 +51,9 @@ def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) ->
 def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> Model:
     """Five 3x3 convolutions (32, 64, 128, 128, 128), each with 2x2 max pooling and ReLU, then 256, 128, classes.
 
-    Noise on the first pre-activation. A shorter side of fewer than 32 pixels is padded so that five poolings leave one.
+    shape: one image, (C, H, W); a shorter side below 32 pixels is padded so that five poolings leave one pixel.
+    classes: number of classes.
+    sigma: standard deviation of the noise on the first pre-activation.
     Source: noise paper Sec. 3.1, which gives the layers but not their sizes.
     """
     layers: list[tuple[str, Layer]] = []

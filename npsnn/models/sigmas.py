@@ -1,4 +1,4 @@
-"""The sizes of a network's noise: read from its parameters, set in them, and in words."""
+"""The sizes of a network's noise: how they are read, set and written."""
 
 from collections.abc import Mapping
 
@@ -12,14 +12,22 @@ from npsnn.validate import check_sigma
 
 
 def read(model: Model, params: Params) -> dict[str, float]:
-    """The standard deviation of each noise layer, by its path; on features, the root mean square over them."""
+    """The standard deviation of each noise layer by its path; on features, the root mean square over them.
+
+    model: the network.
+    params: its parameters, nested.
+    """
     levels = {path: layer.level(at_path(path, params)) for path, layer in model.noise_layers.items()}
     # by way of the shortest decimal that names it in its dtype: 0.6, not 0.6000000238418579
     return {path: float(str(to_host(level))) for path, level in levels.items()}
 
 
 def draws(model: Model, params: Params) -> bool:
-    """Whether two answers of the network differ, by what each of its layers says."""
+    """Whether two answers of the network differ, by what each of its layers says.
+
+    model: the network.
+    params: its parameters, nested.
+    """
     return any(
         layer.draws(at_path(path, params)) if isinstance(layer, NoiseLayer) else is_random(layer)
         for path, layer in nested(model.network)
@@ -29,7 +37,9 @@ def draws(model: Model, params: Params) -> bool:
 def put(model: Model, params: Params, sigma: float | Mapping[str, float]) -> Params:
     """The parameters with other noise; noise on features keeps its correlations.
 
-    sigma: standard deviation > 0 of the one noise layer, or one >= 0 for each path: others keep theirs.
+    model: the network.
+    params: its parameters, nested.
+    sigma: standard deviation > 0 of the one noise layer; or one >= 0 for each path, where other layers keep theirs.
     Raises ValueError for a number that is no sigma, for a path that is no noise layer's, and for one number where the
     network has several noise layers, or none.
     """
@@ -49,15 +59,18 @@ def put(model: Model, params: Params, sigma: float | Mapping[str, float]) -> Par
 
 
 def brief(found: Mapping[str, float]) -> float | dict[str, float]:
-    """The one number where there is at most one noise layer, as records have it; else all of them by path."""
+    """The one number where there is at most one noise layer, as records have it; else all numbers by path.
+
+    found: standard deviation of each noise layer by its path.
+    """
     return dict(found) if len(found) > 1 else next(iter(found.values()), 0.0)
 
 
 def in_words(sigma: float | Mapping[str, float], form: str = "g") -> str:
-    """One number as "0.3", those of several noise layers as "conv1 0.3, conv2 0.5".
+    """Write one number as "0.3", and the numbers of several noise layers as "conv1 0.3, conv2 0.5".
 
     sigma: the number, or one for each path.
-    form: of a number, as in a format specification.
+    form: form of a number, as in a format specification.
     """
     sigma = brief(sigma) if isinstance(sigma, Mapping) else sigma
     if not isinstance(sigma, Mapping):

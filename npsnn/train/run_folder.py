@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from npsnn.backend import to_host
-from npsnn.classifier import load_params
 from npsnn.files import json_files
 from npsnn.interrupts import uninterrupted
 from npsnn.models.model import Model
 from npsnn.runs import checkpoint
+from npsnn.runs.networks import load_params
 from npsnn.train import continuity
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State

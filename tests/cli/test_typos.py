@@ -8,10 +8,10 @@ import pytest
 from calling import Npsnn
 
 from npsnn import data, models
-from npsnn.classifier import named
 from npsnn.layers.affine import Conv2d
 from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import OBJECTIVES
+from npsnn.tables import named
 from npsnn.train import Config
 from npsnn.train.recipes import recipe
 
