@@ -1,6 +1,6 @@
 """`npsnn attack`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import groupby, islice
@@ -11,33 +11,41 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from npsnn.attacks.balls import NORMS
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.judging import Judging
-from npsnn.attacks.plan import RADII, Plan, choices
+from npsnn.attacks.plan import Plan, choices
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
+from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
-from npsnn.cli.options import F, field_option, options
+from npsnn.cli.options import RUN_ARGUMENT, given, options_of, shared
 from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar, say
-from npsnn.cli.values import Epsilon, UserPath
+from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
-from npsnn.objectives import losses
-from npsnn.ops.gaussian import RULES
 
-_DEFAULT = Plan()
-_option = partial(field_option, _DEFAULT)
-_POSITIVE = click.FloatRange(0, min_open=True)
+ATTACKS = {True: "Attacks", False: "Attacks on request"}
+"""The headings of attacks that run where none is named, and of the others."""
 
 
-def _attack_flags(f: F) -> F:
-    for name, choice in reversed(choices().items()):
-        asked = "" if choice.by_default else "  [only on request]"
-        f = click.option(f"--{name}", _parameter(name), is_flag=True, help=choice.help + asked)(f)
-    return f
+def command() -> click.Command:
+    """The command, made when it is asked for: it has a flag for each attack of the table."""
+    flags = [
+        Option([f"--{name}", _parameter(name)], is_flag=True, group=ATTACKS[choice.by_default], help=choice.help)
+        for name, choice in choices().items()
+    ]
+    return new_command(
+        "attack",
+        _attack,
+        RUN_ARGUMENT,
+        *flags,
+        *options_of(Plan, average=1),
+        *shared("limit", "data-dir", "other-data"),
+        Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
+        *shared("checkpoint", "conv", "threads", "device", "runs-dir", "config", "json"),
+    )
 
 
 def _parameter(name: str) -> str:
@@ -45,42 +53,7 @@ def _parameter(name: str) -> str:
     return name.replace("-", "_").lower()
 
 
-def _several(flag: str, kind: click.ParamType[Any], text: str) -> Callable[[F], F]:
-    shown = _listed(getattr(_DEFAULT, flag.removeprefix("--")))
-    if flag == "--eps":
-        shown = ", ".join(f"{norm} {_listed(radii)}" for norm, radii in RADII.items())
-    return click.option(flag, type=kind, multiple=True, help=f"{text}; repeatable.  [default: {shown}]")
-
-
-def _listed(values: Iterable[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-@click.command("attack")
-@click.argument("run", required=False)
-@_attack_flags
-@_several("--eps", Epsilon(), "Radius in units of the [0, 1] pixel, as 0.1 or 8/255")
-@_option("--norm", NORMS, "Norm of the ball.")
-@_option("--steps", click.IntRange(1), "Steps of bim and pgd.")
-@_option("--restarts", click.IntRange(1), "Random starts of pgd; each image keeps its worst.")
-@_option("--eot", click.IntRange(0), "Draws averaged in each plain gradient; 0 attacks the network without noise.")
-@_option("--draws", click.IntRange(1), "Fresh draws on which success is judged.")
-@options("inference-sigma", "average")
-@_option("--objective", losses(), "What the adaptive attacks ascend; see above.")
-@_option("--propagation", RULES, "How they carry the variance; laplace: noise paper Eq. 6.")
-@_option("--samples", click.IntRange(1), "Points that random tries (A2SNN: 10,000).")
-@_several("--pixels", click.IntRange(1), "Pixels that one-pixel may change")
-@_option("--population", click.IntRange(5), "Candidates of one-pixel.")
-@_option("--generations", click.IntRange(1), "Generations of one-pixel at most (A2SNN: 75, then 1000).")
-@_several("--kappa", click.FloatRange(0), "Confidence of cw")
-@_option("--cw-steps", click.IntRange(1), "Steps of cw for each constant c (A2SNN: 1000).")
-@_option("--cw-lr", _POSITIVE, "Adam's rate in cw (A2SNN: 0.0005).")
-@_option("--cw-constant", _POSITIVE, "First constant c of cw (A2SNN: 0.001).")
-@_option("--cw-searches", click.IntRange(1), "Constants that cw tries, by binary search (A2SNN: 9).")
-@options("limit")
-@click.option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this .npz.")
-@options("checkpoint", "other-data", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
-def command(
+def _attack(
     run: str | None,
     inference_sigma: float | None,
     limit: int | None,
@@ -97,34 +70,31 @@ def command(
 ) -> None:
     """Attack RUN and print the accuracy that is left.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. Without an attack's
-    flag, the first five run. The attacked network is the defended one, noise and all. Plain attacks average their
-    gradient over --eot draws of the noise (expectation over transformations, EoT); the adaptive ones take the gradient
-    of a closed form instead, one pass for the whole distribution. Success is judged on fresh noise, with a 95 %
-    interval over test images and noise; the last line for each eps is the strongest attack, with another in its place
-    on images where that is surely stronger.
+    RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. The attacked
+    network is the defended one, noise and all. Success is judged on fresh draws of the noise; the interval is a 95 %
+    interval over test images and noise. The last line for each eps has the worst case: the strongest attack, with
+    another in its place on images where the other is surely stronger.
 
-    The adaptive attacks ascend the cross-entropy of the exact mean logits, or noise-aware, the loss of the noise paper
-    with the derived signs, or win-probability, -Σ ln P(the label's logit beats another's). With --propagation laplace
-    they carry the variance as the paper does and ascend its loss by default; where the noise is on the features, the
-    expected cross-entropy.
+    Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
+    attacks take the gradient of a closed form, one pass for the whole distribution. They ascend the cross-entropy of
+    the exact mean logits by default, under --propagation laplace the loss of the noise paper, and the expected
+    cross-entropy where the noise is on the features. win-probability is -Σ ln P(the label's logit beats another's).
 
-    cw has no eps: "misread" counts the images that at least half the draws misread, "median" and "mean" are the
-    distances in L2 of those among them that are right without an attack. Where cw fails on fresh noise, it returns the
-    clean image. At kappa 0 an image is on the boundary, where noise misreads it half the time. The pixels of one-pixel
-    stand under eps, with the norm l0.
+    cw has no eps. "misread" counts the images that at least half of the draws misread. "median" and "mean" are
+    distances in L2, of those misread images that are right without an attack. At kappa 0 an image is on the boundary,
+    where noise misreads it half of the time. The pixels of one-pixel stand under eps, with the norm l0.
 
     \b
-    Examples: one pass of the exact closed form against 50 of EoT; the paper's own
-    adaptive attack; C&W
+    One pass of the exact closed form against 50 of EoT:
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
+    The adaptive attack of the noise paper, and C&W:
       npsnn attack --adaptive-fgsm --propagation laplace
       npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
     """
     if save:
         check_save(save)
-    with speaking_of_flags(sigma="--inference-sigma"):
-        plan = _plan(chosen | {"sigma": inference_sigma})
+    with speaking_of_flags():
+        plan = _plan(chosen | {"inference_sigma": inference_sigma})
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     plan = replace(plan, sigma=loaded.sigma(inference_sigma))
@@ -134,8 +104,7 @@ def command(
 def _plan(chosen: dict[str, Any]) -> Plan:
     """The plan that the options make; where nothing is given of several, the default."""
     attacks = tuple(name for name in choices() if chosen[_parameter(name)])
-    values = {f.name: chosen[f.name] for f in fields(Plan) if chosen.get(f.name) not in ((), None)}
-    plan = Plan(**values | ({"attacks": attacks} if attacks else {}))
+    plan = Plan(**given(chosen) | ({"attacks": attacks} if attacks else {}))
     context = click.get_current_context()
     for name, would in plan.unused(f.name for f in fields(Plan)).items():
         flag, source = f"--{name.replace('_', '-')}", context.get_parameter_source(name)

@@ -3,8 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +14,31 @@ from npsnn.attacks.checklist.criteria import CRITERIA
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
+from npsnn.cli.help import new_command
 from npsnn.cli.interrupts import leave
-from npsnn.cli.options import field_option, options
+from npsnn.cli.options import RUN_ARGUMENT, given, options_of, shared
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say, width
-from npsnn.cli.values import Epsilon
 from npsnn.files import journal
 
 FAILS, UNDECIDED = 3, 4
 INDENT = " " * 3
-_option = partial(field_option, Checklist())
 
 
-@click.command("checklist")
-@click.argument("run", required=False)
-@click.option("--eps", type=Epsilon(), default="8/255", show_default=True, help="Radius in Linf, as 0.1 or 8/255.")
-@_option("--steps", click.IntRange(1), "Steps of PGD, of 2.5 eps/steps.")
-@_option("--eot", click.IntRange(1), "Draws averaged in each gradient, and in each energy of One-Pixel (A2SNN: 50).")
-@_option("--draws", click.IntRange(1), "Fresh draws on which success is judged.")
-@options("inference-sigma", "average")
-@_option("--samples", click.IntRange(1), "Points of random search for each image (A2SNN: 10,000).")
-@click.option(
-    "--pixels",
-    type=click.IntRange(1),
-    multiple=True,
-    help="Pixels that One-Pixel may change; repeatable, the least decides.  [default: 1]",
-)
-@_option("--population", click.IntRange(5), "Candidates of One-Pixel (A2SNN: 400).")
-@_option("--generations", click.IntRange(1), "Generations of One-Pixel at most (A2SNN: 75, then 1000).")
-@click.option("--limit", type=click.IntRange(2), default=200, show_default=True, help="The first N test images.")
-@options("checkpoint", "other-data", "conv", "seed", "threads", "device", "data-dir", "runs-dir", "config", "json")
-def command(
+def command() -> click.Command:
+    """The command, made when it is asked for."""
+    return new_command(
+        "checklist",
+        _checklist,
+        RUN_ARGUMENT,
+        *options_of(Checklist, average=1),
+        *shared("limit", type=click.IntRange(2), default=200, shown="200"),
+        *shared("data-dir", "other-data", "checkpoint", "conv", "threads", "device", "runs-dir", "config", "json"),
+    )
+
+
+def _checklist(
     run: str | None,
     inference_sigma: float | None,
     limit: int,
@@ -60,49 +52,47 @@ def command(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Whether RUN is robust, or its gradients are obfuscated: eight criteria.
+    """Judge by eight criteria whether RUN is robust or its gradients are obfuscated.
 
-    RUN is a run folder or a name in the runs folder; without one, the newest that is finished. The first five criteria
-    are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018), the last three ask about the noise. Attacks
-    take gradients averaged over --eot draws (EoT) of the defended network, in Linf; all are judged on the same fresh
-    draws. What an attack leaves is the accuracy under it. "Surely" is by more than chance, in an exact test of the
-    paired differences over images (± shows one standard error): of networks for which there is none, at most 2.5 % fail
-    a comparison.
+    RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. Criteria 1 to 5
+    are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018). Criteria 6 to 8 are about the noise; without
+    noise they do not apply.
 
-    A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
-    attack (7 for criterion 2, 11 for criterion 5), the network does not surely read more of them than by naming one
-    class, no attack surely takes anything, or too little is left to compare. The explanation has the reason.
+    Attacks are in Linf and average each gradient over --eot draws of the noise (EoT). All attacks are judged on the
+    same fresh draws. "Leaves" is the accuracy under an attack. "Surely" is by more than chance, in an exact test of
+    the paired differences over images: where there is no difference, a comparison fails in at most 2.5 % of cases.
 
     1: fails if PGD surely leaves more than FGSM.
 
-    2: fails if random search in the ball surely leaves less than the best of FGSM, PGD and the closed form. Fails as
-    well if One-Pixel surely leaves less than FGSM or PGD, as the paper has it, though its ball is another (L0) and a
-    small eps may fail by that alone; the paper's own tables fail for 2 and 3 pixels (audit A29).
+    2: fails if random search surely leaves less than the best of FGSM, PGD and the closed form, or if One-Pixel surely
+    leaves less than FGSM or PGD (audit A29).
 
-    3: passes if PGD with eps 1 and 20 steps leaves at most 1 %, by steps of eps/10, the paper's, or of 2.5 eps/20;
-    fails if it surely leaves more.
+    3: passes if PGD with eps 1 and 20 steps leaves at most 1 %, by steps of eps/10, the paper's, or of 2.5 eps/20.
+    Fails if PGD surely leaves more.
 
-    4: of the images that are right in every draw and that at least half of the draws still read correctly after PGD,
-    fails if random search surely finds more that most fresh draws misread than there are without perturbation. Not
-    deciding: the paper's procedure, where any misread sample counts, on the images that FGSM takes, with its control.
+    4: looks at images that are right in every draw and that half of the draws read correctly after PGD. Fails if
+    random search surely finds more images that most fresh draws misread than the search without perturbation finds.
 
-    5: fails if PGD at an eps of 2^n/255, n = 0 to 7, surely leaves more than at a smaller one, where each of the
-    28 pairs must be as much surer (Bonferroni). Fails as well if the largest does not surely leave less than the
-    smallest, unless that leaves at most 1 %.
+    5: fails if PGD at an eps of 2^n/255, n = 0 to 7, surely leaves more than at a smaller one. Each of the 28 pairs
+    must be as much surer (Bonferroni). Fails as well if the largest eps does not surely leave less than the smallest,
+    unless the smallest leaves at most 1 %.
 
     6: fails if PGD on the network with its noise off surely leaves less than with EoT.
 
-    7: fails if PGD that knows the one draw by which it is judged surely leaves more than with EoT on the same draw,
-    over --draws draws. The difference the other way is what the randomness is worth.
+    7: fails if PGD that knows the one draw by which it is judged surely leaves more than with EoT on the same draw.
+    The difference the other way is what the randomness is worth.
 
-    8: fails if PGD on the closed form surely leaves less than with EoT: attacks by draws overstate the robustness.
+    8: fails if PGD on the closed form surely leaves less than with EoT: attacks by draws then overstate the robustness.
 
-    Without noise 6 to 8 do not apply. The result is added to checklist.jsonl in the run's folder. Exit code 3: a
-    criterion fails; 4: none fails, but one is undecided.
+    A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
+    attack (7 for criterion 2, 11 for criterion 5), the network does not surely read more images than by naming one
+    class, no attack surely takes anything, or too little is left to compare. The explanation has the reason.
+
+    The result is added to checklist.jsonl in the run's folder. Exit code 3: a criterion fails; 4: none fails, but one
+    is undecided.
 
     \b
-    Examples: the newest run; answers of ten draws; another eps, fewer images, and
-    three pixels as well
+    The newest run; answers of ten draws; another eps, and three pixels as well:
       npsnn checklist
       npsnn checklist RUN --average 10
       npsnn checklist RUN --eps 0.1 --limit 50 --pixels 1 --pixels 3
@@ -110,9 +100,8 @@ def command(
     from npsnn import attacks
 
     start = time.perf_counter()
-    values = {f.name: chosen[f.name] for f in fields(Checklist) if chosen.get(f.name) not in ((), None)}
-    with speaking_of_flags(sigma="--inference-sigma"):
-        settings = Checklist(**values | {"sigma": inference_sigma})
+    with speaking_of_flags():
+        settings = Checklist(**given(chosen | {"inference_sigma": inference_sigma}))
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier

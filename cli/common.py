@@ -20,17 +20,12 @@ def in_flags(sentence: str, command: click.Command) -> str:
 
 
 @contextmanager
-def speaking_of_flags(**others: str) -> Iterator[None]:
-    """Make a ValueError of an options dataclass wrong usage of the command, with flags in the place of fields.
-
-    others: the flags of fields that are called otherwise than their option.
-    """
+def speaking_of_flags() -> Iterator[None]:
+    """Make a ValueError of an options dataclass wrong usage of the command, with flags in the place of fields."""
     try:
         yield
     except ValueError as error:
-        command = click.get_current_context().command
-        said = re.sub(r"^\w+", lambda word: others.get(word[0], word[0]), str(error))
-        raise click.UsageError(in_flags(said, command)) from error
+        raise click.UsageError(in_flags(str(error), click.get_current_context().command)) from error
 
 
 def test_images(count: int, limit: int | None) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from npsnn.attacks.judging import Judging
 from npsnn.cli.common import (
     averaged,
     interval,
@@ -14,8 +15,8 @@ from npsnn.cli.common import (
     speaking_of_flags,
     test_images,
 )
-from npsnn.cli.help import Option, new_command
-from npsnn.cli.options import RUN_ARGUMENT, shared
+from npsnn.cli.help import new_command
+from npsnn.cli.options import RUN_ARGUMENT, options_of, shared
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.terminal import say
 from npsnn.validate import check_sigma
@@ -27,17 +28,7 @@ def command() -> click.Command:
         "evaluate",
         _evaluate,
         RUN_ARGUMENT,
-        *shared("inference-sigma", group="Noise"),
-        Option(
-            "--draws",
-            type=click.IntRange(1),
-            metavar="N",
-            default=10,
-            shown="10",
-            group="Noise",
-            help="Draws of the noise for each image.",
-        ),
-        *shared("average", group="Noise"),
+        *options_of(Judging, "draws", "sigma", "average", average=1),
         *shared("limit", "data-dir", "other-data", "checkpoint", "conv", "seed", "threads", "device"),
         *shared("runs-dir", "config", "json"),
     )
@@ -68,7 +59,7 @@ def _evaluate(
     from npsnn.models import sigmas
     from npsnn.runs import caveats
 
-    with speaking_of_flags(sigma="--inference-sigma"):
+    with speaking_of_flags():
         check_sigma(inference_sigma or 0)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)

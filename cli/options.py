@@ -21,10 +21,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 RUN_ARGUMENT = click.Argument(["run"], required=False)
 
 
-def options_of(kind: Any, *names: str) -> list[click.Parameter]:
-    """An option for each field of a dataclass that declares one, or for the named fields alone."""
+def options_of(kind: Any, *names: str, **defaults: Any) -> list[click.Parameter]:
+    """An option for each field of a dataclass that declares one, or for the named fields alone.
+
+    defaults: of the command, by field, where they are not those of the dataclass.
+    """
     declared, of_name = validate.declared(kind), {f.name: f for f in fields(kind)}
-    return [_option(declared[name], name, of_name[name].type, of_name[name].default) for name in names or declared]
+    default = {name: f.default for name, f in of_name.items()} | defaults
+    return [_option(declared[name], name, of_name[name].type, default[name]) for name in names or declared]
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a command's options by the dataclass fields that they set; without those that were not given."""
+    options = {p.name: p for p in click.get_current_context().command.params if isinstance(p, Option) and p.field}
+    return {str(options[name].field): v for name, v in values.items() if name in options and v is not None and v != ()}
 
 
 def _option(declared: validate.Option, name: str, kind: Any, default: Any) -> Option:
@@ -128,18 +138,6 @@ _SHARED: dict[str, dict[str, Any]] = {
         "group": "Data",
         "help": "Go on where the data are not those of the run. Every result says so.",
     },
-    "inference-sigma": {
-        "type": click.FloatRange(0),
-        "metavar": "X",
-        "help": "Noise of the defended network: the run's own sigma by default, 0 for the expectation network.",
-    },
-    "average": {
-        "type": click.IntRange(1),
-        "metavar": "N",
-        "default": 1,
-        "shown": "1",
-        "help": "Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
-    },
     "limit": {
         "type": click.IntRange(1),
         "metavar": "N",
@@ -167,11 +165,3 @@ def options(*names: str) -> Callable[[F], F]:
         return f
 
     return decorate
-
-
-def field_option(defaults: object, flag: str, kind: Any, text: str) -> Callable[[F], F]:
-    """An option for a field of an options dataclass, with its default; of some words, a choice of them."""
-    name = flag.removeprefix("--").replace("-", "_")
-    if not isinstance(kind, click.ParamType):
-        kind = Choice(kind)
-    return click.option(flag, type=kind, default=getattr(defaults, name), show_default=True, help=text)

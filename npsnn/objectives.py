@@ -11,7 +11,6 @@ from math import sqrt
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import ndtri
 
 from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Moments
@@ -62,7 +61,8 @@ def cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
 @cache
 def sobol_normal(classes: int, points: int = 64) -> np.ndarray:
     """Standard normal quantiles of the first Sobol points, half a step inside the cube: (points, classes), float64."""
-    # scipy.stats takes most of a second to import, and few commands need it
+    # SciPy takes most of a second to import, and few commands need it
+    from scipy.special import ndtri
     from scipy.stats import qmc
 
     cube = qmc.Sobol(classes, scramble=False).random(points) + 1 / (2 * points)

@@ -1,7 +1,7 @@
 """Options are declared once, on the fields of a dataclass, and checked there, whoever makes the dataclass."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from numbers import Integral, Real
 from types import UnionType
@@ -59,6 +59,13 @@ class Option:
 def option(default: Any, help: str, group: str, **limits: Any) -> Any:
     """A dataclass field with its default and, in its metadata, its `Option`; limits: the other fields of that."""
     return field(default=default, metadata={"option": Option(help, group, **limits)})
+
+
+def same(kind: Any, name: str, **others: Any) -> Any:
+    """A dataclass field as another dataclass declares it; others: the default and what else is to differ."""
+    declaration = {f.name: f for f in fields(kind)}[name]
+    default = others.pop("default", declaration.default)
+    return field(default=default, metadata={"option": replace(declaration.metadata["option"], **others)})
 
 
 def declared(options: Any) -> dict[str, Option]:

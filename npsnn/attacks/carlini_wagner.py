@@ -71,8 +71,8 @@ class CarliniWagner(Attack):
 
     ascends = Ascends("margin", closed_form="least-win-probability")
     offer = Offer(
-        "Carlini and Wagner: the nearest image in L2 that is misread with a confidence of --kappa logits.",
-        adaptive="The same on the closed form: --kappa is in standard deviations of the noise.",
+        "C&W (Carlini and Wagner): the nearest image in L2 misread with a confidence of --kappa logits.",
+        adaptive="C&W on the closed form. --kappa is in standard deviations of the noise.",
         strengths="kappa",
         options={"steps": "cw_steps", "lr": "cw_lr", "constant": "cw_constant", "searches": "cw_searches"},
     )

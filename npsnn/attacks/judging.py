@@ -12,7 +12,7 @@ from npsnn.classifier import Classifier
 from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
-from npsnn.validate import check_count, check_sigma
+from npsnn.validate import check_count, check_sigma, option
 
 Progress: TypeAlias = Callable[[int], None]
 
@@ -55,10 +55,22 @@ class Judging:
     average: number of draws whose logits the defender averages for one answer; None for the network's own.
     """
 
-    draws: int = 10
-    seed: int = 0
-    sigma: float | Mapping[str, float] | None = None
-    average: int | None = None
+    draws: int = option(10, "Fresh draws of the noise on which accuracy is judged.", "Judging", low=1)
+    seed: int = option(0, "Seed of all random numbers.", "Run")
+    sigma: float | Mapping[str, float] | None = option(
+        None,
+        "Noise of the defended network, by default the run's own sigma. 0 makes it the expectation network.",
+        "Judging",
+        low=0,
+        flag="--inference-sigma",
+        check=check_sigma,
+    )
+    average: int | None = option(
+        None,
+        "Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
+        "Judging",
+        low=1,
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from numbers import Real
+from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, OptimizeResult, differential_evolution
 
 from npsnn.attacks.balls import Limit
 from npsnn.attacks.base import Attack, Offer, attack
@@ -77,8 +77,8 @@ class OnePixel(Attack):
     forward_only = True
     one_by_one = True
     offer = Offer(
-        "Few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
-        adaptive="The same on the closed form's least margin, without noise.",
+        "One-Pixel: few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
+        adaptive="One-Pixel on the least margin of the closed form, without draws.",
         strengths="pixels",
     )
 
@@ -125,7 +125,7 @@ class OnePixel(Attack):
         clean = energy.of(image[None])[0]
         looks, last = count(), np.inf
 
-        def look(intermediate_result: OptimizeResult) -> None:
+        def look(intermediate_result: Any) -> None:
             nonlocal last
             if self.stop is not None and intermediate_result.fun != last:
                 last, best = intermediate_result.fun, energy.images(intermediate_result.x[:, None])
@@ -141,7 +141,9 @@ class OnePixel(Attack):
             raise error.__cause__ or error from None
         return energy.images(result.x[:, None])[0] if result.fun < clean else image
 
-    def _evolve(self, energy: "_Energy", rng: np.random.Generator, look: Callable[..., None]) -> OptimizeResult:
+    def _evolve(self, energy: "_Energy", rng: np.random.Generator, look: Callable[..., None]) -> Any:
+        from scipy.optimize import Bounds, differential_evolution  # here, since it takes long to import
+
         first, upper = self._first(energy.image, rng)
         return differential_evolution(
             energy,  # type: ignore[arg-type]  # of a whole population at once

@@ -6,12 +6,11 @@ A `Plan` names attacks by the names of the table and says in one record how they
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from math import inf
 from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.balls import Ball, check_linf
+from npsnn.attacks.balls import NORMS, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.evaluation import Result, robust_accuracy
@@ -19,17 +18,15 @@ from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
 from npsnn.classifier import Classifier
-from npsnn.objectives import OBJECTIVES, losses
+from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
-from npsnn.tables import named, nearest
-from npsnn.validate import check_count, check_types
+from npsnn.tables import nearest
+from npsnn.validate import check_options, documented, option, same
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
 _EVERYBODYS = ("attacks", "draws", "sigma", "average", "seed")
 """The options that act on all attacks, or on none by itself."""
-_LEAST = {"steps": 1, "restarts": 1, "eot": 0, "draws": 1, "samples": 1, "population": 5, "generations": 1}
-_LEAST |= {"cw_steps": 1, "cw_searches": 1}
 
 
 @dataclass(frozen=True)
@@ -87,85 +84,88 @@ def choice_of(name: str) -> Choice:
     return known[name]
 
 
+@documented
 @dataclass(frozen=True)
 class Plan:
     """Which attacks to run, and how, in plain values.
 
+    Raises ValueError naming the field, what was expected and what came.
+
     attacks: names of attacks; by default those that run where none is named.
-    eps: radii of the ball, in units of the [0, 1] pixel; None for `RADII` of the norm.
-    norm: of the ball, "linf" or "l2".
-    steps: of BIM and PGD.
-    restarts: random starts of PGD.
-    eot: draws a plain attack averages its gradient over; 0: it attacks the network without noise, and transfers.
-    draws: fresh draws on which success is judged.
-    sigma: the defender's noise at inference; None for the network's own, 0 for the expectation network.
-    average: draws whose logits the defender averages for one answer; None for the network's own.
-    objective: what the adaptive attacks ascend, as in `closed_form`; C&W and One-Pixel ascend margins of their own.
-    propagation: how the adaptive attacks carry the variance, as in `closed_form`.
-    seed: of all random numbers.
-    samples: points of random search at each eps.
-    pixels: numbers of pixels that One-Pixel may change, a run each.
-    population: candidates of One-Pixel.
-    generations: generations of One-Pixel at most.
-    kappa: confidences of C&W, a run each, in logits, and for adaptive-cw in standard deviations.
-    cw_steps: steps of C&W for each constant.
-    cw_lr: Adam's rate in C&W.
-    cw_constant: first constant of C&W.
-    cw_searches: constants that C&W tries.
     """
 
     attacks: tuple[str, ...] | None = None
-    eps: tuple[float, ...] | None = None
-    norm: str = "linf"
-    steps: int = 20
-    restarts: int = 1
-    eot: int = 10
-    draws: int = 10
-    sigma: float | None = None
-    average: int | None = None
-    objective: str | None = None
-    propagation: str = "exact"
-    seed: int = 0
-    samples: int = 1000
-    pixels: tuple[int, ...] = (1,)
-    population: int = OnePixel.population
-    generations: int = OnePixel.generations
-    kappa: tuple[float, ...] = (0.0,)
-    cw_steps: int = CarliniWagner.steps
-    cw_lr: float = CarliniWagner.lr
-    cw_constant: float = CarliniWagner.constant
-    cw_searches: int = CarliniWagner.searches
+    eps: tuple[float, ...] | None = option(
+        None,
+        "Radius of the ball in units of the [0, 1] pixel, such as 0.1 or 8/255.",
+        "Ball",
+        low=0,
+        fraction=True,
+        shown="; ".join(f"{norm} {', '.join(f'{eps:g}' for eps in radii)}" for norm, radii in RADII.items()),
+    )
+    norm: str = option("linf", "Norm of the ball: {choices}.", "Ball", choices=NORMS)
+    steps: int = option(20, "Steps of bim and pgd.", "Gradients", low=1)
+    restarts: int = option(1, "Random starts of pgd. Each image keeps its worst.", "Gradients", low=1)
+    eot: int = option(
+        10,
+        "Draws of the noise over which a plain attack averages each gradient. With 0 it attacks the network without "
+        "noise, and transfers.",
+        "Gradients",
+        low=0,
+    )
+    objective: str | None = option(
+        None,
+        "Objective that the adaptive attacks ascend: {choices}. The text above says which by default. C&W and "
+        "One-Pixel ascend margins of their own.",
+        "Gradients",
+        choices=losses,
+    )
+    propagation: str = option(
+        "exact",
+        "How the adaptive attacks carry the variance: {choices}. laplace is the noise paper's Eq. 6.",
+        "Gradients",
+        choices=RULES,
+    )
+    samples: int = option(1000, "Points that random tries (A2SNN: 10,000).", "Searches", low=1)
+    pixels: tuple[int, ...] = option((1,), "Number of pixels that one-pixel may change.", "Searches", low=1)
+    population: int = option(OnePixel.population, "Candidates of one-pixel.", "Searches", low=5)
+    generations: int = option(
+        OnePixel.generations, "Generations of one-pixel at most (A2SNN: 75, then 1000).", "Searches", low=1
+    )
+    kappa: tuple[float, ...] = option(
+        (0.0,), "Confidence of cw in logits, of adaptive-cw in standard deviations.", "Carlini and Wagner", low=0
+    )
+    cw_steps: int = option(
+        CarliniWagner.steps, "Steps of cw for each constant c (A2SNN: 1000).", "Carlini and Wagner", low=1
+    )
+    cw_lr: float = option(
+        CarliniWagner.lr, "Adam's rate in cw (A2SNN: 0.0005).", "Carlini and Wagner", low=0, above=True
+    )
+    cw_constant: float = option(
+        CarliniWagner.constant, "First constant c of cw (A2SNN: 0.001).", "Carlini and Wagner", low=0, above=True
+    )
+    cw_searches: int = option(
+        CarliniWagner.searches,
+        "Constants that cw tries by binary search (A2SNN: 9).",
+        "Carlini and Wagner",
+        low=1,
+    )
+    draws: int = same(Judging, "draws")
+    sigma: float | None = same(Judging, "sigma")
+    average: int | None = same(Judging, "average")
+    seed: int = same(Judging, "seed")
 
     def __post_init__(self) -> None:
-        check_types(self)
+        check_options(self)
         if self.attacks is None:
             object.__setattr__(self, "attacks", tuple(n for n, choice in choices().items() if choice.by_default))
+        if self.attacks == ():
+            raise ValueError("attacks must hold at least one, got ()")
         if self.eps is None:
-            object.__setattr__(self, "eps", RADII.get(self.norm, RADII["linf"]))
-        self._check_numbers()
-        if self.objective is not None:
-            named({name: OBJECTIVES[name] for name in losses()}, self.objective, "objective")
-        named(RULES, self.propagation, "propagation")
-        _ = self.judging()
-        self.made()
-
-    def _check_numbers(self) -> None:
-        for name in ("attacks", "eps", "pixels", "kappa"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} must hold at least one, got {getattr(self, name)}")
-        for eps in self.radii:
-            Ball(self.norm, eps)
+            object.__setattr__(self, "eps", RADII[self.norm])
         if self.norm == "linf":
             check_linf(max(self.radii))
-        for name, low in _LEAST.items():
-            check_count(name, getattr(self, name), low)
-        for pixels in self.pixels:
-            OnePixel(pixels)
-        for kappa in self.kappa:
-            CarliniWagner(kappa)
-        for name in ("cw_lr", "cw_constant"):
-            if not 0 < getattr(self, name) < inf:
-                raise ValueError(f"{name} must be > 0 and finite, got {getattr(self, name)!r}")
+        self.made()
 
     @property
     def names(self) -> tuple[str, ...]:

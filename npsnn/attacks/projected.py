@@ -113,8 +113,8 @@ class FGSM(Setting):
     source: Source = DRAWN
 
     offer = Offer(
-        "One step of length eps.",
-        adaptive="One step on the closed form of the randomised network (noise paper Sec. 4).",
+        "FGSM: one step of length eps.",
+        adaptive="FGSM on the closed form of the randomised network (noise paper Sec. 4).",
         by_default=True,
     )
 
@@ -139,7 +139,7 @@ class BIM(Setting):
     steps: int = 20
     source: Source = DRAWN
 
-    offer = Offer("--steps steps of eps/steps.", by_default=True)
+    offer = Offer("BIM: --steps steps, each eps/steps long.", by_default=True)
 
     @property
     def general(self) -> GradientAttack:
@@ -165,7 +165,9 @@ class PGD(Setting):
     source: Source = DRAWN
 
     offer = Offer(
-        "--steps steps of 2.5 eps/steps from a random point.", adaptive="PGD on the closed form.", by_default=True
+        "PGD: --steps steps from a random point, each 2.5 eps/steps long.",
+        adaptive="PGD on the closed form.",
+        by_default=True,
     )
 
     @property

@@ -31,7 +31,7 @@ class RandomSearch(InBall):
     draws: int = 1
 
     forward_only = True
-    offer = Offer("Of --samples points of the ball the one misread most; with the same search without perturbation.")
+    offer = Offer("Random search: the point of the ball misread most often; also the search without perturbation.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

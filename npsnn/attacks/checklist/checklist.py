@@ -1,7 +1,6 @@
 """The settings of the checklist, and the attacks that they make."""
 
 from dataclasses import dataclass, field
-from math import inf
 
 from npsnn.attacks.balls import check_linf
 from npsnn.attacks.judging import Judging
@@ -9,54 +8,54 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.projected import FGSM, PGD
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import EoT, Source
-from npsnn.validate import check_types
+from npsnn.validate import check_options, documented, option, same
+
+ATTACKS = "Attacks"
+"""The heading of --help that settings of attacks stand under."""
 
 
+@documented
 @dataclass(frozen=True)
 class Checklist:
     """How the criteria are measured.
 
-    eps: radius of the Linf ball, in units of the [0, 1] pixel.
-    steps: of PGD, 2.5 eps/steps long.
-    eot: draws in each sampled gradient, and in each energy of One-Pixel.
-    draws: fresh draws on which success is judged, on which random search judges each point, and of which each is known
-        to the attacker in turn.
-    samples: points of random search.
-    pixels: numbers of pixels that One-Pixel may change, a run each.
-    population: candidates of One-Pixel.
-    generations: generations of One-Pixel at most.
+    Raises ValueError naming the field, what was expected and what came.
+
     ladder: the rising radii of criterion 5.
-    sigma: the defender's noise, as in `Judging`.
-    average: draws that the defender averages, as in `Judging`.
-    seed: of all random numbers.
     """
 
-    eps: float = 8 / 255
-    steps: int = 10
-    eot: int = 10
-    draws: int = 10
-    samples: int = 100
-    pixels: tuple[int, ...] = (1,)
-    population: int = 40
-    generations: int = 10
+    eps: float = option(
+        8 / 255,
+        "Radius of the Linf ball, such as 0.1 or 8/255.",
+        ATTACKS,
+        low=0,
+        above=True,
+        fraction=True,
+        shown="8/255",
+    )
+    steps: int = option(10, "Steps of PGD, each 2.5 eps/steps long.", ATTACKS, low=1)
+    eot: int = option(
+        10, "Draws averaged in each gradient, and in each energy of One-Pixel (A2SNN: 50).", ATTACKS, low=1
+    )
+    samples: int = option(100, "Points of random search for each image (A2SNN: 10,000).", ATTACKS, low=1)
+    pixels: tuple[int, ...] = option(
+        (1,), "Number of pixels that One-Pixel may change. The least number decides.", ATTACKS, low=1
+    )
+    population: int = option(40, "Candidates of One-Pixel (A2SNN: 400).", ATTACKS, low=5)
+    generations: int = option(10, "Generations of One-Pixel at most (A2SNN: 75, then 1000).", ATTACKS, low=1)
     ladder: tuple[float, ...] = field(default=tuple(2**n / 255 for n in range(8)))
-    sigma: float | None = None
-    average: int | None = None
-    seed: int = 0
+    draws: int = same(Judging, "draws")
+    sigma: float | None = same(Judging, "sigma")
+    average: int | None = same(Judging, "average")
+    seed: int = same(Judging, "seed")
 
     def __post_init__(self) -> None:
-        check_types(self)
-        if not 0 < self.eps < inf:
-            raise ValueError(f"eps must be > 0 and finite, got {self.eps!r}")
+        check_options(self)
         check_linf(self.eps)
-        if self.eot < 1:
-            raise ValueError(f"eot must be >= 1, got {self.eot}")
-        if not self.pixels:
-            raise ValueError(f"pixels must hold at least one, got {self.pixels}")
         rising = all(low < high for low, high in zip(self.ladder, self.ladder[1:], strict=False))
         if len(self.ladder) < 2 or not rising or not self.ladder[0] > 0 or not self.ladder[-1] <= 1:
             raise ValueError(f"ladder must hold at least two rising radii > 0 and at most 1, got {self.ladder}")
-        _ = self.judging, self.fgsm, self.pgd(self.eps), self.random, [self.one_pixel(p) for p in self.pixels]
+        _ = self.fgsm, self.pgd(self.eps), self.random, [self.one_pixel(p) for p in self.pixels]
 
     @property
     def judging(self) -> Judging:
