@@ -231,7 +231,7 @@ def test_what_scipy_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.update(options, bounds=bounds)
         return evolve(f, bounds, **options)
 
-    monkeypatch.setattr(one_pixel, "differential_evolution", watch)
+    monkeypatch.setattr(optimize, "differential_evolution", watch)
     network = linear(sigma=0.0)
     attack = OnePixel(pixels=2, generations=1)
     attack(expectation(network, "cross-entropy"), X[:1], predicted(network, X[:1]), Stream(0))
