@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -20,9 +21,14 @@ from npsnn.runs.networks import load_network
 from npsnn.streams import Randomness, as_stream
 from npsnn.tables import named
 from npsnn.validate import check_count, check_sigma
-from npsnn.workers.threads import Workers, micro_batches
+from npsnn.workers.base import micro_batches
+from npsnn.workers.processes import Processes
+from npsnn.workers.threads import Threads
 
 Images: TypeAlias = np.ndarray
+
+WORTH = 1.0
+"""Seconds of work from which other processes are started for it: to start takes half of one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -112,9 +118,9 @@ class Classifier:
         """Number of examples computed at a time: the model's on a CPU, up to 4096 on a GPU."""
         return 4096 if self.on_gpu else self.model.micro_batch
 
-    def workers(self) -> Workers:
-        """Threads for micro-batches; on a GPU the calling thread alone, whose device is the right one."""
-        return Workers(1 if self.on_gpu else self.threads)
+    def workers(self) -> Threads:
+        """Those who compute micro-batches; on a GPU the calling thread alone, whose device is the right one."""
+        return Threads(1) if self.on_gpu else Processes(self.threads, worth=WORTH)
 
     def convolving(self, method: str) -> "Classifier":
         """The same network with its convolutions computed in another way.
@@ -228,25 +234,30 @@ class Classifier:
         return x, as_labels(labels, len(x), self.model.classes)
 
     def each_batch(
-        self, f: Callable[[slice], Any], examples: int, progress: Callable[[int], None] | None = None
+        self,
+        f: Callable[..., Any],
+        examples: int,
+        progress: Callable[[int], None] | None = None,
+        arguments: Callable[[slice], tuple[Any, ...]] = lambda s: (s,),
     ) -> list[Any]:
-        """Compute f(slice) for each micro-batch on all threads; the results are in the order of the examples.
+        """f(*arguments(slice)) of each micro-batch, by all workers, in order.
 
-        f: function of the slice of a micro-batch.
-        examples: number of examples.
-        progress: told how many examples were done.
+        f: what to compute; other processes compute where it can be pickled, and threads otherwise.
+        examples: how many there are.
+        progress: is told how many examples were done.
+        arguments: those of a slice of the examples; by default the slice itself.
         """
         batches = micro_batches(examples, self.micro_batch)
         results: list[Any] = []
 
         def collect(result: Any) -> None:
             done = batches[len(results)]
-            results.append(result)
+            results.append(deepcopy(result))  # its arrays may lie in memory that another process shares
             if progress:
                 progress(done.stop - done.start)
 
         with self.workers() as workers:
-            workers.fold(lambda i: f(batches[i]), len(batches), collect)
+            workers.reduce(f, lambda i: arguments(batches[i]), len(batches), collect)
         return results
 
     def predict(self, x: Images) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from bench_side import answer, milliseconds
 from threadpoolctl import threadpool_limits
 
-from npsnn.workers.threads import Workers
+from npsnn.workers.threads import Threads
 
 SIZE = 2048
 COPIED = 32 << 20
@@ -29,7 +29,7 @@ def copy(threads: int) -> Callable[[str], float]:
     pairs = [(np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)) for _ in range(threads)]
 
     def measured(seconds: str) -> float:
-        with Workers(threads) as workers:
+        with Threads(threads) as workers:
             every = milliseconds(lambda: workers.map(lambda i: np.copyto(*pairs[i]), threads), float(seconds))
         return 2 * COPIED * threads / every / 1e6
 

@@ -32,7 +32,7 @@ from npsnn.streams import Stream
 from npsnn.train.config import Config
 from npsnn.train.epochs import State, Trainer
 from npsnn.train.loop import workers_for
-from npsnn.workers.threads import Workers, micro_batches
+from npsnn.workers.threads import Threads, micro_batches
 
 LR = 1e-9
 """So small that every step finds the same network."""
@@ -107,7 +107,7 @@ class Attack:
     target: Target
     images: np.ndarray
     labels: np.ndarray
-    workers: Workers
+    workers: Threads
     micro_batch: int
 
     def step(self) -> tuple[float, np.ndarray]:

@@ -4,7 +4,7 @@ import sys
 
 from npsnn import tables
 from npsnn.runs import plugins
-from npsnn.workers import processes
+from npsnn.workers import pool
 
 MINE = """
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def forget() -> None:
     """Make this process one that has loaded no plugin."""
     plugins._LOADED.clear()
     plugins._WARNED.clear()
-    processes.FIRST.clear()
+    pool.FIRST.clear()
     for name in [name for name in sys.modules if name.startswith("npsnn_plugin_")]:
         del sys.modules[name]
     for own, entry in list(tables._TYPES.items()):

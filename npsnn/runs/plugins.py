@@ -21,7 +21,7 @@ from typing import Any
 from npsnn import files
 from npsnn.files.paths import user_path
 from npsnn.tables import nearest
-from npsnn.workers import processes
+from npsnn.workers import pool
 
 GROUP = "npsnn.plugins"
 """The entry points by which installed packages name their modules."""
@@ -69,7 +69,7 @@ def load_plugin(path: str | os.PathLike[str]) -> Plugin:
     if known is None or known[0] != plugin:
         execute(plugin.name, str(file), source)
         _LOADED[plugin.name] = plugin, place
-        processes.FIRST[plugin.name] = execute, (plugin.name, str(file), source)
+        pool.FIRST[plugin.name] = execute, (plugin.name, str(file), source)
     return plugin
 
 

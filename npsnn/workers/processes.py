@@ -1,55 +1,59 @@
-"""Micro-batches in other processes: for steps of many small array operations.
+"""Jobs in other processes: for many small array operations.
 
 Threads of one process hold Python's lock between any two array operations, and the smaller these are, the more they
 wait for one another (docs/performance.md). A process has a lock of its own.
 """
 
-import json
 import os
 import pickle
-import signal
-import subprocess
 import sys
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from select import select
+from time import perf_counter
 from types import TracebackType
 from typing import Any, TypeVar
 
-from npsnn.host import keep_freed_memory, one_blas_thread
-from npsnn.interrupts import SIGNALS, uninterrupted
-from npsnn.workers.memory import Channel, beyond_standard, shared, size
-from npsnn.workers.threads import Workers
+from npsnn.host import one_blas_thread
+from npsnn.interrupts import Cancelled, cancelled_where, noted, uninterrupted
+from npsnn.workers import pool
+from npsnn.workers.memory import size
+from npsnn.workers.pool import Process, UnknownError
+from npsnn.workers.threads import PATIENCE, Threads
 
 T = TypeVar("T")
 
-FIRST: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
-"""Calls, by a name for each, that another process makes before those it is asked for."""
-
-START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from npsnn.workers.processes import serve; serve()"
-"""What another process runs: its modules are those of this one, whatever this one's program is."""
+AHEAD = 16
+"""The most results of this process that wait for earlier ones: another process takes a while to start."""
 
 
-class Processes(Workers):
-    """Workers with `spread`, a `fold` that uses a process for each further thread. Results are the same, bit by bit.
+class Processes(Threads):
+    """Threads whose `reduce` uses a process in the place of each further thread. Results are the same, bit by bit.
 
-    The processes start when they are first needed, and live as long as the with statement. What they are given and give
-    back is pickled, but for its arrays, which lie in shared memory: results share it, so `combine` must keep copies.
-    Where there is no POSIX system, or no program of Python to start, `spread` uses threads; with NPSNN_DEBUG set a
-    warning says so.
+    The processes start when they are first needed, and go to a pool at the end of the with statement, which the next
+    one takes them from. Jobs and results are pickled, but for their arrays, which lie in shared memory: `combine` must
+    copy what it keeps. Threads do the work of a function that cannot be pickled, or that the other process cannot find;
+    so they do where there is no POSIX system, or no program of Python to start. With NPSNN_DEBUG set a warning says so.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        super().__init__(threads)
-        self._others: list[_Process] = []
-        self._possible = os.name == "posix" and bool(sys.executable)
-        if not self._possible and self.threads > 1 and os.environ.get("NPSNN_DEBUG"):
-            missing = "a POSIX system" if os.name != "posix" else "sys.executable"
-            warnings.warn(f"there is no {missing} to start processes: threads do their work", stacklevel=3)
+    def __init__(self, threads: int | None = None, worth: float = 0.0) -> None:
+        """Start nothing yet.
 
-    def spread(
+        threads: how many work, this process among them; None for all cores.
+        worth: seconds of work in one `reduce` from which it starts processes; the first job tells. Threads do less.
+        Raises ValueError where `check_threads` does.
+        """
+        super().__init__(threads)
+        self.worth = worth
+        self._others: list[Process] = []
+        self._possible = os.name == "posix" and bool(sys.executable)
+        if not self._possible and self.threads > 1:
+            missing = "a POSIX system" if os.name != "posix" else "sys.executable"
+            _debug(f"there is no {missing} to start processes: threads do their work")
+
+    def reduce(
         self,
         f: Callable[..., T],
         arguments: Callable[[int], tuple[Any, ...]],
@@ -58,31 +62,64 @@ class Processes(Workers):
     ) -> None:
         """Call f(*arguments(0)) ... f(*arguments(jobs - 1)), and combine(result) in that order.
 
-        An exception is raised here as in `fold`; ChildProcessError where a process has ended.
+        An exception in a job is raised here; ChildProcessError where a process has ended. An interrupt ends all jobs.
         """
+        self._check_open()
         count = min(self.threads, jobs) if self._possible else 1
-        if count <= 1 or not self._open:
-            self.fold(lambda i: f(*arguments(i)), jobs, combine)
+        if count > 1 and self.worth and not self._others and not pool.waiting():
+            start = perf_counter()
+            super().reduce(f, arguments, 1, combine)
+            if (perf_counter() - start) * (jobs - 1) < self.worth:
+                count = 1
+            arguments, jobs = partial(_later, arguments), jobs - 1
+            count = min(count, jobs)
+        if count <= 1 or not self._others_for(f, arguments, count - 1):
+            super().reduce(f, arguments, jobs, combine)
             return
-        while len(self._others) < count - 1:
-            with uninterrupted():  # one that is not among the others would be ended by nobody
-                self._others.append(_Process(room=2 * size(arguments(0))))
+        sharing = _Sharing(f, arguments, jobs, combine, self._others[: count - 1])
         try:
-            with one_blas_thread():
-                for first in range(0, jobs, count):
-                    busy = list(zip(range(first + 1, min(first + count, jobs)), self._others, strict=False))
-                    for i, other in busy:
-                        other.ask(f, arguments(i))
-                    combine(f(*arguments(first)))
-                    for _, other in busy:
-                        combine(other.answer())
+            with one_blas_thread(), noted(sharing.interrupt), cancelled_where(lambda: bool(sharing.interrupts)):
+                sharing.work()
+        except Cancelled:
+            pass
+        except UnknownError as error:  # none of its jobs was done there
+            sharing.forget()
+            _debug(f"another process cannot find {f!r:.80} ({error}): threads do its work")
+            done = sharing.turn
+            super().reduce(f, lambda i: arguments(done + i), jobs - done, combine)
         except BaseException:  # some may still have an answer that nobody will ask for
             self._end()
             raise
+        if sharing.interrupts:
+            self._end()
+            raise sharing.interrupts[0]
+
+    def _others_for(self, f: Callable[..., Any], arguments: Callable[[int], tuple[Any, ...]], count: int) -> bool:
+        """Have `count` other processes that f is sent to; False where f cannot be sent."""
+        if len(self._others) >= count and all(other.asked is f for other in self._others[:count]):
+            return True
+        try:
+            sent = pickle.dumps(f)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            _debug(f"{f!r:.80} cannot be sent to another process ({error}): threads do its work")
+            return False
+        room = 2 * size(arguments(0))
+        try:
+            while len(self._others) < count:
+                with uninterrupted():  # one that is not among the others would be ended by nobody
+                    self._others.append(pool.taken(room))
+            for other in self._others[:count]:
+                other.prepare(f, sent)
+        except BaseException:
+            self._end()
+            raise
+        return True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            pool.give(self._others)
         self._end()
         super().__exit__(kind, error, trace)
 
@@ -92,122 +129,86 @@ class Processes(Workers):
         self._others.clear()
 
 
-class _Process:
-    """Another Python that calls what it is asked to."""
+class _Sharing:
+    """One list of jobs, shared out among this process and others.
 
-    def __init__(self, room: int) -> None:
-        """room: the bytes of arrays that each direction has shared memory for; what is more goes through the pipe."""
-        (its_in, our_out), (our_in, its_out) = _pipe(), _pipe()
-        theirs = its_in, shared(room), its_out, shared(room)
-        self.out = Channel(os.fdopen(our_out, "wb"), theirs[1])
-        self.into = Channel(os.fdopen(our_in, "rb"), theirs[3])
-        self.asked: Any = None
-        self.told: dict[str, Any] = {}
-        self.unheard = 0
-        path = [*map(str, sys.path), str(Path(__file__).parents[2])]  # last, where the others no longer lead here
-        command = [sys.executable, "-c", START, json.dumps(path), json.dumps(theirs)]
-        try:
-            with _blocked():
-                self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)
-        except OSError as error:
-            self.into.file.close()
-            self.out.file.close()
-            raise OSError(f"the system refuses another process ({error.strerror}): try fewer threads") from error
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-
-    def ask(self, f: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Have f(*arguments) called, and before it the calls of FIRST that this process has not made."""
-        for name, call in FIRST.items():
-            if self.told.get(name) is not call:
-                self._send(*call)
-                self.told[name] = call
-                self.unheard += 1
-        self._send(f, arguments)
-
-    def _send(self, f: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        """Have f(*arguments) called; f itself is sent where it is not the one of the last time."""
-        try:
-            # by itself, so that its arrays, which are to stay, do not lie in the shared memory
-            self.out.put((None if f is self.asked else pickle.dumps(f), arguments))
-        except BrokenPipeError:
-            raise self._ended() from None
-        self.asked = f
-
-    def answer(self) -> Any:
-        """What the call returned; raises what it raised, or a call of FIRST before it."""
-        while self.unheard:
-            self.unheard -= 1
-            self._receive()
-        return self._receive()
-
-    def _receive(self) -> Any:
-        try:
-            done, result = self.into.get()
-        except (EOFError, pickle.UnpicklingError):  # nothing, or the first part of an answer
-            raise self._ended() from None
-        if not done:
-            raise result
-        return result
-
-    def _ended(self) -> ChildProcessError:
-        code = self.process.wait()
-        return ChildProcessError(f"a process that computes for this one ended with exit code {code}: try 1 thread")
-
-    def end(self) -> None:
-        """End it, whatever it is about: it has nothing that could be lost."""
-        self.process.kill()
-        self.process.wait()
-        self.into.file.close()
-        with suppress(BrokenPipeError):  # what it was not yet sent
-            self.out.file.close()
-
-
-def _pipe() -> tuple[int, int]:
-    into, out = os.pipe()
-    return beyond_standard(into), beyond_standard(out)
-
-
-@contextmanager
-def _blocked() -> Iterator[None]:
-    """Have a process that is started in the block get no interrupts, which are for the one that asks, from its birth.
-
-    It inherits what signals are blocked; those that come to this process meanwhile are heard after the block.
+    Another process has two jobs at a time, as long as there are many: one to do, and the next, lest it waits.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        arguments: Callable[[int], tuple[Any, ...]],
+        jobs: int,
+        combine: Callable[[Any], None],
+        others: list[Process],
+    ) -> None:
+        self.f, self.arguments, self.jobs, self.combine, self.others = f, arguments, jobs, combine, others
+        self.asked = dict[int, Process]()
+        """The jobs of others whose results are not combined."""
+        self.next = self.turn = 0
+        self.mine: dict[int, Any] = {}
+        self.interrupts: list[BaseException] = []
 
-def serve() -> None:
-    """The other process: calls and answers until there is nothing more to read."""
-    import numpy  # noqa: F401  (so that its BLAS is there when Workers holds it to one thread)
+    def interrupt(self, error: BaseException) -> None:
+        """End all jobs; called amid anything that the main thread does."""
+        self.interrupts.append(error)
 
-    requests, shared_in, answers, shared_out = json.loads(sys.argv[2])
-    warnings.simplefilter("ignore", RuntimeWarning)  # the one that asks sees the result
-    keep_freed_memory()
-    into, out = Channel(os.fdopen(requests, "rb"), shared_in), Channel(os.fdopen(answers, "wb"), shared_out)
-    f: Any = None
-    with one_blas_thread():
-        while True:
-            try:
-                new, arguments = into.get()
-                f = f if new is None else pickle.loads(new)
-            except EOFError:
+    def work(self) -> None:
+        """Do the earliest job here while the others do the next ones, until all results are combined."""
+        while self.turn < self.jobs and not self.interrupts:
+            own = self.next if self.next < self.jobs and len(self.mine) < AHEAD else None
+            self.next += own is not None
+            self._ask()
+            if own is not None:
+                self.mine[own] = self.f(*self.arguments(own))
+            self._combine(wait=own is None)
+
+    def _ask(self) -> None:
+        """Give jobs to the others."""
+        for load in range(2):
+            for other in self.others:
+                left = self.jobs - self.next
+                if left <= load * len(self.others) or list(self.asked.values()).count(other) != load:
+                    continue
+                arguments = self.arguments(self.next)
+                if load and size(arguments) > other.room:
+                    return  # through a pipe that is full, while the other waits with a long answer in the way back
+                other.ask(arguments)
+                self.asked[self.next] = other
+                self.next += 1
+
+    def _combine(self, wait: bool) -> None:
+        """Combine the results that are there, in their order; wait: for the first of them."""
+        while self.turn < self.jobs and not self.interrupts:
+            if self.turn in self.mine:
+                self.combine(self.mine.pop(self.turn))
+            elif self.turn in self.asked and self._answered(self.asked[self.turn], wait):
+                self.combine(self.asked.pop(self.turn).answer())
+            else:
                 return
-            try:
-                out.put(_called(f, arguments))
-            except BrokenPipeError:
-                return
+            self.turn += 1
+            wait = False
+
+    def forget(self) -> None:
+        """Take the answers that nobody uses, so that the others are ready for other work."""
+        for other in self.asked.values():
+            with suppress(UnknownError):
+                other.answer()
+
+    def _answered(self, other: Process, wait: bool) -> bool:
+        """Whether the other process has begun its answer; wait: until it has, or an interrupt comes."""
+        while not select([other.into.file], [], [], PATIENCE if wait else 0)[0]:
+            if not wait or self.interrupts:
+                return False
+        return True
 
 
-def _called(f: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
-    """Whether f(*arguments) returned, and what it returned or raised."""
-    try:
-        return True, f(*arguments)
-    except Exception as error:
-        error.add_note(f"In another process:\n{traceback.format_exc()}")  # a traceback itself cannot be sent
-        return False, error
+def _later(arguments: Callable[[int], tuple[Any, ...]], i: int) -> tuple[Any, ...]:
+    """The arguments of the job after number i."""
+    return arguments(i + 1)
+
+
+def _debug(text: str) -> None:
+    if os.environ.get("NPSNN_DEBUG"):
+        warnings.warn(text, stacklevel=4)

@@ -1,4 +1,4 @@
-"""Micro-batches on worker threads, which use all cores; `npsnn.workers.processes` adds processes to them."""
+"""Jobs on the threads of this process."""
 
 import threading
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from npsnn.host import available_cores, check_threads, one_blas_thread
 from npsnn.interrupts import Cancelled, cancelled_where, noted
+from npsnn.workers.base import Total
+from npsnn.workers.base import micro_batches as micro_batches
 
 T = TypeVar("T")
 
@@ -20,7 +22,7 @@ PATIENCE = 0.1
 """Seconds that a thread waits at a time: not every system wakes a waiting thread for a signal."""
 
 
-class Workers:
+class Threads:
     """Threads that work through a list of jobs, with BLAS held to one thread as long as they work; the caller is one.
 
     Results are combined in the order of the jobs, whichever thread made them and when: sums of floating-point
@@ -32,7 +34,7 @@ class Workers:
         """threads: None for all cores. Raises ValueError where `check_threads` does."""
         self.threads = available_cores() if threads is None else threads
         check_threads(self.threads)
-        self._queues: list[SimpleQueue[_Fold[Any] | None]] = []
+        self._queues: list[SimpleQueue[_Jobs[Any] | None]] = []
         self._open = False
 
     def __enter__(self) -> Self:
@@ -54,24 +56,30 @@ class Workers:
         if not self._open:
             raise RuntimeError("Workers work inside a with statement only")
 
-    def _queues_for(self, jobs: int) -> "list[SimpleQueue[_Fold[Any] | None]]":
+    def _queues_for(self, jobs: int) -> "list[SimpleQueue[_Jobs[Any] | None]]":
         """The queues of as many further threads as there is work for; the threads start when first needed."""
         self._check_open()
         count = max(0, min(self.threads, jobs) - 1)
         while len(self._queues) < count:
-            queue: SimpleQueue[_Fold[Any] | None] = SimpleQueue()
+            queue: SimpleQueue[_Jobs[Any] | None] = SimpleQueue()
             _start(threading.Thread(target=_serve, args=(queue,), daemon=True))
             self._queues.append(queue)
         return self._queues[:count]
 
-    def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
-        """Call f(0) ... f(jobs - 1) on the threads, and combine(result) one at a time in that order.
+    def reduce(
+        self,
+        f: Callable[..., T],
+        arguments: Callable[[int], tuple[Any, ...]],
+        jobs: int,
+        combine: Callable[[T], None],
+    ) -> None:
+        """Call f(*arguments(0)) ... f(*arguments(jobs - 1)), and combine(result) one at a time in that order.
 
         The first exception, in the order of the jobs, is raised here once all threads have stopped; later jobs are
         ended then, and by an interrupt all of them, at the next layer that a pass comes to.
         """
         queues = self._queues_for(jobs)
-        job = _Fold(f, jobs, combine, ahead=self.threads)
+        job = _Jobs(lambda i: f(*arguments(i)), jobs, combine, ahead=self.threads)
         with one_blas_thread(), noted(job.interrupt):
             for queue in queues:
                 queue.put(job)
@@ -82,21 +90,15 @@ class Workers:
         if job.errors:
             raise job.errors[min(job.errors)]
 
-    def map(self, f: Callable[[int], T], jobs: int) -> list[T]:
-        """[f(0), ..., f(jobs - 1)]."""
-        results: list[T] = []
-        self.fold(f, jobs, results.append)
-        return results
-
-    def in_step(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int) -> list[T]:
-        """[f(0, total), ..., f(parts - 1, total)], a thread each, no more of which work at a time than there are here.
+    def together(self, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], parts: int) -> list[T]:
+        """The results of f(*arguments(i), total), a thread each, no more of which work at a time than there are here.
 
         total(x) is the sum, in the order of the parts, of what all of them give their calls of it, for which they wait
-        for one another: all must call it equally often. So this too comes out bit-identical for any number of threads.
-        An exception in one part ends all; of several the first, in the order of the parts, is raised.
+        for one another: all must call it equally often. The sum is bit-identical for any number of threads.
+        An exception in one part ends all; the first in the order of the parts is raised.
         """
         self._check_open()
-        step = _InStep(f, parts, self.threads)
+        step = _Together(lambda i, total: f(*arguments(i), total), parts, self.threads)
         others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
         with one_blas_thread(), noted(step.interrupt):
             try:
@@ -115,11 +117,32 @@ class Workers:
             raise caused[min(caused)]
         return [step.results[i] for i in range(parts)]
 
+    def map(self, f: Callable[[int], T], jobs: int) -> list[T]:
+        """[f(0), ..., f(jobs - 1)]."""
+        results: list[T] = []
+        self.reduce(f, lambda i: (i,), jobs, results.append)
+        return results
 
-class _InStep(Generic[T]):
+    def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
+        self.reduce(f, lambda i: (i,), jobs, combine)
+
+    def spread(
+        self,
+        f: Callable[..., T],
+        arguments: Callable[[int], tuple[Any, ...]],
+        jobs: int,
+        combine: Callable[[T], None],
+    ) -> None:
+        self.reduce(f, arguments, jobs, combine)
+
+    def in_step(self, f: Callable[[int, Total], T], parts: int) -> list[T]:
+        return self.together(f, lambda i: (i,), parts)
+
+
+class _Together(Generic[T]):
     """One function on several threads that meet to add up what they have."""
 
-    def __init__(self, f: Callable[[int, Callable[[Any], Any]], T], parts: int, threads: int) -> None:
+    def __init__(self, f: Callable[[int, Total], T], parts: int, threads: int) -> None:
         self.f, self.working, self.met = f, threading.Semaphore(threads), threading.Barrier(parts)
         # Two, in turns: nobody can be two meetings ahead of one who still reads.
         self.brought: tuple[list[Any], list[Any]] = [None] * parts, [None] * parts
@@ -161,13 +184,13 @@ def _start(thread: threading.Thread) -> None:
         raise OSError(f"the system refuses a thread beside {now} others ({error}): try fewer threads") from error
 
 
-def _serve(queue: "SimpleQueue[_Fold[Any] | None]") -> None:
+def _serve(queue: "SimpleQueue[_Jobs[Any] | None]") -> None:
     while (job := queue.get()) is not None:
         job.work()
         job.finished.release()
 
 
-class _Fold(Generic[T]):
+class _Jobs(Generic[T]):
     """One list of jobs, worked through by several threads."""
 
     def __init__(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None], ahead: int) -> None:
@@ -209,8 +232,3 @@ class _Fold(Generic[T]):
                 self.combine(self.waiting.pop(self.turn))
                 self.turn += 1
             self.turned.notify_all()
-
-
-def micro_batches(examples: int, size: int) -> list[slice]:
-    """Slices of `size` examples, the last of them perhaps shorter."""
-    return [slice(i, min(i + size, examples)) for i in range(0, examples, size)]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from npsnn.data import AUGMENTATIONS, augment
 from npsnn.streams import Stream
-from npsnn.workers.threads import Workers, micro_batches
+from npsnn.workers.threads import Threads, micro_batches
 
 STREAM = Stream(4).at("augment", 1)
 
@@ -70,7 +70,7 @@ def test_batches_and_threads_have_no_effect(size, threads):
     def one(i):
         return augment(images[batches[i]], STREAM.from_sample(batches[i].start))
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         workers.fold(one, len(batches), parts.append)
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from npsnn import host
 from npsnn.host import available_cores
 from npsnn.runs.environment import environment
-from npsnn.workers.threads import Workers, micro_batches
+from npsnn.workers.threads import Threads, micro_batches
 
 THREADS = [1, 2, 3, 7]
 
@@ -31,7 +31,7 @@ def test_results_come_in_the_order_of_the_jobs(threads: int) -> None:
         sleep(delays[i])
         return i
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         assert workers.map(job, 40) == list(range(40))
         assert workers.map(job, 0) == []
 
@@ -46,7 +46,7 @@ def test_sums_do_not_depend_on_the_threads(threads: int) -> None:
         total[0] += x
         combining.release()
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         workers.fold(lambda i: float(numbers[i]), len(numbers), combine)
     expected = 0.0
     for x in numbers:
@@ -69,7 +69,7 @@ def test_parts_in_step_add_up_what_they_have(threads: int) -> None:
             found.append(total(numbers[round, i]))
         return found
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         found = workers.in_step(part, 5)
         assert workers.in_step(lambda i, total: total(np.ones(2)).sum(), 1) == [2]
     expected = [sum(row[1:], start=row[0]) for row in numbers]
@@ -84,12 +84,12 @@ def test_an_error_in_step_ends_all(failing: int) -> None:
             raise KeyboardInterrupt("enough")
         return total(i)
 
-    with Workers(2) as workers:
+    with Threads(2) as workers:
         with pytest.raises(KeyboardInterrupt, match="enough"):
             workers.in_step(part, 4)
         assert workers.in_step(lambda i, total: total(i), 4) == [6] * 4
     with pytest.raises(RuntimeError, match="inside a with statement"):
-        Workers(2).in_step(part, 1)
+        Threads(2).in_step(part, 1)
 
 
 def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -
             raise RuntimeError("can't start new thread")
         start(self)
 
-    with Workers(1) as workers:
+    with Threads(1) as workers:
         monkeypatch.setattr(threading.Thread, "start", refused)
         with pytest.raises(OSError, match=r"the system refuses a thread.*can't start new thread.*: try fewer threads"):
             workers.in_step(lambda i, total: total(i), 4)
@@ -116,7 +116,7 @@ def test_all_threads_work_and_the_caller_is_one_of_them() -> None:
         barrier.wait()
         return threading.current_thread().name
 
-    with Workers(3) as workers:
+    with Threads(3) as workers:
         names = workers.map(job, 3)
     assert len(set(names)) == 3 and threading.current_thread().name in names
 
@@ -131,7 +131,7 @@ def test_the_first_exception_in_order_comes_through(threads: int) -> None:
             raise KeyError(i)
         return i
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         with pytest.raises(KeyError) as caught:
             workers.fold(job, 50, done.append)
         assert caught.value.args == (3,)
@@ -147,7 +147,7 @@ def test_an_exception_stops_the_work_early(threads: int) -> None:
         started.append(i)
         raise RuntimeError("no")
 
-    with Workers(threads) as workers, pytest.raises(RuntimeError, match="no"):
+    with Threads(threads) as workers, pytest.raises(RuntimeError, match="no"):
         workers.map(job, 1000)
     assert len(started) <= threads
 
@@ -158,7 +158,7 @@ def test_an_exception_in_combine_comes_through(threads: int) -> None:
         if i == 4:
             raise ZeroDivisionError
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         with pytest.raises(ZeroDivisionError):
             workers.fold(lambda i: i, 20, combine)
         assert workers.map(lambda i: i, 3) == [0, 1, 2]
@@ -187,7 +187,7 @@ def test_few_results_wait_for_a_slow_one() -> None:
         sleep(0.1 if i == 0 else 0)
         return Counted()
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         workers.fold(job, 200, lambda result: None)
     assert Counted.most <= 3 * threads
 
@@ -195,37 +195,37 @@ def test_few_results_wait_for_a_slow_one() -> None:
 @pytest.mark.parametrize("threads", [0, -1])
 def test_there_must_be_a_thread(threads: int) -> None:
     with pytest.raises(ValueError, match=f"threads must be >= 1, got {threads}"):
-        Workers(threads)
+        Threads(threads)
 
 
 def test_there_are_no_more_threads_than_a_machine_could_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"at most \d+, got 20000: this process may use \d+ core"):
-        Workers(20_000)
+        Threads(20_000)
     monkeypatch.setattr(host, "available_cores", lambda: 1024)
-    assert Workers(1024).threads == 1024
+    assert Threads(1024).threads == 1024
 
 
 def test_there_are_no_more_threads_than_jobs() -> None:
     before, seen = threading.active_count(), list[int]()
-    with Workers(200) as workers:
+    with Threads(200) as workers:
         assert threading.active_count() == before
         workers.fold(lambda i: seen.append(threading.active_count()), 3, lambda result: None)
     assert max(seen) <= before + 2
 
 
 def test_none_is_all_cores() -> None:
-    assert Workers().threads == available_cores() >= 1
+    assert Threads().threads == available_cores() >= 1
 
 
 def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
     with threadpool_limits(2, "blas"):
         before = blas_threads()
         assert before and set(before) == {2}
-        with Workers(2) as workers:
+        with Threads(2) as workers:
             assert blas_threads() == before
             assert [set(b) for b in workers.map(lambda i: blas_threads(), 4)] == [{1}] * 4
         assert blas_threads() == before
-        with pytest.raises(RuntimeError), Workers(2):
+        with pytest.raises(RuntimeError), Threads(2):
             raise RuntimeError
         assert blas_threads() == before
 
@@ -233,7 +233,7 @@ def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
 def test_the_threads_end_with_the_work() -> None:
     before = threading.active_count()
     for _ in range(5):
-        with Workers(4) as workers:
+        with Threads(4) as workers:
             workers.map(lambda i: i, 8)
     deadline = time() + 5
     while threading.active_count() > before and time() < deadline:
@@ -258,8 +258,8 @@ def test_only_the_cores_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_threadpoolctl_one_thread_works_and_several_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    with Workers(1) as workers:
+    with Threads(1) as workers:
         assert workers.map(lambda i: 2 * i, 3) == [0, 2, 4]
-    with pytest.raises(ValueError, match=r"several threads need threadpoolctl.* set threads to 1"), Workers(2):
+    with pytest.raises(ValueError, match=r"several threads need threadpoolctl.* set threads to 1"), Threads(2):
         pass
     assert environment()["blas"] == []

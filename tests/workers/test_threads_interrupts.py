@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from npsnn.interrupts import Cancelled, heed
-from npsnn.workers.threads import Workers
+from npsnn.workers.threads import Threads
 
 THREADS = [1, 2, 3, 7]
 
@@ -50,10 +50,10 @@ def test_an_interrupt_ends_jobs_at_their_next_pass(threads: int, in_step: bool) 
         begun.set()
         pass_until(never)
 
-    with Workers(threads) as workers:
+    with Threads(threads) as workers:
         signalling = interrupt_once(begun)
         with pytest.raises(KeyboardInterrupt):
-            workers.in_step(job, 3) if in_step else workers.map(job, 20)
+            workers.together(lambda i, total: job(i, total), lambda i: (i,), 3) if in_step else workers.map(job, 20)
         signalling.join()
         assert workers.map(lambda i: i, 3) == [0, 1, 2], "the threads are there for the next work"
 
@@ -72,7 +72,7 @@ def test_an_interrupt_while_the_caller_waits_for_others_ends_them() -> None:
         finally:
             ended.append(i)
 
-    with Workers(2) as workers:
+    with Threads(2) as workers:
         signalling = interrupt_once(begun)
         with pytest.raises(KeyboardInterrupt):
             workers.map(job, 2)
@@ -97,7 +97,7 @@ def test_an_error_ends_later_jobs_and_waits_for_earlier_ones() -> None:
             pass_until(never)
         ended.append(i)
 
-    with Workers(3) as workers, pytest.raises(KeyError) as caught:
+    with Threads(3) as workers, pytest.raises(KeyError) as caught:
         workers.map(job, 3)
     assert caught.value.args == (0,), "the first in the order of the jobs, whichever came first"
     assert ended == [2]

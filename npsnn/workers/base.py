@@ -1,0 +1,58 @@
+"""What computes the parts of something: threads, processes and, one day, ranks of several machines."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+T = TypeVar("T")
+
+Total = Callable[[Any], Any]
+"""The sum, in the order of the parts, of what all parts give their calls of it; each waits there for the others."""
+
+
+class Workers(Protocol):
+    """The protocol of everything that works through jobs, inside of a with statement.
+
+    Results do not depend on how many work, and on who does which job: they are combined in the order of the jobs.
+    """
+
+    threads: int
+
+    def reduce(
+        self,
+        f: Callable[..., T],
+        arguments: Callable[[int], tuple[Any, ...]],
+        jobs: int,
+        combine: Callable[[T], None],
+    ) -> None:
+        """Call f(*arguments(0)) ... f(*arguments(jobs - 1)), and combine(result) one at a time in that order.
+
+        f: what to compute; processes get it once, as long as it is the same object.
+        arguments: the arguments of a job, by its number.
+        jobs: the number of jobs.
+        combine: takes one result; it must copy the arrays that it keeps, whose memory may be used again.
+        """
+
+    def together(self, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], parts: int) -> list[T]:
+        """The results of f(*arguments(i), total) for each part, which meet in `total`: see `Total`.
+
+        All parts must call total equally often.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def gathered(workers: Workers, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], jobs: int) -> list[T]:
+    """[f(*arguments(0)), ..., f(*arguments(jobs - 1))], of results without arrays."""
+    results: list[T] = []
+    workers.reduce(f, arguments, jobs, results.append)
+    return results
+
+
+def micro_batches(examples: int, size: int) -> list[slice]:
+    """Slices of `size` examples, the last of them perhaps shorter."""
+    return [slice(i, min(i + size, examples)) for i in range(0, examples, size)]
