@@ -135,10 +135,10 @@ def each_part(
     progress: called with the number of images of each that is done.
     """
 
-    def part(s: slice) -> Any:
-        return job(x[s], labels[s], stream.further(s.start))
+    def part(s: slice) -> tuple[np.ndarray, np.ndarray, Stream]:
+        return x[s], labels[s], stream.further(s.start)
 
-    return network.each_batch(part, len(x), progress)
+    return network.each_batch(job, len(x), progress, part)
 
 
 def accuracy(

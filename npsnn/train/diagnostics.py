@@ -16,7 +16,7 @@ from npsnn.layers.params import of_layer
 from npsnn.models.model import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.train.terms import class_vectors, noise_on_features
-from npsnn.workers.threads import Workers, micro_batches
+from npsnn.workers.base import Workers, gathered, micro_batches
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def ratios(network: Classifier, images: np.ndarray, workers: Workers) -> dict[st
         mus = inputs(network, images[batches[i]], sigmas)
         return [float(abs(mu).sum() / (mu[..., 0].size * len(images))) for mu in mus.values()]
 
-    found = workers.map(sizes, len(batches)) if sigmas else []
+    found = gathered(workers, sizes, lambda i: (i,), len(batches)) if sigmas else []
     return {path: sum(part) / sigmas[path] for path, part in zip(sigmas, zip(*found, strict=True), strict=True)}
 
 

@@ -60,6 +60,10 @@ class Process:
             for descriptor in theirs:
                 os.close(descriptor)
 
+    def is_ready(self, f: Callable[..., Any]) -> bool:
+        """Whether the next jobs would be of f, and there is no call of FIRST to make before."""
+        return self.asked is f and all(self.told.get(name) is call for name, call in FIRST.items())
+
     def prepare(self, f: Callable[..., Any], sent: bytes) -> None:
         """Have the next jobs be of f, and before them the calls of FIRST that this process has not made.
 

@@ -96,7 +96,7 @@ class Processes(Threads):
 
     def _others_for(self, f: Callable[..., Any], arguments: Callable[[int], tuple[Any, ...]], count: int) -> bool:
         """Have `count` other processes that f is sent to; False where f cannot be sent."""
-        if len(self._others) >= count and all(other.asked is f for other in self._others[:count]):
+        if len(self._others) >= count and all(other.is_ready(f) for other in self._others[:count]):
             return True
         try:
             sent = pickle.dumps(f)

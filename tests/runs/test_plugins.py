@@ -112,12 +112,12 @@ def test_its_classes_are_known_to_other_processes(mine: Path) -> None:
     layer = sys.modules["npsnn_plugin_mine"].Mine(0.3)
     with Processes(2) as workers:
         found: list[Any] = []
-        workers.spread(repr, lambda i: (layer,), 2, found.append)
+        workers.reduce(repr, lambda i: (layer,), 2, found.append)
         assert found == ["Mine(slope=0.3)"] * 2
         mine.write_text(MINE.replace("slope", "slant"))  # as in a notebook: the process is there already
         npsnn.load_plugin(mine)
         other = sys.modules["npsnn_plugin_mine"].Mine(0.4)
-        workers.spread(repr, lambda i: (other,), 2, found.append)
+        workers.reduce(repr, lambda i: (other,), 2, found.append)
     assert found[2:] == ["Mine(slant=0.4)"] * 2
 
 
