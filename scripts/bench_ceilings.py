@@ -7,6 +7,7 @@ import numpy as np
 from bench_side import answer, milliseconds
 from threadpoolctl import threadpool_limits
 
+from npsnn.workers.base import gathered
 from npsnn.workers.threads import Threads
 
 SIZE = 2048
@@ -30,7 +31,7 @@ def copy(threads: int) -> Callable[[str], float]:
 
     def measured(seconds: str) -> float:
         with Threads(threads) as workers:
-            every = milliseconds(lambda: workers.map(lambda i: np.copyto(*pairs[i]), threads), float(seconds))
+            every = milliseconds(lambda: gathered(workers, lambda i: np.copyto(*pairs[i]), threads), float(seconds))
         return 2 * COPIED * threads / every / 1e6
 
     return measured

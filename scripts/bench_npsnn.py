@@ -32,7 +32,8 @@ from npsnn.streams import Stream
 from npsnn.train.config import Config
 from npsnn.train.epochs import State, Trainer
 from npsnn.train.loop import workers_for
-from npsnn.workers.threads import Threads, micro_batches
+from npsnn.workers.base import gathered, micro_batches
+from npsnn.workers.threads import Threads
 
 LR = 1e-9
 """So small that every step finds the same network."""
@@ -118,7 +119,7 @@ class Attack:
             rows = parts[i]
             return self.target(self.images[rows], self.labels[rows], stream.from_sample(rows.start))
 
-        found = self.workers.map(one, len(parts))
+        found = gathered(self.workers, one, len(parts))
         return sum(float(loss.sum()) for loss, _ in found), np.concatenate([g for _, g in found])
 
     def gradients(self) -> tuple[float, Arrays]:

@@ -120,7 +120,7 @@ def layerwise(classifier: Classifier, x: Images, labels: np.ndarray, draws: int 
 
     found: list[_Sums] = []
     with classifier.workers() as workers:
-        workers.fold(one, len(x), found.append)
+        workers.reduce(one, lambda n: (n,), len(x), found.append)
     return _fit(noisy, found, draws)
 
 

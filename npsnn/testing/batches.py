@@ -8,7 +8,7 @@ from npsnn.layers.params import flatten
 from npsnn.streams import Stream
 from npsnn.testing.demands import close, demand, same
 from npsnn.testing.passes import Subject
-from npsnn.workers.threads import Workers
+from npsnn.workers.threads import Threads
 
 DRAW = Stream(4).at("batches")
 RTOL = 1e-9
@@ -64,8 +64,8 @@ def check_parts(subject: Subject, x: np.ndarray) -> None:
         assert dx is not None
         return passed[0].mean, dx.mean, flatten(found)
 
-    with Workers(2) as workers:
-        (y0, dx0, first), (y1, dx1, second) = workers.in_step(part, 2)
+    with Threads(2) as workers:
+        (y0, dx0, first), (y1, dx1, second) = workers.together(part, lambda i: (i,), 2)
     for what, parts, wanted in (("outputs", (y0, y1), whole[0].mean), ("cotangents", (dx0, dx1), below.mean)):
         demand(
             close(np.concatenate(parts, axis=-1), wanted, RTOL),

@@ -77,7 +77,7 @@ def ratios(network: Classifier, images: np.ndarray, workers: Workers) -> dict[st
         mus = inputs(network, images[batches[i]], sigmas)
         return [float(abs(mu).sum() / (mu[..., 0].size * len(images))) for mu in mus.values()]
 
-    found = gathered(workers, sizes, lambda i: (i,), len(batches)) if sigmas else []
+    found = gathered(workers, sizes, len(batches)) if sigmas else []
     return {path: sum(part) / sigmas[path] for path, part in zip(sigmas, zip(*found, strict=True), strict=True)}
 
 

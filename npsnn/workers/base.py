@@ -46,10 +46,10 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-def gathered(workers: Workers, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], jobs: int) -> list[T]:
-    """[f(*arguments(0)), ..., f(*arguments(jobs - 1))], of results without arrays."""
+def gathered(workers: Workers, f: Callable[[int], T], jobs: int) -> list[T]:
+    """[f(0), ..., f(jobs - 1)], of results that are no arrays."""
     results: list[T] = []
-    workers.reduce(f, arguments, jobs, results.append)
+    workers.reduce(f, lambda i: (i,), jobs, results.append)
     return results
 
 

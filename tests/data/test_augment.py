@@ -71,7 +71,7 @@ def test_batches_and_threads_have_no_effect(size, threads):
         return augment(images[batches[i]], STREAM.from_sample(batches[i].start))
 
     with Threads(threads) as workers:
-        workers.fold(one, len(batches), parts.append)
+        workers.reduce(one, lambda i: (i,), len(batches), parts.append)
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 

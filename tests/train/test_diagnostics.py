@@ -12,7 +12,7 @@ from npsnn.layers.noise import COVARIANCES
 from npsnn.layers.params import flatten
 from npsnn.reference import alignment
 from npsnn.train import diagnostics
-from npsnn.workers.threads import Workers
+from npsnn.workers.threads import Threads
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
@@ -53,7 +53,7 @@ def test_each_noise_layer_is_measured_at_its_own_input() -> None:
     for path, mean in found.items():
         np.testing.assert_array_equal(mean, heard[path])
     pixels = np.round(255 * x).astype(np.uint8)
-    with Workers(2) as workers:
+    with Threads(2) as workers:
         ratios = diagnostics.ratios(network, pixels, workers)
         without = diagnostics.ratios(network.with_sigma({"noise": 0.0}), pixels, workers)
         assert diagnostics.ratios(network.with_sigma(0.0), pixels, workers) == {}

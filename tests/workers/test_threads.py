@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from npsnn import host
 from npsnn.host import available_cores
 from npsnn.runs.environment import environment
-from npsnn.workers.threads import Threads, micro_batches
+from npsnn.workers.base import gathered, micro_batches
+from npsnn.workers.threads import Threads
 
 THREADS = [1, 2, 3, 7]
 
@@ -32,8 +33,8 @@ def test_results_come_in_the_order_of_the_jobs(threads: int) -> None:
         return i
 
     with Threads(threads) as workers:
-        assert workers.map(job, 40) == list(range(40))
-        assert workers.map(job, 0) == []
+        assert gathered(workers, job, 40) == list(range(40))
+        assert gathered(workers, job, 0) == []
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -47,7 +48,7 @@ def test_sums_do_not_depend_on_the_threads(threads: int) -> None:
         combining.release()
 
     with Threads(threads) as workers:
-        workers.fold(lambda i: float(numbers[i]), len(numbers), combine)
+        workers.reduce(lambda i: float(numbers[i]), lambda i: (i,), len(numbers), combine)
     expected = 0.0
     for x in numbers:
         expected += float(x)
@@ -55,7 +56,7 @@ def test_sums_do_not_depend_on_the_threads(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", THREADS)
-def test_parts_in_step_add_up_what_they_have(threads: int) -> None:
+def test_parts_together_add_up_what_they_have(threads: int) -> None:
     at_work, most = [0], [0]
     numbers = np.random.default_rng(0).standard_normal((3, 5)) * 10.0 ** np.arange(5)
 
@@ -70,15 +71,15 @@ def test_parts_in_step_add_up_what_they_have(threads: int) -> None:
         return found
 
     with Threads(threads) as workers:
-        found = workers.in_step(part, 5)
-        assert workers.in_step(lambda i, total: total(np.ones(2)).sum(), 1) == [2]
+        found = workers.together(part, lambda i: (i,), 5)
+        assert workers.together(lambda i, total: total(np.ones(2)).sum(), lambda i: (i,), 1) == [2]
     expected = [sum(row[1:], start=row[0]) for row in numbers]
     assert found == [expected] * 5
     assert most[0] <= threads
 
 
 @pytest.mark.parametrize("failing", [0, 2])
-def test_an_error_in_step_ends_all(failing: int) -> None:
+def test_an_error_together_ends_all(failing: int) -> None:
     def part(i: int, total: Any) -> Any:
         if i == failing:
             raise KeyboardInterrupt("enough")
@@ -86,13 +87,13 @@ def test_an_error_in_step_ends_all(failing: int) -> None:
 
     with Threads(2) as workers:
         with pytest.raises(KeyboardInterrupt, match="enough"):
-            workers.in_step(part, 4)
-        assert workers.in_step(lambda i, total: total(i), 4) == [6] * 4
+            workers.together(part, lambda i: (i,), 4)
+        assert workers.together(lambda i, total: total(i), lambda i: (i,), 4) == [6] * 4
     with pytest.raises(RuntimeError, match="inside a with statement"):
-        Threads(2).in_step(part, 1)
+        Threads(2).together(part, lambda i: (i,), 1)
 
 
-def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_threads_to_be_together_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that wait already must not wait for ever."""
     start, asked = threading.Thread.start, list[threading.Thread]()
 
@@ -105,7 +106,7 @@ def test_too_few_threads_to_be_in_step_end_it(monkeypatch: pytest.MonkeyPatch) -
     with Threads(1) as workers:
         monkeypatch.setattr(threading.Thread, "start", refused)
         with pytest.raises(OSError, match=r"the system refuses a thread.*can't start new thread.*: try fewer threads"):
-            workers.in_step(lambda i, total: total(i), 4)
+            workers.together(lambda i, total: total(i), lambda i: (i,), 4)
     assert len(asked) == 3 and not any(thread.is_alive() for thread in asked)
 
 
@@ -117,7 +118,7 @@ def test_all_threads_work_and_the_caller_is_one_of_them() -> None:
         return threading.current_thread().name
 
     with Threads(3) as workers:
-        names = workers.map(job, 3)
+        names = gathered(workers, job, 3)
     assert len(set(names)) == 3 and threading.current_thread().name in names
 
 
@@ -133,10 +134,10 @@ def test_the_first_exception_in_order_comes_through(threads: int) -> None:
 
     with Threads(threads) as workers:
         with pytest.raises(KeyError) as caught:
-            workers.fold(job, 50, done.append)
+            workers.reduce(job, lambda i: (i,), 50, done.append)
         assert caught.value.args == (3,)
         assert done == [0, 1, 2]
-        assert workers.map(lambda i: i * i, 5) == [0, 1, 4, 9, 16], "the threads are there for the next work"
+        assert gathered(workers, lambda i: i * i, 5) == [0, 1, 4, 9, 16], "the threads are there for the next work"
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -148,7 +149,7 @@ def test_an_exception_stops_the_work_early(threads: int) -> None:
         raise RuntimeError("no")
 
     with Threads(threads) as workers, pytest.raises(RuntimeError, match="no"):
-        workers.map(job, 1000)
+        gathered(workers, job, 1000)
     assert len(started) <= threads
 
 
@@ -160,8 +161,8 @@ def test_an_exception_in_combine_comes_through(threads: int) -> None:
 
     with Threads(threads) as workers:
         with pytest.raises(ZeroDivisionError):
-            workers.fold(lambda i: i, 20, combine)
-        assert workers.map(lambda i: i, 3) == [0, 1, 2]
+            workers.reduce(lambda i: i, lambda i: (i,), 20, combine)
+        assert gathered(workers, lambda i: i, 3) == [0, 1, 2]
 
 
 class Counted:
@@ -188,7 +189,7 @@ def test_few_results_wait_for_a_slow_one() -> None:
         return Counted()
 
     with Threads(threads) as workers:
-        workers.fold(job, 200, lambda result: None)
+        workers.reduce(job, lambda i: (i,), 200, lambda result: None)
     assert Counted.most <= 3 * threads
 
 
@@ -209,7 +210,7 @@ def test_there_are_no_more_threads_than_jobs() -> None:
     before, seen = threading.active_count(), list[int]()
     with Threads(200) as workers:
         assert threading.active_count() == before
-        workers.fold(lambda i: seen.append(threading.active_count()), 3, lambda result: None)
+        workers.reduce(lambda i: seen.append(threading.active_count()), lambda i: (i,), 3, lambda result: None)
     assert max(seen) <= before + 2
 
 
@@ -223,7 +224,7 @@ def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
         assert before and set(before) == {2}
         with Threads(2) as workers:
             assert blas_threads() == before
-            assert [set(b) for b in workers.map(lambda i: blas_threads(), 4)] == [{1}] * 4
+            assert [set(b) for b in gathered(workers, lambda i: blas_threads(), 4)] == [{1}] * 4
         assert blas_threads() == before
         with pytest.raises(RuntimeError), Threads(2):
             raise RuntimeError
@@ -234,7 +235,7 @@ def test_the_threads_end_with_the_work() -> None:
     before = threading.active_count()
     for _ in range(5):
         with Threads(4) as workers:
-            workers.map(lambda i: i, 8)
+            gathered(workers, lambda i: i, 8)
     deadline = time() + 5
     while threading.active_count() > before and time() < deadline:
         sleep(0.01)
@@ -259,7 +260,7 @@ def test_only_the_cores_that_may_be_used_count(monkeypatch: pytest.MonkeyPatch) 
 def test_without_threadpoolctl_one_thread_works_and_several_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with Threads(1) as workers:
-        assert workers.map(lambda i: 2 * i, 3) == [0, 2, 4]
+        assert gathered(workers, lambda i: 2 * i, 3) == [0, 2, 4]
     with pytest.raises(ValueError, match=r"several threads need threadpoolctl.* set threads to 1"), Threads(2):
         pass
     assert environment()["blas"] == []

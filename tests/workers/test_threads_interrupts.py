@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from npsnn.interrupts import Cancelled, heed
+from npsnn.workers.base import gathered
 from npsnn.workers.threads import Threads
 
 THREADS = [1, 2, 3, 7]
@@ -41,9 +42,9 @@ def _ctrl_c() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_ctrl_c")
-@pytest.mark.parametrize("in_step", [False, True])
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("threads", THREADS)
-def test_an_interrupt_ends_jobs_at_their_next_pass(threads: int, in_step: bool) -> None:
+def test_an_interrupt_ends_jobs_at_their_next_pass(threads: int, together: bool) -> None:
     begun, never = threading.Event(), threading.Event()
 
     def job(i: int, total: Any = None) -> None:
@@ -53,9 +54,11 @@ def test_an_interrupt_ends_jobs_at_their_next_pass(threads: int, in_step: bool) 
     with Threads(threads) as workers:
         signalling = interrupt_once(begun)
         with pytest.raises(KeyboardInterrupt):
-            workers.together(lambda i, total: job(i, total), lambda i: (i,), 3) if in_step else workers.map(job, 20)
+            workers.together(lambda i, total: job(i, total), lambda i: (i,), 3) if together else gathered(
+                workers, job, 20
+            )
         signalling.join()
-        assert workers.map(lambda i: i, 3) == [0, 1, 2], "the threads are there for the next work"
+        assert gathered(workers, lambda i: i, 3) == [0, 1, 2], "the threads are there for the next work"
 
 
 @pytest.mark.usefixtures("_ctrl_c")
@@ -75,7 +78,7 @@ def test_an_interrupt_while_the_caller_waits_for_others_ends_them() -> None:
     with Threads(2) as workers:
         signalling = interrupt_once(begun)
         with pytest.raises(KeyboardInterrupt):
-            workers.map(job, 2)
+            gathered(workers, job, 2)
         assert len(ended) == 1, "no thread goes on behind the interrupt"
         signalling.join()
 
@@ -98,6 +101,6 @@ def test_an_error_ends_later_jobs_and_waits_for_earlier_ones() -> None:
         ended.append(i)
 
     with Threads(3) as workers, pytest.raises(KeyError) as caught:
-        workers.map(job, 3)
+        gathered(workers, job, 3)
     assert caught.value.args == (0,), "the first in the order of the jobs, whichever came first"
     assert ended == [2]
