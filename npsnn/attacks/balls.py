@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from npsnn.streams import Stream
+from npsnn.validate import check_choice
 
 Images: TypeAlias = Any
 
@@ -38,8 +39,7 @@ class Limit:
     largest: ClassVar[float] = inf
 
     def __post_init__(self) -> None:
-        if self.norm not in self.norms:
-            raise ValueError(f"norm must be one of {', '.join(self.norms)}, got {self.norm!r}")
+        check_choice("norm", self.norm, self.norms)
         if isinstance(self.eps, bool) or not isinstance(self.eps, Real) or not 0 <= float(self.eps) <= self.largest:
             finite = "" if self.largest == inf else " and finite"
             raise ValueError(f"eps must be >= 0{finite}, got {self.eps!r}")

@@ -13,7 +13,7 @@ from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
 from npsnn.streams import Randomness, Stream
-from npsnn.validate import check_count
+from npsnn.validate import check_choice, check_count
 
 STRATEGIES = tuple(
     f"{base}{by}"
@@ -93,8 +93,7 @@ class OnePixel(Attack):
         ):
             if not isinstance(value, Real) or not 0 <= value <= high:
                 raise ValueError(f"{name} must be in [0, {high}], got {value!r}")
-        if self.strategy not in STRATEGIES:
-            raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}")
+        check_choice("strategy", self.strategy, STRATEGIES)
 
     @property
     def ball(self) -> Limit:

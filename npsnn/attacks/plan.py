@@ -20,8 +20,7 @@ from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
 from npsnn.classifier import Classifier
 from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
-from npsnn.tables import nearest
-from npsnn.validate import check_options, documented, option, same
+from npsnn.validate import check_choice, check_options, documented, option, same
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
@@ -79,8 +78,7 @@ def _summary(kind: type[Any]) -> str:
 def choice_of(name: str) -> Choice:
     """The attack that people call so; ValueError for an unknown name, naming the nearest and all."""
     known = choices()
-    if name not in known:
-        raise ValueError(f"attack must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    check_choice("attack", name, known)
     return known[name]
 
 

@@ -8,6 +8,7 @@ import pytest
 from calling import Npsnn
 
 from npsnn import data, models
+from npsnn.attacks import OnePixel, Plan
 from npsnn.layers.affine import Conv2d
 from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import OBJECTIVES
@@ -25,6 +26,9 @@ WORDS = {
     ("train", "--propagation", "sample"): "Did you mean sampled?",
     ("train", "--schedule", "cosin"): "Did you mean cosine?",
     ("train", "--covariance", "diag"): "Did you mean diagonal?",
+    ("attack", "--adaptiv-pgd"): "--adaptive-pgd",
+    ("attack", "--objective", "cross-entopy"): "Did you mean cross-entropy?",
+    ("attack", "--propagation", "exakt"): "Did you mean exact?",
     ("evaluate", "--checkpoint", "lsat"): "Did you mean last?",
     ("evaluate", "--conv", "winograt"): "Did you mean winograd?",
     ("audit", "--verdict", "typos"): "Did you mean typo?",
@@ -57,6 +61,9 @@ def test_a_misspelt_file_or_run_is_met_by_the_nearest(npsnn: Npsnn, trained: Pat
         (lambda: models.lenetpp(variant="author"), "authors"),
         (lambda: recipe("a2snn-m55", "digits"), "a2snn-m5"),
         (lambda: Conv2d(2, 3, method="winograt"), "winograd"),
+        (lambda: Plan(attacks=("pgdd",)), "pgd"),
+        (lambda: Plan(norm="inf"), "linf"),
+        (lambda: OnePixel(strategy="rand1bn"), "rand1bin"),
         (lambda: FeatureNoise(0.1, covariance="diag"), "diagonal"),
         (lambda: named(OBJECTIVES, "cross_entropy", "objective"), "cross-entropy"),
     ],
