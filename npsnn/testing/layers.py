@@ -29,7 +29,7 @@ def check_layer(
     approximation: float = 0.0,
     entries: int = 20,
 ) -> None:
-    """Raise AssertionError, with a sentence that names what is wrong, unless a layer keeps to what is asked of layers.
+    """Raise AssertionError, with a sentence that names what is wrong, unless a layer keeps to the rules of layers.
 
     * The layer is a frozen dataclass in the table of layers. A file and another process give it back.
     * `init` makes parameters in float32, the same ones from one seed. It promises the shape that `forward` returns, and
