@@ -114,6 +114,7 @@ LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
     (BatchNorm(), (6,)),
     (Residual(Sequential((("conv", Conv2d(2, 3, padding=1)),)), Sequential(())), (2, 6, 6)),
     *[(FeatureNoise(0.5, kind), (6,)) for kind in COVARIANCES],
+    (Sequential((("noise", FeatureNoise(0.5)), ("last", Linear(4, joint=True)))), (6,)),
 ]
 NOISES: list[Noise] = [EXPECTATION, *map(Propagated, RULES.values())]
 NETWORK_NOISES = dict(zip(["off", *RULES, "sampled"], [*NOISES, Sampled(Stream(3))], strict=True))
@@ -123,7 +124,7 @@ NETWORK_NOISES = dict(zip(["off", *RULES, "sampled"], [*NOISES, Sampled(Stream(3
 @pytest.mark.parametrize("noise", NOISES, ids=["off", *RULES])
 def test_layers(cupy: ModuleType, layer: Layer, shape: tuple[int, ...], noise: Noise) -> None:
     params, _ = layer.init(np.random.default_rng(0), shape)
-    params = tree(lambda p: p.astype(float), params)
+    params = unflatten({k: p.astype(float) for k, p in flatten(params).items()})
     inner = (shape[1], shape[0], shape[2], 3) if len(shape) == 3 else (shape[0], 3)
 
     def both_ways(params: Any, mean: Any, var: Any) -> Any:
@@ -131,7 +132,7 @@ def test_layers(cupy: ModuleType, layer: Layer, shape: tuple[int, ...], noise: N
         return m, backward(Moments(m.mean * 2, None if m.var is None else m.var * 3), Want.BOTH)
 
     on_both(cupy, both_ways, params, values(*inner), None)
-    if isinstance(noise, Propagated) and not isinstance(layer, FeatureNoise):
+    if isinstance(noise, Propagated):
         on_both(cupy, both_ways, params, values(*inner), positive(*inner))
 
 
