@@ -28,7 +28,8 @@ def check_linf(eps: float) -> None:
 class Limit:
     """All images within `eps` of the original; an infinite eps leaves the box alone.
 
-    norm: "linf" and "l2" in units of the [0, 1] pixel; "l0" counts the pixels that differ in any of their channels.
+    norm: "linf" or "l2", in units of the [0, 1] pixel; "l0" counts the pixels that differ in any of their channels.
+    eps: radius, >= 0.
     Source: noise paper Eq. 9, whose "delta < eps" is read as a norm (audit N32).
     """
 

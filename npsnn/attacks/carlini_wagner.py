@@ -51,11 +51,19 @@ def next_constants(
 class CarliniWagner(Attack):
     """Minimises ‖δ‖₂² + c max(margin, -κ) over ω, x + δ = (tanh ω + 1)/2, by Adam; c by each image's binary search.
 
-    The target's objective must be the margin to be raised: `margin`, in logits, or `least_win_probability`, in standard
-    deviations of the noise, and κ is in these units. Each search offers its nearest image of confidence κ; it counts
-    if at least `share` of `draws` fresh draws misread it, and the nearest that counts is returned. Where none does, the
-    clean image is. At κ = 0 noise misreads an image on the boundary half the time, so a share of ½ is met by luck
-    (audit A30).
+    Each search offers its nearest image of confidence κ. The image counts if enough of some fresh draws misread it, and
+    the nearest that counts is returned. Where none does, the clean image is. At κ = 0 noise misreads an image on the
+    boundary half the time, so a share of ½ is met by luck (audit A30). The objective of the source must be a margin:
+    by default `margin`, and `least_win_probability` on the closed form.
+
+    kappa: the confidence κ >= 0, in logits, or in standard deviations of the noise on the closed form.
+    steps: number of steps of Adam for each c.
+    lr: Adam's learning rate.
+    constant: the first c.
+    searches: number of constants that are tried.
+    draws: number of fresh draws that judge an image.
+    share: part of the draws that must misread an image, > 0 and at most 1.
+    source: where its gradients come from.
     Source: Carlini and Wagner 2017, A2SNN Sec. 2.1 as derived (audit A2). The defaults are quicker than A2SNN's, and
     find nearer images where pixels are black or white; `paper` has A2SNN's.
     """

@@ -47,19 +47,29 @@ def paint(image: np.ndarray, genes: np.ndarray) -> np.ndarray:
 @attack("one-pixel")
 @dataclass(frozen=True)
 class OnePixel(Attack):
-    """Replaces `pixels` pixels by those of the lowest energy that differential evolution finds; energy is -objective.
+    """Replaces pixels by those of the lowest energy that differential evolution finds; energy is -objective.
 
-    The search ends when `converged`, after `generations`, or once a share `stop` of `draws` fresh draws misread the
-    best candidate (None: never); stop is above ½ lest one of many looks succeed by luck. Of the objective the search
-    itself sees the order alone, the rule its scale: with `true_class_probability`, which the paper may mean (audit
-    A22), a confident network's candidates are alike within 1 % and the search is over before it begins. Its logarithm,
-    the cross-entropy, makes the same search without that; `least_win_probability` of the closed form has no noise.
-    Under a sampled target all candidates share the target's draws if `common`; otherwise each meets draws of its own,
-    and the rule may never hold (A22).
+    Differential evolution sees the order of the energies alone, the rule `converged` their scale. With
+    `true_class_probability`, which the paper may mean (audit A22), the candidates of a confident network are alike
+    within 1 %, and the search is over before it begins. Its logarithm, the cross-entropy, makes the same search without
+    that, and is what the attack ascends where its source names nothing. `least_win_probability` of the closed form,
+    which it ascends there, has no noise.
+
+    pixels: number of pixels that may change.
+    population: number of candidates, at least 5.
+    generations: number of generations at most; the search ends sooner where it has `converged`.
+    crossover: probability that a gene is the mutant's.
+    mutation: weight of a difference of candidates; a pair is a range from which each generation draws.
+    strategy: SciPy's name for how mutants are made.
+    common: whether all candidates share the draws of a sampled target. Where each meets draws of its own, the rule
+        `converged` may never hold (A22).
+    stop: share of `draws` that ends the search once the best candidate is misread so often; None for never. It is above
+        ½, lest one of many looks succeed by luck.
+    draws: number of fresh draws by which the best candidate is judged.
+    source: where its energies come from.
     Source: Su, Vargas and Sakurai 2019, who draw the first places uniformly and colours from N(½, ½²), here clipped;
     population, crossover, mutation and end A2SNN Sec. 4.1, which has 75 generations and later 1000. The strategy is
-    unstated: best1bin is SciPy's default, as are the 0.7, the 1000 and the 1 %. A pair of mutations is a range, from
-    which each generation draws.
+    unstated: best1bin is SciPy's default, as are the 0.7, the 1000 and the 1 %.
     """
 
     pixels: int = 1

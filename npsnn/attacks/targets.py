@@ -158,12 +158,19 @@ class NetworkTarget:
 
 
 def expectation(classifier: Classifier, objective: str | Objective = "cross-entropy") -> NetworkTarget:
-    """The network without its noise."""
+    """The network without its noise.
+
+    objective: what to ascend, by its name or the function.
+    """
     return NetworkTarget(classifier, "expectation", named(OBJECTIVES, objective, "objective"))
 
 
 def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
-    """Expectation over transformations: the mean gradient over `draws` fresh draws at every step (A2SNN Sec. 4.1)."""
+    """Expectation over transformations: the mean gradient over fresh draws at every step (A2SNN Sec. 4.1).
+
+    draws: number of draws for each gradient.
+    objective: what to ascend, by its name or the function.
+    """
     check_count("draws", draws)
     return NetworkTarget(classifier, "sampled", named(OBJECTIVES, objective, "objective"), draws)
 
@@ -171,9 +178,11 @@ def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cr
 def known(classifier: Classifier, judging: Randomness, objective: str | Objective = "cross-entropy") -> NetworkTarget:
     """The network with one draw of the noise for each image that the attacker knows, by which it is also judged.
 
-    judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`; an attack must know an image by
-    its place in the batch, as all but One-Pixel do. The network is deterministic then: what is left of its robustness
-    is not the noise's (A2SNN Sec. 4.5 does not ask this).
+    The network is deterministic then: what is left of its robustness is not the noise's (A2SNN Sec. 4.5 does not ask
+    this). An attack must know an image by its place in the batch, as all but One-Pixel do.
+
+    judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`.
+    objective: what to ascend, by its name or the function.
     """
     return NetworkTarget(classifier, "known", named(OBJECTIVES, objective, "objective"), judging=as_stream(judging))
 
