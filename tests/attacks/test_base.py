@@ -63,7 +63,11 @@ class Foreign:
 def half() -> Iterator[type[Any]]:
     """The class in the table, for one test."""
     yield attacks.attack("half")(Half)
-    del ATTACKS._entries["half"], tables._TYPES["Half"], tables._TABLES["Half"]  # type: ignore[attr-defined]
+    _forget("half", "Half")
+
+
+def _forget(name: str, own: str) -> None:
+    del ATTACKS._entries[name], tables._TYPES[own], tables._TABLES[own]
 
 
 def test_values_are_attacked_with_and_judged() -> None:
@@ -234,6 +238,32 @@ def test_the_work_of_a_micro_batch_can_be_pickled(attack: Any) -> None:
     judged = Judged(NETWORK, 3)
     each = pickle.loads(pickle.dumps(judged))(X, LABELS, Stream(1))
     np.testing.assert_array_equal(each, accuracy(NETWORK, X, LABELS, 3, Stream(1)).each)
+
+
+def test_random_numbers_are_named_by_ball_and_label() -> None:
+    seen: dict[int, Stream] = {}
+
+    class Listening(Foreign):
+        def __call__(self, target: Any, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+            seen[stream.first] = stream
+            return x
+
+    network = replace(NETWORK, model=replace(NETWORK.model, micro_batch=5))
+    list(robust_accuracy(network, X, LABELS, [Listening(1)], Judging(draws=1, seed=3)))
+    own = Stream(3).at("l2", "1.0").at("Listening").at("attack")
+    assert seen == {0: own, 5: own.from_sample(5)}
+
+
+def test_an_attack_without_a_strength_is_planned_once() -> None:
+    @dataclass(frozen=True)
+    class Alone(Attack):
+        ball = Ball("linf", 0.1)
+
+    attacks.attack("alone")(Alone)
+    try:
+        assert Plan(("alone",), eps=(0.1, 0.2)).made() == [Alone()]
+    finally:
+        _forget("alone", "Alone")
 
 
 def test_an_attack_that_takes_images_one_by_one_says_so() -> None:

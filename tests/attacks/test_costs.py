@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_networks import SHAPE, linear
 
-from npsnn.attacks import Checklist, Plan, cost, evaluate
+from npsnn.attacks import FGSM, Checklist, EoT, Judging, Plan, RandomSearch, cost, evaluate
 from npsnn.attacks.base import target_of
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.plan import choices
@@ -35,6 +35,12 @@ def test_the_time_is_of_all_images_and_attacks(monkeypatch: pytest.MonkeyPatch) 
     assert cost(network, *many, plan.made(), plan.judging()).seconds == pytest.approx(
         whole.seconds * 600 / network.micro_batch
     )
+
+
+def test_an_attack_that_needs_no_gradient_takes_the_time_of_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("npsnn.attacks.costs._timed", lambda target, x, labels, forward: 1.0 if forward else 100.0)
+    for attack, seconds in ((RandomSearch(0.1, samples=4, draws=2), 8 + 2), (FGSM(0.1, source=EoT(3)), 300 + 2)):
+        assert cost(linear(), X, LABELS, [attack], Judging(draws=2)).seconds == seconds
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
