@@ -19,6 +19,7 @@ from npsnn.streams import Stream
 
 NETWORK, X = convolutional(), images(5)
 LABELS = predicted(NETWORK, X)
+SMALL = attacks.Checklist(0.2, steps=2, eot=2, draws=2, samples=3, population=5, generations=1, ladder=(0.1, 0.2))
 OWN = Ascends("margin", closed_form="least-win-probability")
 
 
@@ -115,7 +116,7 @@ def test_several_noise_layers_are_attacked_and_judged() -> None:
     assert quiet[0].gradient == "expectation" and set(quiet[0].accuracy.each) <= {0.0, 1.0}
     only = Judging(draws=3, sigma={path: 0.0 for path in network.sigmas if path != "noise"})
     assert [s > 0 for s in only.defended(network).sigmas.values()] == [True, False, False]
-    criteria = list(attacks.examine(network, x, labels, attacks.Checklist(0.2, 2, 2, 2, 3, (1,), 5, 1, (0.1, 0.2))))
+    criteria = list(attacks.examine(network, x, labels, SMALL))
     assert len(criteria) == 8
     with pytest.raises(ValueError, match="several"):
         Judging(sigma=0.3).defended(network)
