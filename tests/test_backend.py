@@ -205,6 +205,7 @@ def test_a_gradient_waits_no_more_for_a_deeper_network(double: Module) -> None:
     assert waits.total() <= 1
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = fit(Config(epochs=2, batch_size=44), dataset(), tmp_path, device="cuda")
     assert any(isinstance(record, Epoch) for record in steps)
@@ -248,6 +249,7 @@ def test_a_classifier_on_the_gpu(network: Classifier) -> None:
     np.testing.assert_array_equal(back.params["fc1"]["w"], network.params["fc1"]["w"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_draws")
 def test_attacks_on_the_gpu(network: Classifier) -> None:
     x, labels = np.random.default_rng(0).uniform(size=(5, 1, 28, 28)), np.arange(5)

@@ -128,6 +128,7 @@ print(json.dumps([early, late, blas()]))
 """
 
 
+@pytest.mark.slow
 def test_a_blas_that_is_loaded_later_is_held_too() -> None:
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True)
     early, late, after = eval(done.stdout)

@@ -36,6 +36,7 @@ def nearest(network: Classifier, x: np.ndarray, labels: np.ndarray, beyond: floa
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kappa", [0.0, 0.4])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_distance_of_a_linear_classifier_is_its_margin_over_its_slope(kappa: float, dtype: Any) -> None:

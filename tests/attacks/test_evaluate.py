@@ -61,6 +61,7 @@ def test_without_noise_the_accuracy_is_the_expectation_networks(network: Classif
     np.testing.assert_array_equal(accuracy(quiet, X, LABELS, draws=1, rng=5).each, found.each)
 
 
+@pytest.mark.slow
 def test_the_accuracy_is_the_mean_over_draws(network: Classifier) -> None:
     found = accuracy(network, X, LABELS, draws=4, rng=3)
     logits = [

@@ -58,6 +58,7 @@ def test_the_best_pixel_of_a_linear_network_is_found(strategy: str) -> None:
             assert after == pytest.approx(least, abs=0.1)
 
 
+@pytest.mark.slow
 def test_more_pixels_do_more() -> None:
     network = linear(sigma=0.0)
     labels, target = predicted(network, X), expectation(network, "margin")
@@ -133,6 +134,7 @@ def test_a_search_ends_once_fresh_noise_misreads_its_best() -> None:
     assert soon < len(target.asked["value"]) and "misread" not in target.asked
 
 
+@pytest.mark.slow
 def test_half_the_draws_are_not_enough_to_end_a_search() -> None:
     """The best candidates of these searches are on the boundary at first, where noise misreads half the draws."""
     network = linear(sigma=1.0)

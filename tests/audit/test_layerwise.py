@@ -142,6 +142,7 @@ def test_a_residual_block_has_no_full_covariance_but_every_rule() -> None:
     assert {f.rule for f in fit.layers} == {"laplace", "linear", "exact"}
 
 
+@pytest.mark.slow
 def test_the_full_covariance_of_several_noises_is_that_of_the_draws() -> None:
     """Linear maps of noise are Gaussian; a rule that takes units as independent is not right about the second layer."""
     layers = (Flatten(), Linear(8), PreactivationNoise(0.9), Linear(6), PreactivationNoise(0.1))

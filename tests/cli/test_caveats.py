@@ -60,6 +60,7 @@ def test_gradients_that_are_zero_are_beside_the_result(npsnn: Npsnn, where: tupl
     assert [codes(line.get("result") or line["worst_case"]) for line in lines] == [{"zero-gradients"}] * 4
 
 
+@pytest.mark.slow
 def test_a_criterion_has_the_gradients_that_were_zero(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     kill(runs)
     quick = ("--limit", 8, "--steps", 1, "--eot", 1, "--draws", 1, "--samples", 1, "--population", 5)
@@ -150,6 +151,7 @@ def test_what_qualifies_an_attack_stands_at_its_row(
     assert codes(json.loads(npsnn(*command, "--json").out)["results"][0]) == {code}
 
 
+@pytest.mark.slow
 def test_attack_begins_with_its_noise_off_and_on(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     document = json.loads(npsnn("evaluate", *where, "--limit", 50, "--json").out)
     attack = (*ONE_STEP[:-1], 50, *where)
@@ -178,6 +180,7 @@ def test_attack_says_what_it_will_cost(npsnn: Npsnn, where: tuple[object, ...], 
     assert "4 passes an image; 20 images will take about " in err
 
 
+@pytest.mark.slow
 def test_no_draws_are_named_where_the_noise_is_off(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     options = ("evaluate", *where, "--limit", 20, "--average", 5)
     assert "draws each" in npsnn(*options).out and "average of 5" in npsnn(*options).out

@@ -64,6 +64,7 @@ def test_train_json(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     assert len(outcome.err.splitlines()) == 4  # what is trained, a header, two epochs
 
 
+@pytest.mark.slow
 def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: Path, data_dir: Path) -> None:
     outcome = npsnn("evaluate", "small", "--runs-dir", trained, "--data-dir", data_dir, "--limit", 300, "--json")
     document = json.loads(outcome.out)
@@ -146,6 +147,7 @@ def test_attack_is_repeatable_whatever_the_threads(npsnn: Npsnn, runs: Path, dat
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 def test_expectation_network(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 30, "--json", "--fgsm", "--eps", 0.1)
     gradients = {}
@@ -266,6 +268,7 @@ def test_a_bare_command_takes_the_newest_finished_run(npsnn: Npsnn, runs: Path, 
     assert "other has 0 of its 1 epochs, small has 0 of its 1 epochs" in line
 
 
+@pytest.mark.slow
 def test_train_ends_with_its_noise_off_and_on(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir)
     ended = npsnn("train", "--resume", *where)

@@ -87,6 +87,7 @@ def test_no_option_is_meant_by_its_own_name(npsnn: Npsnn, tmp_path: Path) -> Non
     assert "unknown option config for train." in line and "mean config?" not in line
 
 
+@pytest.mark.slow
 def test_variables_do_not_change_the_options_of_a_run(
     npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch, runs: Path, data_dir: Path
 ) -> None:

@@ -132,6 +132,7 @@ def test_what_had_finished_nothing_says_so(
     assert sorted(runs.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [1, 3])
 def test_a_training_says_what_it_has_and_how_it_goes_on(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, call: int

@@ -28,6 +28,7 @@ def test_two_and_two_epochs_are_four(npsnn: Npsnn, where: tuple[object, ...], tm
     assert npsnn("train", "--resume", "short", *where).err.count("all its 4 epochs already") == 1
 
 
+@pytest.mark.slow
 def test_a_schedule_over_all_epochs_cannot_be_lengthened(
     npsnn: Npsnn, where: tuple[object, ...], tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ class MyAttack(Attack):
 '''
 
 
+@pytest.mark.slow
 def test_a_users_attack_runs_by_its_name_and_is_read_back(runs: Path, data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(MINE)
     npsnn = [sys.executable, "-m", "npsnn", "--plugin", str(tmp_path / "own.py"), "attack"]

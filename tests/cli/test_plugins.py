@@ -22,6 +22,7 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_plugin_counts_in_every_command(npsnn: Npsnn, mine: Path, tmp_path: Path, data_dir: Path) -> None:
     where = ("--runs-dir", tmp_path / "runs", "--data-dir", data_dir)
     assert "resnet18 or mine. [default: lenet5]" in " ".join(npsnn("--plugin", mine, "train", "--help").out.split())
@@ -47,6 +48,7 @@ def test_a_plugin_counts_in_every_command(npsnn: Npsnn, mine: Path, tmp_path: Pa
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_model_with_noise_of_its_own_needs_no_other_option(npsnn: Npsnn, mine: Path, tmp_path: Path) -> None:
     where = ("--runs-dir", tmp_path / "runs", "--limit", 60, "--epochs", 1)
     assert npsnn("--plugin", mine, "train", "--model", "mine", "--name", "own", *where).code == 0
@@ -59,6 +61,7 @@ def test_a_model_with_noise_of_its_own_needs_no_other_option(npsnn: Npsnn, mine:
     assert not (tmp_path / "runs" / "none").exists()
 
 
+@pytest.mark.slow
 def test_another_content_is_warned_of(npsnn: Npsnn, mine: Path, tmp_path: Path, data_dir: Path) -> None:
     where = ("--runs-dir", tmp_path / "runs", "--data-dir", data_dir)
     npsnn("--plugin", mine, "train", *TRAIN, *where)
@@ -105,6 +108,7 @@ def test_a_plugin_stands_before_the_command(npsnn: Npsnn, mine: Path) -> None:
 INSTALLED = {"METADATA": "Metadata-Version: 2.1\nName: hers\nVersion: 1\n", "RECORD": ""}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "code"), [(MINE, 0), ("1 / 0\n", 2)])
 def test_installed_packages_have_plugins(tmp_path: Path, text: str, code: int) -> None:
     """In a process of its own, which finds a package that is installed in a folder on its path."""

@@ -22,6 +22,7 @@ def test_help(npsnn: Npsnn, command: tuple[str, ...]) -> None:
         assert outcome.out.startswith("Usage: npsnn")
 
 
+@pytest.mark.slow
 def test_data_list_verify_info(npsnn: Npsnn, data_dir: Path) -> None:
     listed = npsnn("data", "list", "--data-dir", data_dir).out
     assert [line.split()[0] for line in listed.splitlines()[1:]] == list(data.NAMES)

@@ -69,6 +69,7 @@ def test_saved_images_of_near_radii_are_all_there(npsnn: Npsnn, runs: Path, data
         assert len(saved.files) == 4
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_not_left_by_a_training_that_cannot_begin(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +89,7 @@ def test_an_empty_folder_is_not_left_by_a_training_that_cannot_begin(
     assert npsnn("train", *where).code == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_in_a_training_is_told_with_the_way_on(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def test_one_sigma_for_all_is_refused(npsnn: Npsnn, where: tuple[object, ...], c
     assert "--inference-sigma must be 0 for" in ended.err and why in " ".join(ended.err.split())
 
 
+@pytest.mark.slow
 def test_the_checklist_examines_them(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     options = ("--steps", 1, "--draws", 1, "--samples", 2, "--eot", 2)
     ended = npsnn("checklist", *where, *options)

@@ -41,6 +41,7 @@ def test_sizes_balance_and_order(drawn):
         assert 0.06 < np.mean(split.labels[1:] == split.labels[:-1]) < 0.14
 
 
+@pytest.mark.slow
 def test_images_are_light_on_dark_and_all_different(drawn):
     for split in drawn.values():
         flat = split.images.reshape(len(split), -1)

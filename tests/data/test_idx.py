@@ -190,6 +190,7 @@ def peak(call):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_small_file_that_unpacks_to_much(tmp_path):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     zeros = zlib.compressobj(9, wbits=31)

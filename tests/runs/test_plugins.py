@@ -126,6 +126,7 @@ def trained(folder: Path, threads: int = 1) -> bytes:
     return (folder / "last.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_with_a_plugin_is_the_same_in_other_processes(mine: Path, tmp_path: Path) -> None:
     npsnn.load_plugin(mine)
     assert trained(tmp_path / "one") == trained(tmp_path / "two", 2)

@@ -175,7 +175,7 @@ def test_a_gpus_steps_are_timed_fused_and_not_without_tf32_and_with_it(capsys: p
 
 
 def test_a_side_that_fails_is_the_error_of_its_row() -> None:
-    row, _ = bench_device.everything([CASES["lenet5-plain"]], 2, 1, 0.0, "cuda:x", sys.executable)
+    row = next(bench_device.everything([CASES["lenet5-plain"]], 2, 1, 0.0, "cuda:x", sys.executable))
     assert row["error"] == "bench_npsnn.py, a side of the benchmark, ended with exit code 1"
 
 
@@ -191,6 +191,7 @@ def test_a_device_or_a_case_that_has_no_bench_is_refused(options: list[str], mes
         bench.main.main(options, standalone_mode=False)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("torch") is not None, reason="PyTorch is there")
 def test_without_pytorch_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
     assert bench.rivals(Job(CASES["lenet5-plain"], 2, start=str(tmp_path / "start.npz")), sys.executable) == {}

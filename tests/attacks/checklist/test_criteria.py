@@ -48,6 +48,7 @@ def test_a_sound_network_passes() -> None:
     assert found[4].figures["PGD at 0.502"] == 0 < found[4].figures["PGD at 0.003922"]
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_attacks() -> None:
     """The same attack by `evaluate` leaves the same, but for the draws."""
     plan = attacks.Plan(("fgsm", "pgd"), eps=(0.06,), steps=5, eot=3, draws=200)
@@ -149,6 +150,7 @@ def test_the_least_number_of_pixels_decides() -> None:
     assert checklist.black_box(suite(eps=0.045, pixels=(4,)))[0] is Outcome.FAILS
 
 
+@pytest.mark.slow
 def test_random_sampling_is_measured_against_doing_nothing() -> None:
     """Noise misreads many images in some of many tries, and some by most of few draws, perturbed or not."""
     noisy = balanced(0.3)
@@ -231,6 +233,7 @@ def test_where_nothing_is_left_a_larger_eps_need_not_take_more() -> None:
     assert outcome is Outcome.PASSES and figures["PGD at 0.15"] <= 0.01, explanation
 
 
+@pytest.mark.slow
 def test_averaged_answers_are_attacked_and_judged() -> None:
     average = Suite(SOUND, X, LABELS, replace(SMALL, average=25), None)
     assert average.network.average == 25 and average.pgd().accuracy.mean != suite().pgd().accuracy.mean
