@@ -62,22 +62,22 @@ def load_run(
     from npsnn.runs import caveats, plugins, provenance
     from npsnn.runs import checkpoint as runs
     from npsnn.runs.environment import environment
-    from npsnn.train.config import read_run
+    from npsnn.train.saved import dataset_of, read_run
 
     folder = runs.find_run(run, runs_dir) if run is not None else _newest(runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     classifier = classifier if conv is None else classifier.convolving(conv)
     config, options = read_run(folder)
     done = len(json_files.read_lines(folder / runs.METRICS))
-    found = caveats.of_run(done, options.epochs, data.CAVEATS.get(options.dataset))
+    found = caveats.of_run(done, options.epochs, data.CAVEATS.get(dataset_of(config)))
     found += caveats.of_start(start_on_other_data(config))
     about = {
         "run": str(folder),
         "checkpoint": checkpoint,
         "epoch": runs.load_arrays(folder / f"{checkpoint}.npz", prefixes=())[1].get("epoch"),
         "parameters": provenance.of_network(classifier.params),
-        "dataset": options.dataset,
-        "conv": conv or options.conv,
+        "dataset": dataset_of(config),
+        "conv": conv or getattr(options, "conv", None),
         "threads": threads,
         "environment": environment(device),
         **plugins.recorded(),
@@ -110,8 +110,9 @@ def load_dataset(
     """
     from npsnn import data
     from npsnn.runs import provenance
+    from npsnn.train.saved import dataset_of
 
-    name = config["train"]["dataset"]
+    name = dataset_of(config)
     if name not in data.NAMES:
         raise ValueError(
             f"{folder} was trained on {name!r}, which npsnn cannot read by name: go on in Python, with your own arrays "

@@ -87,22 +87,22 @@ def _train(
     from npsnn import data, train
     from npsnn.backend import use_device
     from npsnn.runs import checkpoint
-    from npsnn.train.config import read_run
+    from npsnn.train.saved import read_run
 
     if resume is not None:
         _refuse_options(ctx)
         folder = checkpoint.find_run(resume, runs_dir)
-        about, config = read_run(folder)
+        about, options = read_run(folder)
         with speaking_of_flags():
-            config = config.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else config
+            options = options.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else options
         dataset, _ = load_dataset(folder, about, data_dir)
-        records = train.resume(folder, dataset, threads, device, config.epochs)
+        records = train.resume(folder, dataset, threads, device, options.epochs)
     else:
         if other_data and not train_noise_only:
             raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
         start = _start(train_noise_only, runs_dir)
         with speaking_of_flags():
-            config = _config(ctx, recipe, start, chosen)
+            options = config = _config(ctx, recipe, start, chosen)
         _say_what_has_no_effect(ctx, config)
         if show:
             print_json(asdict(config))
@@ -120,10 +120,10 @@ def _train(
             folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
         with _unless_empty(folder):
             records = train.fit(config, dataset, folder, threads, device, network, origin)
-    train_rows.say_start(config, folder)
-    with _unless_empty(folder), _way_on(folder, config):
-        done = train_rows.show(records, config)
-        train_rows.report(folder, config, dataset, threads, device, done, as_json)
+    train_rows.say_start(options, dataset.name, folder)
+    with _unless_empty(folder), _way_on(folder, options.epochs):
+        done = train_rows.show(records, options)
+        train_rows.report(folder, options, dataset, threads, device, done, as_json)
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _unless_empty(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _way_on(folder: Path, config: Config) -> Iterator[None]:
+def _way_on(folder: Path, epochs: int) -> Iterator[None]:
     """Say how to go on with a training that was stopped, or met an error of the system such as a full disk."""
     from npsnn.files import json_files
     from npsnn.runs import checkpoint
@@ -150,7 +150,7 @@ def _way_on(folder: Path, config: Config) -> Iterator[None]:
         if not (folder / checkpoint.CONFIG).exists():
             raise
         whole = len(json_files.read_lines(folder / checkpoint.METRICS))
-        leave(stop, f"{whole} of {config.epochs} epochs are in {folder}; {way}")
+        leave(stop, f"{whole} of {epochs} epochs are in {folder}; {way}")
     except OSError as error:
         if not (folder / checkpoint.LAST).exists():
             raise
@@ -170,6 +170,8 @@ def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: d
     """The options chosen; those that were given take precedence over a recipe's and over a given network's."""
     of_start: dict[str, Any] = {}
     if start:
+        if "train" not in start.config:
+            raise click.UsageError(f"--train-noise-only goes on with a run of npsnn train, {start.folder} is of Python")
         of_start = {k: start.config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}
         of_start |= {"noise_only": True, "learn_sigma": True}
     given = {k: v for k, v in chosen.items() if ctx.get_parameter_source(k) != ParameterSource.DEFAULT}

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ from npsnn.cli.terminal import Bar, say
 from npsnn.train.config import Config
 
 
-def say_start(config: Config, folder: Path) -> None:
-    """Print the network, the data, sigma and the folder, and warn of a loss that the noise or a reward makes odd."""
+def say_start(options: Any, dataset: str, folder: Path) -> None:
+    """Print the network, the data, sigma and the folder, and warn of a loss that the noise or a reward makes odd.
+
+    options: flat, or a training.
+    dataset: name of the data set.
+    """
+    if not isinstance(options, Config):
+        say(f"{options.model.name} on {dataset}, into {folder}", err=True)
+        return
     from npsnn.objectives import largest_stationary_sigma
 
+    config = options
     sigma = f"{'learned from ' if config.learn_sigma else ''}{config.sigma:g}"
     sigma = "learned from the authors' start" if config.authors_code else sigma
     say(f"{config.model} on {config.dataset}, sigma {sigma}, into {folder}", err=True)
@@ -33,7 +42,7 @@ def say_start(config: Config, folder: Path) -> None:
         )
 
 
-def show(records: Any, config: Config) -> list[Any]:
+def show(records: Any, options: Any) -> list[Any]:
     """Print a line for each epoch, over a bar for its steps; returns the epochs."""
     from npsnn.train.epochs import Epoch
 
@@ -45,8 +54,9 @@ def show(records: Any, config: Config) -> list[Any]:
         for record in records:
             if isinstance(record, Epoch):
                 table.row(*_cells(record))
-                if config.learn_sigma and max(each(record.sigma)) >= config.sigma_max:
-                    say(f"note: sigma has reached --sigma-max {config.sigma_max:g}", err=True)
+                cap = options.sigma_max if isinstance(options, Config) and options.learn_sigma else inf
+                if max(each(record.sigma)) >= cap:
+                    say(f"note: sigma has reached --sigma-max {cap:g}", err=True)
                 epochs.append(record)
                 continue
             if record.step == 1:
@@ -81,27 +91,28 @@ def _cells(record: Any) -> tuple[object, ...]:
 
 
 def report(
-    folder: Path, config: Config, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
+    folder: Path, options: Any, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
     from npsnn.models.sigmas import brief, in_words
     from npsnn.runs.caveats import of_network
+    from npsnn.train import saved
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
     classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
     clean = accuracy(classifier.with_sigma(0), x, labels)
-    noisy = accuracy(classifier, x, labels, 1, config.seed)
+    noisy = accuracy(classifier, x, labels, 1, options.seed)
     found = run.caveats + of_network(classifier, classifier, noisy, labels)
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
             {
-                "train": asdict(config),
+                saved.entry(options): saved.as_json(options),
                 **run.about,
-                "model": config.model,
+                "model": options.model if isinstance(options, Config) else options.model.name,
                 "sigma": brief(classifier.sigmas),
-                "epochs": config.epochs,
+                "epochs": options.epochs,
                 "examples": len(labels),
                 "draws": 1,
                 "seconds": seconds,
@@ -118,5 +129,5 @@ def report(
     say(f"{folder}: {percent(clean.mean)} of {len(labels):,} test images with the noise off{on}")
     print_caveats(found)
     if not done:
-        say(f"{folder} had all its {config.epochs} epochs already", err=True)
+        say(f"{folder} had all its {options.epochs} epochs already", err=True)
     click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)

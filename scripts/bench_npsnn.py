@@ -31,7 +31,9 @@ from npsnn.optim import Arrays
 from npsnn.streams import Stream
 from npsnn.train.config import Config
 from npsnn.train.epochs import State, Trainer
+from npsnn.train.flat import training_of
 from npsnn.train.loop import workers_for
+from npsnn.train.training import Training
 from npsnn.workers.base import gathered, micro_batches
 from npsnn.workers.threads import Threads
 
@@ -60,13 +62,14 @@ def _widened(network: Sequential, factor: int) -> Sequential:
     return Sequential(tuple(layers))
 
 
-def config_of(case: Case) -> Config:
+def training_of_case(case: Case) -> Training:
     """Plain gradient descent on the case's loss."""
     loss = "cross-entropy" if case.step in ("plain", "sampled") else "noise-aware"
     rule = {"exact": "exact", "sampled": "sampled"}.get(case.step, "laplace")
     noise = "features" if case.model in ("lenetpp", "resnet18") else "preactivation"
     options: dict[str, Any] = {"model": case.model, "noise": noise, "sigma": case.sigma}
-    return Config(**options, optimizer="sgd", momentum=0.0, propagation=rule, loss=loss)
+    config = Config(**options, optimizer="sgd", momentum=0.0, propagation=rule, loss=loss)
+    return replace(training_of(config, case.shape, case.classes), model=model_of(case))
 
 
 def batch_of(case: Case, examples: int) -> Split:
@@ -81,7 +84,7 @@ def _no_wait() -> None:
 
 
 @dataclass
-class Training:
+class Stepping:
     """Forward, backward and update of a batch; `wait` waits for the device."""
 
     trainer: Trainer
@@ -96,7 +99,8 @@ class Training:
     def gradients(self) -> tuple[float, Arrays]:
         """The mean loss and the gradients of the parameters that it depends on."""
         total = self.trainer.gradient(self.state.params, np.arange(len(self.trainer.train)))
-        unused = f"{self.trainer.model.noise_layer}." if self.trainer.config.sigma == 0 else "-"
+        silent = not self.trainer.network(self.state.params).random
+        unused = f"{self.trainer.model.noise_layer}." if silent else "-"
         grads = (total.grads or {}).items()
         return total.loss, {k: g for k, g in grads if not k.startswith(unused) and not is_statistic(k)}
 
@@ -136,7 +140,7 @@ def allow_tf32() -> None:
 
 
 @contextmanager
-def prepared(job: Job) -> Iterator[tuple[Training | Attack, Arrays]]:
+def prepared(job: Job) -> Iterator[tuple[Stepping | Attack, Arrays]]:
     """The step of the job, and the parameters and the batch that it starts from, in the host's memory."""
     case, on_host = job.case, job.device == "cpu"
     use_device(job.device)
@@ -145,11 +149,11 @@ def prepared(job: Job) -> Iterator[tuple[Training | Attack, Arrays]]:
     wait = _no_wait if on_host else importlib.import_module("cupy").cuda.Device().synchronize
     model, batch = model_of(case), batch_of(case, job.batch_size)
     with workers_for(job.threads, job.device) as workers:
-        trainer = Trainer(config_of(case), model, batch, batch, workers, job.device)
+        trainer = Trainer(training_of_case(case), batch, batch, workers, job.device)
         state = trainer.initial()
         start = {"images": batch.images, "labels": batch.labels, **{k: to_host(p) for k, p in state.params.items()}}
         if not case.attack:
-            yield Training(trainer, state, wait), start
+            yield Stepping(trainer, state, wait), start
             return
         network = Classifier(model, unflatten(state.params))
         targets = {

@@ -28,10 +28,11 @@ from npsnn.layers.params import flatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
 from npsnn.runs import checkpoint, provenance
-from npsnn.train.config import Config, read_run
+from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State
-from npsnn.train.flat import optimizer_of
 from npsnn.train.run_folder import RunFolder
+from npsnn.train.saved import read_run
+from npsnn.train.training import Training
 
 RNG = np.random.default_rng(3)
 COUNT = 10  # images a file
@@ -132,7 +133,7 @@ def run_files() -> tuple[Model, Config, dict[str, bytes]]:
     model = Model("small", Sequential((*layers, ("fc", Linear(10, joint=True)))), (1, 28, 28), 10)
     config = Config(epochs=3)
     params = flatten(model.init(np.random.default_rng(0)))
-    moments = optimizer_of(config).init(params)
+    moments = Training(model).optimizer.init(params)
     last = Epoch(3, 2.5, 0.1, 0.1, 0.1, 0.5, 0.0, None, 1e-3, 1.0, 10.0)
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -150,10 +151,10 @@ def dataset() -> Dataset:
 
 
 def read_arrays(folder: Path) -> None:
-    model, config, others = run_files()
+    model, _, others = run_files()
     Classifier.load(folder / "run")
     document, records = json.loads(others[f"run/{checkpoint.CONFIG}"]), others[f"run/{checkpoint.METRICS}"].splitlines()
-    RunFolder(folder / "run", document, [json.loads(line) for line in records]).load(model, config)
+    RunFolder(folder / "run", document, [json.loads(line) for line in records]).load(Training(model))
 
 
 def read_config(folder: Path) -> None:
@@ -184,7 +185,7 @@ def option_readers() -> list[Reader]:
     texts = {"toml": toml, "json": json.dumps({"train": asdict(run_files()[1]), "spec": {}}).encode()}
 
     def read(path: Path) -> None:
-        train_command.command.make_context("train", ["--config", str(path)], auto_envvar_prefix="NPSNN_NONE")
+        train_command.command().make_context("train", ["--config", str(path)], auto_envvar_prefix="NPSNN_NONE")
 
     def reader(kind: str, text: bytes) -> Reader:
         return Reader(

@@ -7,7 +7,7 @@ the images are drawn anew until no unit is close to one.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import compare_torch
@@ -29,6 +29,7 @@ from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.train.config import Config
 from npsnn.train.epochs import Trainer
+from npsnn.train.flat import training_of
 from npsnn.workers.processes import Processes
 
 LIMITS = {"float64": 1e-9, "float32": 1e-3}
@@ -174,13 +175,14 @@ def training(name: str, device: str) -> Comparison:
     options: dict[str, Any] = {"optimizer": "sgd", "learn_sigma": True, "loss": loss, "propagation": propagation}
     config = Config(model=name, noise="preactivation" if preactivation else "features", sigma=SIGMA, **options)
     model = build(name)
+    chosen = replace(training_of(config, model.shape, CLASSES), model=model)
     rng, count = np.random.default_rng(2), IMAGES * STEPS
     pixels = rng.integers(0, 256, (count, *model.shape), dtype=np.uint8)
     split = Split(pixels, rng.integers(0, CLASSES, count))
 
     def f(device: str) -> Arrays:
         with Processes(1) as workers:
-            trainer = Trainer(config, model, split, split, workers, device, start(model, "float64"))
+            trainer = Trainer(chosen, split, split, workers, device, start(model, "float64"))
             state = trainer.initial()
             for step in range(STEPS):
                 rows = np.arange(step * IMAGES, (step + 1) * IMAGES)

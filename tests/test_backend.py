@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cupy_double import Module, ndarray, synchronisations
+from trainers import trainer_of
 
 from npsnn import models
 from npsnn.attacks import closed_form, sampled
@@ -197,7 +198,7 @@ def test_a_gradient_waits_no_more_for_a_deeper_network(double: Module) -> None:
     config, data = Config(), dataset()
     model = models.lenet5()
     with Processes(1) as workers:
-        trainer = Trainer(config, model, data.train, data.test, workers, "cuda")
+        trainer = trainer_of(config, model, data.train, data.test, workers, "cuda")
         state = trainer.initial()
         with synchronisations() as waits:
             total = trainer.gradient(state.params, np.arange(64))

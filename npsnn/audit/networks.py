@@ -19,7 +19,7 @@ from npsnn.layers.reshape import Flatten
 from npsnn.models.model import Model
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
-from npsnn.train import gradients
+from npsnn.train.losses import base
 
 
 def convolutional(rng: np.random.Generator, sigma: float = 0.4, joint: bool = True) -> Classifier:
@@ -105,7 +105,7 @@ def trained(
     objective, noise = OBJECTIVES["noise-aware"], Propagated(RULES["exact"])
     for _ in range(200):
         chosen = rng.integers(0, len(images), 32)
-        grads = gradients.batch_gradient(network, images[chosen], labels[chosen], objective, noise).grads or {}
+        grads = base.one_view(network, images[chosen], labels[chosen], objective, noise).grads or {}
         steps = {name: 0.3 / 32 * g for name, g in grads.items() if name != "noise.sigma"}
         params = {name: p - steps.get(name, 0) for name, p in flatten(network.params).items()}
         network = replace(network, params=unflatten(params))

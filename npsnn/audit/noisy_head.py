@@ -18,7 +18,7 @@ from npsnn.layers.base import Want
 from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import Moments, Propagated
 from npsnn.layers.noise import COVARIANCES, FeatureNoise
-from npsnn.layers.params import flatten
+from npsnn.layers.params import Role, flatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models.model import Model
 from npsnn.objectives import (
@@ -31,10 +31,11 @@ from npsnn.objectives import (
 from npsnn.reference import a2snn, authors_code, differences, gaussian_head, theorem
 from npsnn.streams import Stream
 from npsnn.train import terms
-from npsnn.train.authors import LogEntropy, LogTrace
-from npsnn.train.config import Config
+from npsnn.train.authors import LogEntropy, LogTrace, OneDraw
 from npsnn.train.epochs import Trainer
+from npsnn.train.losses import CrossEntropy
 from npsnn.train.terms import Alignment, MaxEntropy
+from npsnn.train.training import Training
 from npsnn.workers.processes import Processes
 
 HEAD = Sequential((("flatten", Flatten()), ("noise", FeatureNoise(1.0)), ("last", Linear(10, joint=True))))
@@ -218,15 +219,13 @@ def averaged_moments(head: Head, average: int) -> Iterator[Figure]:
 def trained_with_one_draw(rng: np.random.Generator) -> Iterator[Figure]:
     """Figures of the engine's training gradient of a batch in three parts, with the one draw of the authors' code."""
     head = drawn_head(rng, 24, 4, 5)
-    config = Config(
-        noise="features", learn_sigma=True, propagation="sampled", loss="cross-entropy", authors_code=True, seed=3
-    )
     network = head.network(micro_batch=10)
+    training = Training(network.model, loss=CrossEntropy(), noise=OneDraw(), trains=Role.ALL)
     pixels = np.round(255 * head.images).astype(np.uint8)
     split, F = Split(pixels, head.labels), pixels[:, 0, 0] / 255
     draws = Stream(int(rng.integers(2**31))).at("training", 1)
     with Processes(1) as workers:
-        trainer = Trainer(config, network.model, split, split, workers, "cpu")
+        trainer = Trainer(training, split, split, workers, "cpu")
         total = trainer.gradient(flatten(network.params), np.arange(24), draws)
     eps = draws.one_draw().at("noise", "noise").normal(F[:1].T)[:, 0]
     wanted = authors_code.one_draw(F, head.labels, head.W, head.b, head.L, eps)

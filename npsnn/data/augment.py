@@ -6,6 +6,7 @@ import numpy as np
 
 from npsnn.data.dataset import Images
 from npsnn.streams import Randomness, Stream, as_stream
+from npsnn.tables import Table
 
 PAD = 4  # pixels, as is usual for CIFAR-10 since He et al., "Deep residual learning", 2016, Sec. 4.2
 
@@ -19,13 +20,20 @@ def _check(images: Images) -> None:
         raise ValueError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}")
 
 
+AUGMENTATIONS: Table[Augmentation] = Table("augmentation", "from npsnn.data.augment import augmentation")
+"""The ways to augment by name: `@augmentation("name")` above a function (images, stream) -> images enters it."""
+augmentation = AUGMENTATIONS.enter
+
+
+@augmentation("none")
 def unchanged(images: Images, stream: Stream) -> Images:
     """The images as they are: uint8 (N, C, H, W); TypeError or ValueError for anything else."""
     _check(images)
     return images
 
 
-def augment(images: Images, stream: Randomness) -> Images:
+@augmentation("crop-flip")
+def crop_flip(images: Images, stream: Randomness) -> Images:
     """Each image, framed by 4 black pixels, cropped to its size at a random place and mirrored with probability 1/2.
 
     The 9 x 9 places are equally likely. A2SNN does not say how it augments (Sec. 4.1); this is the usual way.
@@ -46,5 +54,4 @@ def augment(images: Images, stream: Randomness) -> Images:
     return np.where(mirrored[:, None, None, None], crops[..., ::-1], crops)
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {"none": unchanged, "crop-flip": augment}
-"""The ways to augment by name."""
+augment = crop_flip

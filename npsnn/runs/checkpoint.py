@@ -110,7 +110,8 @@ def _by_age(runs: Path) -> list[Path]:
 def _unfinished(folder: Path) -> str:
     """Why a run is not finished; empty where it is. A training that diverged has stopped before its last epoch."""
     try:
-        epochs, done = read_json(folder / CONFIG)["train"]["epochs"], read_lines(folder / METRICS)
+        about, done = read_json(folder / CONFIG), read_lines(folder / METRICS)
+        epochs = about["training" if "training" in about else "train"]["epochs"]
         if not (folder / LAST).is_file():
             return f"has no {LAST}"
         if done and not isfinite(done[-1]["loss"]):

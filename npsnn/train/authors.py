@@ -3,18 +3,29 @@
 `as_authors` makes such a training of one that is as the paper says; the rest of the engine knows nothing of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from npsnn.backend import Array, namespace
+from npsnn.layers.moments import Batch, Noise, Sampled
 from npsnn.models.model import Model
 from npsnn.ops import feature_noise
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
-from npsnn.train.constraints import Constraint, constraint
-from npsnn.train.terms import CovarianceTerm, check_weight, class_vectors, noise_on_features, term
+from npsnn.train.constraints import Constraint, SafeFactor, constraint
+from npsnn.train.terms import (
+    Alignment,
+    CovarianceTerm,
+    MaxEntropy,
+    check_weight,
+    class_vectors,
+    noise_on_features,
+    term,
+)
+from npsnn.train.training import Training
+from npsnn.train.treatments import Treatment, treatment
 
 SETTINGS: dict[str, Any] = {"optimizer": "adam", "weight_decay": 1e-4, "unit_classes": False}
 """Options in place of the paper's, beside a lambda1 and lambda2 of 1 (audit B3, B7)."""
@@ -113,3 +124,38 @@ class AuthorsDecay(Constraint):
 
     def before(self, model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
         return params, decayed(self.weight_decay, model, params, grads)
+
+
+@treatment("one-draw")
+@dataclass(frozen=True)
+class OneDraw(Treatment):
+    """One draw of the noise for all examples of a batch, another for the next batch.
+
+    Source: A2SNN's authors' code (audit B6).
+    """
+
+    def stream(self, batch: Stream, part: Stream) -> Stream:
+        return batch.one_draw()
+
+    def noise(self, stream: Stream, training: Batch | None) -> Noise:
+        return Sampled(stream, training)
+
+
+def as_authors(training: Training) -> Training:
+    """A training of noise on features as the authors' code has it.
+
+    Logarithms take the place of the rewards (B1, B2), the start is drawn (B5), a batch has one draw (B6), and decay is
+    that of L and of the last layer, through their gradients (B7). No L is made safe.
+    training: as the paper says, with an optimiser that has a weight_decay.
+    """
+    forms: dict[type, Any] = {MaxEntropy: LogEntropy, Alignment: LogTrace}
+    terms = tuple(forms[type(t)](t.weight) if type(t) in forms else t for t in training.terms)  # type: ignore[attr-defined]
+    optimizer: Any = training.optimizer
+    kept = (c for c in training.constraints if not isinstance(c, SafeFactor))
+    return replace(
+        training,
+        noise=OneDraw(),
+        terms=terms,
+        constraints=(AuthorsStart(training.seed), AuthorsDecay(optimizer.weight_decay), *kept),
+        optimizer=replace(optimizer, weight_decay=0.0),
+    )

@@ -1,28 +1,36 @@
 """The options of a training."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any
 
-from npsnn import files
 from npsnn.data import NAMES
 from npsnn.data.augment import AUGMENTATIONS
-from npsnn.files import json_files
 from npsnn.layers.affine import METHODS
 from npsnn.layers.noise import COVARIANCES
 from npsnn.models import MODELS, NOISES, may_be_noisy
 from npsnn.ops.gaussian import RULES
-from npsnn.optim import OPTIMIZERS, SCHEDULES
-from npsnn.runs import checkpoint, plugins
+from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant
 from npsnn.tables import nearest
-from npsnn.validate import check_options, check_sigma, documented, option
+from npsnn.train.losses import LOSSES
+from npsnn.validate import check_options, check_sigma, documented, listed, option
 
-LOSSES = ("noise-aware", "mse", "cross-entropy", "expected-cross-entropy")
+AUTHORS = "authors_code"
+"""The option that `npsnn.train.authors` carries out."""
 ADVERSARIES = ("none", "fgsm", "pgd")
 SAMPLED = "sampled"
 TREATMENTS = (*RULES, SAMPLED)
 NORMS = ("none", "l1", "l2")
+
+
+def losses() -> list[str]:
+    """The names of the losses that need no option of their own."""
+    return [name for name, kind in LOSSES.items() if not any(_is_needed(f) for f in fields(kind))]
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    """Whether a dataclass cannot be made without a value for the field."""
+    return field.init and field.default is MISSING and field.default_factory is MISSING
 
 
 @documented
@@ -77,7 +85,7 @@ class Config:
         "Loss: {choices}. noise-aware is the squared error minus the mean probability that the label wins; "
         "expected-cross-entropy is over the noisy logits, without draws.",
         "Loss",
-        choices=LOSSES,
+        choices=losses,
     )
     sigma_reward: float = option(
         0.0, "alpha of the reward -alpha sigma² for large noise (noise paper Sec. 7).", "Loss", low=0
@@ -164,9 +172,10 @@ class Config:
     def without_effect(self, options: Iterable[str]) -> list[str]:
         """One clause for each of the named options that changes nothing in a training by the others."""
         noise = "noise is preactivation or features"
+        momentous = [name for name, kind in OPTIMIZERS.items() if "momentum" in {f.name for f in fields(kind)}]
         acts = {
             "sigma": (False, noise) if self.noise == "none" else (not self.authors_code, "authors_code is off"),
-            "momentum": (self.optimizer == "sgd", "optimizer is sgd"),
+            "momentum": (self.optimizer in momentous, f"optimizer is {listed(momentous)}"),
             "covariance": (self.noise == "features", "noise is features"),
             "bottleneck": (self.noise == "features", "noise is features"),
             "sigma_max": (self.learn_sigma, "learn_sigma is on"),
@@ -185,15 +194,20 @@ class Config:
         """Whether the loss depends on the noise: by itself, by draws, or by a mean that the propagation rule moves."""
         if self.sigma == 0:
             return False
-        if self.propagation == SAMPLED or self.loss in ("noise-aware", "expected-cross-entropy"):
+        if self.propagation == SAMPLED or getattr(LOSSES[self.loss], "sees_variance", True):
             return True
         return self.noise == "preactivation" and RULES[self.propagation].mean_uses_var
+
+    @property
+    def any_length(self) -> bool:
+        """Whether the learning rates would be the same in a longer training."""
+        return SCHEDULES[self.schedule] is Constant
 
     def lengthened(self, epochs: int) -> "Config":
         """The options with more epochs; raises ValueError where a training of so many would have begun otherwise."""
         if epochs < self.epochs:
             raise ValueError(f"epochs must be at least the run's own {self.epochs}, got {epochs}")
-        if epochs > self.epochs and self.schedule != "constant":
+        if epochs > self.epochs and not self.any_length:
             raise ValueError(
                 f"epochs must be the run's own {self.epochs} under schedule {self.schedule}, which is over all epochs: "
                 f"the learning rates so far were not those of {epochs}, got {epochs}"
@@ -209,15 +223,3 @@ class Config:
             near = nearest(min(odd), (f.name for f in fields(Config)))
             raise ValueError(f"unknown training options: {', '.join(sorted(odd))}{near}")
         return Config(**values)
-
-
-def read_run(folder: Path) -> tuple[dict[str, Any], Config]:
-    """The content of config.json in the folder of a run, and the options in it.
-
-    Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
-    """
-    path = folder / checkpoint.CONFIG
-    about = json_files.read_json(path)
-    with files.blamed(path), plugins.blamed(about):
-        config = Config.from_json(about.get("train"))
-    return about | {"train": asdict(config)}, config

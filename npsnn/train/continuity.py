@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from npsnn.files import blamed
 from npsnn.files.json_files import write_json
 from npsnn.host import one_blas_thread
 from npsnn.layers.params import flatten
-from npsnn.models.model import Model
 from npsnn.runs import provenance
 from npsnn.runs.checkpoint import CONFIG, LAST, METRICS
 from npsnn.runs.environment import environment
 from npsnn.streams import Stream
-from npsnn.train.config import Config
-from npsnn.train.gradients import PartGradient
+from npsnn.train import saved
+from npsnn.train.losses import plain
+from npsnn.train.part import PartGradient
+from npsnn.train.training import Training
 
 TIMES = ("seconds", "examples_per_second")
 """The figures of an epoch that differ from one time to the next."""
@@ -30,7 +31,8 @@ EXAMPLES = 8
 
 def bound(document: Mapping[str, Any], records: list[dict[str, Any]]) -> dict[str, Any]:
     """A checkpoint's entries about other files, for `check_files`; document: config.json, records: metrics.jsonl."""
-    return {"options": document["train"], "spec": _digest(document["spec"]), "metrics": _digest(_lasting(records))}
+    options = document["training" if "training" in document else "train"]
+    return {"options": options, "spec": _digest(document["spec"]), "metrics": _digest(_lasting(records))}
 
 
 def check_files(
@@ -45,12 +47,12 @@ def check_files(
         text = f"{folder} was trained by an older version: whether its options or metrics were changed is not known"
         warnings.warn(text, stacklevel=3)
         return
-    config = Config.from_json(document["train"])
+    options = saved.options_of(document)
     with blamed(folder / LAST):
-        trained = Config.from_json(about["options"])
-    if config.schedule == trained.schedule == "constant":
-        trained = replace(trained, epochs=config.epochs)
-    before, now = asdict(trained), asdict(config)
+        trained = saved.options_of({**document, saved.entry(options): about["options"]})
+    if options.any_length and trained.any_length:
+        trained = replace(trained, epochs=options.epochs)
+    before, now = saved.as_json(trained), saved.as_json(options)
     odd = ", ".join(f"{name} is {now[name]!r} and was {before[name]!r}" for name in now if now[name] != before[name])
     if not odd and _digest(document["spec"]) != about.get("spec"):
         odd = "the spec of its network is another"
@@ -76,20 +78,19 @@ def _digest(document: Any) -> str:
     return sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def canary(config: Config, model: Model, device: str) -> str:
-    """The digest of a small gradient of the model's, which changes where numbers are rounded in another way."""
+def canary(training: Training, device: str) -> str:
+    """The digest of a small gradient of the training, which changes where numbers are rounded in another way."""
+    model = training.model
     rng = Stream(0).at("canary").generator()
     images = rng.integers(0, 256, (EXAMPLES, *model.shape), np.uint8)
     params = {name: to_device(p, device) for name, p in flatten(model.init(rng)).items()}
-    gradient = PartGradient(replace(config, adversarial="none"), model)
+    gradient = PartGradient(replace(training, loss=plain(training.loss)))
     with one_blas_thread(), np.errstate(all="ignore"):
         total = gradient(params, images, np.arange(EXAMPLES) % model.classes, Stream(1), Stream(2))
     return provenance.digest({name: to_host(g) for name, g in (total.grads or {}).items()})
 
 
-def check_rounding(
-    folder: Path, document: dict[str, Any], config: Config, model: Model, device: str, done: int
-) -> None:
+def check_rounding(folder: Path, document: dict[str, Any], training: Training, device: str, done: int) -> None:
     """Warn where this processor, GPU or BLAS rounds otherwise than the one before; config.json then says so.
 
     done: the whole epochs before.
@@ -98,7 +99,7 @@ def check_rounding(
     before = (moves[-1] if moves else document).get("canary")
     if before is None:
         return
-    now = canary(config, model, device)
+    now = canary(training, device)
     if now == before:
         return
     text = (

@@ -1,7 +1,6 @@
 """What is measured on the noise while a network is trained."""
 
 from collections.abc import Collection, Generator
-from typing import TypeVar
 
 import numpy as np
 
@@ -17,15 +16,6 @@ from npsnn.models.model import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.train.terms import class_vectors, noise_on_features
 from npsnn.workers.base import Workers, gathered, micro_batches
-
-T = TypeVar("T")
-
-
-def figure(found: dict[str, float], model: Model, none: T) -> float | dict[str, float] | T:
-    """The figure of the one noise layer of a model, those of several by path, or `none` where nothing was found."""
-    if len(model.noise_layers) > 1:
-        return found or none
-    return next(iter(found.values()), none)
 
 
 def feature_noise(model: Model, params: Arrays) -> dict[str, float] | None:

@@ -11,21 +11,19 @@ import numpy as np
 from npsnn.backend import to_host, to_numbers
 from npsnn.classifier import Classifier
 from npsnn.data import Split
-from npsnn.layers.batchnorm import is_statistic
 from npsnn.layers.moments import EXPECTATION, Batch, Noise, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
-from npsnn.optim import SCHEDULES, Arrays, Optimizer
+from npsnn.models.sigmas import brief
+from npsnn.optim import SGD, Arrays
 from npsnn.streams import Stream
 from npsnn.train import diagnostics
-from npsnn.train.authors import AuthorsDecay, AuthorsStart, LogEntropy, LogTrace
-from npsnn.train.config import Config
-from npsnn.train.constraints import Constraint, RunningAverages, SafeFactor
-from npsnn.train.flat import constraints_of, optimizer_of, terms_of, trained_by
-from npsnn.train.gradients import PartGradient, Total
-from npsnn.train.terms import Alignment, MaxEntropy, Term, summed
-from npsnn.workers.processes import Processes
-from npsnn.workers.threads import micro_batches
+from npsnn.train.constraints import Constraint, RunningAverages
+from npsnn.train.losses import Total
+from npsnn.train.part import PartGradient
+from npsnn.train.terms import summed
+from npsnn.train.training import Training
+from npsnn.workers.base import Workers, gathered, micro_batches
 
 DIAGNOSED = 1024
 """The validation examples over which mean |mu1| / sigma is taken."""
@@ -90,62 +88,58 @@ class Trainer:
     start: flat parameters to begin with, instead of such as are drawn.
     """
 
-    config: Config
-    model: Model
+    training: Training
     train: Split
     validation: Split
-    workers: Processes
+    workers: Workers
     device: str
     start: Arrays | None = None
+
+    @property
+    def model(self) -> Model:
+        return self.training.model
 
     def network(self, params: Arrays) -> Classifier:
         return Classifier(self.model, unflatten(params))
 
     def initial(self) -> State:
         """The state before the first epoch, drawn from the seed or as given."""
-        rng = Stream(self.config.seed).at("init").generator()
+        rng = Stream(self.training.seed).at("init").generator()
         drawn = self.model.init(rng) if self.start is None else unflatten(self.start)
         network = Classifier(self.model, drawn).to(self.device)
         params = flatten(network.params)
         for constraint in self.constraints:
             params = constraint.begin(self.model, params)
-        return State(params, self.optimizer.init(params), epoch=0, steps=0, best=-1.0)
+        return State(params, self.training.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
     @cached_property
     def part_gradient(self) -> PartGradient:
         """One object for all steps: a process that has it is not sent it again."""
-        return PartGradient(self.config, self.model)
-
-    @cached_property
-    def optimizer(self) -> Optimizer:
-        chosen = optimizer_of(self.config)
-        return replace(chosen, weight_decay=0.0) if self.config.authors_code else chosen  # type: ignore[type-var]
-
-    @cached_property
-    def terms(self) -> tuple[Term, ...]:
-        found = terms_of(self.config)
-        if not self.config.authors_code:
-            return found
-        forms = {MaxEntropy: LogEntropy, Alignment: LogTrace}
-        return tuple(forms[type(t)](t.weight) for t in found)  # type: ignore[attr-defined]
+        return PartGradient(self.training)
 
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        found = (RunningAverages(), *constraints_of(self.config))
-        if not self.config.authors_code:
-            return found
-        kept = (c for c in found if not isinstance(c, SafeFactor))
-        return AuthorsStart(self.config.seed), AuthorsDecay(self.config.weight_decay), *kept
+        """What acts around each update, running averages first."""
+        return (RunningAverages(), *self.training.constraints)
 
     @cached_property
     def roles(self) -> dict[str, Role]:
         """What each parameter is for."""
         return roles(self.model.network, self.model.forms())
 
+    def of_role(self, role: Role) -> frozenset[str]:
+        """The names of the parameters of one role."""
+        return frozenset(name for name, own in self.roles.items() if own is role)
+
     @cached_property
     def decayed(self) -> frozenset[str]:
         """The names of the parameters that weight decay is for."""
-        return frozenset(name for name, role in self.roles.items() if role is Role.WEIGHT)
+        return self.of_role(Role.WEIGHT)
+
+    @cached_property
+    def statistics(self) -> frozenset[str]:
+        """The names of the running averages."""
+        return self.of_role(Role.STATISTIC)
 
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
@@ -155,55 +149,62 @@ class Trainer:
         network, coupled = self.network(params), self.model.network.couples_batch
         # on a GPU, which one thread uses, a batch that is coupled stays whole
         parts = micro_batches(len(chosen), len(chosen) if coupled and network.on_gpu else network.micro_batch)
-        draws = draws or Stream(self.config.seed)
-        one_draw = draws.one_draw() if self.config.authors_code else None  # for all examples (audit B6)
+        draws = draws or Stream(self.training.seed)
 
         def part(i: int) -> tuple[Any, ...]:
             rows, own = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
-            return params, self.train.images[rows], self.train.labels[rows], own, (one_draw or own).at("noise")
+            noise = self.training.noise.stream(draws, own).at("noise")
+            return params, self.train.images[rows], self.train.labels[rows], own, noise
 
         total, of_part = Total(), self.part_gradient
+
+        def add(result: Total) -> None:
+            total.add(result, self.statistics)
+
+        def meeting(*arguments: Any) -> Total:
+            *own, sums = arguments
+            return of_part(*own, batch=Batch(len(chosen), sums))
+
         if coupled:
-            met = self.workers.in_step(lambda i, sums: of_part(*part(i), batch=Batch(len(chosen), sums)), len(parts))
-            for result in met:
-                total.add(result)
+            for result in self.workers.together(meeting, part, len(parts)):
+                add(result)
         else:
-            self.workers.spread(of_part, part, len(parts), total.add)
-        grads = {k: g if is_statistic(k) else g / len(chosen) for k, g in (total.grads or {}).items()}
-        reward, rewarded = summed(self.terms, self.model, params)
-        grads |= {k: grads[k] + g for k, g in rewarded.items()}
+            self.workers.reduce(of_part, part, len(parts), add)
+        grads = {k: g if k in self.statistics else g / len(chosen) for k, g in (total.grads or {}).items()}
+        reward, rewarded = summed(self.training.terms, self.model, params)
+        grads |= {k: grads[k] + g if k in grads else g for k, g in rewarded.items()}
         return Total(total.loss / len(chosen) + reward, total.correct, grads)
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
         """One step of the optimiser by the gradients of the whole loss, with the constraints around it."""
-        params, trained = state.params, trained_by(self.config)
-        grads = {k: g for k, g in grads.items() if self.roles[k] in trained}
+        params = state.params
+        grads = {k: g for k, g in grads.items() if self.roles[k] in self.training.trains}
         for constraint in self.constraints:
             params, grads = constraint.before(self.model, params, grads)
         step = state.steps + 1
-        params, moments = self.optimizer.update(params, grads, state.optimizer, lr, step, self.decayed)
+        params, moments = self.training.optimizer.update(params, grads, state.optimizer, lr, step, self.decayed)
         for constraint in self.constraints:
             params = constraint.after(self.model, params)
         return replace(state, params=params, optimizer=moments, steps=step)
 
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
         """Yields each step, and last the state and the record after the epoch."""
-        c, number, start = self.config, state.epoch + 1, perf_counter()
-        order = Stream(c.seed).at("shuffle", number).generator().permutation(len(self.train))
-        batches = micro_batches(len(order), c.batch_size)
-        draws = Stream(c.seed).at("training", number)
+        t, number, start = self.training, state.epoch + 1, perf_counter()
+        order = Stream(t.seed).at("shuffle", number).generator().permutation(len(self.train))
+        batches = micro_batches(len(order), t.batch_size)
+        draws = Stream(t.seed).at("training", number)
         lr, loss, correct = 0.0, 0.0, 0.0
         slopes = dict.fromkeys(self.model.noise_layers, 0.0)
         for step, batch in enumerate(batches):
             total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
             grads = total.grads or {}
-            lr = c.lr * SCHEDULES[c.schedule]()((number - 1 + step / len(batches)) / c.epochs)
+            lr = t.optimizer.lr * t.schedule((number - 1 + step / len(batches)) / t.epochs)
             before, state = state.params, self.updated(state, grads, lr)
             # asked for last: a GPU has all of the step before the host waits for it
             of_noise = diagnostics.slopes(self.model, before, grads).values()
             value, hits, *steepness = to_numbers(total.loss, total.correct, *of_noise)
             if not np.isfinite(value):
-                raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), c))
+                raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), t))
             loss += value * (batch.stop - batch.start)
             correct += hits
             for path, steep in zip(slopes, steepness, strict=True):
@@ -212,19 +213,19 @@ class Trainer:
         seconds = max(perf_counter() - start, 1e-9)  # a coarse clock may stand still
         # Within an epoch the next loss tells; the last update has no next.
         if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
-            raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), c))
+            raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), t))
         network = self.network(state.params)
         accuracy = self.validated(network, lambda s: EXPECTATION)
-        noise = Stream(c.seed).at("validation noise", number)
+        noise, ratios = Stream(t.seed).at("validation noise", number), self.ratios(network)
         record = Epoch(
             epoch=number,
             loss=loss / len(order),
             training_accuracy=correct / len(order),
             validation_accuracy=accuracy,
             noisy_validation_accuracy=self.validated(network, lambda s: Sampled(noise.from_sample(s.start))),
-            sigma=diagnostics.figure(network.sigmas, self.model, 0.0),
-            sigma_gradient=diagnostics.figure(slopes, self.model, 0.0),
-            first_layer_ratio=diagnostics.figure(self.ratios(network), self.model, None),
+            sigma=brief(network.sigmas),
+            sigma_gradient=brief(slopes),
+            first_layer_ratio=ratios if ratios and len(slopes) > 1 else next(iter(ratios.values()), None),
             lr=lr,
             seconds=seconds,
             examples_per_second=len(order) / seconds,
@@ -241,7 +242,7 @@ class Trainer:
             mean = network.scores(held.images[parts[i]], noise(parts[i])).mean
             return int((to_host(mean).argmax(axis=0) == held.labels[parts[i]]).sum())
 
-        hits: int = sum(self.workers.map(correct, len(parts)))
+        hits: int = sum(gathered(self.workers, correct, len(parts)))
         return hits / len(held)
 
     def ratios(self, network: Classifier) -> dict[str, float]:
@@ -249,7 +250,8 @@ class Trainer:
         return diagnostics.ratios(network, self.validation.images[:DIAGNOSED], self.workers)
 
 
-def _diverged(what: str, epoch: int, step: int, steps: int, config: Config) -> str:
-    return f"{what} in epoch {epoch}, step {step} of {steps}: try a smaller --lr (it was {config.lr:g})" + (
-        ", or --optimizer adam" if config.optimizer == "sgd" else ", or a smaller --sigma"
+def _diverged(what: str, epoch: int, step: int, steps: int, training: Training) -> str:
+    rule = training.optimizer
+    return f"{what} in epoch {epoch}, step {step} of {steps}: try a smaller --lr (it was {rule.lr:g})" + (
+        ", or --optimizer adam" if isinstance(rule, SGD) else ", or a smaller --sigma"
     )

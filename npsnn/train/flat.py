@@ -1,12 +1,60 @@
-"""From the flat options of a training to the values that it is made of: the one place where names become values."""
+"""From the flat options of the command line and of config files to values: the one place where names become values."""
 
 from dataclasses import fields
 
+from npsnn import attacks, models
+from npsnn.data.augment import AUGMENTATIONS
+from npsnn.layers.base import Shape
 from npsnn.layers.params import Role
-from npsnn.optim import OPTIMIZERS, Optimizer
-from npsnn.train.config import Config
+from npsnn.models.model import Model
+from npsnn.optim import OPTIMIZERS, SCHEDULES, Optimizer
+from npsnn.train.authors import as_authors
+from npsnn.train.config import AUTHORS, SAMPLED, Config
 from npsnn.train.constraints import Constraint, PositiveSigma, SafeFactor, SigmaCap, UnitClasses, UnitFilters
+from npsnn.train.losses import LOSSES, Adversarial, Loss
 from npsnn.train.terms import Alignment, MaxEntropy, SigmaReward, Term
+from npsnn.train.training import Training
+from npsnn.train.treatments import Carried, Drawn
+
+
+def training_of(config: Config, shape: Shape, classes: int) -> Training:
+    """The training that the options ask for; raises ValueError where their network does not fit the images.
+
+    shape: of one image, (C, H, W).
+    classes: number of classes.
+    """
+    training = Training(
+        model=model_of(config, shape, classes),
+        loss=loss_of(config),
+        noise=Drawn() if config.propagation == SAMPLED else Carried(config.propagation),
+        terms=terms_of(config),
+        constraints=constraints_of(config),
+        optimizer=optimizer_of(config),
+        schedule=SCHEDULES[config.schedule](),
+        trains=trained_by(config),
+        augmentation=AUGMENTATIONS[config.augmentation],
+        **{name: getattr(config, name) for name in ("epochs", "batch_size", "seed", "limit")},
+    )
+    return as_authors(training) if getattr(config, AUTHORS) else training
+
+
+def model_of(config: Config, shape: Shape, classes: int) -> Model:
+    """The network, for images of that shape and number of classes."""
+    noise = config.sigma, config.noise, config.covariance, config.bottleneck
+    return models.build(config.model, shape, classes, *noise).convolving(config.conv)
+
+
+def loss_of(config: Config) -> Loss:
+    """The loss, on images of which a part is attacked if so asked: pgd is 10 steps of eps/10 from the image itself.
+
+    Source: A2SNN Sec. 4.1 (audit A24); one draw of the noise for each step.
+    """
+    loss: Loss = LOSSES[config.loss]()
+    if config.adversarial == "none":
+        return loss
+    source, eps = attacks.EoT(1), config.adversarial_eps
+    attack = attacks.FGSM(eps, source=source) if config.adversarial == "fgsm" else attacks.BIM(eps, "linf", 10, source)
+    return Adversarial(loss, attack, config.adversarial_mix)
 
 
 def optimizer_of(config: Config) -> Optimizer:

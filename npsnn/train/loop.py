@@ -7,28 +7,31 @@ for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digi
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from npsnn import files, models
+from npsnn import files
 from npsnn.backend import to_device, to_host, use_device
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.files import json_files
 from npsnn.files.paths import user_path
 from npsnn.host import one_by_one
-from npsnn.layers.params import flatten
+from npsnn.layers.params import Role, flatten
 from npsnn.models.model import Model
 from npsnn.optim import Arrays
 from npsnn.runs import checkpoint, plugins, provenance
 from npsnn.runs.environment import environment
 from npsnn.streams import Stream
-from npsnn.train import continuity
-from npsnn.train.config import Config, read_run
+from npsnn.train import continuity, saved
+from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
+from npsnn.train.flat import training_of
 from npsnn.train.run_folder import RunFolder
+from npsnn.train.saved import Options, read_run
+from npsnn.train.training import Training
 from npsnn.workers.processes import Processes
 
 __all__ = ["Config", "Epoch", "Step", "TrainingError", "fit", "resume", "split_validation"]
@@ -49,22 +52,24 @@ def split_validation(train: Split, seed: int, limit: int | None) -> tuple[Split,
 
 def build(config: Config, dataset: Dataset) -> Model:
     """The network that the options ask for; ValueError where it does not fit the images."""
-    model = models.build(
-        config.model,
-        dataset.image_shape,
-        dataset.classes,
-        config.sigma,
-        config.noise,
-        config.covariance,
-        config.bottleneck,
-    )
+    return training_on(config, dataset).model
+
+
+def training_on(options: Options, dataset: Dataset) -> Training:
+    """The training that the options ask for; ValueError where its network does not fit the images."""
+    shape, classes = dataset.image_shape, dataset.classes
+    training = training_of(options, shape, classes) if isinstance(options, Config) else options
+    model = training.model
+    if (tuple(model.shape), model.classes) != (tuple(shape), classes):
+        made = f"{model.name} is for images {tuple(model.shape)} of {model.classes} classes"
+        raise ValueError(f"{made}, {dataset.name} has images {tuple(shape)} of {classes} classes")
     if len(dataset.train) < 2:
         raise ValueError(f"{dataset.name} must have two images to train on and to validate, got {len(dataset.train)}")
-    return model.convolving(config.conv)
+    return training
 
 
 def fit(
-    config: Config,
+    training: Training | Config,
     dataset: Dataset,
     folder: str | os.PathLike[str] | None = None,
     threads: int | None = None,
@@ -72,51 +77,68 @@ def fit(
     start: Classifier | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> Iterator[Step | Epoch]:
-    """Train a new network on `dataset`, yielding a record for each step and each epoch.
+    """Train a new network on a data set, yielding a record for each step and each epoch.
 
-    start: the network to begin with, instead of one that is drawn; its noise is set to the options' sigma.
+    training: what makes the network, or the flat options of the command line.
+    dataset: data set to train and to validate on.
+    folder: run folder, new or empty. config.json is written first, and metrics.jsonl, last.npz and best.npz after every
+        epoch. config.json names the data set that is given, whatever flat options say, with digests of its arrays.
+    threads: number of threads or processes, None for all cores; the result does not depend on it.
+    device: "cpu", "cuda" or "cuda:N".
+    start: network to begin with, instead of one that is drawn; its noise is set to that of the training's model.
     origin: what config.json is to say of that network, beside the digest of its parameters.
-    With a folder, which must be new or empty, config.json is written first, and metrics.jsonl, last.npz and best.npz
-    after every epoch. config.json names the data set that is given, whatever `config.dataset` says, with digests of its
-    arrays. threads: None for all cores; the result does not depend on it.
-    Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite.
+    Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite, and ValueError, before
+    a folder is made, where a value of the training is in no table and could not be saved.
     """
-    for what, value, kind in (("config", config, Config), ("dataset", dataset, Dataset), ("start", start, Classifier)):
+    kinds: tuple[tuple[str, Any, Any], ...]
+    kinds = (("training", training, Training | Config), ("dataset", dataset, Dataset), ("start", start, Classifier))
+    for what, value, kind in kinds:
         if not isinstance(value, kind) and (what != "start" or value is not None):
-            raise TypeError(f"{what} must be a {kind.__name__}, got {value!r}")
+            name = kind.__name__ if isinstance(kind, type) else "Training or a Config"
+            raise TypeError(f"{what} must be a {name}, got {value!r}")
     use_device(device)
     workers = workers_for(threads, device)  # refused before a folder is made
-    config = replace(config, dataset=dataset.name)
-    model = build(config, dataset)
-    begin, run = _started(start, model, config), None
+    options = replace(training, dataset=dataset.name) if isinstance(training, Config) else training
+    training = training_on(options, dataset)
+    begin, run = _started(start, training), None
     if folder is not None:
         folder = user_path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise FileExistsError(f"{folder} must be a new or empty folder: choose another, or resume the run it holds")
-        about: dict[str, object] = {
-            "train": asdict(config),
-            "spec": model.spec(),
-            "data": dataset.digests,
-            "arrays": provenance.of_data(dataset),
-            "environment": environment(device),
-            **plugins.recorded(),
-        }
+        about = _about(options, training, dataset, device)
         if start is not None:
             about["start"] = {"parameters": provenance.of_network(start.params), **(origin or {})}
-        about["canary"] = continuity.canary(config, model, device)
+        about["canary"] = continuity.canary(training, device)
         json_files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)
-    return one_by_one(_run(config, model, dataset, run, None, workers, device, begin))
+    return one_by_one(_run(training, dataset, run, None, workers, device, begin))
 
 
-def _started(start: Classifier | None, model: Model, config: Config) -> Arrays | None:
+def _about(options: Options, training: Training, dataset: Dataset, device: str) -> dict[str, object]:
+    """What config.json says of a training before it begins."""
+    about = {saved.entry(options): saved.as_json(options), "spec": training.model.spec()}
+    if saved.options_of(about) != options or Model.from_spec(about["spec"]) != training.model:
+        raise ValueError(f"{options!r:.200} does not come back from its JSON as it was: it could not be gone on with")
+    return {
+        **about,
+        **({} if isinstance(options, Config) else {"dataset": dataset.name}),
+        "data": dataset.digests,
+        "arrays": provenance.of_data(dataset),
+        "environment": environment(device),
+        **plugins.recorded(),
+    }
+
+
+def _started(start: Classifier | None, training: Training) -> Arrays | None:
     """The flat parameters of the network to begin with, once they are known to be the model's; None where none is."""
+    model = training.model
     if start is None:
-        if config.noise_only:
+        if training.trains == Role.NOISE:
             raise ValueError("noise_only trains the noise of a network that is given: start must be one, got None")
         return None
-    noise = {model.noise_layer: model.init(np.random.default_rng(0))[model.noise_layer]} if model.noisy else {}
-    params = {k: to_host(p) for k, p in flatten(start.params | noise).items()}
+    drawn, noise = flatten(model.init(np.random.default_rng(0))), tuple(f"{path}." for path in model.noise_layers)
+    given = {k: p for k, p in flatten(start.params).items() if not k.startswith(noise)}
+    params = {k: to_host(p) for k, p in (given | {k: p for k, p in drawn.items() if k.startswith(noise)}).items()}
     model.check(params)
     return params
 
@@ -138,29 +160,32 @@ def resume(
     use_device(device)
     workers = workers_for(threads, device)
     folder = user_path(folder)
-    about, config = read_run(folder)
+    about, options = read_run(folder)
     if odd := provenance.difference(about, dataset):
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: they differ in {odd}")
     plugins.warn_of_others(about)
     with files.blamed(folder / checkpoint.CONFIG), plugins.blamed(about):
         stored = Model.from_spec(about.get("spec"))
-    model = replace(build(config, dataset), micro_batch=stored.micro_batch)  # which other versions choose differently
-    if stored != model:
+    training = training_on(options, dataset)
+    # which other versions choose differently
+    training = replace(training, model=replace(training.model, micro_batch=stored.micro_batch))
+    if stored != training.model:
         raise ValueError(f"{folder / checkpoint.CONFIG}: spec is not the network that its train options make")
-    lengthened = config if epochs is None else config.lengthened(epochs)
+    lengthened = options if epochs is None else options.lengthened(epochs)
     run = RunFolder(folder, about)
     run.records = json_files.read_lines(folder / checkpoint.METRICS)
     begun = "finished epochs" if run.records or (folder / checkpoint.BEST).exists() else ""
     begun = begun or ("another network to start from" if "start" in about else "")
     if begun and not (folder / checkpoint.LAST).exists():
         raise FileNotFoundError(f"{folder} has {begun} but no {checkpoint.LAST} to go on from")
-    state = run.load(model, config) if (folder / checkpoint.LAST).exists() else None
-    continuity.check_rounding(folder, about, config, model, device, state.epoch if state else 0)
-    if lengthened != config:
-        earlier = [*about.get("earlier_epochs", []), config.epochs]
-        about |= {"train": asdict(lengthened), "earlier_epochs": earlier}
+    state = run.load(training) if (folder / checkpoint.LAST).exists() else None
+    continuity.check_rounding(folder, about, training, device, state.epoch if state else 0)
+    if lengthened.epochs != options.epochs:
+        earlier = [*about.get("earlier_epochs", []), options.epochs]
+        about |= {saved.entry(options): saved.as_json(lengthened), "earlier_epochs": earlier}
         json_files.write_json(folder / checkpoint.CONFIG, about)
-    return one_by_one(_run(lengthened, model, dataset, run, state, workers, device))
+    training = replace(training, epochs=lengthened.epochs)
+    return one_by_one(_run(training, dataset, run, state, workers, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:
@@ -169,8 +194,7 @@ def workers_for(threads: int | None, device: str) -> Processes:
 
 
 def _run(
-    config: Config,
-    model: Model,
+    training: Training,
     dataset: Dataset,
     run: RunFolder | None,
     state: State | None,
@@ -178,9 +202,9 @@ def _run(
     device: str,
     start: Arrays | None = None,
 ) -> Generator[Step | Epoch, None, None]:
-    train, validation = split_validation(dataset.train, config.seed, config.limit)
+    train, validation = split_validation(dataset.train, training.seed, training.limit)
     with workers:
-        trainer = Trainer(config, model, train, validation, workers, device, start)
+        trainer = Trainer(training, train, validation, workers, device, start)
         if state is None:
             with run.begun() if run else nullcontext():
                 state = trainer.initial()
@@ -189,7 +213,7 @@ def _run(
         else:
             params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
             state = replace(state, params=params, optimizer=moments)
-        while state.epoch < config.epochs:
+        while state.epoch < training.epochs:
             best = state.best
             for record in trainer.epoch(state):
                 if isinstance(record, Step):

@@ -3,7 +3,8 @@
 from typing import Any
 
 from npsnn.tables import nearest
-from npsnn.train.config import Config
+from npsnn.train.authors import SETTINGS
+from npsnn.train.config import AUTHORS, Config
 
 FULL, DIAGONAL = "full", "diagonal"
 
@@ -26,19 +27,16 @@ SCHEDULES = {
 }
 """Backbone, learning rate and epochs by data set (A2SNN Sec. 4.1, App. B)."""
 
-AUTHORS = {"optimizer": "adam", "weight_decay": 1e-4, "unit_classes": False}
-"""What A2SNN's authors' code has in place of the paper's settings, beside a lambda1 and lambda2 of 1 (audit B3, B7)."""
-
 LIKE = "fashion-mnist"
 """Whose values the data sets take that the paper does not have."""
 
 RECIPES = ("a2snn-m0", *VARIANTS)
 
 
-def recipe(name: str, dataset: str, authors_code: bool = False) -> dict[str, Any]:
+def recipe(name: str, dataset: str, authors: bool = False) -> dict[str, Any]:
     """The options that a model of A2SNN's Table 5 sets on a data set; "a2snn-m0" is the one without defence.
 
-    authors_code: with what the authors' code does instead (audit B1 to B7); that is of full covariances alone.
+    authors: with what the authors' code does instead (audit B1 to B7); that is of full covariances alone.
 
     Unstated in the paper and chosen here: SGD's momentum 0.9, the noise's start sigma = 1, one draw an example, the
     projection of the class vectors where the alignment is (m2, m4, m5), cropping and mirroring for colour images.
@@ -63,7 +61,7 @@ def recipe(name: str, dataset: str, authors_code: bool = False) -> dict[str, Any
     if name not in VARIANTS:
         return options
     covariance, entropy, aligned = VARIANTS[name]
-    lambda1, lambda2 = (1.0, 1.0) if authors_code else LAMBDAS.get(dataset, LAMBDAS[LIKE])
+    lambda1, lambda2 = (1.0, 1.0) if authors else LAMBDAS.get(dataset, LAMBDAS[LIKE])
     options |= {
         "covariance": covariance,
         "sigma": 1.0,
@@ -75,10 +73,9 @@ def recipe(name: str, dataset: str, authors_code: bool = False) -> dict[str, Any
         "alignment": lambda2 * aligned,
         "unit_classes": aligned,
     }
-    return options | AUTHORS if authors_code else options
+    return options | SETTINGS if authors else options
 
 
 def config(name: str, dataset: str, **given: Any) -> Config:
     """A training by a recipe, with other options where they are given; ValueError as `recipe` and `Config` raise it."""
-    authors_code = given.get("authors_code", False)
-    return Config(**recipe(name, dataset, authors_code) | given | {"dataset": dataset})
+    return Config(**recipe(name, dataset, given.get(AUTHORS, False)) | given | {"dataset": dataset})

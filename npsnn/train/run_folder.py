@@ -12,13 +12,12 @@ import numpy as np
 from npsnn.backend import to_host
 from npsnn.files import json_files
 from npsnn.interrupts import uninterrupted
-from npsnn.models.model import Model
+from npsnn.optim import OPTIMIZERS
 from npsnn.runs import checkpoint
 from npsnn.runs.networks import load_params
 from npsnn.train import continuity
-from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State
-from npsnn.train.flat import optimizer_of
+from npsnn.train.training import Training
 
 
 @dataclass
@@ -71,26 +70,24 @@ class RunFolder:
         if json_files.read_json(config) != json_files.parse_json(json.dumps(self.document), str(config)):
             raise FileExistsError(f"{self.folder} holds another run than the one in training")
 
-    def load(self, model: Model, config: Config) -> State:
+    def load(self, training: Training) -> State:
         """The state that `save` wrote.
 
         Raises ValueError where it is damaged, another model's, or does not belong to the other files.
         """
         path = self.folder / checkpoint.LAST
-        params, arrays, about = load_params(path, model, ("params/", "optimizer/"))
+        params, arrays, about = load_params(path, training.model, ("params/", "optimizer/"))
         moments = checkpoint.without_prefix("optimizer", arrays)
-        expected = optimizer_of(config).init(params)
+        expected, rule = training.optimizer.init(params), OPTIMIZERS.name_of(training.optimizer)
         odd = moments.keys() ^ expected.keys()
         both = moments.keys() & expected.keys()
         odd |= {k for k in both if moments[k].shape != expected[k].shape or moments[k].dtype != expected[k].dtype}
         if odd:
             what = ", ".join(sorted(odd))
-            raise ValueError(
-                f"{path} does not fit {config.optimizer}, it differs in {what}: no checkpoint to go on from"
-            )
+            raise ValueError(f"{path} does not fit {rule}, it differs in {what}: no checkpoint to go on from")
         for name, moment in moments.items():
             if np.isnan(moment).any():  # an infinity of squares a training can have, and go on
-                raise ValueError(f"{path}: {name} of {config.optimizer} holds a NaN")
+                raise ValueError(f"{path}: {name} of {rule} holds a NaN")
         epoch, steps, best = _counts(path, about)
         continuity.check_files(self.folder, self.document, self.records, about)
         return State(params, moments, epoch, steps, best)

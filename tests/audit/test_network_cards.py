@@ -29,7 +29,7 @@ def _fixed_cut(mean: Any, var: Any) -> Any:
 
 MUTANTS: list[Mutant] = [
     # the biases left out, and the sum in place of the mean
-    ("N1", "npsnn.train.gradients.batch_gradient", _without_biases),
+    ("N1", "npsnn.train.losses.base.one_view", _without_biases),
     ("N1", "npsnn.reference.differences.slope", lambda f: lambda *a, **b: 6 * f(*a, **b)),
     # independent units: no covariance is dropped, and the diagonal is right
     ("N15", "npsnn.reference.plain.linear_covariance", lambda f: lambda v, W: f(v, W) * np.eye(len(W))),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from calling import Npsnn
 
-from npsnn.train.config import Config, read_run
+from npsnn.train.config import Config
+from npsnn.train.saved import read_run
 
 
 def shown(npsnn: Npsnn, *options: object) -> Config:

@@ -23,6 +23,7 @@ from npsnn.runs import checkpoint
 from npsnn.runs.checkpoint import load_arrays, save_arrays
 from npsnn.train.config import Config
 from npsnn.train.epochs import State
+from npsnn.train.flat import training_of
 from npsnn.train.run_folder import RunFolder
 
 ARRAYS = {
@@ -187,23 +188,25 @@ def test_nothing_is_unpickled_and_nothing_pickled(tmp_path: Path) -> None:
 )
 def test_a_state_that_no_training_has_is_not_gone_on_from(tmp_path: Path, about: dict[str, Any]) -> None:
     config, model = Config(optimizer="sgd", momentum=0.0), models.lenet5()
+    training = training_of(config, model.shape, 10)
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
     json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
     folder.save(State(params, SGD(momentum=0.0).init(params), epoch=0, steps=0, best=0.5))
-    assert folder.load(model, config).best == 0.5
+    assert folder.load(training).best == 0.5
     arrays, said = load_arrays(tmp_path / "last.npz")
     text = json.dumps(said | about).replace("Infinity", "1e400")
     with (tmp_path / "last.npz").open("wb") as file:
         write_npz(file, **{"about.json": np.array(text)}, **arrays)
     said_of_it = "it holds 1e400" if about == {"best": 1e400} else "epoch, steps and best must be two counts and an acc"
     with pytest.raises(ValueError, match=rf"last\.npz.*: {said_of_it}"):
-        folder.load(model, config)
+        folder.load(training)
 
 
 def test_moments_that_no_training_has_are_not_gone_on_from(tmp_path: Path) -> None:
     """The loss would become NaN some steps later, and the learning rate be blamed."""
     config, model = Config(optimizer="adam"), models.lenet5()
+    training = training_of(config, model.shape, 10)
     params = flatten(model.init(np.random.default_rng(0)))
     folder = RunFolder(tmp_path, {"train": asdict(config), "spec": model.spec()})
     json_files.write_json(tmp_path / checkpoint.CONFIG, folder.document)
@@ -211,7 +214,7 @@ def test_moments_that_no_training_has_are_not_gone_on_from(tmp_path: Path) -> No
     moments["second/conv1.b"][0] = np.nan
     folder.save(State(params, moments, epoch=0, steps=0, best=0.5))
     with pytest.raises(ValueError, match=r"last\.npz: second/conv1\.b of adam holds a NaN"):
-        folder.load(model, config)
+        folder.load(training)
 
 
 def test_prefixes() -> None:

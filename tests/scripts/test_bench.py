@@ -22,6 +22,7 @@ from bench_side import Side, milliseconds, peak_memory
 from npsnn.classifier import Classifier
 from npsnn.data import as_float
 from npsnn.layers.params import unflatten
+from npsnn.train import SGD, Carried, CrossEntropy, NoiseAware
 
 FIRST = 28 * 28 * 6 * 5 * 5
 CONVOLUTIONS = 10 * 10 * 16 * 5 * 5 * 6 + 120 * 5 * 5 * 16
@@ -93,7 +94,7 @@ def test_an_attacking_side_has_the_gradient_of_every_image(name: str) -> None:
 
 def test_a_step_updates_and_moves_the_averages() -> None:
     with bench_npsnn.prepared(Job(Case("resnet18", size=8), 2)) as (work, _):
-        assert isinstance(work, bench_npsnn.Training)
+        assert isinstance(work, bench_npsnn.Stepping)
         _, grads = work.gradients()
         before = work.state.params["bn1.running_mean"]
         work.step()
@@ -103,13 +104,14 @@ def test_a_step_updates_and_moves_the_averages() -> None:
 
 def test_the_cases_train_as_they_are_named() -> None:
     for name, case in CASES.items():
-        config, model = bench_npsnn.config_of(case), bench_npsnn.model_of(case)
+        training = bench_npsnn.training_of_case(case)
+        model = training.model
         assert name == case.name and model.name == case.model and model.shape == case.shape
         plain = case.step == "plain"
-        assert config.loss == ("cross-entropy" if plain else "noise-aware") and config.optimizer == "sgd"
-        assert config.propagation == ("exact" if case.step == "exact" else "laplace")
+        assert training.loss == (CrossEntropy() if plain else NoiseAware()) and training.optimizer == SGD(1e-3, 0.0)
+        assert training.noise == Carried("exact" if case.step == "exact" else "laplace")
         _, layer = model.noise
-        assert layer.sigma == config.sigma == (0 if plain else 0.6)
+        assert layer.sigma == (0 if plain else 0.6)
 
 
 def test_gradients_are_compared_by_their_norms(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from small_networks import normalised
+from trainers import trainer_of
 
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
@@ -16,9 +17,10 @@ from npsnn.models import MODELS
 from npsnn.runs.checkpoint import LAST, load_arrays
 from npsnn.streams import Stream
 from npsnn.train import build, fit, resume
-from npsnn.train.adversarial import attacked
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, Step, Trainer
+from npsnn.train.flat import loss_of
+from npsnn.train.losses.adversarial import Adversarial, attacked
 from npsnn.workers.processes import Processes
 
 SHORT: dict[str, Any] = {
@@ -115,7 +117,9 @@ def test_adversarial_training_attacks_part_of_the_images(trained: Path) -> None:
     images, labels = DATA.train.images[:10], DATA.train.labels[:10]
     for adversary in ("fgsm", "pgd"):
         config = Config(**SHORT | {"adversarial": adversary, "adversarial_eps": 0.1, "adversarial_mix": 0.4})
-        x = attacked(network, images, labels, config, Stream(0))
+        adversarial = loss_of(config)
+        assert isinstance(adversarial, Adversarial)
+        x = attacked(network, images, labels, adversarial.attack, adversarial.mix, Stream(0))
         moved = np.abs(x - images / 255).reshape(10, -1).max(axis=1)
         assert (moved[:4] > 0.05).all() and (moved[:4] <= 0.1 + 1e-6).all() and (moved[4:] < 1e-6).all()
     (record,) = epochs(fit(Config(**SHORT | {"adversarial": "fgsm", "epochs": 1}), DATA))
@@ -144,7 +148,7 @@ def test_batch_normalised_networks_train_and_keep_averages(monkeypatch: pytest.M
         monkeypatch.setitem(MODELS._entries, "normalised", lambda *arguments: normalised(micro_batch))
         with Processes(threads) as workers:
             config = Config(**SHORT | {"model": "normalised"})
-            trainer = Trainer(config, build(config, DATA), DATA.train, DATA.test, workers, "cpu")
+            trainer = trainer_of(config, build(config, DATA), DATA.train, DATA.test, workers)
             state = trainer.initial()
             return trainer, state, trainer.gradient(state.params, np.arange(40))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from calling import Npsnn
 from cupy_double import Module
+from trainers import trainer_of
 
 from npsnn import models
 from npsnn.data import Split, digits
@@ -22,10 +23,9 @@ from npsnn.reference import alignment, authors_code
 from npsnn.streams import Stream
 from npsnn.testing.gradients import check_gradient
 from npsnn.train import recipes
-from npsnn.train.authors import LogEntropy, LogTrace, decayed, start
+from npsnn.train.authors import LogEntropy, LogTrace, OneDraw, decayed, start
 from npsnn.train.config import Config
 from npsnn.train.epochs import Trainer
-from npsnn.train.gradients import PartGradient
 from npsnn.train.terms import summed
 from npsnn.workers.processes import Processes
 
@@ -54,7 +54,7 @@ def training(threads: int = 1, micro_batch: int = 64, **options: Any) -> Iterato
     config = Config(**AUTHORS | {"bottleneck": 8} | options)
     model = models.build("lenet5", (1, 28, 28), 10, config.sigma, "features", "full", config.bottleneck)
     with Processes(threads) as workers:
-        yield Trainer(config, replace(model, micro_batch=micro_batch), TRAIN, TRAIN, workers, "cpu")
+        yield trainer_of(config, replace(model, micro_batch=micro_batch), TRAIN, TRAIN, workers)
 
 
 def features() -> tuple[Model, Arrays]:
@@ -202,8 +202,8 @@ def test_a_batch_has_one_draw_whatever_the_threads_and_the_micro_batches() -> No
 
 
 def test_the_gradient_of_a_batch_is_that_of_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, noises, noise = np.arange(100), [], PartGradient.noise
-    monkeypatch.setattr(PartGradient, "noise", lambda *given: noises.append(noise(*given)) or noises[-1])
+    chosen, noises, noise = np.arange(100), [], OneDraw.noise
+    monkeypatch.setattr(OneDraw, "noise", lambda *given: noises.append(noise(*given)) or noises[-1])
     with training(micro_batch=32, max_entropy=0.0, alignment=0.0) as trainer:
         params = {k: p.astype(np.float64) for k, p in trainer.initial().params.items()}
         draws = Stream(0, first=128).at("training", 1)

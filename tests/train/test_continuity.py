@@ -19,6 +19,7 @@ from npsnn.runs.checkpoint import BEST, CONFIG, LAST, METRICS, load_arrays
 from npsnn.train import continuity
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, Trainer
+from npsnn.train.flat import training_of
 
 LABELS = np.arange(60) % 10
 IMAGES = digits.draw(LABELS, np.random.default_rng(0))
@@ -163,9 +164,9 @@ def test_the_canary_is_the_same_again_and_feels_the_last_bit(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(**options)
-    model = train.build(config, DATA)
-    first = continuity.canary(config, model, "cpu")
-    assert continuity.canary(config, model, "cpu") == first
+    training = training_of(config, DATA.image_shape, DATA.classes)
+    first = continuity.canary(training, "cpu")
+    assert continuity.canary(training, "cpu") == first
     called = continuity.PartGradient.__call__
 
     def rounded_otherwise(self: Any, params: dict[str, Any], *args: Any) -> Any:
@@ -173,7 +174,7 @@ def test_the_canary_is_the_same_again_and_feels_the_last_bit(
         return called(self, params | {name: np.nextafter(params[name], np.float32(9))}, *args)
 
     monkeypatch.setattr(continuity.PartGradient, "__call__", rounded_otherwise)
-    assert continuity.canary(config, model, "cpu") != first
+    assert continuity.canary(training, "cpu") != first
 
 
 def test_training_noise_alone_is_not_begun_on_a_network_that_was_never_trained(half: Path) -> None:

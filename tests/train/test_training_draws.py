@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from small_networks import normalised
+from trainers import trainer_of
 
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, as_float, digits
@@ -16,9 +17,10 @@ from npsnn.layers.params import flatten
 from npsnn.models import MODELS, build
 from npsnn.streams import Stream
 from npsnn.train import fit
-from npsnn.train.adversarial import attacked
 from npsnn.train.config import Config
 from npsnn.train.epochs import Step, Trainer
+from npsnn.train.flat import loss_of
+from npsnn.train.losses.adversarial import Adversarial, attacked
 from npsnn.workers.processes import Processes
 
 FEATURES: dict[str, Any] = {"noise": "features", "bottleneck": 8, "sigma": 0.5}
@@ -43,7 +45,7 @@ def training(options: dict[str, Any], train: Split) -> Iterator[Trainer]:
     config = Config(**options)
     model = build("lenet5", (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck)
     with Processes(1) as workers:
-        yield Trainer(config, model, train, train, workers, "cpu")
+        yield trainer_of(config, model, train, train, workers)
 
 
 @random
@@ -105,12 +107,13 @@ def test_adversarial_training_attacks_the_network_under_its_noise(adversary: str
     config = Config(
         sigma=1.5, noise=noise, bottleneck=8, adversarial=adversary, adversarial_eps=0.1, adversarial_mix=1.0
     )
-    model = build("lenet5", (1, 28, 28), 10, config.sigma, noise, "full", 8)
+    model, adversarial = build("lenet5", (1, 28, 28), 10, config.sigma, noise, "full", 8), loss_of(config)
+    assert isinstance(adversarial, Adversarial)
     network = Classifier(model, model.init(np.random.default_rng(0)), threads=1)
     images, labels = alike(12).images, alike(12).labels
 
     def found(of: Classifier, seed: int) -> np.ndarray:
-        return attacked(of, images, labels, config, Stream(seed))
+        return attacked(of, images, labels, adversarial.attack, 1.0, Stream(seed))
 
     noisy = found(network, 0)
     assert (noisy[0] != noisy[1:]).any(axis=(1, 2, 3)).all(), "each image has a draw of its own"
@@ -125,7 +128,12 @@ def test_adversarial_images_are_of_the_network_as_it_is_now() -> None:
     with training(options, alike(8)) as trainer:
         model, split = trainer.model, trainer.train
         early, late = (Classifier(model, model.init(np.random.default_rng(seed))) for seed in (0, 1))
-        seen = [trainer.part_gradient.seen(network, split.images, split.labels, Stream(0)) for network in (early, late)]
+        adversarial = trainer.training.loss
+        assert isinstance(adversarial, Adversarial)
+        seen = [
+            attacked(network, split.images, split.labels, adversarial.attack, 1.0, Stream(0))
+            for network in (early, late)
+        ]
         assert (seen[0] != seen[1]).any()
         x = as_float(split.images)
         for network, images in zip((early, late), seen, strict=True):

@@ -13,7 +13,7 @@ from npsnn.layers.params import flatten, unflatten
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops import gaussian
 from npsnn.reference import affine, differences, montecarlo, plain
-from npsnn.train import gradients
+from npsnn.train.losses import base
 
 
 @checks(
@@ -27,7 +27,7 @@ from npsnn.train import gradients
     because=r"A definition. The gradient that training descends is the slope of the mean loss over images, in weights "
     r"and biases, by differences of its values.",
     instead=r"as printed; $\sigma$ is a parameter only where it is learned (Eq. 8)",
-    symbols=("npsnn.train.gradients.batch_gradient", "npsnn.objectives.noise_aware"),
+    symbols=("npsnn.train.losses.base.one_view", "npsnn.objectives.noise_aware"),
     headline="engine {engine}, differences {differences}",
 )
 def n1(lab: Lab) -> Iterator[Figure]:
@@ -44,7 +44,7 @@ def n1(lab: Lab) -> Iterator[Figure]:
         return float(np.mean([networks.loss(network, moved, x, int(k), "exact", "noise-aware") for x, k in pairs]))
 
     noise = Propagated(gaussian.RULES["exact"])
-    total = gradients.batch_gradient(network, images, labels, OBJECTIVES["noise-aware"], noise)
+    total = base.one_view(network, images, labels, OBJECTIVES["noise-aware"], noise)
     grads = total.grads or {}
     slopes = {name: float(np.sum(grads[name] * d)) / len(images) for name, d in along.items()}
     wanted = differences.slope(risk, step=1e-4)

@@ -1,0 +1,73 @@
+"""Adversarial training: images are attacked on the network as it is, before it learns from them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npsnn.classifier import Classifier
+from npsnn.data import as_float
+from npsnn.layers.moments import Noise
+from npsnn.streams import Stream
+from npsnn.train.losses.base import Loss, Total, loss
+
+if TYPE_CHECKING:
+    from npsnn.attacks import Attack
+
+
+@loss("adversarial")
+@dataclass(frozen=True)
+class Adversarial:
+    """A loss on images of which a part is attacked.
+
+    loss: on the images that the attack leaves.
+    attack: as `attacks.BIM(0.1, steps=10, source=attacks.EoT(1))`, on the network in its form for inference.
+    mix: part of each micro-batch that is attacked, in [0, 1]: its first images.
+    """
+
+    loss: Any
+    attack: "Attack"
+    mix: float = 0.5
+
+    def __post_init__(self) -> None:
+        from npsnn.attacks.base import checked_attack
+
+        checked_attack(self.attack)
+        if not 0 <= self.mix <= 1:
+            raise ValueError(f"mix must be in [0, 1], got {self.mix!r}")
+
+    @property
+    def plain(self) -> Loss:
+        """The loss on the images as they are."""
+        plain: Loss = self.loss
+        return plain
+
+    @property
+    def sees_variance(self) -> bool:
+        """Whether the value depends on the variance of the logits."""
+        return bool(getattr(self.loss, "sees_variance", True))
+
+    def gradient(
+        self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream
+    ) -> Total:
+        images = attacked(network, images, labels, self.attack, self.mix, stream)
+        found: Total = self.loss.gradient(network, images, labels, noise, stream.at("loss"))
+        return found
+
+
+def attacked(
+    network: Classifier, images: np.ndarray, labels: np.ndarray, attack: "Attack", mix: float, stream: Stream
+) -> np.ndarray:
+    """The first part `mix` of the images made adversarial: floats (N, C, H, W) in [0, 1].
+
+    images: (N, C, H, W), uint8 or floats in [0, 1].
+    labels: (N,).
+    stream: random numbers of the attack, and draws of the noise, keyed by sample.
+    """
+    from npsnn.attacks.base import target_of
+
+    x = as_float(images, network.dtype) if images.dtype == np.uint8 else images
+    count = round(mix * len(x))
+    if not count:
+        return x
+    return np.concatenate([attack(target_of(attack, network), x[:count], labels[:count], stream), x[count:]])

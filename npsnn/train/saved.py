@@ -1,0 +1,56 @@
+"""The training that config.json of a run holds: flat options under "train", or a training's values under "training"."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from npsnn import files
+from npsnn.files import json_files
+from npsnn.runs import checkpoint, plugins
+from npsnn.train.config import Config
+from npsnn.train.training import Training
+
+Options: TypeAlias = Config | Training
+
+
+def as_json(options: Options) -> dict[str, Any]:
+    """The options as JSON, without the network of a training, which config.json has under "spec".
+
+    Raises ValueError, with the line that mends it, where a value is in no table.
+    """
+    if isinstance(options, Config):
+        return asdict(options)
+    return {name: value for name, value in options.to_json().items() if name != "model"}
+
+
+def entry(options: Options) -> str:
+    """The entry of config.json that holds the options."""
+    return "train" if isinstance(options, Config) else "training"
+
+
+def options_of(document: Mapping[str, Any]) -> Options:
+    """The options that a config.json holds; raises ValueError where they are not sound."""
+    if "training" not in document:
+        return Config.from_json(document.get("train"))
+    values = document["training"]
+    if not isinstance(values, dict):
+        raise ValueError(f"a training must be a JSON object, got {values!r:.80}")
+    return Training.from_json(values | {"model": document.get("spec")})
+
+
+def dataset_of(about: Mapping[str, Any]) -> str:
+    """The name of the data set of a run, by its config.json."""
+    return str(about["train"]["dataset"] if "train" in about else about.get("dataset"))
+
+
+def read_run(folder: Path) -> tuple[dict[str, Any], Options]:
+    """The content of config.json in the folder of a run, and the options in it.
+
+    Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
+    """
+    path = folder / checkpoint.CONFIG
+    about = json_files.read_json(path)
+    with files.blamed(path), plugins.blamed(about):
+        options = options_of(about)
+    return about | ({"train": asdict(options)} if isinstance(options, Config) else {}), options
