@@ -11,11 +11,16 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from npsnn.streams import Stream
+from npsnn.tables import Table
 from npsnn.validate import check_choice
 
 Images: TypeAlias = Any
 
 NORMS = ("linf", "l2")
+
+BALLS: Table[type["Limit"]] = Table("ball", "from npsnn.attacks.balls import ball")
+"""The sets that a file may name: an attack can have one as a field."""
+ball = BALLS.enter
 
 
 def check_linf(eps: float) -> None:
@@ -24,6 +29,7 @@ def check_linf(eps: float) -> None:
         raise ValueError(f"eps must be at most 1 in linf, for pixels in [0, 1], got {eps:g}: is it {eps:g}/255?")
 
 
+@ball
 @dataclass(frozen=True)
 class Limit:
     """All images within `eps` of the original; an infinite eps leaves the box alone.
@@ -72,6 +78,7 @@ class Limit:
             raise ValueError(f"adversarial images must be within {self.norm} {self.eps:.9g}, got {far:.9g}")
 
 
+@ball
 @dataclass(frozen=True)
 class Ball(Limit):
     """A ball of finite radius to walk in: its steepest direction, projections and random points; linf or l2."""

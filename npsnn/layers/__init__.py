@@ -2,7 +2,7 @@
 
 from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
-from npsnn.layers.base import LAYERS, Backward, Layer, Params, Shape, Want, layer
+from npsnn.layers.base import LAYERS, Backward, Layer, Params, Shape, Want, filled, layer, rule_of
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
 from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
@@ -39,7 +39,9 @@ __all__ = [
     "Sequential",
     "Shape",
     "Want",
+    "filled",
     "layer",
     "noise_layers",
     "roles",
+    "rule_of",
 ]

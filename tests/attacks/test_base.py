@@ -215,6 +215,11 @@ def test_every_attack_of_the_table_survives_json(name: str) -> None:
         assert ATTACKS.decode(ATTACKS.encode(made)) == made
 
 
+def test_an_attack_with_a_ball_survives_json() -> None:
+    made = attacks.GradientAttack(attacks.Ball("l2", 0.5), steps=3, step_size=0.1)
+    assert ATTACKS.decode(ATTACKS.encode(made)) == made
+
+
 def test_numbers_of_numpy_become_pythons() -> None:
     made = [attacks.FGSM(np.float32(0.5)), attacks.PGD(np.float64(0.5), steps=np.int64(3)), attacks.BIM(1)]  # type: ignore[arg-type]
     made += [attacks.RandomSearch(np.float64(0.5), samples=np.int32(4))]  # type: ignore[arg-type,list-item]
