@@ -15,7 +15,7 @@ from npsnn.attacks.judging import Judging, checked, checked_judging
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
-from npsnn.workers.threads import micro_batches
+from npsnn.workers.base import micro_batches
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from npsnn.ops.gaussian import RULES, Rule
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.tables import named
 from npsnn.validate import check_count
-from npsnn.workers.threads import micro_batches
+from npsnn.workers.base import micro_batches
 
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 

@@ -12,7 +12,6 @@ from typing import Any, Generic, Self, TypeVar
 from npsnn.host import available_cores, check_threads, one_blas_thread
 from npsnn.interrupts import Cancelled, cancelled_where, noted
 from npsnn.workers.base import Total
-from npsnn.workers.base import micro_batches as micro_batches
 
 T = TypeVar("T")
 
@@ -116,27 +115,6 @@ class Threads:
             caused = {i: e for i, e in step.errors.items() if not isinstance(e, threading.BrokenBarrierError)}
             raise caused[min(caused)]
         return [step.results[i] for i in range(parts)]
-
-    def map(self, f: Callable[[int], T], jobs: int) -> list[T]:
-        """[f(0), ..., f(jobs - 1)]."""
-        results: list[T] = []
-        self.reduce(f, lambda i: (i,), jobs, results.append)
-        return results
-
-    def fold(self, f: Callable[[int], T], jobs: int, combine: Callable[[T], None]) -> None:
-        self.reduce(f, lambda i: (i,), jobs, combine)
-
-    def spread(
-        self,
-        f: Callable[..., T],
-        arguments: Callable[[int], tuple[Any, ...]],
-        jobs: int,
-        combine: Callable[[T], None],
-    ) -> None:
-        self.reduce(f, arguments, jobs, combine)
-
-    def in_step(self, f: Callable[[int, Total], T], parts: int) -> list[T]:
-        return self.together(f, lambda i: (i,), parts)
 
 
 class _Together(Generic[T]):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from npsnn.data import AUGMENTATIONS, augment
 from npsnn.streams import Stream
-from npsnn.workers.threads import Threads, micro_batches
+from npsnn.workers.base import micro_batches
+from npsnn.workers.threads import Threads
 
 STREAM = Stream(4).at("augment", 1)
 
