@@ -10,6 +10,7 @@ The checks need no test runner. npsnn's own layers, attacks and losses are held 
 from npsnn.testing.attacks import check_attack
 from npsnn.testing.gradients import check_directional, check_gradient
 from npsnn.testing.layers import check_layer
+from npsnn.testing.losses import check_loss
 from npsnn.testing.models import check_model
 
-__all__ = ["check_attack", "check_directional", "check_gradient", "check_layer", "check_model"]
+__all__ = ["check_attack", "check_directional", "check_gradient", "check_layer", "check_loss", "check_model"]

@@ -6,6 +6,7 @@ import numpy as np
 
 from npsnn.classifier import Classifier
 from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, ReLU, Sequential
+from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
 
 SHAPE, CLASSES = (2, 3, 4), 3
@@ -28,6 +29,14 @@ def small_model(sigma: float = 0.3, micro_batch: int = 64) -> Model:
 
 
 def small_network(sigma: float = 0.3, dtype: Any = np.float32) -> Classifier:
-    """The small model with its initial parameters, on one thread."""
-    model = small_model(sigma)
-    return Classifier(model, model.init(np.random.default_rng(1)), threads=1).astype(dtype)
+    """The small model with its initial weights, on one thread; biases of 0 would put black pixels on ReLU's kink."""
+    return started(small_model(sigma), dtype)
+
+
+def started(model: Model, dtype: Any = np.float32) -> Classifier:
+    """A model with its initial weights and biases drawn, on one thread."""
+    rng = np.random.default_rng(1)
+    flat = flatten(model.init(rng))
+    of = roles(model.network, flat)
+    moved = {k: p + 0.1 * rng.standard_normal(p.shape) if of[k] is Role.BIAS else p for k, p in flat.items()}
+    return Classifier(model, unflatten(moved), threads=1).astype(dtype)

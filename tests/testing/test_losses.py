@@ -1,0 +1,76 @@
+"""check_loss passes every loss of npsnn, and names what is wrong with each faulty one."""
+
+from typing import Any
+
+import faulty_losses as faulty
+import pytest
+from entering import entered
+
+from npsnn import attacks, train
+from npsnn.testing import check_loss
+from npsnn.train.losses import LOSSES
+
+ONE_DRAW = attacks.EoT(1)
+OURS: list[tuple[Any, dict[str, Any]]] = [
+    (train.CrossEntropy(), {}),
+    (train.MSE(), {}),
+    (train.NoiseAware(), {}),
+    # the gradient by the variance is the integral's, not that of its 64 points
+    (train.ExpectedCrossEntropy(), {"rtol": 0.3}),
+    (train.Adversarial(train.CrossEntropy(), attacks.BIM(0.1, steps=2, source=ONE_DRAW), mix=1.0), {}),
+    (train.Adversarial(train.NoiseAware(), attacks.PGD(0.1, steps=2, source=ONE_DRAW)), {"adds_up": False}),
+]
+
+
+@pytest.mark.parametrize(("checked", "options"), OURS, ids=lambda part: getattr(type(part), "__name__", ""))
+def test_every_loss_of_npsnn_is_held_to_it(checked: Any, options: dict[str, Any]) -> None:
+    check_loss(checked, **options)
+
+
+def test_no_loss_of_npsnn_is_left_out() -> None:
+    ours = {kind for kind in LOSSES.values() if kind.__module__.startswith("npsnn.")}
+    assert ours == {type(checked) for checked, _ in OURS}
+
+
+def test_right_losses_pass() -> None:
+    with entered(train.loss, faulty.Right, faulty.TwoViews):
+        check_loss(faulty.Right())
+        check_loss(faulty.TwoViews())
+
+
+FAULTS = [
+    (faulty.NoGradient, "must have the method gradient"),
+    (faulty.Unfrozen, "must be of a frozen dataclass"),
+    (faulty.WrongGradient, r"with the noise off: d/dfc\.b"),
+    (faulty.ForgottenGradient, r"there must be gradients of .*noise\.sigma, got them of"),
+    (faulty.Mean, "two parts of a batch add up to other sums than the batch; return sums, not means"),
+    (faulty.NoTotal, "gradient must return a Total, got tuple"),
+    (faulty.Each, "the sum of the values is array"),
+    (faulty.CountsTwice, "of 5 images .* are said to be read correctly"),
+    (faulty.DrawsElsewhere, "two calls with the same streams differ"),
+    (faulty.DrawsForTheBatch, "two parts of a batch add up to other sums .* key draws by the sample"),
+    (faulty.DoublePrecision, r"the gradient of \S+ is float64 in float32"),
+    (faulty.KeepsOnItself, "a call changes the loss, which threads share"),
+    (faulty.WritesToTheImages, "gradient writes to one of its arguments"),
+    (faulty.TakesWhatIsStored, "8-bit images have other sums than the floats"),
+    (faulty.RefusesDraws, "under a draw: no draws, please"),
+    (faulty.PassesOnceMore, "in a network with BatchNorm: two parts of a batch, which must make the same passes"),
+    (faulty.SaysThatItIsBlind, "says that it does not see the variance, but another variance gives it another value"),
+]
+
+
+@pytest.mark.parametrize(("kind", "said"), FAULTS, ids=lambda part: getattr(part, "__name__", ""))
+def test_a_faulty_loss_is_told_what_is_wrong(kind: Any, said: str) -> None:
+    with entered(train.loss, kind), pytest.raises(AssertionError, match=said) as caught:
+        check_loss(kind())
+    assert kind.__name__ in str(caught.value)
+
+
+def test_every_fault_is_tried() -> None:
+    every = {v for v in vars(faulty).values() if isinstance(v, type) and v.__module__ == faulty.__name__}
+    assert every - {kind for kind, _ in FAULTS} == {faulty.Right, faulty.TwoViews, faulty.Changed}
+
+
+def test_a_loss_must_be_in_the_table() -> None:
+    with pytest.raises(AssertionError, match=r"put @loss above it \(from npsnn.train import loss\)"):
+        check_loss(faulty.Right())
