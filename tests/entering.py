@@ -1,7 +1,10 @@
 """Classes that are in a table for one test alone."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from npsnn import tables
@@ -16,8 +19,26 @@ def entered(enter: Callable[[Any], Any], *entries: Any) -> Iterator[None]:
             enter(entry)
         yield
     finally:
-        for entry in new:
-            table = tables._TABLES.pop(entry.__name__, None)
-            tables._TYPES.pop(entry.__name__, None)
-            for name in [n for n, e in table._entries.items() if e is entry] if table else ():
-                del table._entries[name]
+        _taken_out(new)
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[ModuleType]:
+    """A user's module, whose classes are in the tables as long as the block lasts."""
+    module = ModuleType(f"loaded_{path.stem}")
+    before = dict(tables._TYPES)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), module.__dict__)
+        yield module
+    finally:
+        del sys.modules[module.__name__]
+        _taken_out([entry for name, entry in tables._TYPES.items() if name not in before])
+
+
+def _taken_out(entries: list[Any]) -> None:
+    for entry in entries:
+        table = tables._TABLES.pop(entry.__name__, None)
+        tables._TYPES.pop(entry.__name__, None)
+        for name in [n for n, e in table._entries.items() if e is entry] if table else ():
+            del table._entries[name]
