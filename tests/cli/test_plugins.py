@@ -105,6 +105,43 @@ def test_a_plugin_stands_before_the_command(npsnn: Npsnn, mine: Path) -> None:
     assert line == "Error: --plugin stands before the command: npsnn --plugin ... train"
 
 
+TWICE = """
+from dataclasses import dataclass
+
+from npsnn.objectives import OBJECTIVES
+from npsnn.train import loss
+from npsnn.train.losses import total, view
+
+
+@loss("twice")
+@dataclass(frozen=True)
+class Twice:
+    objective: str = "mse"
+
+    def gradient(self, network, images, labels, noise, stream):
+        views = [view(network, images, n) for n in (noise, noise.at("second"))]
+        found = [OBJECTIVES[self.objective](v.logits, labels) for v in views]
+        return total(sum(values for values, _ in found), labels, *zip(views, [c for _, c in found], strict=True))
+"""
+
+
+def test_a_loss_over_two_views_trains_in_processes_and_is_resumed(
+    npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "losses.py").write_text(TWICE)
+    monkeypatch.setenv("NPSNN_PLUGIN", str(tmp_path / "losses.py"))
+    where = ("--runs-dir", tmp_path, "--data-dir", data_dir)
+    train = ("train", "--loss", "twice", "--propagation", "sampled", "--limit", 60, *where)
+    arrays = {}
+    for name, epochs, threads in (("one", 2, 1), ("two", 2, 2), ("resumed", 1, 1)):
+        ended = npsnn(*train, "--name", name, "--epochs", epochs, "--threads", threads)
+        assert ended.code == 0, ended.err
+        arrays[name] = (tmp_path / name / "last.npz").read_bytes()
+        forget()
+    assert npsnn("train", "--resume", "resumed", "--epochs", 2, "--threads", 2, *where).code == 0
+    assert arrays["one"] == arrays["two"] == (tmp_path / "resumed" / "last.npz").read_bytes() != arrays["resumed"]
+
+
 INSTALLED = {"METADATA": "Metadata-Version: 2.1\nName: hers\nVersion: 1\n", "RECORD": ""}
 
 
