@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import mutants
 import pytest
 
 from npsnn import audit
@@ -12,7 +13,7 @@ from npsnn.audit.findings import FINDINGS, Finding
 from npsnn.audit.report import FINDINGS_TITLE, markdown, number, slug
 from npsnn.audit.run import Row
 
-ROWS = {finding.id: audit.examine(audit.CARDS[finding.id]) for finding in FINDINGS}
+ROWS = {finding.id: mutants.row(finding.id) for finding in FINDINGS}
 findings = pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.id)
 
 
