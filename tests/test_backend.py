@@ -223,6 +223,7 @@ def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypa
     assert used == {cupy.ndarray}, "the run was to go on on the GPU"
 
 
+@pytest.mark.slow
 def test_a_training_on_the_second_gpu(double: Module) -> None:
     _, epochs = records(fit(Config(epochs=1, batch_size=88), dataset(), device="cuda:1"))
     assert len(epochs) == 1

@@ -79,6 +79,7 @@ def test_the_accuracy_is_the_mean_over_draws(network: Classifier) -> None:
     assert (accuracy(network, X, LABELS, draws=4, rng=4).each != found.each).any()
 
 
+@pytest.mark.slow
 def test_8_bit_images_and_progress(network: Classifier) -> None:
     done: list[int] = []
     found = accuracy(network, TEST.images, LABELS, draws=2, progress=done.append)

@@ -167,6 +167,7 @@ def test_what_the_attack_saw_misread_is_counted() -> None:
     assert run("random", attack, expectation(network), X, labels, 1, Stream(0)).misread_once == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("same_draws")
 def test_on_the_gpu() -> None:
     """Of the same draws the double makes the same images."""

@@ -72,6 +72,7 @@ def test_steps_and_their_lengths() -> None:
     assert pgd(0.2, "l2", 10, 3).general == GradientAttack(Ball("l2", 0.2), 10, pytest.approx(0.05), True, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", range(3))
 def test_more_steps_are_stronger(lenet: Classifier, kind: int, norm: str) -> None:

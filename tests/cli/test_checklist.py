@@ -39,6 +39,7 @@ def no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "loss_gradient", none)
 
 
+@pytest.mark.slow
 def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     ended = npsnn("checklist", *where, "--eps", "16/255", "--average", 2, "--json")
     document = json.loads(ended.out)

@@ -214,6 +214,7 @@ def test_the_convolution_of_the_training_is_kept_unless_another_is_asked_for(
         assert set(asked) == {method}
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     before = (runs / "small" / "last.npz").read_bytes()
     outcome = npsnn("train", "--resume", "small", "--runs-dir", runs, "--data-dir", data_dir)
@@ -253,6 +254,7 @@ def test_an_interrupt_leaves_a_run_to_go_on_with(npsnn: Npsnn, tmp_path: Path, d
     assert [json.loads(line)["epoch"] for line in metrics.read_text().splitlines()] == list(range(1, done + 2))
 
 
+@pytest.mark.slow
 def test_a_bare_command_takes_the_newest_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("--runs-dir", runs, "--data-dir", data_dir, "--limit", 5)
     newest = json.loads(npsnn("evaluate", *where, "--json").out)["run"]

@@ -156,6 +156,7 @@ def test_a_run_that_lost_its_checkpoint_is_not_begun_anew(npsnn: Npsnn, runs: Pa
     assert contents(runs) == before
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_said_to_be_one(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     path = runs / "small" / "config.json"
     path.write_text(path.read_text().replace('"epochs": 1', '"epochs": 3'))

@@ -74,6 +74,7 @@ def test_an_error_in_an_attack_loses_none_before(
     assert len((runs / "small" / "attacks.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_checklist_keeps_the_criteria_that_were_measured(
     npsnn: Npsnn, runs: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_a_run_on_data_of_the_users_own_is_one_line(command: str, npsnn: Npsnn, 
     assert "was trained on 'mine', which npsnn cannot read by name" in line and "Classifier.load" in line
 
 
+@pytest.mark.slow
 def test_other_data_on_request_are_named_in_every_result(npsnn: Npsnn, mixed: Path, data_dir: Path) -> None:
     where = ("mixed", "--runs-dir", mixed, "--data-dir", data_dir, "--limit", 20, "--other-data")
     for command in (("evaluate",), ("attack", "--fgsm", "--eot", 1, "--draws", 1, "--eps", 0.1)):

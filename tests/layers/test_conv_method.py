@@ -63,6 +63,7 @@ def test_no_variance_of_winograd_is_negative() -> None:
     assert (unclamped < 0).any()
 
 
+@pytest.mark.slow
 def test_a_network_convolves_as_it_is_told_in_every_branch() -> None:
     model = models.resnet18((3, 16, 16)).convolving("direct")
     network = Classifier(model, model.init(np.random.default_rng(0)))

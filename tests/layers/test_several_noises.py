@@ -166,6 +166,7 @@ def test_feature_noise_that_is_off_leaves_the_variances_as_they_are() -> None:
     assert drawn_.var is var and back(Moments(x, var), Want.BOTH)[0].var is var
 
 
+@pytest.mark.slow
 def test_each_layer_draws_its_own_numbers() -> None:
     network = Sequential((("a", noise(1.0)), ("b", noise(1.0))))
     x = np.zeros((D, 5000))

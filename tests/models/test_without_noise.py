@@ -136,6 +136,7 @@ def test_a_noise_layer_may_not_have_the_name_of_a_purpose() -> None:
         Model("mine", Sequential((("gap", noise),)), (1, 2, 2), 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["lenet5", "lenetpp-authors"])
 def test_a_network_without_noise_can_be_trained(model: str, tmp_path: Path) -> None:
     split = Split(np.random.default_rng(0).integers(0, 256, (12, 1, 28, 28), np.uint8), np.arange(12) % 3)

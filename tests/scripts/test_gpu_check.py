@@ -40,6 +40,7 @@ def test_the_script_writes_its_tables(tmp_path: Path) -> None:
     assert page.count("| lenet5 |") == len(report["compare"]) and "**no**" not in page
 
 
+@pytest.mark.slow
 def test_a_device_that_computes_something_else_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def moved(a: Any, dtype: Any = None) -> cupy_double.ndarray:
         """What arrives is off by a millionth."""

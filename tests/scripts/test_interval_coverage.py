@@ -53,6 +53,7 @@ def test_shapes_have_the_accuracy_that_they_are_asked_for(shape: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_network_is_its_own_truth() -> None:
     network, x = on_features(0.3), (255 * images(40)).astype(np.uint8)
     test = Split(x, predicted(network, x / np.float32(255)).astype(np.int64))

@@ -34,7 +34,7 @@ def test_another_name_is_refused() -> None:
 
 def test_no_other_script_only_starts_a_program() -> None:
     """But same-numbers, whose arguments are folders of whoever calls it, and gpu-check, which calls scripts/run."""
-    starters = {p.name for p in SCRIPTS.iterdir() if not p.suffix and ".py" in p.read_text()}
+    starters = {p.name for p in SCRIPTS.iterdir() if p.is_file() and not p.suffix and ".py" in p.read_text()}
     assert starters == {"run", "same-numbers"}
 
 

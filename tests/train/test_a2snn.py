@@ -91,6 +91,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(trained: Path, tmp_path: Path) -
     assert (tmp_path / "run" / LAST).read_bytes() == (trained / LAST).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", ["full", "diagonal", "scalar"])
 def test_noise_is_trained_alone_on_a_network_that_stays(covariance: str, trained: Path, tmp_path: Path) -> None:
     network = Classifier.load(trained)

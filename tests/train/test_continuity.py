@@ -56,12 +56,14 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(document))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_with_the_bytes_of_a_whole_one(whole: Path, half: Path) -> None:
     assert len(finished(train.resume(half, DATA, threads=1))) == 1
     for name in (LAST, BEST):
         assert (half / name).read_bytes() == (whole / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

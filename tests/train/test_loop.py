@@ -109,6 +109,7 @@ class Kill(BaseException):
     """Ends a run as a signal would: no handler of errors sees it."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", range(1, 9))
 def test_a_kill_at_any_write_loses_nothing(
     write: int, reference: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -209,6 +210,7 @@ def test_a_tiny_problem_is_learned(learned: tuple[Path, list[Epoch]]) -> None:
     assert records[-1].loss < records[0].loss
 
 
+@pytest.mark.slow
 def test_sigma_is_learned(learned: tuple[Path, list[Epoch]]) -> None:
     sigmas = [r.sigma for r in learned[1]]
     assert all(s > 0 for s in sigmas) and len(set(sigmas)) == len(sigmas)

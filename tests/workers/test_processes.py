@@ -134,6 +134,7 @@ def test_the_processes_wait_in_a_pool_for_the_next_work() -> None:
     assert not pool.waiting()
 
 
+@pytest.mark.slow
 def test_a_process_with_too_little_memory_is_not_taken() -> None:
     large = np.ones(50_000)
     with Processes(2) as workers:
@@ -192,6 +193,7 @@ def test_little_work_starts_no_process() -> None:
         assert workers._others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [(0.0, 0.1), (0.1, 0.0)])
 def test_results_are_in_order_whoever_is_slow(seconds: tuple[float, float]) -> None:
     with Processes(2) as workers:
@@ -201,6 +203,7 @@ def test_results_are_in_order_whoever_is_slow(seconds: tuple[float, float]) -> N
         assert reduced(workers, eval, [(start(s),) for s in wanted]) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("long", [0, 1, 2])
 def test_an_interrupt_ends_the_jobs_of_all(long: int) -> None:
     """The long job is this process's own, or another's that this one waits for."""

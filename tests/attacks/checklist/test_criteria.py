@@ -34,6 +34,7 @@ from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
 
 
+@pytest.mark.slow
 def test_a_sound_network_passes() -> None:
     done: list[int] = []
     found = list(examine(SOUND, X, LABELS, SMALL, done.append))
@@ -176,6 +177,7 @@ def test_random_sampling_is_judged_on_draws_that_chose_nothing() -> None:
     assert noisy.again(chosen, X).shape == (7,)
 
 
+@pytest.mark.slow
 def test_who_does_not_know_the_draw_attacks_all_the_same() -> None:
     both = suite(draws=20)
     informed, blind = both.known()
