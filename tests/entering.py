@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -42,3 +43,24 @@ def _taken_out(entries: list[Any]) -> None:
         tables._TYPES.pop(entry.__name__, None)
         for name in [n for n, e in table._entries.items() if e is entry] if table else ():
             del table._entries[name]
+
+
+@cache
+def taken_out(module: ModuleType) -> tuple[tuple[tables.Table[Any], str, Any], ...]:
+    """Take what a module has entered out of the tables again; each entry with its table and the name people type."""
+    every = {id(table): table for table in tables._TABLES.values()}.values()
+    found = [(t, name, e) for t in every for name, e in t._entries.items() if e.__module__ == module.__name__]
+    _taken_out([entry for _, _, entry in found])
+    return tuple(found)
+
+
+@contextmanager
+def put_back(module: ModuleType) -> Iterator[None]:
+    """What a module has entered is in the tables in this block, and else not."""
+    for table, name, entry in taken_out(module):
+        table.enter(name)(entry)
+    try:
+        yield
+    finally:
+        taken_out.cache_clear()
+        taken_out(module)

@@ -13,6 +13,7 @@ from calling import Npsnn
 from cupy_double import Module
 from trainers import trainer_of
 
+import npsnn
 from npsnn import models
 from npsnn.data import Split, digits
 from npsnn.layers.moments import EXPECTATION, Moments
@@ -264,3 +265,9 @@ def test_the_plain_formulas_in_their_limits() -> None:
     p = np.full(4, 0.3)
     assert authors_code.one_pass_error(p) == pytest.approx(np.sqrt(0.21) / 2)
     assert authors_code.shared_pass_error(p) == pytest.approx(np.sqrt(0.21))
+
+
+def test_one_file_of_the_engine_knows_of_the_option() -> None:
+    engine = Path(npsnn.__file__).parent
+    knowing = [path for path in engine.rglob("*.py") if "authors_code" in path.read_text(encoding="utf-8")]
+    assert [path.name for path in knowing if "audit" not in path.parts] == ["config.py"]
