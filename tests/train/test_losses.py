@@ -15,7 +15,7 @@ from npsnn import attacks, objectives
 from npsnn.classifier import Classifier
 from npsnn.data import Split, digits
 from npsnn.layers.moments import EXPECTATION, WHOLE, Moments, Propagated, Sampled
-from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.params import Role, flatten, unflatten
 from npsnn.streams import Stream
 from npsnn.train import Training
 from npsnn.train.epochs import Trainer
@@ -102,6 +102,17 @@ def test_a_loss_of_two_views_has_the_gradient_of_its_value(normalised: bool) -> 
                 ends.append(float(trainer.gradient(moved, chosen, draws).loss))
             slope = sum(float((grads[k] * d).sum()) for k, d in direction.items())
             assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_noise_alone_is_trained_on_the_network_in_its_form_for_inference() -> None:
+    """BatchNorm takes its running averages then, so that an image's loss does not depend on the rest of its batch."""
+    for trains, alone in ((Role.NOISE, True), (Role.ALL, False)):
+        training = own_training(True, loss=CrossEntropy(), terms=[], constraints=[], trains=trains)
+        with trainer_of(training) as trainer:
+            params = {k: p.astype(np.float64) for k, p in trainer.initial().params.items()}
+            whole = trainer.gradient(params, np.arange(4)).loss
+            each = [trainer.gradient(params, np.array([i]), Stream(3).from_sample(i)).loss for i in range(4)]
+        assert (whole == pytest.approx(np.mean(each), rel=1e-9)) == alone
 
 
 def test_two_views_have_draws_of_their_own() -> None:
