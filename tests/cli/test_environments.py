@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from calling import Npsnn
 
 from npsnn.cli.main import main
+from npsnn.workers import pool
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="closes descriptors in a shell")
 
@@ -20,6 +20,7 @@ DRIVER = """
 import contextlib, io, json, sys
 BEFORE
 from npsnn.cli.main import main
+from npsnn.workers import pool
 codes = {}
 for name, args in json.loads(sys.argv[1]).items():
     try:
@@ -165,15 +166,17 @@ def test_too_many_threads_are_refused(npsnn: Npsnn, tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_system_that_refuses_threads_is_an_error(
+def test_a_system_that_refuses_processes_is_an_error(
     npsnn: Npsnn, trained: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def refused(*args: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
+    pool._POOL.end()
+    monkeypatch.setattr("npsnn.classifier.WORTH", 0.0)
+    monkeypatch.setattr(subprocess, "Popen", refused)
     line = npsnn("evaluate", "small", "--runs-dir", trained, "--data-dir", data_dir, "--threads", 2).error_line(1)
-    assert "the system refuses a thread" in line and "try fewer threads" in line
+    assert "the system refuses another process" in line and "try fewer threads" in line
 
 
 def test_escapes_from_a_file_do_not_reach_the_terminal(npsnn: Npsnn, tmp_path: Path) -> None:
