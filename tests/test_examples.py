@@ -40,6 +40,7 @@ def run(folder: Path, environment: dict[str, str], *command: str, code: int = 0)
     return done.stdout if code == 0 else done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["leaky_relu", "momentum", "trades", "two_noises"])
 def test_an_example_checks_itself(name: str, tmp_path: Path, environment: dict[str, str]) -> None:
     shutil.copy(EXAMPLES / f"{name}.py", tmp_path)

@@ -94,7 +94,7 @@ FAULTS = [
     (faulty.CannotVariance(), "must carry a variance, or refuse it with a ValueError that says why"),
     (faulty.RefusesInSilence(), "refuses a variance, and must say why"),
     (faulty.RefusesAll(), "refuses an input without variance: not today"),
-    (faulty.HalfTheMoments(), "under the rule exact: the mean of a unit is .* that of 20,000 draws"),
+    (faulty.HalfTheMoments(), "under the rule exact: the mean of a unit is .* that of 10,000 draws"),
     (faulty.Overwrites(), "forward writes to one of its arguments"),
     (faulty.OverwritesTheCotangent(), "the backward pass writes to one of its arguments"),
     (faulty.KeepsElsewhere(), "a second forward pass changes the first one's backward pass"),
