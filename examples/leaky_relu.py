@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.backend import namespace
-from npsnn.layers import Moments, layer
-from npsnn.layers.base import rule_of
+from npsnn.layers import Moments, layer, rule_of
 from npsnn.ops import activation
 
 

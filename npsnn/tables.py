@@ -15,8 +15,10 @@ a key for each field. No file is ever executed or unpickled, and no file names a
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from math import isfinite, isnan
 from numbers import Integral, Real
+from pkgutil import iter_modules
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
@@ -156,6 +158,16 @@ def named(table: Mapping[str, Any], name: Any, what: str) -> Any:
     if not isinstance(name, str) or name not in table:
         raise ValueError(f"unknown {what} {name!r}, expected one of {', '.join(table)}{nearest(name, table)}")
     return table[name]
+
+
+def import_all(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package: a file that enters something in a table needs no other file to name it.
+
+    package: name of the package, `__name__` in its `__init__.py`.
+    path: folders of the package, `__path__` there.
+    """
+    for module in iter_modules(path):
+        import_module(f"{package}.{module.name}")
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:

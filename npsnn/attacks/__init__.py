@@ -35,6 +35,7 @@ from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, source
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
+from npsnn.tables import import_all
 
 __all__ = [
     "BIM",
@@ -77,6 +78,8 @@ __all__ = [
     "source",
     "worst_case",
 ]
+
+import_all(__name__, __path__)  # a new file here needs no line here
 
 _GONE = {
     "ATTACKS": "attacks.Plan().attacks has the names that run where none is named, attacks.base.ATTACKS is the table",

@@ -10,6 +10,7 @@ from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noi
 from npsnn.layers.params import Role, roles
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
+from npsnn.tables import import_all
 
 __all__ = [
     "EXPECTATION",
@@ -45,3 +46,5 @@ __all__ = [
     "roles",
     "rule_of",
 ]
+
+import_all(__name__, __path__)  # a new file here needs no line here

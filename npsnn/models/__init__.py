@@ -7,6 +7,7 @@ from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
 from npsnn.models.model import MODELS, Model, without_noise
 from npsnn.models.named import NOISES, build, may_be_noisy
+from npsnn.tables import import_all
 
 __all__ = [
     "LAYERS",
@@ -22,3 +23,5 @@ __all__ = [
     "with_feature_noise",
     "without_noise",
 ]
+
+import_all(__name__, __path__)  # a new file here needs no line here
