@@ -11,14 +11,14 @@ from small_networks import convolutional, images, linear, predicted
 from npsnn.attacks.evaluation import Result, run
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.plan import Plan, choices, evaluate
+from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.targets import expectation, sampled
 from npsnn.cli.attack_rows import Rows
 from npsnn.streams import Stream
 
 X = images(10).astype(np.float32)
-ON_REQUEST = tuple(name for name, choice in choices().items() if not choice.by_default)
+ON_REQUEST = ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
 SMALL = Plan(
     attacks=ON_REQUEST,
     eps=(0.2,),

