@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ class Model:
         """Whether any layer draws noise."""
         return any(is_random(layer) for _, layer in nested(self.network))
 
-    @property
+    @cached_property
     def noise_layers(self) -> dict[str, NoiseLayer]:
         """Every noise layer by its path, as "noise" or "block1.body.noise", in the order of the forward pass."""
         return noise_layers(self.network)

@@ -119,8 +119,8 @@ class Trainer:
 
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What acts around each update, running averages first."""
-        return (RunningAverages(), *self.training.constraints)
+        """What acts around each update, running averages first where there are any."""
+        return (*((RunningAverages(),) if self.statistics else ()), *self.training.constraints)
 
     @cached_property
     def roles(self) -> dict[str, Role]:

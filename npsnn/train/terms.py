@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.layers.containers import leaves
+from npsnn.layers.containers import parts
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import of_layer
 from npsnn.models.model import Model
@@ -50,13 +50,16 @@ def check_weight(term: Any, name: str = "weight") -> None:
 
 def class_vectors(model: Model) -> str:
     """The flat name of the last layer's weights, one row a class."""
-    *_, (path, _) = leaves(model.network)
+    path, layer = model.network.layers[-1]
+    while inside := parts(layer):
+        name, layer = inside[-1]
+        path = f"{path}.{name}"
     return f"{path}.w"
 
 
 def noise_on_features(model: Model) -> tuple[str, FeatureNoise] | None:
     """The noise on the features that the last layer takes, with its path; None without such noise."""
-    *_, (path, layer), _ = ("", None), *leaves(model.network)
+    path, layer = ("", None) if len(model.network.layers) < 2 else model.network.layers[-2]
     return (path, layer) if isinstance(layer, FeatureNoise) else None
 
 
