@@ -20,7 +20,6 @@ DRIVER = """
 import contextlib, io, json, sys
 BEFORE
 from npsnn.cli.main import main
-from npsnn.workers import pool
 codes = {}
 for name, args in json.loads(sys.argv[1]).items():
     try:
