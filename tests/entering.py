@@ -24,17 +24,26 @@ def entered(enter: Callable[[Any], Any], *entries: Any) -> Iterator[None]:
 
 
 @contextmanager
+def kept_out() -> Iterator[None]:
+    """What is entered in tables within the block is taken out after it."""
+    before = set(tables._TYPES)
+    try:
+        yield
+    finally:
+        _taken_out([entry for name, entry in tables._TYPES.items() if name not in before])
+
+
+@contextmanager
 def loaded(path: Path) -> Iterator[ModuleType]:
     """A user's module, whose classes are in the tables as long as the block lasts."""
     module = ModuleType(f"loaded_{path.stem}")
-    before = dict(tables._TYPES)
     sys.modules[module.__name__] = module
     try:
-        exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), module.__dict__)
-        yield module
+        with kept_out():
+            exec(compile(path.read_text(), str(path), "exec", dont_inherit=True), module.__dict__)
+            yield module
     finally:
         del sys.modules[module.__name__]
-        _taken_out([entry for name, entry in tables._TYPES.items() if name not in before])
 
 
 def _taken_out(entries: list[Any]) -> None:

@@ -13,6 +13,7 @@ import ablation
 import pytest
 from calling import Npsnn
 from documents import Block, blocks, commands, on_data_at_hand, smaller
+from entering import kept_out
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from npsnn.data import digits
@@ -106,12 +107,13 @@ def test_what_a_document_shows_runs(
     names: dict[str, Any] = {}
     before = {info["filepath"]: info["num_threads"] for info in threadpool_info()}
     monkeypatch.setattr(sys, "argv", ["program"])
-    for block in blocks(path):
-        tested = on_data_at_hand(block, workplace)
-        if block.kind == "python":
-            run_python(tested, names)
-        else:
-            run_shell(tested, npsnn)
+    with kept_out():
+        for block in blocks(path):
+            tested = on_data_at_hand(block, workplace)
+            if block.kind == "python":
+                run_python(tested, names)
+            else:
+                run_shell(tested, npsnn)
     # a block may hold BLAS to one thread for good
     for info in threadpool_info():
         threadpool_limits({info["prefix"]: before.get(info["filepath"], info["num_threads"])})
@@ -160,7 +162,7 @@ def test_what_a_document_names_is_there(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for name in re.findall(r"`(npsnn(?:\.\w+)+)(?:\([^`]*\))?`", text):
         resolve(name)
-    for file in re.findall(r"`((?:npsnn|cli|reference|scripts|tests)/[\w./-]*)`", text):
+    for file in re.findall(r"`((?:npsnn|cli|reference|scripts|tests|examples)/[\w./-]*)`", text):
         assert (ROOT / file).exists(), file
 
 

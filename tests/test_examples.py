@@ -47,6 +47,12 @@ def test_an_example_checks_itself(name: str, tmp_path: Path, environment: dict[s
     assert run(tmp_path, environment, f"{name}.py") == ""
 
 
+def test_the_page_shows_the_files_as_they_are() -> None:
+    page = (EXAMPLES.parent / "docs" / "extend.md").read_text(encoding="utf-8")
+    for name in ("leaky_relu", "momentum", "trades", "two_noises"):
+        assert f"```python\n{(EXAMPLES / name).with_suffix('.py').read_text(encoding='utf-8')}```\n" in page, name
+
+
 def test_every_example_is_run_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {
         "all_of_it",
