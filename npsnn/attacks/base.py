@@ -29,7 +29,8 @@ from npsnn.attacks.sources import SOURCES as SOURCES
 from npsnn.attacks.sources import source as source
 from npsnn.attacks.targets import NetworkTarget, Queried
 from npsnn.classifier import Classifier
-from npsnn.streams import Randomness
+from npsnn.foreign import blamed_on, read_only
+from npsnn.streams import Randomness, Stream
 from npsnn.tables import Table
 
 ATTACKS: Table[type[Any]] = Table("attack", "from npsnn.attacks import attack")
@@ -169,6 +170,15 @@ def checked_attack(value: Any) -> Any:
     if not isinstance(value.ball, Limit):
         raise TypeError(f"the ball of {value!r:.80} must be a Ball or a Limit, got {value.ball!r:.80}")
     return value
+
+
+def attacked(value: Any, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    """The images that an attack makes of a micro-batch, which it cannot write to; an error in it has its name.
+
+    Raises ValueError, naming the attack, where it writes to what it is given.
+    """
+    with blamed_on(f"attack {ask(value, 'label')}", "images and labels"):
+        return np.asarray(value(target, read_only(x), read_only(labels), stream))
 
 
 def target_of(value: Any, network: Classifier) -> NetworkTarget:

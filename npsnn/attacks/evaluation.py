@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsnn.attacks.base import Attack, ask, checked_attack, target_of
+from npsnn.attacks.base import Attack, ask, attacked, checked_attack, target_of
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.classifier import Classifier
@@ -177,7 +177,7 @@ class Attacking:
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         watched = Watched(self.target, *(np.zeros(len(x), bool) for _ in range(3)))
-        x_adv = np.asarray(self.attack(watched, x, labels, stream))
+        x_adv = attacked(self.attack, watched, x, labels, stream)
         try:
             self.attack.ball.check(x_adv, x)
         except ValueError as error:

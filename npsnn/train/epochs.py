@@ -1,6 +1,7 @@
 """One training's steps and epochs: gradients over micro-batches, updates, and what is measured on the way."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
@@ -11,6 +12,7 @@ import numpy as np
 from npsnn.backend import to_host, to_numbers
 from npsnn.classifier import Classifier
 from npsnn.data import Split
+from npsnn.foreign import all_read_only, blamed_on, name_of
 from npsnn.layers.moments import EXPECTATION, Batch, Noise, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
@@ -109,7 +111,8 @@ class Trainer:
         network = Classifier(self.model, drawn).to(self.device)
         params = flatten(network.params)
         for constraint in self.constraints:
-            params = constraint.begin(self.model, params)
+            with _constrained(constraint):
+                params = constraint.begin(self.model, all_read_only(params))
         return State(params, self.training.optimizer.init(params), epoch=0, steps=0, best=-1.0)
 
     @cached_property
@@ -180,11 +183,15 @@ class Trainer:
         params = state.params
         grads = {k: g for k, g in grads.items() if self.roles[k] in self.training.trains}
         for constraint in self.constraints:
-            params, grads = constraint.before(self.model, params, grads)
+            with _constrained(constraint):
+                params, grads = constraint.before(self.model, all_read_only(params), all_read_only(grads))
         step = state.steps + 1
-        params, moments = self.training.optimizer.update(params, grads, state.optimizer, lr, step, self.decayed)
+        rule, given = self.training.optimizer, map(all_read_only, (params, grads, state.optimizer))
+        with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
+            params, moments = rule.update(*given, lr, step, self.decayed)
         for constraint in self.constraints:
-            params = constraint.after(self.model, params)
+            with _constrained(constraint):
+                params = constraint.after(self.model, all_read_only(params))
         return replace(state, params=params, optimizer=moments, steps=step)
 
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
@@ -248,6 +255,10 @@ class Trainer:
     def ratios(self, network: Classifier) -> dict[str, float]:
         """mean |mu| / sigma of each noise layer over some validation images."""
         return diagnostics.ratios(network, self.validation.images[:DIAGNOSED], self.workers)
+
+
+def _constrained(constraint: Constraint) -> AbstractContextManager[None]:
+    return blamed_on(f"constraint {name_of(constraint)}", "parameters and gradients")
 
 
 def _diverged(what: str, epoch: int, step: int, steps: int, training: Training) -> str:

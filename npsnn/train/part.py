@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsnn.classifier import Classifier
+from npsnn.foreign import all_read_only, blamed_on, name_of, read_only
 from npsnn.layers.moments import WHOLE, Batch
 from npsnn.layers.params import Role, unflatten
 from npsnn.optim import Arrays
@@ -39,9 +40,12 @@ class PartGradient:
         batch: the whole batch, for BatchNorm.
         """
         t = self.training
-        network = Classifier(t.model, unflatten(params))
-        images = t.augmentation(images, draws.at("augmentation"))
+        network = Classifier(t.model, unflatten(all_read_only(params)))
+        images, labels = read_only(images), read_only(labels)
+        with blamed_on(f"augmentation {name_of(t.augmentation)}", "images"):
+            images = read_only(t.augmentation(images, draws.at("augmentation")))
         # a network whose averages stay is trained in its form for inference
         treated = t.noise.noise(noise, batch if Role.STATISTIC in t.trains else None)
         # the key is named by the first loss that drew
-        return t.loss.gradient(network, images, labels, treated, draws.at("adversary"))
+        with blamed_on(f"loss {name_of(t.loss)}", "images, labels and parameters"):
+            return t.loss.gradient(network, images, labels, treated, draws.at("adversary"))

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npsnn.backend import Array
+from npsnn.foreign import all_read_only, blamed_on, name_of
 from npsnn.layers.containers import parts
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import of_layer
@@ -174,7 +175,11 @@ def summed(terms: Sequence[Term], model: Model, params: Arrays) -> tuple[Array, 
     Raises ValueError where a term is not defined for them.
     """
     joint = [term for term in terms if isinstance(term, CovarianceTerm)]
-    parts = [term(model, params) for term in terms if not isinstance(term, CovarianceTerm)]
+    params = all_read_only(params)
+    parts = []
+    for term in (term for term in terms if not isinstance(term, CovarianceTerm)):
+        with blamed_on(f"term {name_of(term)}", "parameters"):
+            parts.append(term(model, params))
     if joint:
         parts.append(_of_covariance(joint, model, params))
     value: Array = 0.0

@@ -64,10 +64,11 @@ def attacked(
     labels: (N,).
     stream: random numbers of the attack, and draws of the noise, keyed by sample.
     """
-    from npsnn.attacks.base import target_of
+    from npsnn.attacks import base
 
     x = as_float(images, network.dtype) if images.dtype == np.uint8 else images
     count = round(mix * len(x))
     if not count:
         return x
-    return np.concatenate([attack(target_of(attack, network), x[:count], labels[:count], stream), x[count:]])
+    found = base.attacked(attack, base.target_of(attack, network), x[:count], labels[:count], stream)
+    return np.concatenate([found, x[count:]])

@@ -1,0 +1,53 @@
+"""Calls of what users write: what it is given cannot be written to, and its errors name it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+NOTE = "Raised by the "
+"""What a note begins with that names whose error it is."""
+
+
+def read_only(x: T) -> T:
+    """A view of a NumPy array that raises ValueError where it is written to; anything else as it is."""
+    if type(x) is not np.ndarray:  # an array of a GPU has no such flag
+        return x
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def all_read_only(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Another dictionary of the arrays by name, none of which can be written to."""
+    return {name: read_only(array) for name, array in arrays.items()}
+
+
+def name_of(value: Any) -> str:
+    """The name of the class of a value, or of a function."""
+    return str(getattr(value, "__name__", type(value).__name__))
+
+
+@contextmanager
+def blamed_on(who: str, given: str) -> Iterator[None]:
+    """An error in the block has a note that names who raised it.
+
+    who: as "attack average-sign".
+    given: what cannot be written to, as "images"; who writes to it is told to copy it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and "read-only" in str(error):
+            raise ValueError(f"the {who} writes to the {given} that it is given: copy them first") from error
+        error.add_note(f"{NOTE}{who}")
+        raise
+
+
+def blamed(error: BaseException) -> str:
+    """Whose error it is, as "attack average-sign"; empty where no note says so."""
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(NOTE))
+    return next(notes, "").removeprefix(NOTE)
