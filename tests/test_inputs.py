@@ -203,8 +203,8 @@ def test_trainings_and_classifiers_name_what_they_are_not_made_of() -> None:
         Dataset("mine", Split(PIXELS[:n], LABELS[:n]), Split(PIXELS, LABELS), 10, {}) for n in (0, 1, 3)
     )
     for call, error, message in (
-        (lambda: fit("lenet5", one), TypeError, "config must be a Config, got 'lenet5'"),
-        (lambda: fit(None, one), TypeError, "config must be a Config, got None"),
+        (lambda: fit("lenet5", one), TypeError, "training must be a Training or a Config, got 'lenet5'"),
+        (lambda: fit(None, one), TypeError, "training must be a Training or a Config, got None"),
         (lambda: fit(Config(), "digits"), TypeError, "dataset must be a Dataset, got 'digits'"),
         (lambda: fit(Config(), one, start=3), TypeError, "start must be a Classifier, got 3"),
         (lambda: fit(Config(), one), ValueError, "mine must have two images to train on and to validate, got 1"),
