@@ -12,6 +12,9 @@ the name of the class and belongs to one entry of all tables. Files hold values 
 a key for each field. No file is ever executed or unpickled, and no file names a module.
 """
 
+import os
+import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -30,19 +33,22 @@ _TYPES: dict[str, Any] = {}
 _TABLES: dict[str, "Table[Any]"] = {}
 """The table of every such name."""
 PLAIN = (bool, int, float, str, NoneType)
+WORD = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 PLUGIN = "or a plugin's by --plugin FILE.py"
 
 
 class Table(Mapping[str, T], Generic[T]):
     """The entries of one kind, by the names that people type; an entry is a frozen dataclass, or a function."""
 
-    def __init__(self, kind: str, decorator: str) -> None:
+    def __init__(self, kind: str, decorator: str, check: Callable[[Any, str], None] = lambda entry, name: None) -> None:
         """Make an empty table.
 
         kind: kind of the entries, in messages, as "loss".
         decorator: import line of the decorator that enters a class, for messages.
+        check: is called with each entry, and the name that people type, and raises where they cannot be entered.
         """
-        self.kind, self.decorator = kind, decorator
+        self.kind, self.decorator, self._check = kind, decorator, check
+        self.one = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
         self._entries: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
@@ -66,7 +72,8 @@ class Table(Mapping[str, T], Generic[T]):
         """Enter the class or function below: `@loss`, or `@loss("cross-entropy")`.
 
         name: name that people type; by default the name of the class.
-        Raises ValueError where another entry has one of its names, TypeError for a class that is no dataclass.
+        Raises ValueError where another entry has one of its names, or one that people take for it, and for a name that
+        is no plain word; TypeError for a class that is no dataclass, and for what lacks what its kind is asked for.
         """
         if name is not None and not isinstance(name, str):
             return self._entered(name, None)
@@ -76,12 +83,17 @@ class Table(Mapping[str, T], Generic[T]):
         own = entry.__name__
         if isinstance(entry, type) and not is_dataclass(entry):
             raise TypeError(
-                f"{own} must be a dataclass to be a {self.kind}: put @dataclass(frozen=True) below @{self.kind}"
+                f"{own} must be a dataclass to be {self.one}: put @dataclass(frozen=True) below @{self.kind}"
             )
-        typed = name or own
-        for taken, where in ((self._entries.get(typed), self.kind), (_TYPES.get(own), "type")):
+        typed = own if name is None else name
+        if not WORD.fullmatch(typed):
+            word = "a word of letters, digits and hyphens that begins with a letter"
+            raise ValueError(f'the name of {self.one} must be {word}, as @{self.kind}("mine"), got {typed!r:.80}')
+        alike = next((known for known in self._entries if plain_word(known) == plain_word(typed)), typed)
+        for where, taken, other in ((self.kind, self._entries.get(alike), alike), ("type", _TYPES.get(own), own)):
             if taken is not None and not (_same(taken, entry) and _TABLES.get(own) is self):
-                raise ValueError(f"there is another {where} {typed if where == self.kind else own}: rename yours")
+                raise ValueError(f"there is another {where} {other}: rename yours")
+        self._check(entry, typed)
         self._entries[typed] = entry  # type: ignore[assignment]
         _TYPES[own], _TABLES[own] = entry, self
         return entry
@@ -95,7 +107,7 @@ class Table(Mapping[str, T], Generic[T]):
     def name_of(self, value: Any) -> str:
         """The name that people have for an entry, or for the class of a value; raises ValueError where it has none."""
         for name, entry in self._entries.items():
-            if value is entry or type(value) is entry:
+            if value is entry or _twins(type(value), entry):
                 return name
         raise ValueError(self._missing(value))
 
@@ -115,7 +127,7 @@ class Table(Mapping[str, T], Generic[T]):
     def decode(self, document: Any) -> Any:
         """The value that `encode` made JSON of; raises ValueError, naming what is wrong."""
         if not isinstance(document, dict) or not isinstance(document.get("type"), str):
-            raise ValueError(f"a {self.kind} must be an object with a type, got {document!r:.100}")
+            raise ValueError(f"{self.one} must be an object with a type, got {document!r:.100}")
         self.of_type(document["type"])
         try:
             return _decoded(document, f"this {self.kind}")
@@ -133,7 +145,7 @@ class Table(Mapping[str, T], Generic[T]):
     def type_of(self, value: Any) -> str:
         """The name by which files hold the value's class; raises ValueError, with the line that mends it, for none."""
         name = type(value).__name__
-        if _TABLES.get(name) is not self or _TYPES[name] is not type(value):
+        if _TABLES.get(name) is not self or not _twins(type(value), _TYPES[name]):
             raise ValueError(self._missing(value))
         return name
 
@@ -183,9 +195,28 @@ def nearest_word(word: Any, known: Iterable[str]) -> str:
     return lower[near[0]] if near else ""
 
 
+def plain_word(name: str) -> str:
+    """What two names share that nobody could tell apart on a command line: fgsm and FGSM, my-loss and my_loss."""
+    return name.lower().replace("_", "-")
+
+
 def _same(one: Any, other: Any) -> bool:
     """Whether two entries are the same definition: a module may be read twice."""
-    return one is other or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    return _twins(one, other) or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+def _twins(one: Any, other: Any) -> bool:
+    """Whether two entries are one, or one definition in a file that was read as two modules: imported and a plugin."""
+    if one is other or getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):
+        return one is other
+    file = _file(one)
+    return one.__module__ != other.__module__ and file is not None and file == _file(other)
+
+
+def _file(entry: Any) -> str | None:
+    """The file of the module of an entry, if it has one."""
+    file = getattr(sys.modules.get(entry.__module__), "__file__", None)
+    return file and os.path.realpath(file)
 
 
 def _type_of(value: Any) -> str:
@@ -203,7 +234,7 @@ def _encoded(value: Any, where: str) -> Any:
         return [_encoded(v, where) for v in value]
     name = _type_of(value)
     entry = _TYPES.get(name)
-    if entry is None or not (value is entry or type(value) is entry):
+    if entry is None or not (value is entry or _twins(type(value), entry)):
         ours = is_dataclass(value) or callable(value)
         mend = "enter it by the decorator of its kind" if ours else "give plain values"
         raise ValueError(f"{where}: {name} is in no table, and could not be saved: {mend}")

@@ -2,9 +2,11 @@
 
 import importlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from npsnn import tables
 from npsnn.tables import Table
+from npsnn.testing.saved import check_saved
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +104,72 @@ def test_a_name_is_taken_once() -> None:
     assert table.enter("square")(Square) is Square, "a module may be read twice"
     with pytest.raises(TypeError, match=r"Plain must be a dataclass to be a shape: put @dataclass"):
         table.enter(type("Plain", (), {}))
+
+
+ODD = ["average sign", "", "2nd", "-x", "a-", "größe", "a.b", "--x", "a=b", "x\n", "a" * 200 + "!"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_must_be_a_word(name: str) -> None:
+    table = Table[Any]("attack", "from attacks import attack")
+    said = r'the name of an attack must be a word of letters, .*, as @attack\("mine"\)'
+    with pytest.raises(ValueError, match=said) as met:
+        table.enter(name)(Square)
+    assert len(str(met.value)) < 250 and not table and "Square" not in tables._TYPES
+
+
+def test_two_names_that_look_the_same_are_one() -> None:
+    table = shapes()
+    for name in ("SQUARE", "Square"):
+        with pytest.raises(ValueError, match="there is another shape square: rename yours"):
+            table.enter(name)(Table2)
+    table.enter("my-table")(Table2)
+    with pytest.raises(ValueError, match="there is another shape my-table"):
+        table.enter("my_table")(dataclass(frozen=True)(type("Table3", (), {})))
+
+
+def test_a_kind_has_its_article() -> None:
+    with pytest.raises(TypeError, match="Plain must be a dataclass to be an attack: put"):
+        Table[Any]("attack", "").enter(type("Plain", (), {}))
+    with pytest.raises(ValueError, match="an attack must be an object with a type"):
+        Table[Any]("attack", "").decode(3)
+
+
+def test_a_table_may_ask_more_of_its_entries() -> None:
+    def check(entry: Any, name: str) -> None:
+        raise TypeError(f"not {entry.__name__}, {name}")
+
+    table = Table[Any]("shape", "", check)
+    with pytest.raises(TypeError, match="not Square, round"):
+        table.enter("round")(Square)
+    assert not table and "Square" not in tables._TYPES
+
+
+def test_a_file_that_is_read_as_two_modules_has_one_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Twin:\n    side: float = 1.0\n"
+    modules = []
+    for name, file in (("twin", "twin.py"), ("npsnn_plugin_twin", "twin.py"), ("other_twin", "other.py")):
+        (tmp_path / file).write_text(source)
+        module = ModuleType(name)
+        module.__file__ = str(tmp_path / file)
+        monkeypatch.setitem(sys.modules, name, module)
+        exec(source, module.__dict__)
+        modules.append(module)
+    first, second, other = (module.Twin for module in modules)
+    for one, again in ((first, second), (second, first)):
+        monkeypatch.setattr(tables, "_TYPES", {})
+        monkeypatch.setattr(tables, "_TABLES", {})
+        table = shapes()
+        table.enter("twin")(one)
+        table.enter("twin")(again)
+        for kind in (first, second):
+            assert table.name_of(kind(2.0)) == "twin" and table.type_of(kind(2.0)) == "Twin"
+            assert table.encode(kind(2.0)) == {"type": "Twin", "side": 2.0}
+            check_saved(table, kind(2.0))
+        with pytest.raises(ValueError, match="there is another shape twin: rename yours"):
+            table.enter("twin")(other)
+        with pytest.raises(ValueError, match="Twin is in no table"):
+            table.encode(other())
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:

@@ -19,7 +19,8 @@ def check_saved(table: Table[Any], value: Any) -> None:
         read = table.decode(json.loads(json.dumps(table.encode(value), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise AssertionError(f"{value!r} cannot be saved: {error}") from error
-    demand(read == value, f"{value!r} is read from a file as {read!r}: give it fields that compare equal")
+    twins = type(read) is not type(value) and table.encode(read) == table.encode(value)  # of a file that was read twice
+    demand(twins or read == value, f"{value!r} is read from a file as {read!r}: give it fields that compare equal")
     try:
         sent = pickle.loads(pickle.dumps(value))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
