@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,6 +25,22 @@ def read_only(x: T) -> T:
 def all_read_only(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Another dictionary of the arrays by name, none of which can be written to."""
     return {name: read_only(array) for name, array in arrays.items()}
+
+
+def check_takes(method: Any, arguments: str, who: str) -> None:
+    """Raise TypeError unless a function can be called with these arguments.
+
+    arguments: their names, as "target, x, labels, stream".
+    who: what the function is, for the message, as "Mine.__call__".
+    """
+    try:
+        declared = signature(method)
+    except (TypeError, ValueError):  # a function of C does not tell
+        return
+    try:
+        declared.bind(*arguments.split(", "))
+    except TypeError:
+        raise TypeError(f"{who} must take ({arguments}), got {declared}") from None
 
 
 def name_of(value: Any) -> str:

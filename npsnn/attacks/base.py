@@ -23,17 +23,45 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from npsnn.attacks.balls import Ball, Limit
+from npsnn.attacks.balls import Ball, Limit, check_linf
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.sources import SOURCES as SOURCES
 from npsnn.attacks.sources import source as source
 from npsnn.attacks.targets import NetworkTarget, Queried
 from npsnn.classifier import Classifier
-from npsnn.foreign import blamed_on, read_only
+from npsnn.foreign import blamed_on, check_takes, read_only
 from npsnn.streams import Randomness, Stream
-from npsnn.tables import Table
+from npsnn.tables import Table, plain_word
 
-ATTACKS: Table[type[Any]] = Table("attack", "from npsnn.attacks import attack")
+ARGUMENTS = "target, x, labels, stream"
+BALL = "ball, such as Ball('linf', 0.1)"
+CALL = f"method __call__({ARGUMENTS})"
+
+OPTIONS = frozenset(
+    "average checkpoint config conv cw-constant cw-lr cw-searches cw-steps data-dir device draws eot eps generations "  # noqa: SIM905
+    "help inference-sigma json kappa limit norm objective other-data pixels population propagation restarts run "
+    "runs-dir samples save seed steps threads".split()
+)
+"""The options of `npsnn attack`: no attack can have a flag of such a name."""
+
+
+def _check_entry(kind: Any, name: str) -> None:
+    """Raise ValueError for a name whose flag means something else, TypeError for what lacks what attacks have."""
+    if plain_word(name) in OPTIONS:
+        taken = plain_word(name)
+        raise ValueError(
+            f"the attack {name} of {kind.__name__} cannot have the flag --{taken}: it is an option of "
+            f"npsnn attack, rename the attack"
+        )
+    if plain_word(name).startswith("adaptive-"):
+        raise ValueError(f"the attack {name} must not begin with adaptive-: that is the attack on the closed form")
+    if not isinstance(kind, type):
+        raise TypeError(f"{kind.__name__} must be a dataclass to be an attack, got a function")
+    _check_has(kind, kind.__name__)
+    check_takes(kind.__call__, f"self, {ARGUMENTS}", f"{kind.__name__}.__call__")
+
+
+ATTACKS: Table[type[Any]] = Table("attack", "from npsnn.attacks import attack", _check_entry)
 """Every attack that the command line offers and a file may name: `@attack` above a dataclass enters it."""
 attack = ATTACKS.enter
 
@@ -90,7 +118,10 @@ class Attack:
     @property
     def label(self) -> str:
         """Its name in results, files and streams of random numbers: "pgd", "adaptive-pgd"."""
-        name = ATTACKS.name_of(self) if type(self) in ATTACKS.values() else type(self).__name__
+        try:
+            name = ATTACKS.name_of(self)
+        except ValueError:  # in no table
+            name = type(self).__name__
         return getattr(ask(self, "source"), "prefix", "") + name
 
     @property
@@ -160,16 +191,33 @@ def ask(asked: Any, what: str) -> Any:
 
 
 def checked_attack(value: Any) -> Any:
-    """The value, if it is an attack; TypeError, naming what it lacks, otherwise."""
+    """The value, if it is an attack.
+
+    Raises TypeError, naming what it lacks, for what is none; ValueError for a Linf radius beyond the box of pixels.
+    """
     if isinstance(value, type):
         raise TypeError(f"an attack must be a value, as {value.__name__}(...), got the class")
-    lacks = [] if hasattr(value, "ball") else ["ball, such as Ball('linf', 0.1)"]
-    lacks += [] if callable(value) else ["method __call__(target, x, labels, stream)"]
-    if lacks:
-        raise TypeError(f"{value!r:.80} is no attack: it has no {' and no '.join(lacks)}")
+    _check_has(value, f"{value!r:.80}")
     if not isinstance(value.ball, Limit):
         raise TypeError(f"the ball of {value!r:.80} must be a Ball or a Limit, got {value.ball!r:.80}")
+    if value.ball.norm == "linf":
+        check_linf(value.ball.eps)
+    source = ask(value, "source")
+    if isinstance(source, type) or not callable(getattr(source, "of", None)):
+        got = f"the class {source.__name__}" if isinstance(source, type) else f"{source!r:.80}"
+        raise TypeError(f"the source of {value!r:.80} must be a value such as EoT(50) or ClosedForm(), got {got}")
+    check_takes(value, ARGUMENTS, f"{type(value).__name__}.__call__")
     return value
+
+
+def _check_has(what: Any, name: str) -> None:
+    """Raise TypeError unless an attack, or a class of attacks, has a ball and can be called."""
+    own = dir(what)  # a property that fails has a name there all the same
+    has_ball = hasattr(what, "ball") or "ball" in own or "ball" in getattr(what, "__dataclass_fields__", ())
+    lacks = [] if has_ball else [BALL]
+    lacks += [] if "__call__" in own else [CALL]
+    if lacks:
+        raise TypeError(f"{name} is no attack: it has no {' and no '.join(lacks)}")
 
 
 def attacked(value: Any, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:

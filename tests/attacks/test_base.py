@@ -264,6 +264,9 @@ def test_an_attack_without_a_strength_is_planned_once() -> None:
     class Alone(Attack):
         ball = Ball("linf", 0.1)
 
+        def __call__(self, target: Any, x: np.ndarray, labels: np.ndarray, stream: Any) -> np.ndarray:
+            return x
+
     attacks.attack("alone")(Alone)
     try:
         assert Plan(("alone",), eps=(0.1, 0.2)).made() == [Alone()]

@@ -49,7 +49,6 @@ def test_right_attacks_pass_on_other_networks_too() -> None:
 
 
 FAULTS = [
-    (faulty.NoBall, "it has no ball, .* and no method __call__"),
     (faulty.Unfrozen, "must be of a frozen dataclass"),
     (faulty.LeavesTheBall, "adversarial images must be within linf 0.1"),
     (faulty.LeavesTheBox, r"adversarial images must be in \[0, 1\]"),
@@ -81,9 +80,17 @@ def test_a_faulty_attack_is_told_what_is_wrong(kind: Any, said: str) -> None:
     assert kind.__name__ in str(caught.value)
 
 
+def test_what_is_no_attack_is_told_before_it_is_in_the_table() -> None:
+    said = "NoBall.* is no attack: it has no ball, .* and no method __call__"
+    with pytest.raises(TypeError, match=said), entered(attack, faulty.NoBall):
+        pass
+    with pytest.raises(AssertionError, match=said):
+        check_attack(faulty.NoBall())
+
+
 def test_every_fault_is_tried() -> None:
     every = {v for v in vars(faulty).values() if isinstance(v, type) and v.__module__ == faulty.__name__}
-    assert every - {kind for kind, _ in FAULTS} == {faulty.Right, faulty.Foreign, faulty.Changed}
+    assert every - {kind for kind, _ in FAULTS} == {faulty.Right, faulty.Foreign, faulty.Changed, faulty.NoBall}
 
 
 def test_an_attack_must_be_in_the_table() -> None:
