@@ -119,6 +119,17 @@ def test_what_a_document_shows_runs(
         threadpool_limits({info["prefix"]: before.get(info["filepath"], info["num_threads"])})
 
 
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs_twice_and_prints_no_step(
+    workplace: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = (block for block in blocks(ROOT / "README.md") if block.kind == "python")
+    for _ in range(2):
+        run_python(on_data_at_hand(block, workplace), {})
+        printed = capsys.readouterr().out.splitlines()
+        assert [line.partition("(")[0].partition(" ")[0] for line in printed] == ["Epoch", "adaptive-fgsm", "fgsm"]
+
+
 def test_documents_are_read() -> None:
     kinds = [block.kind for path in DOCUMENTS for block in blocks(path)]
     assert kinds.count("python") >= 12 and kinds.count("shell") >= 22

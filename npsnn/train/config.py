@@ -62,7 +62,11 @@ class Config:
         choices=NOISES,
     )
     sigma: float = option(
-        0.6, "Standard deviation of the noise. Pixels are in [0, 1].", "Noise", low=0, check=check_sigma
+        0.6,
+        "Standard deviation of the noise, in the units of the pre-activation or the features that get the noise.",
+        "Noise",
+        low=0,
+        check=check_sigma,
     )
     propagation: str = option(
         "laplace",

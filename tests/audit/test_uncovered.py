@@ -41,11 +41,10 @@ def test_the_report_lists_them() -> None:
 
 def test_the_readme_counts_cards_and_claims_as_they_are() -> None:
     verdicts = Counter(card.verdict for card in audit.CARDS.values() if card.paper in ("noise", "a2snn"))
-    assert f"{len(CLAIMS)} claims that rest on trainings and figures have no row yet" in README
+    assert f"{len(CLAIMS)} further claims, about trainings and figures of the papers, have no row yet" in README
     assert f"runs all {len(audit.CARDS)} rows of the audit in" in README
-    assert (
-        f"{verdicts['correct']} of the {sum(verdicts.values())} rows of the papers are correct as they stand" in README
-    )
+    right, rows = verdicts["correct"], sum(verdicts.values())
+    assert f"In {right} of the {rows} rows the paper is correct as it stands" in README
 
 
 def test_no_document_says_that_every_claim_has_a_card() -> None:
