@@ -136,14 +136,23 @@ def _run(args: list[str] | None) -> Any:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = _say_warning
             return cli.main(args, prog_name="npsnn")
-    except (ValueError, OSError) as error:
-        if os.environ.get("NPSNN_DEBUG"):
-            raise
-        fail(str(error))
     except Exception as error:
         if os.environ.get("NPSNN_DEBUG"):
             raise
-        fail(f"unexpected {type(error).__name__}: {error} (NPSNN_DEBUG=1 shows where)")
+        fail(_in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    """What an error says; of one in a plugin also whose it is, and where."""
+    from npsnn.foreign import blamed
+    from npsnn.runs.plugins import place_of
+
+    expected = isinstance(error, ValueError | OSError)
+    where, who = place_of(error), blamed(error)
+    if not where and (expected or not who):
+        return str(error) if expected else f"unexpected {type(error).__name__}: {error} (NPSNN_DEBUG=1 shows where)"
+    said = [str(error)] if expected else [type(error).__name__, str(error)]
+    return ": ".join(part for part in (where, who, *said) if part)
 
 
 def _say_warning(message: Warning | str, *_: object, **__: object) -> None:

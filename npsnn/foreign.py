@@ -1,8 +1,9 @@
 """Calls of what users write: what it is given cannot be written to, and its errors name it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
+from inspect import getattr_static, signature
+from types import FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +42,22 @@ def check_takes(method: Any, arguments: str, who: str) -> None:
         declared.bind(*arguments.split(", "))
     except TypeError:
         raise TypeError(f"{who} must take ({arguments}), got {declared}") from None
+
+
+def asked_for(**methods: str) -> Callable[[Any, str], None]:
+    """The check of a table that entries can be called as they will be, where they have these methods at all.
+
+    methods: the arguments of each, as in `check_takes`; those of a function are of `__call__`.
+    """
+
+    def check(entry: Any, name: str) -> None:
+        for method, arguments in methods.items():
+            if not isinstance(entry, type):
+                check_takes(entry, arguments, entry.__name__)
+            elif isinstance(own := getattr_static(entry, method, None), FunctionType):  # no static or class's method
+                check_takes(own, f"self, {arguments}", f"{entry.__name__}.{method}")
+
+    return check
 
 
 def name_of(value: Any) -> str:

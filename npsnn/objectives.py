@@ -13,13 +13,16 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn.backend import Array, namespace
+from npsnn.foreign import asked_for
 from npsnn.layers.moments import Moments
 from npsnn.ops import loss
 from npsnn.tables import Table
 
 Objective: TypeAlias = Callable[[Moments, Array], tuple[Array, Moments]]
 
-OBJECTIVES: Table[Objective] = Table("objective", "from npsnn.objectives import objective")
+OBJECTIVES: Table[Objective] = Table(
+    "objective", "from npsnn.objectives import objective", asked_for(__call__="m, labels")
+)
 objective = OBJECTIVES.enter
 
 MARGINS = ("margin", "least-win-probability", "true-class-probability")

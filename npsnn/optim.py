@@ -14,6 +14,7 @@ from math import cos, pi
 from typing import Any, Protocol, TypeAlias
 
 from npsnn.backend import Array, fused, namespace
+from npsnn.foreign import asked_for
 from npsnn.tables import Table
 from npsnn.validate import check_types
 
@@ -60,11 +61,15 @@ class Schedule(Protocol):
         """
 
 
-OPTIMIZERS: Table[type[Any]] = Table("optimizer", "from npsnn.optim import optimizer")
+OPTIMIZERS: Table[type[Any]] = Table(
+    "optimizer",
+    "from npsnn.optim import optimizer",
+    asked_for(init="params", update="params, grads, state, lr, step, decayed"),
+)
 """Every optimiser by name: `@optimizer("name")` above a dataclass enters it."""
 optimizer = OPTIMIZERS.enter
 
-SCHEDULES: Table[type[Any]] = Table("schedule", "from npsnn.optim import schedule")
+SCHEDULES: Table[type[Any]] = Table("schedule", "from npsnn.optim import schedule", asked_for(__call__="done"))
 """Every schedule by name: `@schedule("name")` above a dataclass enters it."""
 schedule = SCHEDULES.enter
 

@@ -9,15 +9,19 @@ import pytest
 from own_data import MINE
 from small_networks import convolutional, images, linear, predicted
 
-from npsnn import attacks
+from npsnn import attacks, optim
 from npsnn.attacks.base import Attack
 from npsnn.attacks.judging import Judging
-from npsnn.foreign import all_read_only, blamed, blamed_on, read_only
+from npsnn.attacks.sources import SOURCES
+from npsnn.data.augment import AUGMENTATIONS
+from npsnn.foreign import all_read_only, asked_for, blamed, blamed_on, check_takes, read_only
+from npsnn.layers.base import LAYERS
 from npsnn.layers.moments import EXPECTATION
 from npsnn.models import MODELS
+from npsnn.objectives import OBJECTIVES
 from npsnn.optim import SGD
 from npsnn.streams import Stream
-from npsnn.train import Constraint, Training
+from npsnn.train import Constraint, Training, constraints, losses, terms
 from npsnn.train.epochs import Trainer
 from npsnn.train.losses import Adversarial, CrossEntropy
 from npsnn.workers.threads import Threads
@@ -159,3 +163,38 @@ def test_another_error_stays_what_it_is_and_has_a_note(raise_: Callable[[], Any]
     with pytest.raises((KeyError, ValueError)) as caught, blamed_on("loss Mine", "images"):
         raise_()
     assert blamed(caught.value) == "loss Mine" and blamed(ValueError()) == ""
+
+
+ASKS: list[tuple[Any, str, Any]] = [
+    (losses.LOSSES, "gradient", lambda self, network, images, labels, noise: 0),
+    (terms.TERMS, "__call__", lambda self, model: 0),
+    (constraints.CONSTRAINTS, "before", lambda self, model, params: 0),
+    (constraints.CONSTRAINTS, "after", lambda self, params: 0),
+    (optim.OPTIMIZERS, "update", lambda self, params, grads, state: 0),
+    (optim.SCHEDULES, "__call__", lambda self: 0),
+    (LAYERS, "forward", lambda self, params, m: 0),
+    (SOURCES, "of", lambda self: 0),
+]
+
+
+@pytest.mark.parametrize(("table", "method", "f"), ASKS, ids=lambda part: getattr(part, "kind", ""))
+def test_a_method_that_cannot_be_called_as_it_will_be_is_refused(table: Any, method: str, f: Any) -> None:
+    kind = dataclass(frozen=True)(type("Odd", (), {method: f}))
+    with pytest.raises(TypeError, match=rf"Odd.{method} must take \(self, [a-z_, ]+\), got \(self.*\)"):
+        table.enter("odd")(kind)
+    assert "odd" not in table
+
+
+@pytest.mark.parametrize("table", [MODELS, AUGMENTATIONS, OBJECTIVES], ids=lambda table: table.kind)
+def test_so_is_a_function(table: Any) -> None:
+    def odd() -> None: ...
+
+    with pytest.raises(TypeError, match=r"odd must take \([a-z_, ]+\), got \(\)"):
+        table.enter("odd")(odd)
+    assert "odd" not in table
+
+
+def test_what_says_nothing_of_its_arguments_is_taken() -> None:
+    check_takes(print, "x", "print")
+    check_takes(type, "x, y, z, w", "type")
+    asked_for(f="x")(type("Static", (), {"f": staticmethod(lambda x: x)}), "static")

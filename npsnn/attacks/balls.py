@@ -63,10 +63,16 @@ class Limit:
 
         Rounding may move a pixel by one unit in its last place, and no farther than eps; at eps 0 by nothing.
         """
-        if x_adv.shape != x.shape or not np.isfinite(x_adv).all():
-            raise ValueError(f"adversarial images must be finite and of the shape {x.shape}, got {x_adv.shape}")
+        if x_adv.shape != x.shape:
+            raise ValueError(f"adversarial images must be of the shape {x.shape}, got {x_adv.shape}")
+        if x_adv.dtype.kind not in "fiu":
+            raise ValueError(f"adversarial images must be numbers, got {x_adv.dtype}")
+        if not np.isfinite(x_adv).all():
+            got = "a NaN" if np.isnan(x_adv).any() else "an infinity"
+            raise ValueError(f"adversarial images must be finite, got {got}")
+        mend = ": return ball.project(x_adv, x), the nearest that are" if isinstance(self, Ball) else ""
         if x_adv.size and (x_adv.min() < 0 or x_adv.max() > 1):
-            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min()!s} to {x_adv.max()!s}")
+            raise ValueError(f"adversarial images must be in [0, 1], got {x_adv.min()!s} to {x_adv.max()!s}{mend}")
         delta = x_adv.astype(np.float64) - x
         dtype = np.float64 if x.dtype == x_adv.dtype == np.float64 else np.float32
         if self.norm != "l0":
@@ -75,7 +81,7 @@ class Limit:
         size = self.size(delta)
         if size.size and size.max() > self.eps * (1 + 8 * float(np.finfo(dtype).eps)):
             far = self.size(x_adv.astype(np.float64) - x).max()
-            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:.9g}, got {far:.9g}")
+            raise ValueError(f"adversarial images must be within {self.norm} {self.eps:.9g}, got {far:.9g}{mend}")
 
 
 @ball

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, known, sampled
 from npsnn.classifier import Classifier
+from npsnn.foreign import asked_for
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Randomness
 from npsnn.tables import Table, named
 from npsnn.validate import check_count
 
-SOURCES: Table[type[Any]] = Table("source", "from npsnn.attacks import source")
+SOURCES: Table[type[Any]] = Table("source", "from npsnn.attacks import source", asked_for(of="network, ascends"))
 """Every source of gradients that a file may name: `@source` above a dataclass enters it."""
 source = SOURCES.enter
 

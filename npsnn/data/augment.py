@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from npsnn.data.dataset import Images
+from npsnn.foreign import asked_for
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.tables import Table
 
@@ -20,7 +21,9 @@ def _check(images: Images) -> None:
         raise ValueError(f"images must be uint8 (N, C, H, W), got {images.dtype} {images.shape}")
 
 
-AUGMENTATIONS: Table[Augmentation] = Table("augmentation", "from npsnn.data.augment import augmentation")
+AUGMENTATIONS: Table[Augmentation] = Table(
+    "augmentation", "from npsnn.data.augment import augmentation", asked_for(__call__="images, stream")
+)
 """The ways to augment by name: `@augmentation("name")` above a function (images, stream) -> images enters it."""
 augmentation = AUGMENTATIONS.enter
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from npsnn.backend import Array
+from npsnn.foreign import asked_for
 from npsnn.layers.moments import Moments, Noise, Propagated
 from npsnn.ops.gaussian import DETERMINISTIC, Rule
 from npsnn.tables import Table
@@ -30,7 +31,9 @@ LARGEST = 1 << 26
 """The numbers that a network may have as parameters, and a layer as outputs: 256 MB in single precision."""
 
 
-LAYERS: Table[type[Any]] = Table("layer", "from npsnn.layers.base import layer")
+LAYERS: Table[type[Any]] = Table(
+    "layer", "from npsnn.layers.base import layer", asked_for(init="rng, shape", forward="params, m, noise")
+)
 """Every layer that a saved network may have: `@layer` above a dataclass enters it."""
 layer = LAYERS.enter
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.foreign import asked_for
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape, is_random
 from npsnn.layers.batchnorm import BatchNorm
@@ -19,7 +20,9 @@ from npsnn.validate import as_int, check_sigma
 
 LARGEST_IMAGE = 4096
 
-MODELS: Table[Callable[..., "Model"]] = Table("model", "from npsnn.models.model import model")
+MODELS: Table[Callable[..., "Model"]] = Table(
+    "model", "from npsnn.models.model import model", asked_for(__call__="shape, classes, sigma")
+)
 """Networks by name: `@model("name")` above a function (shape, classes, sigma) -> Model enters it."""
 model = MODELS.enter
 

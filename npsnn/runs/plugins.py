@@ -6,6 +6,7 @@ A run records the name and the SHA-256 of each plugin. Its files are never execu
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -110,6 +111,20 @@ def _place(error: BaseException, file: str) -> tuple[int | None, str]:
         return error.lineno, error.msg
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
     return lines[-1] if lines else None, str(error)
+
+
+def place_of(error: BaseException) -> str:
+    """The file and line of a plugin that an error comes from, in this process or another; empty where there is none."""
+    ours = {where for _, where in _LOADED.values()} | {str(arguments[1]) for _, arguments in pool.FIRST.values()}
+    cause: BaseException | None = error
+    while cause is not None:
+        lines = [(frame.filename, str(frame.lineno)) for frame in extract_tb(cause.__traceback__)]
+        for note in getattr(cause, "__notes__", ()):
+            lines += re.findall(r'File "([^"]+)", line (\d+)', note)
+        if found := [f"{file}, line {line}" for file, line in lines if file in ours]:
+            return found[-1]
+        cause = cause.__cause__
+    return ""
 
 
 def load_installed() -> list[Plugin]:

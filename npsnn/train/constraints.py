@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from npsnn.backend import Array, namespace
+from npsnn.foreign import asked_for
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.containers import leaves, nested, parts
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
@@ -49,7 +50,11 @@ class Constraint:
         return params
 
 
-CONSTRAINTS: Table[type[Any]] = Table("constraint", "from npsnn.train.constraints import constraint")
+CONSTRAINTS: Table[type[Any]] = Table(
+    "constraint",
+    "from npsnn.train.constraints import constraint",
+    asked_for(begin="model, params", before="model, params, grads", after="model, params"),
+)
 """Every constraint by name: `@constraint("name")` above a dataclass enters it."""
 constraint = CONSTRAINTS.enter
 

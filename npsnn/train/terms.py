@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.foreign import all_read_only, blamed_on, name_of
+from npsnn.foreign import all_read_only, asked_for, blamed_on, name_of
 from npsnn.layers.containers import parts
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import of_layer
@@ -37,7 +37,7 @@ class Term(Protocol):
         """
 
 
-TERMS: Table[type[Any]] = Table("term", "from npsnn.train.terms import term")
+TERMS: Table[type[Any]] = Table("term", "from npsnn.train.terms import term", asked_for(__call__="model, params"))
 """Every term by name: `@term("name")` above a dataclass enters it."""
 term = TERMS.enter
 

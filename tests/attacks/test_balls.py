@@ -130,8 +130,8 @@ def test_sizes() -> None:
 
 VIOLATIONS = {
     "shape": (lambda x: x[:1], "of the shape"),
-    "nan": (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), "finite"),
-    "inf": (lambda x: np.where(x == x[0, 0, 0, 0], np.inf, x), "finite"),
+    "nan": (lambda x: np.where(x == x[0, 0, 0, 0], np.nan, x), "finite, got a NaN"),
+    "inf": (lambda x: np.where(x == x[0, 0, 0, 0], np.inf, x), "finite, got an infinity"),
     "below": (lambda x: x - 0.41, r"in \[0, 1\], got -"),
     "above": (lambda x: x + 0.41, r"in \[0, 1\], got .* to 1\.0"),
     "far": (lambda x: x + 0.1001 * (np.arange(len(x)) == 1)[:, None, None, None], "within (linf|l2) 0.1, got 0.[14]"),
@@ -162,6 +162,16 @@ def test_rounding_is_no_violation_but_more_is(norm: str, dtype: Any, eps: float)
     off[0, 0, 0, 0] = x[0, 0, 0, 0] + dtype(eps) + max(ulps.item(), eps)
     with pytest.raises(ValueError, match=f"within {norm} .*, got"):
         ball.check(off, x)
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 0.2, lambda x: x + 0.9])
+def test_who_leaves_a_ball_is_told_how_to_stay(change: Any) -> None:
+    x, ball = np.full((1, 1, 2, 2), 0.5), Ball("linf", 0.1)
+    with pytest.raises(ValueError, match=r": return ball.project\(x_adv, x\), the nearest that are$"):
+        ball.check(change(x), x)
+    ball.check(ball.project(change(x), x), x)
+    with pytest.raises(ValueError, match=r", got [0-9.]+( to 1.4)?$"):  # a limit has no such method
+        Limit("linf", 0.1).check(change(x), x)
 
 
 def test_at_eps_0_nothing_moves() -> None:

@@ -134,11 +134,13 @@ def test_the_calls_of_before_name_the_new_ones() -> None:
     ("returns", "message"),
     [
         (lambda x: x + 0.3, "must be within l2 0.1"),
-        (lambda x: x * np.nan, "must be finite and of the shape"),
-        (lambda x: x[:, :1], r"must be finite and of the shape \(7, 2, 3, 4\), got \(7, 1, 3, 4\)"),
-        (lambda x: x[:-1], "must be finite and of the shape"),
-        (lambda x: "images", "must be finite and of the shape"),
-        (lambda x: [None] * 7, "must be finite and of the shape"),
+        (lambda x: x * np.nan, "must be finite, got a NaN$"),
+        (lambda x: x + np.inf, "must be finite, got an infinity$"),
+        (lambda x: x[:, :1], r"must be of the shape \(7, 2, 3, 4\), got \(7, 1, 3, 4\)"),
+        (lambda x: x[:-1], "must be of the shape"),
+        (lambda x: "images", "must be of the shape"),
+        (lambda x: [None] * 7, "must be of the shape"),
+        (lambda x: np.full(x.shape, None), "must be numbers, got object"),
     ],
 )
 def test_what_an_attack_returns_is_checked(returns: Any, message: str) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
+from npsnn.foreign import asked_for
 from npsnn.layers.base import Want
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role, flatten, roles
@@ -75,7 +76,9 @@ class Loss(Protocol):
         """
 
 
-LOSSES: Table[type[Any]] = Table("loss", "from npsnn.train import loss")
+LOSSES: Table[type[Any]] = Table(
+    "loss", "from npsnn.train import loss", asked_for(gradient="network, images, labels, noise, stream")
+)
 """Every loss by name: `@loss("name")` above a dataclass enters it."""
 loss = LOSSES.enter
 
