@@ -58,4 +58,4 @@ def test_a_users_attack_runs_by_its_name_and_is_read_back(runs: Path, data_dir: 
     load_plugin(tmp_path / "own.py")
     assert attack_in(lines[1]) == ATTACKS["mine"](0.1)
     unused = subprocess.run([*npsnn, "--mine", "--steps", "3", *where], capture_output=True, text=True)
-    assert unused.returncode == 2 and "--steps acts on bim, pgd, adaptive-pgd alone" in unused.stderr
+    assert unused.returncode == 2 and "--steps acts on bim, pgd, adaptive-pgd" in unused.stderr
