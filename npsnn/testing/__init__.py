@@ -12,5 +12,15 @@ from npsnn.testing.gradients import check_directional, check_gradient
 from npsnn.testing.layers import check_layer
 from npsnn.testing.losses import check_loss
 from npsnn.testing.models import check_model
+from npsnn.testing.steps import check_constraint, check_term
 
-__all__ = ["check_attack", "check_directional", "check_gradient", "check_layer", "check_loss", "check_model"]
+__all__ = [
+    "check_attack",
+    "check_constraint",
+    "check_directional",
+    "check_gradient",
+    "check_layer",
+    "check_loss",
+    "check_model",
+    "check_term",
+]
