@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
+from npsnn.testing.demands import frozen as frozen
+
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -93,10 +95,3 @@ def batch_last(x: np.ndarray) -> np.ndarray:
 def batch_first(x: np.ndarray) -> np.ndarray:
     """(H, C, W, N) -> (N, C, H, W)."""
     return np.ascontiguousarray(x.transpose(3, 1, 0, 2))
-
-
-def frozen(x: np.ndarray) -> np.ndarray:
-    """A copy of `x` that raises where it is written to."""
-    copy = np.array(x)
-    copy.flags.writeable = False
-    return copy

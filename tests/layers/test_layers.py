@@ -71,7 +71,7 @@ def inputs_of(
     return layer, (2, pixels.height, pixels.width), mean, var
 
 
-def check_layer(
+def check_gradients(
     layer: Any,
     params: Params,
     mean: np.ndarray,
@@ -101,7 +101,7 @@ def check_layer(
 @given(images(smallest=2, largest=5))
 def test_gradients_without_variance(name: str, pixels: Pixels) -> None:
     layer, image, mean, _ = inputs_of(name, pixels, pixels.rng)
-    check_layer(layer, params_of(layer, image, pixels.rng), mean, None, EXPECTATION, pixels.rng)
+    check_gradients(layer, params_of(layer, image, pixels.rng), mean, None, EXPECTATION, pixels.rng)
 
 
 @each_layer
@@ -110,7 +110,7 @@ def test_gradients_without_variance(name: str, pixels: Pixels) -> None:
 @given(images(smallest=2, largest=5))
 def test_gradients_with_variance(name: str, rule: Rule, dvar: bool, pixels: Pixels) -> None:
     layer, image, mean, var = inputs_of(name, pixels, pixels.rng)
-    check_layer(layer, params_of(layer, image, pixels.rng), mean, var, Propagated(rule), pixels.rng, dvar)
+    check_gradients(layer, params_of(layer, image, pixels.rng), mean, var, Propagated(rule), pixels.rng, dvar)
 
 
 @given(convolutions(square=True))
@@ -125,7 +125,7 @@ def test_convolution_gradients_and_moments(case: Convolution) -> None:
     want_var = plain.cross_correlation_variance(batch_first(var), w, *geometry)
     np.testing.assert_allclose(m.mean, batch_last(want_mean), rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(m.var, batch_last(want_var), rtol=1e-11, atol=1e-12)
-    check_layer(layer, params, mean, var, Propagated(), rng)
+    check_gradients(layer, params, mean, var, Propagated(), rng)
 
 
 @given(images(smallest=2, largest=5))
