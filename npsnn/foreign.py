@@ -16,11 +16,11 @@ NOTE = "Raised by the "
 
 def read_only(x: T) -> T:
     """A view of a NumPy array that raises ValueError where it is written to; anything else as it is."""
-    if type(x) is not np.ndarray:  # an array of a GPU has no such flag
+    if not isinstance(x, np.ndarray) or type(x) is not np.ndarray:  # an array of a GPU has no such flag
         return x
-    view = x.view()
+    view: Any = x.view()
     view.flags.writeable = False
-    return view
+    return view  # type: ignore[no-any-return]
 
 
 def all_read_only(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,18 @@ class DrawsElsewhere(Changed):
         return x + (found - x) * np.float32(np.random.default_rng().random())
 
 
+class DrawsFromNumPy(Changed):
+    def of(self, found, x):
+        np.random.random()
+        return found
+
+
+class DrawsOnNetworks(Right):
+    def __call__(self, target, x, labels, stream):
+        found = super().__call__(target, x, labels, stream)
+        return x + (found - x) * np.float32(np.random.default_rng().random()) if hasattr(target, "target") else found
+
+
 class DrawsForTheBatch(Right):
     def __call__(self, target, x, labels, stream):
         rng = as_stream(stream).generator()

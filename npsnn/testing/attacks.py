@@ -115,8 +115,16 @@ def _check_names(attack: Any) -> None:
 
 
 def _called(attack: Any, target: Slope, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    before = _numpys()
     found: np.ndarray = unwritten(f"{attack}", "the attack", lambda: attack(target, x, labels, stream))
+    demand(_numpys() == before, f"{attack}: draws come from np.random: draw from the stream, as stream.uniform(x)")
     return found
+
+
+def _numpys() -> tuple[Any, ...]:
+    """The state of NumPy's own generator, which no attack may draw from."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return kind, np.asarray(keys).tobytes(), *rest
 
 
 def _check_call(attack: Any, x: np.ndarray, labels: np.ndarray) -> None:
@@ -195,4 +203,4 @@ def _check_threads(attack: Any, network: Classifier, x: np.ndarray, labels: np.n
         except (ValueError, TypeError) as error:
             raise AssertionError(f"{attack} on {network}: {error}") from error
         found.append((result.x_adv, result.accuracy.each))
-    demand(same(*found), f"{attack}: two threads give other images than one")
+    demand(same(*found), f"{attack}: two threads give other images than one: draw from the stream alone")

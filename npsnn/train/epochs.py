@@ -186,9 +186,10 @@ class Trainer:
             with _constrained(constraint):
                 params, grads = constraint.before(self.model, all_read_only(params), all_read_only(grads))
         step = state.steps + 1
-        rule, given = self.training.optimizer, map(all_read_only, (params, grads, state.optimizer))
+        rule = self.training.optimizer
+        params, grads, kept = map(all_read_only, (params, grads, state.optimizer))
         with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
-            params, moments = rule.update(*given, lr, step, self.decayed)
+            params, moments = rule.update(params, grads, kept, lr, step, self.decayed)
         for constraint in self.constraints:
             with _constrained(constraint):
                 params = constraint.after(self.model, all_read_only(params))

@@ -58,6 +58,8 @@ FAULTS = [
     (faulty.Infinite, "adversarial images must be finite"),
     (faulty.WritesToTheImages, "writes to one of its arguments"),
     (faulty.DrawsElsewhere, "two calls with one stream give other images"),
+    (faulty.DrawsFromNumPy, "draws come from np.random: draw from the stream"),
+    (faulty.DrawsOnNetworks, "two threads give other images than one: draw from the stream alone"),
     (faulty.DrawsForTheBatch, "micro-batches of 1 give other images than one of 5: key draws by the sample"),
     (faulty.MixesImages, "micro-batches of 1 give other images than one of 5"),
     (faulty.CountsTooLittle, "passes tells of 1 for an image, but it took 3"),
