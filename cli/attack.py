@@ -26,7 +26,7 @@ from npsnn.cli.terminal import Bar, say
 from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
 
-ATTACKS = {True: "Attacks", False: "Attacks on request"}
+ATTACKS = {True: "Attacks, all of which run where none is named", False: "Attacks that run where they are named"}
 """The headings of attacks that run where none is named, and of the others."""
 
 
@@ -72,8 +72,8 @@ def _attack(
 
     RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. The attacked
     network is the defended one, noise and all. Success is judged on fresh draws of the noise; the interval is a 95 %
-    interval over test images and noise. The last line for each eps has the worst case: the strongest attack, with
-    another in its place on images where the other is surely stronger.
+    interval over test images and noise. The last line for each eps has the worst case: each image meets the
+    strongest attack, unless another attack is surely stronger on that image.
 
     Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
     attacks take the gradient of a closed form, one pass for the whole distribution. They ascend the cross-entropy of

@@ -18,7 +18,7 @@ from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import say, width
-from npsnn.cli.values import UserPath
+from npsnn.cli.values import UserPath, WholeNumber
 from npsnn.files import check_writable
 from npsnn.validate import listed
 
@@ -57,7 +57,7 @@ def _option(flag: str, group: str, **settings: Any) -> Option:
 
 
 def _count(flag: str, low: int, default: int, text: str) -> Option:
-    kind = click.IntRange(low)
+    kind = WholeNumber(low)
     return _option(flag, "Comparison", type=kind, metavar="N", default=default, shown=str(default), help=text)
 
 

@@ -20,6 +20,7 @@ from npsnn.cli.options import RUN_ARGUMENT, given, options_of, shared
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say, width
+from npsnn.cli.values import WholeNumber
 from npsnn.files import journal
 
 FAILS, UNDECIDED = 3, 4
@@ -33,7 +34,7 @@ def command() -> click.Command:
         _checklist,
         RUN_ARGUMENT,
         *options_of(Checklist, average=1),
-        *shared("limit", type=click.IntRange(2), default=200, shown="200"),
+        *shared("limit", type=WholeNumber(2), default=200, shown="200"),
         *shared("data-dir", "other-data", "checkpoint", "conv", "threads", "device", "runs-dir", "config", "json"),
     )
 

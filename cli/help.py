@@ -11,7 +11,9 @@ RUN = "Run"
 """The group where --help stands: the last one."""
 FLAGS = 24
 """The most columns that flags take in a help text beside their sentence."""
-TOGETHER = re.compile(r"\[[^]]{,30}\]|\b(Eq\.|Sec\.|Table|audit) [\w.]+|least \d|\d %")
+TOGETHER = re.compile(
+    r"\[[^]]{,30}\]|(\[default: )?\b(linf|l2) [\d.]+(, [\d.]+)*|\b(Eq\.|Sec\.|Table|audit) [\w.]+|least \d|\d %"
+)
 """What a line must not break: a default, a reference, a number with its unit."""
 
 

@@ -92,8 +92,8 @@ def _load_plugins(ctx: click.Context, param: click.Parameter, files: tuple[Path,
     multiple=True,
     expose_value=False,
     callback=_load_plugins,
-    help="Read this module first: its layers, models, losses and attacks count in every command. Repeatable; also "
-    "NPSNN_PLUGIN.",
+    help="Read this module first: its layers, models, losses and attacks become flags and choices of the "
+    "commands. Repeatable; also NPSNN_PLUGIN.",
 )
 @click.version_option(package_name="npsnn")
 def cli() -> None:

@@ -12,7 +12,7 @@ from npsnn import validate
 from npsnn.cli import config_file
 from npsnn.cli.help import Option
 from npsnn.cli.suggest import Choice
-from npsnn.cli.values import Device, Epsilon, Threads, UserPath
+from npsnn.cli.values import Device, Epsilon, Number, Threads, UserPath, WholeNumber
 from npsnn.layers.affine import METHODS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,9 +78,9 @@ def _type(declared: validate.Option, kind: type) -> click.ParamType[Any]:
     if declared.fraction:
         return Epsilon()
     if kind is float:
-        return click.FloatRange(low, high, declared.above, declared.below)
+        return Number(low, high, declared.above, declared.below)
     if kind is int and low is not None:
-        return click.IntRange(int(low), None if high is None else int(high))
+        return WholeNumber(int(low), None if high is None else int(high))
     return click.types.convert_type(kind)
 
 
@@ -139,7 +139,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "Go on where the data are not those of the run. Every result says so.",
     },
     "limit": {
-        "type": click.IntRange(1),
+        "type": WholeNumber(1),
         "metavar": "N",
         "group": "Data",
         "help": "Take only the first N test images.",

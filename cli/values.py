@@ -27,6 +27,18 @@ class Epsilon(click.ParamType[float]):
         return eps
 
 
+class Number(click.FloatRange):
+    """A number in a range."""
+
+    name = "number"
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range."""
+
+    name = "integer"
+
+
 class UserPath(click.Path):
     """A path in which ~ and ~user are home directories, wherever it was written."""
 
@@ -44,7 +56,7 @@ class UserPath(click.Path):
         return super().convert(path, param, ctx)
 
 
-class Threads(click.IntRange):
+class Threads(WholeNumber):
     """A number of threads that the machine could use."""
 
     def __init__(self) -> None:

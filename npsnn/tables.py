@@ -172,6 +172,11 @@ def named(table: Mapping[str, Any], name: Any, what: str) -> Any:
     return table[name]
 
 
+def every_entry() -> list[Any]:
+    """The entries of all tables."""
+    return list(_TYPES.values())
+
+
 def import_all(package: str, path: Iterable[str]) -> None:
     """Import every module of a package: a file that enters something in a table needs no other file to name it.
 

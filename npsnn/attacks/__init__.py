@@ -11,8 +11,9 @@ adaptive attack on the closed form, and `attacks.EoT(50)` averages each gradient
 says by how many draws success is judged, and which noise the network has. `attacks.base` has what an attack of your own
 must have. `Plan` is the flat form of the command line, which `evaluate` carries out.
 
-An attack by itself is called as `attacks.FGSM(0.1)(target, x, labels, 0)`, on one of the targets `expectation`,
-`sampled`, `closed_form` and `known`; 0 is the seed, for which a NumPy generator or an `npsnn.Stream` will do as well.
+An attack by itself is called as `attacks.FGSM(0.1)(target, x, labels, 0)`. The target is `expectation(network)`,
+`sampled(network, draws=10)`, `closed_form(network)` or `known(network, judging=0)`. The last argument is the seed, for
+which a NumPy generator or an `npsnn.Stream` will do as well.
 C&W and One-Pixel want a target that ascends a margin (`npsnn.objectives.MARGINS`):
 `attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, 0)`.
 """
@@ -32,7 +33,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, source
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, source
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.tables import import_all
@@ -61,6 +62,7 @@ __all__ = [
     "Plan",
     "RandomSearch",
     "Result",
+    "Source",
     "Worst",
     "accuracy",
     "attack",

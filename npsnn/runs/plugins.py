@@ -21,7 +21,7 @@ from typing import Any
 
 from npsnn import files
 from npsnn.files.paths import user_path
-from npsnn.tables import nearest
+from npsnn.tables import every_entry, nearest
 from npsnn.workers import pool
 
 GROUP = "npsnn.plugins"
@@ -68,7 +68,8 @@ def load_plugin(path: str | os.PathLike[str]) -> Plugin:
     if known and known[1] != place:
         raise ValueError(f"{file}: there is another plugin {plugin.name}, {known[1]}: rename one of the two")
     if known is None or known[0] != plugin:
-        execute(plugin.name, str(file), source)
+        with _entering(str(file)):
+            execute(plugin.name, str(file), source)
         _LOADED[plugin.name] = plugin, place
         pool.FIRST[plugin.name] = execute, (plugin.name, str(file), source)
     return plugin
@@ -89,6 +90,23 @@ def execute(name: str, file: str, source: bytes) -> None:
         else:
             sys.modules[module.__name__] = before
         raise
+
+
+@contextmanager
+def _entering(where: str) -> Iterator[None]:
+    """Warn where nothing is entered in a table in the block but npsnn's own."""
+    before = _entered()
+    yield
+    if not _entered() - before:
+        warnings.warn(
+            f"{where} enters nothing in a table: put @attack, @layer, @loss, @model or another decorator of npsnn "
+            "above a class",
+            stacklevel=4,
+        )
+
+
+def _entered() -> set[int]:
+    return {id(entry) for entry in every_entry() if not entry.__module__.startswith("npsnn.")}
 
 
 @contextmanager
@@ -137,7 +155,8 @@ def load_installed() -> list[Plugin]:
     found = []
     for entry in entry_points(group=GROUP):
         if entry.name not in _LOADED:
-            with files.blamed(f"installed plugin {entry.name}"), _errors_at(_file_of(entry.module)):
+            where = f"installed plugin {entry.name}"
+            with _entering(where), files.blamed(where), _errors_at(_file_of(entry.module)):
                 file = entry.load().__file__
             _LOADED[entry.name] = Plugin(entry.name, sha256(Path(file).read_bytes()).hexdigest()), file
         found.append(_LOADED[entry.name][0])

@@ -88,3 +88,7 @@ def test_a_radius_of_another_norm_may_be_large() -> None:
     network, x = convolutional(), images(2)
     (result,) = robust_accuracy(network, x, predicted(network, x), [replace(attacks.FGSM(3.0, norm="l2"))])
     assert result.eps == 3
+
+
+def test_the_types_that_the_attacks_of_a_user_name_are_public() -> None:
+    assert attacks.Source is attacks.sources.Source and "Source" in attacks.__all__

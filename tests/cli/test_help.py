@@ -9,6 +9,7 @@ from calling import Npsnn
 
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.plan import Plan
+from npsnn.cli.attack import ATTACKS
 from npsnn.cli.main import COMMANDS
 from npsnn.data import NAMES
 from npsnn.train.config import Config, losses
@@ -16,7 +17,7 @@ from npsnn.validate import declared
 
 GROUPS = {
     "train": ["Network", "Noise", "Loss", "Optimiser", "Data", "Run"],
-    "attack": ["Attacks", "Attacks on request", "Ball", "Gradients", "Searches", "Carlini and Wagner", "Judging"],
+    "attack": [*ATTACKS.values(), "Ball", "Gradients", "Searches", "Carlini and Wagner", "Judging"],
     "checklist": ["Attacks", "Judging", "Data", "Run"],
     "evaluate": ["Judging", "Data", "Run"],
     "audit": ["Rows", "Report", "Comparison", "Run"],
@@ -30,7 +31,7 @@ def groups(text: str) -> dict[str, list[str]]:
     """The lines of a help text by the heading above them."""
     found: dict[str, list[str]] = {"": []}
     for line in text.splitlines():
-        if re.fullmatch(r"\w[\w ]*:", line):
+        if re.fullmatch(r"\w[\w ,]*:", line):
             found[line[:-1]] = []
         else:
             found[list(found)[-1]].append(line)
@@ -49,6 +50,12 @@ def test_options_stand_in_groups_of_a_screen_each(npsnn: Npsnn, command: str) ->
     assert all(len(lines) < SCREEN for _, lines in listed)
     assert len(intro[1]) < SCREEN or command == "checklist"  # which explains eight criteria
     assert listed[-1][1][-1].startswith("  -h, --help")
+
+
+def test_the_help_of_attack_says_what_runs_and_keeps_its_radii_together(npsnn: Npsnn) -> None:
+    text = npsnn("attack", "--help").out
+    assert "Attacks, all of which run where none is named:" in text and "Attacks that run where they are named:" in text
+    assert "linf 0.1, 0.2, 0.3" in text and "l2 0.5, 1, 2" in text
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "data"])

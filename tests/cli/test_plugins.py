@@ -75,10 +75,29 @@ def test_another_content_is_warned_of(npsnn: Npsnn, mine: Path, tmp_path: Path, 
 def test_the_variable_names_plugins_as_well(
     npsnn: Npsnn, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "empty.py").write_text("")
-    monkeypatch.setenv("NPSNN_PLUGIN", f"{mine}{os.pathsep}{tmp_path / 'empty.py'}")
+    (tmp_path / "losses.py").write_text(TWICE)
+    monkeypatch.setenv("NPSNN_PLUGIN", f"{mine}{os.pathsep}{tmp_path / 'losses.py'}")
     shown = npsnn("train", "--model", "mine", "--noise", "features", "--show")
     assert shown.code == 0 and shown.err == ""
+
+
+def test_info_names_the_plugins(npsnn: Npsnn, mine: Path) -> None:
+    assert "plugins" not in npsnn("info").out
+    about = json.loads(npsnn("--plugin", mine, "info", "--json").out)
+    (plugin,) = about["plugins"]
+    assert plugin["name"] == "mine"
+    assert f"mine (SHA-256 {plugin['sha256'][:12]})" in npsnn("--plugin", mine, "info").out
+
+
+def test_the_help_says_what_a_plugin_becomes(npsnn: Npsnn) -> None:
+    told = " ".join(npsnn("--help").out.split())
+    assert "its layers, models, losses and attacks become flags and choices of the commands" in told
+
+
+def test_one_that_enters_nothing_is_warned_of(npsnn: Npsnn, mine: Path) -> None:
+    mine.write_text("x = 1\n")
+    err = " ".join(npsnn("--plugin", mine, "info").err.split())
+    assert err.startswith("warning: ") and "mine.py enters nothing in a table: put @attack" in err
 
 
 @pytest.mark.parametrize(

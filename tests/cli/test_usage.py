@@ -165,6 +165,19 @@ def test_other_data_are_for_a_network_that_has_data(npsnn: Npsnn) -> None:
     assert "--other-data is for --train-noise-only" in npsnn("train", "--other-data").error_line(2)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("train", "--sigma", "abc"), "'abc' is not a valid number."),
+        (("train", "--epochs", "2.5"), "'2.5' is not a valid integer."),
+        (("checklist", "--limit", "many"), "'many' is not a valid integer."),
+        (("attack", "--threads", "all"), "'all' is not a valid integer."),
+    ],
+)
+def test_what_is_no_number_is_told_so(npsnn: Npsnn, options: tuple[str, ...], said: str) -> None:
+    assert npsnn(*options).error_line(2).endswith(said)
+
+
 def test_unknown_command(npsnn: Npsnn) -> None:
     assert npsnn("trian").error_line(2).endswith("No such command 'trian'. Did you mean train?")
     assert npsnn("data", "verfy").error_line(2).endswith("Did you mean verify?")

@@ -70,8 +70,17 @@ def test_an_error_names_the_file_the_line_and_itself(mine: Path, text: str, said
         npsnn.load_plugin(mine)
     assert str(caught.value).startswith(str(mine)) and said in str(caught.value)
     assert "\n" not in str(caught.value) and "npsnn_plugin_mine" not in sys.modules
-    mine.write_text("x = 1\n")
+    mine.write_text(MINE)
     assert npsnn.load_plugin(mine).name == "mine"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "import npsnn.audit.cards\n", MINE.replace("@layer", "").replace('@model("mine")', "")]
+)
+def test_one_that_enters_nothing_is_told(mine: Path, text: str) -> None:
+    mine.write_text(text)
+    with pytest.warns(UserWarning, match=r"mine\.py enters nothing in a table: put @attack, @layer, @loss, @model or"):
+        npsnn.load_plugin(mine)
 
 
 def test_an_error_in_a_module_that_it_imports_is_at_the_import(
@@ -189,6 +198,7 @@ def test_installed_packages_name_their_plugins(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match=rf"installed plugin installed: {file}, line 1: ZeroDivisionError"):
         plugins.load_installed()
     file.write_text("x = 12\n")
-    (plugin,) = plugins.load_installed()
+    with pytest.warns(UserWarning, match="installed plugin installed enters nothing in a table"):
+        (plugin,) = plugins.load_installed()
     assert plugins.load_installed() == [plugin] == [plugins.Plugin("installed", sha256(b"x = 12\n").hexdigest())]
     del sys.modules["installed_plugin"]
