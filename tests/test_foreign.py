@@ -18,7 +18,7 @@ from npsnn.foreign import all_read_only, asked_for, blamed, blamed_on, check_tak
 from npsnn.layers.base import LAYERS
 from npsnn.layers.moments import EXPECTATION
 from npsnn.models import MODELS
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import OBJECTIVES, cross_entropy
 from npsnn.optim import SGD
 from npsnn.streams import Stream
 from npsnn.train import Constraint, Training, constraints, losses, terms
@@ -147,6 +147,16 @@ def test_what_training_is_made_of_cannot_write_either(parts: dict[str, Any], who
             state = trainer.initial()
             trainer.updated(state, trainer.gradient(state.params, np.arange(8)).grads or {}, 0.1)
     np.testing.assert_array_equal(MINE.train.images, kept)
+
+
+def test_an_objective_cannot_write_to_the_logits() -> None:
+    def doubled(m: Any, labels: Any) -> Any:
+        m.mean[:] *= 2
+        return cross_entropy(m, labels)
+
+    network, x = convolutional(), images(5)
+    with pytest.raises(ValueError, match="the objective doubled writes to the logits that it is given"):
+        losses.one_view(network, x, predicted(network, x), doubled, EXPECTATION)
 
 
 def test_a_read_only_view_leaves_the_array_itself_as_it_is() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
-from npsnn.foreign import asked_for
+from npsnn.foreign import asked_for, blamed_on, name_of, read_only
 from npsnn.layers.base import Want
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role, flatten, roles
@@ -156,5 +156,7 @@ def one_view(network: Classifier, images: np.ndarray, labels: np.ndarray, object
     noise: how the noise is carried.
     """
     one = view(network, images, noise)
-    values, cotangent = objective(one.logits, namespace(one.logits.mean).asarray(labels))
+    logits = Moments(*map(read_only, (one.logits.mean, one.logits.var)))
+    with blamed_on(f"objective {name_of(objective)}", "logits"):
+        values, cotangent = objective(logits, namespace(logits.mean).asarray(labels))
     return total(values, labels, (one, cotangent))
