@@ -118,6 +118,7 @@ def test_all_of_it_is_trained_on_the_command_line(mine: Path, environment: dict[
     assert saved["train"]["loss"] == "trades" and [p["name"] for p in saved["plugins"]] == ["all_of_it"]
 
 
+@pytest.mark.slow
 def test_the_parts_of_all_of_it_are_held_to_the_standard() -> None:
     with loaded(EXAMPLES / "all_of_it.py") as mine:
         check_layer(mine.LeakyReLU())

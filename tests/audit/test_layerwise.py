@@ -69,6 +69,7 @@ def test_every_layer_from_the_noise_on_has_every_rule() -> None:
     assert (fit.images, fit.draws, fit.refusal, fit.mean_floor) == (2, 50, "", 1 / sqrt(50))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", [True, False])
 def test_what_is_gaussian_and_independent_fits_under_every_rule(joint: bool) -> None:
     network = made((1, 1, 12), Flatten(), Linear(8), PreactivationNoise(0.5), Linear(4, joint=joint))

@@ -41,12 +41,14 @@ def test_the_documents_are_current(written: Path, name: str) -> None:
     assert numbers == pytest.approx(numbers_now, rel=0.02, abs=1e-3), "run scripts/build-docs"
 
 
+@pytest.mark.slow
 def test_the_figures_are_there(written: Path) -> None:
     now = {p.name for p in (written / "audit-figures").iterdir()}
     assert {p.name for p in (DOCS / "audit-figures").iterdir()} == now
     assert all(f"audit-figures/{name}" in (DOCS / "audit.md").read_text() for name in now)
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else(written: Path) -> None:
     page = (written / "audit.html").read_text()
     sources = re.findall(r"(?:src|href|action|data)=\"([^\"]*)\"", page)
@@ -55,6 +57,7 @@ def test_the_page_needs_nothing_else(written: Path) -> None:
     assert not re.findall(r"@import|url\(|<script|<link", page)
 
 
+@pytest.mark.slow
 def test_links_lead_somewhere(written: Path) -> None:
     page = (written / "audit.html").read_text()
     targets = re.findall(r"href=\"#([^\"]*)\"", page)
@@ -66,6 +69,7 @@ def test_links_lead_somewhere(written: Path) -> None:
     assert set(targets) <= set(re.findall(r"id=\"([^\"]*)\"", page))
 
 
+@pytest.mark.slow
 def test_a_row_links_to_what_it_rests_on_and_to_what_rests_on_it(written: Path) -> None:
     page = (written / "audit.html").read_text()
     for id in ("N14", "A10"):
@@ -74,6 +78,7 @@ def test_a_row_links_to_what_it_rests_on_and_to_what_rests_on_it(written: Path) 
         assert [i.upper() for i in linked] == [*audit.CARDS[id].uses, *audit.used_by(id)]
 
 
+@pytest.mark.slow
 def test_the_page_opens_with_the_findings(written: Path) -> None:
     page = (written / "audit.html").read_text()
     places = [
@@ -85,6 +90,7 @@ def test_the_page_opens_with_the_findings(written: Path) -> None:
     assert listed.count('class="verdict"') == listed.count("<li>") == len(FINDINGS)
 
 
+@pytest.mark.slow
 def test_contents_lead_to_the_rows_of_each_paper(written: Path) -> None:
     page = (written / "audit.html").read_text()
     nav = page[page.index("<nav") : page.index("</nav>")]
@@ -94,6 +100,7 @@ def test_contents_lead_to_the_rows_of_each_paper(written: Path) -> None:
     assert 'href="#verdicts"' in nav
 
 
+@pytest.mark.slow
 def test_every_verdict_has_a_button_that_leaves_its_rows(written: Path) -> None:
     """The style hides what has another verdict than the chosen one: rows of the table, contents and sections."""
     page = (written / "audit.html").read_text()
@@ -120,6 +127,7 @@ def test_verdicts_differ_without_their_colour() -> None:
     )
 
 
+@pytest.mark.slow
 def test_all_formulas_became_mathml(written: Path) -> None:
     page = (written / "audit.html").read_text()
     visible = re.sub(r"<code>.*?</code>|<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL)

@@ -223,6 +223,7 @@ def test_resume_of_a_finished_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> N
     assert (runs / "small" / "last.npz").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_sigma_reward_is_warned_of(npsnn: Npsnn, tmp_path: Path, data_dir: Path) -> None:
     where = ("--runs-dir", tmp_path, "--data-dir", data_dir, "--limit", 64, "--epochs", 1)
     outcome = npsnn("train", *where, "--learn-sigma", "--sigma-reward", 0.25, "--sigma", 1.9)

@@ -26,6 +26,7 @@ def runs(data_dir: Path, tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_it_goes_on_and_is_measured(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("--runs-dir", runs, "--data-dir", data_dir)
     resumed = npsnn("--plugin", PLUGIN, "train", "--resume", "mine", "--json", *where)

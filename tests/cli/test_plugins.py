@@ -144,6 +144,7 @@ class Twice:
 """
 
 
+@pytest.mark.slow
 def test_a_loss_over_two_views_trains_in_processes_and_is_resumed(
     npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_bad_cache_is_replaced_in_silence(few, tmp_path, spoil):
     assert same(data.load("digits", tmp_path), first) and len(few) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("spoil", SPOILERS.values(), ids=SPOILERS.keys())

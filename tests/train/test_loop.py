@@ -217,6 +217,7 @@ def test_sigma_is_learned(learned: tuple[Path, list[Epoch]]) -> None:
     assert Classifier.load(learned[0]).sigma == sigmas[-1] != pytest.approx(0.1, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_best_is_chosen_on_the_validation_part(learned: tuple[Path, list[Epoch]]) -> None:
     folder, records = learned
     accuracies = [r.validation_accuracy for r in records]

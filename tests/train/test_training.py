@@ -199,6 +199,7 @@ def in_a_new_process(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_in_a_new_process_to_the_same_bytes(whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "half"
     run = train.fit(own_training(), DATA, folder, threads=1)
