@@ -7,6 +7,7 @@ code to it, and the drawing to the code.
 import ast
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -30,8 +31,13 @@ OUTSIDE = {"cli": ROOT / "cli", "reference": ROOT / "reference"}
 """Rooms at the top level: npsnn.cli and npsnn.reference once installed."""
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> tuple[str, ...]:
     """Full names of the modules a file imports, wherever it does."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -27,6 +27,14 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("fast")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No test looks at what a loss of power leaves: a descriptor must be open, and that is all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The double of CuPy in its place; with NPSNN_TEST_CUPY=1, as scripts/gpu-check sets it, CuPy itself."""

@@ -59,6 +59,7 @@ def test_functions_are_the_plain_ones(seed: int, classes: int, features: int) ->
     assert distance <= bounds.feature_distance(L, shift) * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_the_gap_of_a_network_and_its_bounds() -> None:
     noisy, rng = network(), np.random.default_rng(1)
     x = rng.random((20, 1, 3, 3)).astype(np.float32)

@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import draw_rooms
@@ -13,6 +14,11 @@ import npsnn
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = sorted((ROOT / "npsnn").rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def test_every_package_is_installed() -> None:
@@ -41,7 +47,7 @@ def test_nothing_inside_imports_the_package_itself() -> None:
     """npsnn/__init__.py holds the public names, for users; inside, each has its module."""
     modules = {p.stem for p in LIBRARY} | {p.parent.name for p in LIBRARY}
     for path in (p for p in LIBRARY if room(p) != "__init__"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Import):
                 assert "npsnn" not in [alias.name for alias in node.names], path
             elif isinstance(node, ast.ImportFrom) and node.module == "npsnn":
@@ -61,7 +67,7 @@ def test_an_arrow_that_a_longer_way_says_is_left_out() -> None:
 
 @pytest.mark.parametrize("path", LIBRARY, ids=str)
 def test_the_library_never_prints(path: Path) -> None:
-    calls = (n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call))
+    calls = (n.func for n in ast.walk(tree(path)) if isinstance(n, ast.Call))
     assert not [c for c in calls if isinstance(c, ast.Name) and c.id == "print"]
 
 
@@ -75,8 +81,9 @@ def test_the_version_is_one_and_released_everywhere_or_nowhere() -> None:
     assert heading[2] == (date[1] if date else "unreleased")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "npsnn._version.__version__"}
-    tree = ast.parse((ROOT / "npsnn" / "_version.py").read_text())
-    assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)], "setuptools would import it"
+    assert not [
+        n for n in ast.walk(tree(ROOT / "npsnn" / "_version.py")) if isinstance(n, ast.Import | ast.ImportFrom)
+    ], "setuptools would import it"
 
 
 def test_ops_ask_the_arrays_for_their_library() -> None:

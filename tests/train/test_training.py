@@ -173,6 +173,7 @@ def test_it_is_bit_identical_for_any_threads(threads: int, whole: Path, tmp_path
     assert (tmp_path / "run" / LAST).read_bytes() == (whole / LAST).read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_train_by_values_of_a_user(tmp_path: Path) -> None:
     """Without BatchNorm the parts of a batch go to other processes, which import her module."""
     for threads in (1, 2):
