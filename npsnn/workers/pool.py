@@ -148,7 +148,9 @@ def serve() -> None:
         while True:
             kind, content = into.get()
             if kind == "job":
-                out.put(_called(f, content))
+                with one_blas_thread():  # again, for a library that came with what was read since
+                    answer = _called(f, content)
+                out.put(answer)
             elif kind == "function":
                 f = _read(content)
             else:
