@@ -55,6 +55,7 @@ def test_every_form_of_the_images_has_the_same_answer(form: str, call: str) -> N
     np.testing.assert_allclose(CALLS[call](given), CALLS[call](X), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "random", "cw", "one-pixel"])
 @pytest.mark.parametrize("form", list(FORMS))
 def test_attacks_take_every_form_and_stay_in_their_ball(form: str, attack: str) -> None:

@@ -111,6 +111,7 @@ def test_results_do_not_depend_on_the_micro_batches(network: Classifier) -> None
         np.testing.assert_array_equal(a.accuracy.each, b.accuracy.each)
 
 
+@pytest.mark.slow
 def test_a_plan_is_worked_through(network: Classifier) -> None:
     done: list[int] = []
     results = list(evaluate(network, X, LABELS, SMALL, done.append))

@@ -86,6 +86,7 @@ def test_planned_symbols_belong_to_cards() -> None:
     assert {s for card in audit.CARDS.values() for s in card.symbols} >= PLANNED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_docstrings_cite_rows_that_exist(path: Path) -> None:
     tree = ast.parse(path.read_text())

@@ -75,6 +75,7 @@ def test_a_broken_engine_turns_the_exit_code(npsnn: Npsnn, monkeypatch: pytest.M
     assert npsnn("audit", "N20", "--json").code == 3
 
 
+@pytest.mark.slow
 def test_reports_are_written(npsnn: Npsnn, tmp_path: Path) -> None:
     folder = tmp_path / "new"
     assert npsnn("audit", "N20", "--markdown", folder / "a.md", "--html", folder / "b.html").code == 0

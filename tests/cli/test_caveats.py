@@ -46,6 +46,7 @@ def test_the_accuracy_that_a_training_ends_with_is_qualified(npsnn: Npsnn, runs:
     assert codes(json.loads(npsnn(*options, "--json").out)) == {"at-chance"}
 
 
+@pytest.mark.slow
 def test_gradients_that_are_zero_are_beside_the_result(npsnn: Npsnn, where: tuple[object, ...], runs: Path) -> None:
     kill(runs)
     ended = npsnn(*ONE_STEP, *where, "--pgd", "--steps", 2)
@@ -113,6 +114,7 @@ RUN_CAVEATS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("happens", "options", "code", "said"), RUN_CAVEATS)
 @pytest.mark.parametrize("command", [("evaluate", "--limit", 20), ONE_STEP], ids=lambda c: c[0])
 def test_what_qualifies_a_run_stands_under_its_table(

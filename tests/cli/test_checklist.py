@@ -80,6 +80,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
     assert second["inference_sigma"] == 0 and [c["passed"] for c in second["criteria"][5:]] == [None] * 3
 
 
+@pytest.mark.slow
 def test_the_table_says_what_was_found(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     ended = npsnn("checklist", *where, "--inference-sigma", 0, "--average", 3)
     heading, clean, eps, _, header, *rows, _, last, note = table(ended)

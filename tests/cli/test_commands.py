@@ -176,6 +176,7 @@ def test_averaged_answers_are_recorded_and_said(npsnn: Npsnn, runs: Path, data_d
     assert "--average" in npsnn("attack", *where, "--average", 0).error_line(2)
 
 
+@pytest.mark.slow
 def test_precedence(npsnn: Npsnn, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "options.toml"
     file.write_text("[train]\nsigma = 0.1\nlimit = 64\nepochs = 1\n")

@@ -86,6 +86,7 @@ SPOILERS: dict[str, tuple[Spoil, str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SPOILERS)
 def test_a_hostile_run_costs_little_and_is_named(npsnn: Npsnn, runs: Path, data_dir: Path, kind: str) -> None:
     spoil, name, said = SPOILERS[kind]

@@ -30,6 +30,7 @@ class OwnStep(Attack):
 LINE = 1 + ATTACK.splitlines().index("        {}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     ("body", "said"),

@@ -32,6 +32,7 @@ def same(a, b):
     return a.digests == b.digests and np.array_equal(a.train.images, b.train.images)
 
 
+@pytest.mark.slow
 def test_sizes_balance_and_order(drawn):
     for name, count in (("train", 12_000), ("test", 2_000)):
         split = drawn[name]

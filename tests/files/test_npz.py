@@ -169,6 +169,7 @@ KINDS: dict[Callable[[Path], None], str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", KINDS, ids=lambda f: f.__name__)
 def test_another_archive_is_refused_at_no_cost(path: Path, spoil: Callable[[Path], None]) -> None:
     spoil(path)

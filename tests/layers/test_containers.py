@@ -69,6 +69,7 @@ def loss_and_gradients(noise: Noise, with_var: bool, seed: int = 0) -> tuple[Fun
     return f, arrays, {"x": g.mean} | ({"var": g.var} if with_var else {}) | flatten(grads)
 
 
+@pytest.mark.slow
 @each_noise
 @pytest.mark.parametrize("with_var", [False, True], ids=["image", "uncertain image"])
 def test_gradients_of_a_whole_network(noise: Noise, with_var: bool) -> None:

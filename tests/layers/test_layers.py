@@ -104,6 +104,7 @@ def test_gradients_without_variance(name: str, pixels: Pixels) -> None:
     check_gradients(layer, params_of(layer, image, pixels.rng), mean, None, EXPECTATION, pixels.rng)
 
 
+@pytest.mark.slow
 @each_layer
 @each_rule
 @pytest.mark.parametrize("dvar", [True, False], ids=["both cotangents", "mean only"])

@@ -107,6 +107,7 @@ def precise(name: str, m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     return [a * p if name == "true-class-probability" else a for a in q], None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", ["scaled", "fixed"])
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", list(OBJECTIVES))

@@ -70,6 +70,7 @@ def drawn(name: str, seed: int = 0) -> tuple[Sequential, Arrays, np.random.Gener
     return network, {k: np.tril(p) if k.endswith(".L") and p.ndim == 2 else p for k, p in flat.items()}, rng
 
 
+@pytest.mark.slow
 @each_noise
 @each_network
 def test_gradients(name: str, noise: Noise) -> None:
@@ -179,6 +180,7 @@ def test_each_layer_draws_its_own_numbers() -> None:
     np.testing.assert_allclose(both, first + second, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", [0.0, 0.6], ids=["pre-activations", "features as well"])
 @pytest.mark.parametrize("objective", ["cross-entropy", "noise-aware"])
 @pytest.mark.parametrize("noise", [Propagated(), Sampled(Stream(3))], ids=["propagated", "sampled"])

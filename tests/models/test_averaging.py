@@ -98,6 +98,7 @@ def test_one_draw_is_what_it_was(network: Make) -> None:
         assert again(g, Want.BOTH)[1].keys() == backward(g, Want.BOTH)[1].keys()
 
 
+@pytest.mark.slow
 @NETWORK
 @pytest.mark.parametrize("objective", ["cross-entropy", "noise-aware"])
 @pytest.mark.parametrize("noise", [Sampled(Stream(9)), Propagated()], ids=["sampled", "propagated"])

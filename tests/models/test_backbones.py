@@ -155,6 +155,7 @@ MOVED = {
 MOVED["lenetpp-authors"] = MOVED["lenetpp"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape", "noise", "with_var"), CASES)
 def test_gradients(name: str, shape: tuple[int, ...], noise: Noise, with_var: bool) -> None:
     model, rng = models.build(name, shape, 4, 0.0), rng_0(1)

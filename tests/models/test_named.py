@@ -46,6 +46,7 @@ def double_precision(model: Model, seed: int = 0) -> Arrays:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("noise", "objective"), [case[1:] for case in PROPAGATED + PLAIN], ids=[c[0] for c in PROPAGATED + PLAIN]
 )

@@ -55,6 +55,7 @@ def off_the_kinks(params: Arrays) -> Arrays:
 
 
 # the expected cross-entropy has the gradient of the integral, not of its sum over 64 points: tests/test_objectives.py
+@pytest.mark.slow
 @pytest.mark.parametrize("propagation", RULES)
 @pytest.mark.parametrize("loss", ["noise-aware", "mse", "cross-entropy"])
 def test_gradients_are_those_of_the_mean_loss(loss: str, propagation: str) -> None:

@@ -121,6 +121,7 @@ def test_what_another_process_is() -> None:
         assert path == [*sys.path, str(Path(pool.__file__).parents[2])]
 
 
+@pytest.mark.usefixtures("_empty_pool")
 def test_the_processes_wait_in_a_pool_for_the_next_work() -> None:
     with Processes(3) as workers:
         reduced(workers, math.sqrt, [(4.0,)] * 3)
