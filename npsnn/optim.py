@@ -226,6 +226,23 @@ class Cosine:
         return (1 + cos(pi * done)) / 2
 
 
+def check_longer(epochs: int, own: int, any_length: bool, schedule: str) -> None:
+    """Raise ValueError where a training of `epochs` would have begun otherwise than one of its own number.
+
+    epochs: the number asked for.
+    own: the number that the training has.
+    any_length: whether the learning rates would be the same in a longer training.
+    schedule: the schedule, for the message.
+    """
+    if epochs < own:
+        raise ValueError(f"epochs must be at least the run's own {own}, got {epochs}")
+    if epochs > own and not any_length:
+        raise ValueError(
+            f"epochs must be the run's own {own} under {schedule}, which is over all epochs: "
+            f"the learning rates so far were not those of {epochs}, got {epochs}"
+        )
+
+
 def unit_norm(w: Array, norm: str) -> Array:
     """Each filter w_o, (O, ...), divided by its l1 or l2 norm; "none" leaves it.
 

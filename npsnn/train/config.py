@@ -10,7 +10,7 @@ from npsnn.layers.affine import METHODS
 from npsnn.layers.noise import COVARIANCES
 from npsnn.models import MODELS, NOISES, may_be_noisy
 from npsnn.ops.gaussian import RULES
-from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant
+from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant, check_longer
 from npsnn.tables import nearest
 from npsnn.train.losses import LOSSES
 from npsnn.validate import check_options, check_sigma, documented, listed, option
@@ -209,13 +209,7 @@ class Config:
 
     def lengthened(self, epochs: int) -> "Config":
         """The options with more epochs; raises ValueError where a training of so many would have begun otherwise."""
-        if epochs < self.epochs:
-            raise ValueError(f"epochs must be at least the run's own {self.epochs}, got {epochs}")
-        if epochs > self.epochs and not self.any_length:
-            raise ValueError(
-                f"epochs must be the run's own {self.epochs} under schedule {self.schedule}, which is over all epochs: "
-                f"the learning rates so far were not those of {epochs}, got {epochs}"
-            )
+        check_longer(epochs, self.epochs, self.any_length, f"schedule {self.schedule}")
         return replace(self, epochs=epochs)
 
     @staticmethod

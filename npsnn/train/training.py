@@ -7,7 +7,7 @@ from typing import Any
 from npsnn.data.augment import AUGMENTATIONS, Augmentation, unchanged
 from npsnn.layers.params import Role
 from npsnn.models.model import Model
-from npsnn.optim import OPTIMIZERS, SCHEDULES, Adam, Constant, Optimizer, Schedule
+from npsnn.optim import OPTIMIZERS, SCHEDULES, Adam, Constant, Optimizer, Schedule, check_longer
 from npsnn.streams import Stream
 from npsnn.tables import Table
 from npsnn.train.constraints import CONSTRAINTS, Constraint
@@ -141,13 +141,7 @@ class Training:
 
     def lengthened(self, epochs: int) -> "Training":
         """The training with more epochs; raises ValueError where one of so many would have begun otherwise."""
-        if epochs < self.epochs:
-            raise ValueError(f"epochs must be at least the run's own {self.epochs}, got {epochs}")
-        if epochs > self.epochs and not self.any_length:
-            raise ValueError(
-                f"epochs must be the run's own {self.epochs} under {self.schedule}, which is over all epochs: "
-                f"the learning rates so far were not those of {epochs}, got {epochs}"
-            )
+        check_longer(epochs, self.epochs, self.any_length, f"{self.schedule}")
         return replace(self, epochs=epochs)
 
 
