@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from npsnn.cli.help import Command, Context
-from npsnn.tables import nearest_word
+from npsnn.words import nearest_word
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

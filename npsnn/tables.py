@@ -17,13 +17,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from math import isfinite, isnan
 from numbers import Integral, Real
 from pkgutil import iter_modules
 from types import NoneType, UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+
+from npsnn.words import nearest, plain_word
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Callable[..., Any])
@@ -185,24 +186,6 @@ def import_all(package: str, path: Iterable[str]) -> None:
     """
     for module in iter_modules(path):
         import_module(f"{package}.{module.name}")
-
-
-def nearest(word: Any, known: Iterable[str]) -> str:
-    """A question that names the nearest known word, to end a message with; empty where none is near."""
-    near = nearest_word(word, known)
-    return f"; did you mean {near}?" if near else ""
-
-
-def nearest_word(word: Any, known: Iterable[str]) -> str:
-    """The nearest known word, whatever its case; empty where none is near."""
-    lower = {name.lower(): name for name in known}
-    near = get_close_matches(str(word).lower(), lower, 1)
-    return lower[near[0]] if near else ""
-
-
-def plain_word(name: str) -> str:
-    """What two names share that nobody could tell apart on a command line: fgsm and FGSM, my-loss and my_loss."""
-    return name.lower().replace("_", "-")
 
 
 def _same(one: Any, other: Any) -> bool:

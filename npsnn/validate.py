@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
-from npsnn.tables import nearest
+from npsnn.words import nearest
 
 C = TypeVar("C", bound=type)
 

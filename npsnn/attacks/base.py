@@ -31,7 +31,8 @@ from npsnn.attacks.targets import NetworkTarget, Queried
 from npsnn.classifier import Classifier
 from npsnn.foreign import blamed_on, check_takes, read_only
 from npsnn.streams import Randomness, Stream
-from npsnn.tables import Table, plain_word
+from npsnn.tables import Table
+from npsnn.words import plain_word
 
 ARGUMENTS = "target, x, labels, stream"
 BALL = "ball, such as Ball('linf', 0.1)"

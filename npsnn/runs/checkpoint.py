@@ -14,7 +14,7 @@ from npsnn.files import write_atomic
 from npsnn.files.json_files import parse_json, read_json, read_lines
 from npsnn.files.npz import read_npz, write_npz
 from npsnn.files.paths import user_path
-from npsnn.tables import nearest_word
+from npsnn.words import nearest_word
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
 

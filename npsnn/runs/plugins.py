@@ -21,7 +21,8 @@ from typing import Any
 
 from npsnn import files
 from npsnn.files.paths import user_path
-from npsnn.tables import every_entry, nearest
+from npsnn.tables import every_entry
+from npsnn.words import nearest
 from npsnn.workers import pool
 
 GROUP = "npsnn.plugins"

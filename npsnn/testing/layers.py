@@ -10,12 +10,12 @@ from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import Role, flatten
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
-from npsnn.tables import nearest_word
 from npsnn.testing import batches, laws
 from npsnn.testing.demands import demand, same
 from npsnn.testing.inputs import Valid, moments_away_from_kinks, params_away_from_the_start, role_of
 from npsnn.testing.passes import Subject, check_pass, check_precision
 from npsnn.testing.saved import check_frozen, check_saved
+from npsnn.words import nearest_word
 
 EXAMPLES = 3
 DRAW = Stream(3).at("check_layer")

@@ -11,9 +11,9 @@ from npsnn.layers.noise import COVARIANCES
 from npsnn.models import MODELS, NOISES, may_be_noisy
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant, check_longer
-from npsnn.tables import nearest
 from npsnn.train.losses import LOSSES
 from npsnn.validate import check_options, check_sigma, documented, listed, option
+from npsnn.words import nearest
 
 AUTHORS = "authors_code"
 """The option that `npsnn.train.authors` carries out."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from npsnn.tables import nearest
 from npsnn.train.authors import SETTINGS
 from npsnn.train.config import AUTHORS, Config
+from npsnn.words import nearest
 
 FULL, DIAGONAL = "full", "diagonal"
 
