@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -15,13 +14,13 @@ from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sample
 from npsnn.layers.params import flatten, unflatten
 from npsnn.models import averaging, sigmas
 from npsnn.models.model import Model
-from npsnn.objectives import OBJECTIVES, Objective
+from npsnn.objectives import OBJECTIVES, Objective, in_units
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
 from npsnn.streams import Randomness, as_stream
 from npsnn.tables import named
 from npsnn.validate import check_count, check_sigma
-from npsnn.workers.base import micro_batches
+from npsnn.workers.base import each_slice, micro_batches
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import Threads
 
@@ -206,20 +205,12 @@ class Classifier:
         labels: classes (N,).
         noise: how the noise is treated.
         objective: function of the logits and the labels.
-        Both results are where the parameters are, so that sums over draws need not wait for a GPU. The gradient of a
-        sure prediction lies below the range of float32 and would be lost as 0: the objective is computed in float64,
-        and its cotangent goes through the network in units of each example's largest entry.
+        Both results are where the parameters are, so that sums over draws need not wait for a GPU. The cotangent goes
+        through the network in units of each example's largest entry (`npsnn.objectives.in_units`).
         """
         m, backward = self._forward(x, noise)
-        xp = namespace(m.mean)
-        double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
-        value, cotangent = objective(double, xp.asarray(labels))
-        channels = (cotangent.mean, cotangent.var)
-        largest = [xp.abs(z).reshape(-1, z.shape[-1]).max(axis=0) for z in channels if z is not None]
-        unit = xp.stack(largest).max(axis=0)
-        unit = xp.where(unit > 1e-300, unit, 1)
-        scaled = [None if z is None else (z / unit).astype(self.dtype) for z in channels]
-        g, _ = backward(Moments(*scaled), Want.INPUT)
+        value, cotangent, unit = in_units(objective, m, namespace(m.mean).asarray(labels))
+        g, _ = backward(cotangent, Want.INPUT)
         assert g is not None
         return value, (g.mean * unit).transpose(3, 1, 0, 2)
 
@@ -247,18 +238,8 @@ class Classifier:
         progress: is told how many examples were done.
         arguments: those of a slice of the examples; by default the slice itself.
         """
-        batches = micro_batches(examples, self.micro_batch)
-        results: list[Any] = []
-
-        def collect(result: Any) -> None:
-            done = batches[len(results)]
-            results.append(deepcopy(result))  # its arrays may lie in memory that another process shares
-            if progress:
-                progress(done.stop - done.start)
-
         with self.workers() as workers:
-            workers.reduce(f, lambda i: arguments(batches[i]), len(batches), collect)
-        return results
+            return each_slice(workers, f, arguments, micro_batches(examples, self.micro_batch), progress)
 
     def predict(self, x: Images) -> np.ndarray:
         """Compute the logits (N, classes) of the expectation network, whose noise is off.

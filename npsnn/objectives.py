@@ -34,6 +34,26 @@ def losses() -> tuple[str, ...]:
     return tuple(name for name in OBJECTIVES if name not in MARGINS)
 
 
+def in_units(f: Objective, m: Moments, labels: Array) -> tuple[Array, Moments, Array]:
+    """An objective's values in float64, and its cotangent in the logits' precision, in a unit for each example.
+
+    f: the objective.
+    m: moments of the logits, (classes, N).
+    labels: (N,).
+    The unit, (N,), is the largest entry of the example's cotangent. The gradient of a sure prediction lies below the
+    range of float32 and would be lost as 0.
+    """
+    xp = namespace(m.mean)
+    double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
+    values, cotangent = f(double, labels)
+    channels = (cotangent.mean, cotangent.var)
+    largest = [xp.abs(z).reshape(-1, z.shape[-1]).max(axis=0) for z in channels if z is not None]
+    unit = xp.stack(largest).max(axis=0)
+    unit = xp.where(unit > 1e-300, unit, 1)
+    scaled = [None if z is None else (z / unit).astype(m.mean.dtype) for z in channels]
+    return values, Moments(*scaled), unit
+
+
 @objective("noise-aware")
 def noise_aware(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """Squared error minus the probability of the label winning: Σ(y_i - mean_i)²/n - Σ_{i≠k} P(Y_k > Y_i)/(n-1).

@@ -1,6 +1,7 @@
 """What computes the parts of something: threads, processes and, one day, ranks of several machines."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -50,6 +51,29 @@ def gathered(workers: Workers, f: Callable[[int], T], jobs: int) -> list[T]:
     """[f(0), ..., f(jobs - 1)], of results that are no arrays."""
     results: list[T] = []
     workers.reduce(f, lambda i: (i,), jobs, results.append)
+    return results
+
+
+def each_slice(
+    workers: Workers,
+    f: Callable[..., Any],
+    arguments: Callable[[slice], tuple[Any, ...]],
+    slices: list[slice],
+    progress: Callable[[int], None] | None = None,
+) -> list[Any]:
+    """f(*arguments(s)) of each slice of some examples, in order.
+
+    progress: is told how many examples were done.
+    """
+    results: list[Any] = []
+
+    def collect(result: Any) -> None:
+        done = slices[len(results)]
+        results.append(deepcopy(result))  # its arrays may lie in memory that another process shares
+        if progress:
+            progress(done.stop - done.start)
+
+    workers.reduce(f, lambda i: arguments(slices[i]), len(slices), collect)
     return results
 
 
