@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable
-from functools import cache, wraps
+from functools import cache, lru_cache, wraps
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
@@ -66,6 +66,32 @@ def frozen(numbers: Any, dtype: str) -> Array:
     return array
 
 
+def constant(numbers: Any, dtype: Any, like: Array) -> Array:
+    """The numbers as an array of the library of `like`, which nobody may write to.
+
+    On a GPU they are copied to the device once and kept there: while a graph is recorded (`npsnn.gpu.graphs`) nothing
+    can be copied from the host.
+
+    numbers: a number, or anything that NumPy makes an array of.
+    dtype: of the array.
+    like: any array of the library.
+    """
+    host = np.asarray(numbers, dtype)
+    if not on_gpu(like):
+        return host
+    return _kept_constant(host.tobytes(), host.dtype.str, host.shape, gpu().cuda.runtime.getDevice())
+
+
+@lru_cache(maxsize=1024)
+def _kept_constant(content: bytes, dtype: str, shape: tuple[int, ...], device: int) -> Array:
+    return gpu().asarray(np.frombuffer(content, dtype).reshape(shape))
+
+
+def gpu() -> Any:
+    """The module cupy, for what NumPy has not: streams, graphs, memory."""
+    return importlib.import_module("cupy")
+
+
 def special(*arrays: Array) -> ModuleType:
     """The module of special functions (ndtr, log_ndtr, erfcx, ...) for the library of the arrays."""
     return importlib.import_module(SPECIAL_FUNCTIONS[namespace(*arrays).__name__])
@@ -78,7 +104,7 @@ def to_device(x: Array, device: str) -> Array:
     """
     if device == "cpu":
         return to_host(x)
-    return importlib.import_module("cupy").asarray(x)
+    return gpu().asarray(x)
 
 
 def to_host(x: Array) -> Array:
@@ -115,7 +141,7 @@ def fused(f: F) -> F:
 
 @cache
 def _kernel(f: Callable[..., Any]) -> Callable[..., Any]:
-    made: Callable[..., Any] = importlib.import_module("cupy").fuse()(f)
+    made: Callable[..., Any] = gpu().fuse()(f)
     return made
 
 
@@ -137,7 +163,7 @@ def use_device(device: str) -> None:
     if name == "cpu":
         return
     try:
-        cupy = importlib.import_module("cupy")
+        cupy = gpu()
     except ImportError as error:
         if error.name != "cupy":  # it is there, but something that it needs is not
             raise ValueError(f"device {device!r} needs CuPy, which cannot be imported: {error}") from error
@@ -158,7 +184,7 @@ def about_gpu(device: str) -> dict[str, Any]:
     """The name of the GPU that `use_device` has made current, and CUDA's versions; an empty dictionary for a CPU."""
     if device == "cpu":
         return {}
-    runtime = importlib.import_module("cupy").cuda.runtime
+    runtime = gpu().cuda.runtime
     name = runtime.getDeviceProperties(runtime.getDevice())["name"]
     versions = {"CUDA driver": runtime.driverGetVersion(), "CUDA runtime": runtime.runtimeGetVersion()}
     # CUDA's number for 13.2 is 13020

@@ -3,8 +3,8 @@
 Refused, as by CuPy 14.2.0: implicit conversion to NumPy, NumPy arrays as arguments, names and methods that CuPy lacks,
 lists given to ufuncs, arrays of another device than the current one. Refused, where CuPy would go on with undefined
 numbers: assignment to one place twice, and to a view that overlaps itself. Memory that is not set holds NaN. Reductions
-stay arrays, and whatever makes the host wait for the device is counted. Like CuPy's, the array has neither
-`__array_namespace__` nor `__index__`.
+stay arrays, and whatever makes the host wait for the device is counted, and refused while a stream is captured
+(tests/cupy_graph_double.py). Like CuPy's, the array has neither `__array_namespace__` nor `__index__`.
 """
 
 import sys
@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cupy_graph_double
 import numpy as np
 import pytest
+from cupy_graph_double import noted, refuse
 from scipy import special as scipy_special
 
 DEVICES = 2
@@ -60,6 +62,7 @@ METHODS = words(
     transpose var
     """
 )
+IN_PLACE = words("fill partition sort")
 VIEWS = words("T mT real imag")
 UNKNOWN_SIZE = words("argwhere compress delete extract flatnonzero nonzero unique")
 ATTRIBUTES = words("dtype flags itemsize nbytes ndim shape size strides")
@@ -124,23 +127,23 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
 
     def get(self) -> np.ndarray:
-        _waits["get"] += 1
+        _wait("get")
         return self.array.copy()
 
     def item(self) -> Any:
-        _waits["get"] += 1
+        _wait("get")
         return self.array.item()
 
     def __bool__(self) -> bool:
-        _waits["bool"] += 1
+        _wait("bool")
         return bool(self.array)
 
     def __int__(self) -> int:
-        _waits["int"] += 1
+        _wait("int")
         return int(self.array)
 
     def __float__(self) -> float:
-        _waits["float"] += 1
+        _wait("float")
         return float(self.array)
 
     def __len__(self) -> int:
@@ -150,18 +153,31 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key: Any) -> "ndarray":
-        return ndarray(unwrap(self)[_index(key)])
+        own, index = unwrap(self), _index(key)
+        return ndarray(noted(lambda: own[index], own))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         places = np.arange(self.array.size).reshape(self.array.shape)[index := _index(key)]
         if len(np.unique(places)) < places.size:
             raise ValueError("an assignment to one place twice has no defined result in CuPy")
-        unwrap(self)[index] = unwrap(value)
+        own, new = unwrap(self), unwrap(value)
+        if isinstance(new, (list, tuple)):
+            refuse("a copy from the host")
+        noted(lambda: own.__setitem__(index, new), [], targets=[own])
+
+
+def _wait(kind: str) -> None:
+    refuse(f"a transfer to the host ({kind})")
+    _waits[kind] += 1
 
 
 def _index(key: Any) -> tuple[Any, ...]:
     keys = key if isinstance(key, tuple) else (key,)
-    _waits["mask"] += sum(isinstance(k, ndarray) and k.dtype == bool for k in keys)
+    for k in keys:
+        if isinstance(k, ndarray) and k.dtype == bool:
+            _wait("mask")
+        if isinstance(k, list):
+            refuse("a list as an index, which is copied from the host")
     # with an ellipsis NumPy, too, gives a view of no dimensions rather than a scalar
     return tuple(unwrap(k) for k in keys) + (() if any(k is Ellipsis for k in keys) else (...,))
 
@@ -192,29 +208,48 @@ def function(f: Callable[..., Any]) -> Callable[..., Any]:
         for a in (*args, *keywords.values()):
             if hasattr(a, "apply"):  # a stand-in inside of a function that is being fused
                 return a.apply(f, args, keywords)
-        _waits["mask"] += f.__name__ in UNKNOWN_SIZE
+        if f.__name__ in UNKNOWN_SIZE:
+            _wait("mask")
         if REFUSED_KEYWORDS & keywords.keys():
             raise TypeError(f"CuPy's {f.__name__} does not have {', '.join(keywords)}")
         if isinstance(f, np.ufunc) and any(isinstance(a, (list, tuple)) for a in args):
             raise TypeError(f"Unsupported type {list}")
-        result = f(*map(unwrap, args), **{k: unwrap(v) for k, v in keywords.items()})
+        own, named = [unwrap(a) for a in args], {k: unwrap(v) for k, v in keywords.items()}
+        targets = [] if named.get("out") is None else [named["out"]]
+        if f is np.copyto or f.__name__ in IN_PLACE:
+            targets = [own[0] if f is np.copyto else _owner(f)]
+        result = noted(lambda: _as_arrays(f(*own, **named)), [*own, *named.values(), _owner(f)], targets)
         return keywords["out"] if keywords.get("out") is not None else wrap(result)
 
     return call
+
+
+def _as_arrays(value: Any) -> Any:
+    """The value with arrays of no dimensions in the place of NumPy's numbers: reductions stay arrays."""
+    if isinstance(value, tuple):
+        return tuple(map(_as_arrays, value))
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _owner(f: Callable[..., Any]) -> Any:
+    """The array whose method f is."""
+    return getattr(f, "__self__", None)
 
 
 def _operator(name: str) -> Callable[..., Any]:
     def operate(self: ndarray, *other: Any) -> Any:
         if any(isinstance(o, (list, tuple)) for o in other):
             raise TypeError(f"Unsupported type {list}")
-        return wrap(getattr(unwrap(self), name)(*map(unwrap, other)))
+        own = [unwrap(a) for a in (self, *other)]
+        return wrap(noted(lambda: _as_arrays(getattr(own[0], name)(*own[1:])), own))
 
     return operate
 
 
 def _in_place(name: str) -> Callable[..., Any]:
     def operate(self: ndarray, other: Any) -> ndarray:
-        getattr(unwrap(self), name)(unwrap(other))
+        own, by = unwrap(self), unwrap(other)
+        noted(lambda: getattr(own, name)(by), [own, by], targets=[own])
         return self
 
     return operate
@@ -251,12 +286,18 @@ def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
 
 def asarray(a: Any, dtype: Any = None) -> ndarray:
     """The one way in: a NumPy array is copied to the current device."""
-    return ndarray(np.array(a, dtype)) if not isinstance(a, ndarray) else wrap(np.asarray(unwrap(a), dtype))
+    if isinstance(a, ndarray):
+        own = unwrap(a)
+        return wrap(noted(lambda: np.asarray(own, dtype), own))
+    refuse("a copy from the host")
+    return ndarray(np.array(a, dtype))
 
 
 def empty_like(a: Any, shape: Any = None) -> ndarray:
     """Memory that held something else before, in the order of `a`."""
-    return ndarray(np.full_like(unwrap(a), np.nan if a.dtype.kind in "fc" else 1, shape=shape))
+    own = unwrap(a)
+    unset = np.nan if a.dtype.kind in "fc" else 1
+    return ndarray(noted(lambda: np.full_like(own, unset, shape=shape), [], kernels=0))
 
 
 class Module(ModuleType):
@@ -280,12 +321,13 @@ def make() -> Module:
     module.asnumpy = lambda a: a.get() if isinstance(a, ndarray) else np.asarray(a)
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
-    module.linalg = SimpleNamespace(eigh=lambda a: tuple(map(wrap, np.linalg.eigh(unwrap(a)))))
+    module.linalg = SimpleNamespace(eigh=lambda a: tuple(function(np.linalg.eigh)(a)))
     module.random = SimpleNamespace(default_rng=Generator, Philox4x3210=int, Generator=Generator)
     runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
     runtime.getDeviceProperties = lambda number: {"name": f"double {number}".encode()}
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
-    module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime)
+    graphs = vars(cupy_graph_double.names())
+    module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime, **graphs)
     return module
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import cupy_double
 import numpy as np
+from cupy_graph_double import noted
 
 ACCEPTED = (cupy_double.ndarray, np.generic, int, float, complex, type(None))
 
@@ -121,13 +122,18 @@ class Fusion:
         if odd := [type(a) for a in args if not isinstance(a, ACCEPTED)]:
             raise TypeError(f"Invalid argument type for '{self.f.__name__}': {odd}")
         Fusion.calls += 1
-        traced = [a if a is None else Traced(cupy_double.unwrap(a), argument=True) for a in args]
-        result = self.f(*traced)
+        own = [cupy_double.unwrap(a) for a in args]
+        results, several = noted(lambda: self.computed(own), own)
+        arrays = tuple(map(cupy_double.ndarray, results))
+        return arrays if several else arrays[0]
+
+    def computed(self, own: list[Any]) -> tuple[list[np.ndarray], bool]:
+        """New arrays of the results, and whether they are several."""
+        result = self.f(*(a if a is None else Traced(a, argument=True) for a in own))
         results = result if isinstance(result, tuple) else (result,)
         if not all(isinstance(r, Traced) and r.ndim >= 0 for r in results):
             raise TypeError(f"Fusion function can't return {[type(r) for r in results]}")
-        arrays = tuple(cupy_double.ndarray(np.array(r.value)) for r in results)
-        return arrays if isinstance(result, tuple) else arrays[0]
+        return [np.array(r.value) for r in results], isinstance(result, tuple)
 
 
 def fuse(*args: Any, **keywords: Any) -> Any:

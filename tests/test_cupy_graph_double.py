@@ -1,0 +1,104 @@
+"""Graphs of the double of CuPy: a launch computes what was noted, from the numbers that lie there now."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from cupy_double import Module, ndarray
+from cupy_graph_double import launches
+
+
+def captured(double: Module, f: Callable[[], Any]) -> tuple[Any, Any]:
+    """The graph of f, and the arrays that it fills."""
+    stream = double.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            found = f()
+        finally:
+            graph = stream.end_capture()
+    return graph, found
+
+
+def test_a_launch_computes_from_the_numbers_that_lie_there(double: Module) -> None:
+    x, w = double.asarray(np.arange(6.0).reshape(2, 3)), double.asarray(np.ones((2, 2)))
+    total = double.zeros(())
+
+    def f() -> ndarray:
+        y = w @ x
+        y += 1
+        y[0] = y[1] * 2
+        part = y.reshape(3, 2)[1:].T
+        double.copyto(total, total + part.sum())
+        return part
+
+    graph, part = captured(double, f)
+    assert float(total) == 0 and np.isnan(part.get()).all(), "a capture only notes"
+    for step in (1, 2):
+        graph.launch()
+        assert float(total) == step * part.get().sum()
+        np.testing.assert_array_equal(part.get(), [[16.0, 6.0], [4.0, 8.0]])
+    double.copyto(x, x * 0)
+    graph.launch()
+    np.testing.assert_array_equal(part.get(), [[2.0, 1.0], [1.0, 1.0]])
+
+
+def test_a_number_of_the_host_is_baked_in(double: Module) -> None:
+    x, rate = double.ones(3), [2.0]
+    graph, y = captured(double, lambda: x * rate[0])
+    rate[0] = 3.0
+    graph.launch()
+    np.testing.assert_array_equal(y.get(), [2, 2, 2])
+
+
+def test_a_capture_takes_back_what_it_wrote(double: Module) -> None:
+    x, y = double.ones(3), double.zeros(3)
+
+    def f() -> None:
+        double.multiply(x, 5, out=y)
+        x.fill(7)
+        x[1:] *= 2
+
+    graph, _ = captured(double, f)
+    np.testing.assert_array_equal(x.get(), [1, 1, 1])
+    graph.launch()
+    np.testing.assert_array_equal([x.get(), y.get()], [[7, 14, 14], [5, 5, 5]])
+    graph.launch()
+    np.testing.assert_array_equal([x.get(), y.get()], [[7, 14, 14], [35, 70, 70]])
+
+
+REFUSED: dict[str, Callable[[Module, Any], Any]] = {
+    "truth value": lambda xp, x: bool(x[0] > 0),
+    "number": lambda xp, x: float(x[0]),
+    "whole number": lambda xp, x: int(x[0]),
+    "array": lambda xp, x: x.get(),
+    "mask": lambda xp, x: x[x > 0],
+    "unknown size": lambda xp, x: xp.nonzero(x),
+    "host array": lambda xp, x: xp.asarray(np.ones(3)),
+    "host number": lambda xp, x: xp.asarray(1.0),
+    "list as an index": lambda xp, x: x[[0, 1]],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_capture_refuses_what_needs_the_host(double: Module, name: str) -> None:
+    x = double.ones(3)
+    with pytest.raises(RuntimeError, match="capturing"):
+        captured(double, lambda: REFUSED[name](double, x))
+    REFUSED[name](double, x)
+
+
+def test_launches_are_counted(double: Module) -> None:
+    x = double.ones((4, 3))
+    with launches() as kernels:
+        _ = x.T[1:].reshape(-1) + 1  # a copy, and a sum
+        x += 1
+        x[0] = 2
+        _ = double.empty(3), x[1:], x.reshape(12)
+    assert kernels == [4]
+
+
+def test_only_another_stream_than_the_default_one_is_captured(double: Module) -> None:
+    with pytest.raises(RuntimeError, match="legacy"):
+        double.cuda.get_current_stream().begin_capture()
