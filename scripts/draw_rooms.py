@@ -15,7 +15,8 @@ PAGE = ROOT / "docs" / "how-it-works.md"
 BEGIN, END = "<!-- drawn by scripts/draw_rooms.py -->", "<!-- end of the drawing -->"
 
 RANKS: list[set[str]] = [
-    {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables", "foreign", "words"},
+    {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables", "foreign", "words"}
+    | {"gpu"},
     {"ops"},
     {"workers"},
     {"layers"},

@@ -1,0 +1,263 @@
+"""A computation on a GPU that is recorded once, as a CUDA graph, and then started as a whole.
+
+The host needs about ten microseconds to start a kernel, and a small network's step has hundreds of kernels that take
+two. A graph starts them all at once. What is recorded are addresses and numbers: so whatever differs from one run to
+the next must be data in arrays, the keys of random draws included, and nothing may wait for the host.
+"""
+
+import os
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from npsnn.backend import Array, gpu, namespace, on_gpu
+from npsnn.streams import Stream
+
+Arrays: TypeAlias = dict[str, Array]
+Streams: TypeAlias = tuple[Stream, ...]
+Tree: TypeAlias = Any
+"""An array or None, or a tuple, a list, a dictionary or a dataclass of such."""
+
+KEPT = 16
+"""Graphs that one object keeps; the one that was not used for longest goes first."""
+
+DRAWS = 4096
+"""Draws that one graph may have."""
+
+
+class Graphs:
+    """Graphs of the same parameters, which go when the object goes.
+
+    A function is run plainly at first, recorded at its second call and started from then on.
+    """
+
+    def __init__(self) -> None:
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+        self._seen: set[Hashable] = set()
+        self._refused: set[Hashable] = set()
+
+    def run(
+        self, key: Hashable, f: Callable[[Arrays, Streams], Tree], arrays: Mapping[str, Array], streams: Streams = ()
+    ) -> Tree:
+        """f(arrays, streams), as a graph from the second call on.
+
+        key: what the function does; functions of one key do the same.
+        f: a pure function of the arrays and of the numbers that the streams give. Other arrays that it uses must stay
+            the same objects.
+        arrays: by name, in the device's memory or the host's.
+        streams: of all random numbers.
+        The arrays of the result may be those of the graph, and then hold until the next run of this key.
+        """
+
+        def stateless(state: Arrays, own: Arrays, given: Streams) -> tuple[Arrays, Tree]:
+            return {}, f(own, given)
+
+        return self.run_updating(key, stateless, {}, arrays, streams)
+
+    def run_updating(
+        self,
+        key: Hashable,
+        f: Callable[[Arrays, Arrays, Streams], tuple[Arrays, Tree]],
+        state: Arrays,
+        arrays: Mapping[str, Array],
+        streams: Streams = (),
+    ) -> Tree:
+        """The second result of f(state, arrays, streams); the first result is written into the arrays of `state`.
+
+        key, arrays, streams: as for `run`.
+        f: a pure function; its first result has new values for some names of `state`.
+        state: arrays by name, which are changed in place.
+        The second result must not be a view of `state`.
+        """
+        if not any(on_gpu(a) for a in (*state.values(), *arrays.values())):
+            return _plainly(f, state, dict(arrays), streams)
+        arrays = {name: gpu().asarray(a) for name, a in arrays.items()}
+        full = (key, _forms(state), _forms(arrays), len(streams))
+        if os.environ.get("NPSNN_GRAPH") == "0" or full in self._refused:
+            return _plainly(f, state, arrays, streams)
+        graph = self._graphs.get(full)
+        if graph is not None and all(graph.state[name] is a for name, a in state.items()):
+            self._graphs.move_to_end(full)
+            return graph.launch(arrays, streams)
+        if full not in self._seen:  # what is asked for once is not worth a recording
+            self._seen.add(full)
+            return _plainly(f, state, arrays, streams)
+        self._graphs.pop(full, None)  # of another state
+        try:
+            graph = _recorded(f, state, arrays, streams)
+        except Exception as error:
+            self._refused.add(full)
+            _warn_of(error)
+            return _plainly(f, state, arrays, streams)
+        self._graphs[full] = graph
+        if len(self._graphs) > KEPT:
+            self._graphs.popitem(last=False)
+        return graph.launch(arrays, streams)
+
+
+def _plainly(f: Callable[..., tuple[Arrays, Tree]], state: Arrays, arrays: Arrays, streams: Streams) -> Tree:
+    new, found = f(state, arrays, streams)
+    _put(state, new)
+    return found
+
+
+def _put(state: Arrays, new: Mapping[str, Array]) -> None:
+    """Write new values into the arrays of `state`."""
+    for name, value in new.items():
+        if value is not state[name]:
+            namespace(value).copyto(state[name], value)
+
+
+def _forms(arrays: Mapping[str, Array]) -> Hashable:
+    return tuple((name, a.shape, a.dtype.str) for name, a in arrays.items())
+
+
+_told: set[str] = set()
+
+
+def _warn_of(error: Exception) -> None:
+    """Say, once for each reason, why a computation goes on without a graph."""
+    reason = f"{type(error).__name__}: {error}"
+    if reason not in _told:
+        _told.add(reason)
+        warnings.warn(
+            f"a computation goes on without a CUDA graph, which is slower but right: {reason}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+@dataclass(eq=False)
+class _Graph:
+    """What was recorded, with all that lies at the addresses it knows.
+
+    state, inputs: arrays that it reads.
+    keys: key and first sample of each draw, (DRAWS, 2).
+    draws: which stream each draw is of, and how the draw's own stream comes from that.
+    pool: the memory of everything between inputs and outputs.
+    """
+
+    state: Arrays
+    inputs: Arrays
+    keys: Array
+    draws: dict["Draw", int]
+    pool: Any
+    outputs: Tree = None
+    graph: Any = None
+
+    def launch(self, arrays: Arrays, streams: Streams) -> Tree:
+        xp = gpu()
+        for name, a in arrays.items():
+            xp.copyto(self.inputs[name], a)
+        if self.draws:
+            words = [_words(_moved(streams[which], steps)) for which, steps in self.draws]
+            self.keys[: len(words)] = xp.asarray(np.array(words, np.uint64))
+        self.graph.launch()
+        return self.outputs
+
+
+def _recorded(f: Callable[..., tuple[Arrays, Tree]], state: Arrays, arrays: Arrays, streams: Streams) -> _Graph:
+    """The graph of f, not yet started."""
+    xp = gpu()
+    inputs = {name: a.copy() for name, a in arrays.items()}
+    keys, draws, pool = xp.zeros((DRAWS, 2), np.uint64), dict[Draw, int](), xp.cuda.MemoryPool()
+    made = _Graph(dict(state), inputs, keys, draws, pool)
+    traced = tuple(_Traced(s.seed, s.path, s.first, s.shared, which=i, graph=made) for i, s in enumerate(streams))
+    stream = xp.cuda.Stream(non_blocking=True)
+    with xp.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        try:
+            new, found = f(dict(state), dict(inputs), traced)
+            _put(state, new)
+            made.outputs = _apart(found, inputs)
+        except BaseException:
+            _abandon(stream)
+            raise
+        made.graph = stream.end_capture()
+    return made
+
+
+def _abandon(stream: Any) -> None:
+    """End a recording that failed; that the recording is invalid is known."""
+    try:
+        stream.end_capture()
+    except Exception:
+        return
+
+
+def _apart(tree: Tree, inputs: Arrays) -> Tree:
+    """The tree with copies in place of arrays that are inputs themselves, which the next run overwrites."""
+    own = {id(a) for a in inputs.values()}
+    return mapped(tree, lambda a: a.copy() if id(a) in own else a)
+
+
+def mapped(tree: Tree, f: Callable[[Array], Array]) -> Tree:
+    """The tree with f of each array in the array's place.
+
+    tree: an array or None, or a tuple, a list, a dictionary or a dataclass of such.
+    """
+    if tree is None:
+        return None
+    if isinstance(tree, tuple | list):
+        return type(tree)(mapped(part, f) for part in tree)
+    if isinstance(tree, dict):
+        return {name: mapped(part, f) for name, part in tree.items()}
+    if is_dataclass(tree) and not isinstance(tree, type):
+        return replace(tree, **{own.name: mapped(getattr(tree, own.name), f) for own in fields(tree) if own.init})
+    return f(tree) if hasattr(tree, "dtype") else tree
+
+
+Steps: TypeAlias = tuple[tuple[str, tuple[Any, ...]], ...]
+Draw: TypeAlias = tuple[int, Steps]
+"""The place of a stream among the arguments, and the calls that lead from the stream to the draw's own."""
+
+
+def _moved(stream: Stream, steps: Steps) -> Stream:
+    for name, arguments in steps:
+        stream = getattr(stream, name)(*arguments)
+    return stream
+
+
+def _words(stream: Stream) -> tuple[int, int]:
+    """Key and first sample of a stream's draws; samples that share their numbers are all the first."""
+    return stream._key()[0], 0 if stream.shared else stream.first
+
+
+@dataclass(frozen=True)
+class _Traced(Stream):
+    """A stream while a graph is recorded: it notes how each draw's stream comes from it.
+
+    The draw's key is then data: the next run computes the key from the stream that it is given.
+    """
+
+    which: int = field(default=0, kw_only=True)
+    steps: Steps = field(default=(), kw_only=True)
+    graph: Any = field(default=None, kw_only=True, compare=False, repr=False)
+
+    def at(self, *path: str | int) -> Stream:
+        return self._then(super().at(*path), "at", *path)
+
+    def from_sample(self, first: int) -> Stream:
+        # as far from this stream's own first as now: the next run's stream has another
+        return self._then(super().from_sample(first), "further", first - self.first)
+
+    def further(self, samples: int) -> Stream:
+        return self._then(super().from_sample(self.first + samples), "further", samples)
+
+    def one_draw(self) -> Stream:
+        return self._then(super().one_draw(), "one_draw")
+
+    def _then(self, stream: Stream, name: str, *arguments: Any) -> Stream:
+        return replace(stream, steps=(*self.steps, (name, arguments)))  # type: ignore[call-arg]
+
+    def device_keys(self, like: Array) -> Array:
+        """Key and first sample, where the graph looks for them."""
+        draws = self.graph.draws
+        place = draws.setdefault((self.which, self.steps), len(draws))
+        if place >= DRAWS:
+            raise ValueError(f"a graph may have at most {DRAWS} draws of random numbers, got more")
+        return self.graph.keys[place]
