@@ -124,15 +124,19 @@ def fused(f: F) -> F:
     """The function f, which on a GPU runs as one kernel instead of one for each operation (`cupy.fuse`).
 
     NPSNN_FUSE=0 switches fusion off. docs/gpu.md says how much fusion saves, and `scripts/gpu-check` times both ways.
+    A fused function inside of another one is a part of its kernel.
 
-    f: an elementwise function of arrays, numbers or None by position, which returns arrays alone. It may use operators,
-        ufuncs and astype: no truth value, index, reduction or other method. Two numbers must not meet in it, because
-        they may become a float64 array.
+    f: an elementwise function of arrays, numbers or None by position, which returns an array or a tuple of arrays, all
+        of the shape to which the arguments broadcast. It may use operators, ufuncs, where and astype, and write to
+        arguments that are whole and apart (`x[...] = y`, `x += y`, `out=x`); it returns None then. No truth value,
+        index or other method: f may ask an argument for its dtype, and whether it is None. Or f returns the sum of one
+        expression over some axes (`xp.sum(x * y, axis=(2, 3))`). Two numbers must not meet in f, nor a number an array
+        of truth values: CuPy takes them as float16. An array takes 80 bytes in 4 dimensions, and there are 4096.
     """
 
     @wraps(f)
     def call(*args: Any) -> Any:
-        if not on_gpu(*args) or os.environ.get("NPSNN_FUSE") == "0":
+        if any(type(a) is np.ndarray for a in args) or not on_gpu(*args) or os.environ.get("NPSNN_FUSE") == "0":
             return f(*args)
         return _kernel(f)(*args)
 

@@ -1,8 +1,12 @@
 """`cupy.fuse` of the double: stand-ins for the arguments refuse what CuPy 14.2.0 cannot make a kernel of.
 
-Allowed: operators, ufuncs with at most `out`, astype, copy and [...] =. Refused: truth values, indices, reductions,
-other methods, arrays that are no arguments, and results that are no arrays. Stricter than CuPy: two numbers give an
-array's float64, reductions are refused, and so is writing to an argument.
+Allowed: operators; ufuncs, where and clip with at most `out`; astype, copy and [...] =, all three on arguments as well,
+which are written to in place; any number of results; one `sum` over axes, after which only the sum and constants are
+operands. Refused: truth values, indices, other reductions, other methods, arrays that are no arguments, and results
+that are no arrays. Refused, where CuPy would compute in float16 or int8 what NumPy does not: numbers among themselves,
+beside short integers and truth values, and as the content of an array, but for 0. Stricter than CuPy: all results have
+one shape, an array that is written to is not broadcast and shares no memory, and a kernel's arguments fit 4 KiB, the
+limit of older drivers.
 """
 
 from collections.abc import Callable
@@ -14,6 +18,17 @@ import numpy as np
 from cupy_graph_double import noted
 
 ACCEPTED = (cupy_double.ndarray, np.generic, int, float, complex, type(None))
+ROUTINES = {np.where: 3, np.clip: 3}
+LARGEST = 4096
+
+
+class Trace:
+    """What one run of a function does: the arguments that it writes to, and whether it has taken its sum."""
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        self.written: set[int] = set()
+        self.summed = False
 
 
 class Traced:
@@ -23,8 +38,8 @@ class Traced:
     __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, value: Any, argument: bool = False) -> None:
-        self.value, self.argument = value, argument
+    def __init__(self, value: Any, trace: Trace, argument: int | None = None) -> None:
+        self.value, self.trace, self.argument, self.after = value, trace, argument, trace.summed
 
     @property
     def ndim(self) -> int:
@@ -36,21 +51,51 @@ class Traced:
 
     def apply(self, f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> "Traced":
         """What a function of the module makes of stand-ins: this is asked of one of them."""
-        if not isinstance(f, np.ufunc) or keywords.keys() - {"out"}:
+        if f is np.sum:
+            return self.total(*args, **keywords)
+        if not (isinstance(f, np.ufunc) or ROUTINES.get(f) == len(args)) or keywords.keys() - {"out"}:
             raise TypeError(f"cupy.fuse cannot fuse {f.__name__} with {', '.join(keywords) or 'no keywords'}")
-        out = keywords.get("out")
-        result = f(*map(_value, args), **({} if out is None else {"out": _written(out)}))
+        out, values = keywords.get("out"), [self.operand(a) for a in args]
+        result = f(*values, **({} if out is None else {"out": out.target()}))
         if out is not None:
             return out
-        numbers = not any(isinstance(_value(a), np.ndarray) for a in args)
-        # an array of no dimensions is none the less an array, and of two numbers CuPy forgets that they were weak
-        return Traced(np.float64(result) if numbers else np.asarray(result))
+        same = values[1:] if f is np.where else values
+        if any(not isinstance(v, np.ndarray) for v in same):
+            long = [v for v in same if isinstance(v, np.ndarray) and v.dtype.kind != "b" and v.dtype.itemsize >= 4]
+            if not long:
+                raise TypeError(f"cupy.fuse would take the numbers of {f.__name__} as float16 or int8")
+        return Traced(np.asarray(result), self.trace)
+
+    def total(self, x: "Traced", axis: Any) -> "Traced":
+        value = self.operand(x).sum(axis=axis)
+        if self.trace.summed or not isinstance(value, np.ndarray):
+            raise NotImplementedError("Multiple reduction is not implemented yet, and neither is a sum of everything")
+        self.trace.summed, self.trace.shape = True, value.shape
+        return Traced(value, self.trace)
+
+    def operand(self, value: Any) -> Any:
+        if isinstance(value, Traced):
+            if value.after != self.trace.summed:
+                raise TypeError("Shape mismatch")
+            return value.value
+        if isinstance(value, (int, float, complex, np.generic)):
+            return value
+        raise TypeError(f"Unsupported type {type(value)}")
+
+    def target(self) -> np.ndarray:
+        if self.ndim < 0:
+            raise TypeError("return arrays must be of ArrayType")
+        if self.argument is not None:
+            if self.value.shape != self.trace.shape:
+                raise TypeError(f"an argument {self.value.shape} that is broadcast cannot be written to")
+            self.trace.written.add(self.argument)
+        return self.value
 
     def astype(self, dtype: Any) -> "Traced":
-        return Traced(np.asarray(self.value).astype(dtype))
+        return Traced(np.asarray(self.operand(self)).astype(dtype), self.trace)
 
     def copy(self) -> "Traced":
-        return Traced(np.array(self.value))
+        return Traced(np.array(self.operand(self)), self.trace)
 
     def __bool__(self) -> bool:
         raise TypeError("Can't cast to bool")
@@ -58,23 +103,9 @@ class Traced:
     def __setitem__(self, key: Any, value: Any) -> None:
         if key is not Ellipsis and key != slice(None):
             raise ValueError("The fusion supports `[...]` or `[:]`.")
-        _written(self)[...] = _value(value)
-
-
-def _value(operand: Any) -> Any:
-    if isinstance(operand, Traced):
-        return operand.value
-    if isinstance(operand, (int, float, complex, np.generic)):
-        return operand
-    raise TypeError(f"Unsupported type {type(operand)}")
-
-
-def _written(out: Any) -> np.ndarray:
-    if not isinstance(out, Traced) or out.ndim < 0:
-        raise TypeError("return arrays must be of ArrayType")
-    if out.argument:
-        raise TypeError("a fused function must not write to its argument")
-    return out.value
+        if not isinstance(value, Traced) and value != 0:
+            raise TypeError("cupy.fuse would take the number as float16 or int8")
+        self.target()[...] = self.operand(value)
 
 
 UFUNCS = {
@@ -90,6 +121,7 @@ UFUNCS = {
 }
 OTHERS = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal}
 OTHERS |= {"ne": np.not_equal, "neg": np.negative, "invert": np.invert, "pow": np.power}
+SHIFTS = {"lshift": np.left_shift, "rshift": np.right_shift}
 
 
 def _operator(f: np.ufunc, reflected: bool = False, in_place: bool = False) -> Callable[..., Any]:
@@ -100,10 +132,11 @@ def _operator(f: np.ufunc, reflected: bool = False, in_place: bool = False) -> C
     return operate
 
 
-for _name, _f in UFUNCS.items():
+for _name, _f in (UFUNCS | SHIFTS).items():
     setattr(Traced, f"__{_name}__", _operator(_f))
-    setattr(Traced, f"__r{_name}__", _operator(_f, reflected=True))
     setattr(Traced, f"__i{_name}__", _operator(_f, in_place=True))
+for _name, _f in UFUNCS.items():
+    setattr(Traced, f"__r{_name}__", _operator(_f, reflected=True))
 for _name, _f in OTHERS.items():
     setattr(Traced, f"__{_name}__", _operator(_f))
 
@@ -115,6 +148,8 @@ class Fusion:
 
     def __init__(self, f: Callable[..., Any], kernel_name: str | None = None) -> None:
         self.f = f
+        if not self.f.__name__.isidentifier():
+            raise ValueError(f'Invalid kernel name: "{self.f.__name__}"')
 
     def __call__(self, *args: Any) -> Any:
         if not any(isinstance(a, cupy_double.ndarray) for a in args):
@@ -123,17 +158,35 @@ class Fusion:
             raise TypeError(f"Invalid argument type for '{self.f.__name__}': {odd}")
         Fusion.calls += 1
         own = [cupy_double.unwrap(a) for a in args]
-        results, several = noted(lambda: self.computed(own), own)
+        # what is written to is found out on copies
+        written = self.traced([np.array(a) if isinstance(a, np.ndarray) else a for a in own])[1].written
+        for i in written:
+            if any(np.shares_memory(own[i], a) for j, a in enumerate(own) if isinstance(a, np.ndarray) and j != i):
+                raise TypeError("an argument that is written to must not share memory with another")
+        results, single = noted(lambda: self.computed(own), own, [own[i] for i in written])
         arrays = tuple(map(cupy_double.ndarray, results))
-        return arrays if several else arrays[0]
+        return arrays[0] if single else arrays or None
+
+    def traced(self, own: list[Any]) -> tuple[Any, Trace]:
+        arrays = [a for a in own if isinstance(a, np.ndarray)]
+        trace = Trace(arrays)
+        return self.f(*(a if a is None else Traced(a, trace, i) for i, a in enumerate(own))), trace
 
     def computed(self, own: list[Any]) -> tuple[list[np.ndarray], bool]:
-        """New arrays of the results, and whether they are several."""
-        result = self.f(*(a if a is None else Traced(a, argument=True) for a in own))
+        """New arrays of the results, and whether there is one that is in no tuple."""
+        result, trace = self.traced(own)
+        if result is None and trace.written and not trace.summed:
+            return [], False
         results = result if isinstance(result, tuple) else (result,)
         if not all(isinstance(r, Traced) and r.ndim >= 0 for r in results):
             raise TypeError(f"Fusion function can't return {[type(r) for r in results]}")
-        return [np.array(r.value) for r in results], isinstance(result, tuple)
+        values = [r.operand(r) for r in results]
+        if any(v.shape != trace.shape for v in values) or (trace.summed and (trace.written or len(values) > 1)):
+            raise TypeError(f"all results of a kernel have one shape, {trace.shape}, got {[v.shape for v in values]}")
+        size = sum(16 + 16 * len(trace.shape) for a in (*own, *values) if isinstance(a, np.ndarray))
+        if size > LARGEST:
+            raise TypeError(f"the arguments of {self.f.__name__} take {size} bytes, more than {LARGEST}")
+        return [np.array(v) for v in values], not isinstance(result, tuple)
 
 
 def fuse(*args: Any, **keywords: Any) -> Any:

@@ -82,22 +82,33 @@ REFUSED_IN_FUSION: dict[str, Callable[[Module, Any, Any], Any]] = {
     "method": lambda xp, x, a: x.reshape(-1),
     "built-in": lambda xp, x, a: abs(x),
     "reduction": lambda xp, x, a: x * x.sum(),
-    "function": lambda xp, x, a: xp.where(x > 0, x, a),
+    "function": lambda xp, x, a: xp.where(x > 0),
+    "other reduction": lambda xp, x, a: x * xp.max(x, axis=0),
+    "two sums": lambda xp, x, a: xp.sum(xp.sum(x, axis=0), axis=0),
+    "sum beside what it is of": lambda xp, x, a: x - xp.sum(x, axis=0),
+    "sum of everything": lambda xp, x, a: xp.sum(x, axis=(0, 1)),
     "array from elsewhere": lambda xp, x, a: x + xp.ones(2),
     "number as a result": lambda xp, x, a: (x, a),
     "list as a result": lambda xp, x, a: [x],
-    "write to an argument": lambda xp, x, a: x.__iadd__(a),
+    "two numbers": lambda xp, x, a: (a - 1) * x,
+    "a function of a number": lambda xp, x, a: xp.sqrt(a) * x,
+    "numbers alone to choose from": lambda xp, x, a: xp.where(x > 0, 1.0, a),
+    "a number beside truth values": lambda xp, x, a: x * ((x > 0) * a),
+    "a number as content": lambda xp, x, a: x.__setitem__(..., 3.0),
+    "nothing": lambda xp, x, a: None,
 }
 
 
 @pytest.mark.parametrize("body", REFUSED_IN_FUSION.values(), ids=REFUSED_IN_FUSION)
 def test_fusion_refuses_what_is_no_kernel(double: Module, body: Callable[[Module, Any, Any], Any]) -> None:
-    x = double.asarray(np.array([1.0, -2.0]))
-    with pytest.raises((TypeError, AttributeError)):
-        double.fuse()(lambda x, a: body(double, x, a))(x, 2.0)
+    def f(x: Any, a: float) -> Any:
+        return body(double, x, a)
+
+    with pytest.raises((TypeError, AttributeError, NotImplementedError)):
+        double.fuse()(f)(double.asarray(np.array([[1.0, -2.0]])), 2.0)
 
 
-def test_fusion_computes_and_forgets_that_numbers_were_weak(double: Module) -> None:
+def test_fusion_computes(double: Module) -> None:
     @double.fuse()
     def f(x: Any, a: float, nothing: None) -> Any:
         assert nothing is None
@@ -109,9 +120,46 @@ def test_fusion_computes_and_forgets_that_numbers_were_weak(double: Module) -> N
     y, wide = f(x, 4.0, None)
     np.testing.assert_array_equal(y.get(), [[3, 5]])
     assert y.dtype == np.float32 and wide.dtype == np.float64
-    assert double.fuse(lambda x, a: (a - 1) * x)(x, 3.0).dtype == np.float64
     with pytest.raises(TypeError, match="Invalid argument type"):
         f(x, [4.0], None)
+
+
+def test_fusion_writes_to_arguments_that_are_whole_and_apart(double: Module) -> None:
+    @double.fuse()
+    def f(x: Any, out: Any, row: Any) -> None:
+        out[...] = 0
+        out += x
+        out += 1.0
+        double.multiply(out, row, out=out)
+
+    x, both, row = double.ones((2, 3)), double.zeros((4, 3)), double.asarray(np.array([1.0, 2.0, 3.0]))
+    assert f(x, both[::2], row) is None
+    np.testing.assert_array_equal(both.get(), [[2, 4, 6], [0, 0, 0], [2, 4, 6], [0, 0, 0]])
+    with pytest.raises(TypeError, match="broadcast cannot be written to"):
+        f(x, both[:1], row)
+    with pytest.raises(TypeError, match="share memory"):
+        f(both[1:3], both[:2], row)
+
+
+def test_fusion_takes_one_sum(double: Module) -> None:
+    @double.fuse()
+    def f(x: Any, y: Any) -> Any:
+        total = double.sum(double.where(x > 0, x * y, 0.0), axis=(1, 2))
+        return 2 * total
+
+    x = double.asarray(np.arange(-6.0, 6).reshape(2, 2, 3))
+    np.testing.assert_array_equal(f(x, x).get(), [0, 110])
+
+
+def test_fusion_gives_results_of_one_shape_from_few_arguments(double: Module) -> None:
+    @double.fuse()
+    def f(*x: Any) -> Any:
+        return x[0], x[0] * x[1]
+
+    with pytest.raises(TypeError, match="one shape"):
+        f(double.ones(3), double.ones((2, 3)))
+    with pytest.raises(TypeError, match="take 4160 bytes"):
+        f(*[double.ones((1, 1, 1, 1))] * 50)
 
 
 def test_arrays_of_another_device_are_refused(double: Module) -> None:

@@ -9,94 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from npsnn.backend import Array, namespace, special
+from npsnn.backend import Array, fused, namespace
+from npsnn.ops.tail import tail
 
 Saved: TypeAlias = Any
 Rectified: TypeAlias = tuple[Array, Array, Saved]
 Cotangents: TypeAlias = tuple[Array, Array]
 Out: TypeAlias = tuple[Array, Array, Array, Array]
 
-INV_SQRT_2PI = 0.3989422804014327
-SQRT_HALF = 0.7071067811865476
-SQRT_HALF_PI = 1.2533141373155003
-
-# float64 changes from erfcx, which has lost 4 digits by then, to the asymptotic series, which has reached 1e-15.
-SERIES_FROM, SERIES_TERMS = 10.0, 16
-
-# Minimax fit of e(tau)/phi(tau) on [0, 16], relative error 1.8e-7, highest power first; the denominator is monic.
-FIT_ABOVE = (1.99962594, 16.82057626, 68.47416515, 142.82017187)
-FIT_BELOW = (8.40009911, 40.46936249, 118.8944721, 219.86948508, 236.47737759, 113.95403043)
-
-
-def _second_tail_single(tau: Array) -> Array:
-    """(1 + tau^2) R - tau for tau >= 0 in float32, R the Mills ratio: a rational fit, a third of the time of erfcx."""
-    above = tau * FIT_ABOVE[0]
-    for c in FIT_ABOVE[1:-1]:
-        above += c
-        above *= tau
-    above += FIT_ABOVE[-1]
-    below = tau + FIT_BELOW[0]
-    for c in FIT_BELOW[1:]:
-        below *= tau
-        below += c
-    return above / below
-
-
-def _second_tail_double(tau: Array) -> Array:
-    """(1 + tau^2) R - tau for tau >= 0 in float64, by erfcx up to 10 and the asymptotic series of E1 beyond."""
-    flat = tau.reshape(-1)
-    mills = SQRT_HALF_PI * special(flat).erfcx(SQRT_HALF * flat)
-    e = mills - flat * (1.0 - flat * mills)
-    far = flat > SERIES_FROM
-    if far.any():
-        x = flat[far]
-        y = 1.0 / (x * x)
-        total = namespace(y).ones_like(y)
-        for j in range(SERIES_TERMS - 1, 0, -1):
-            # y times the number is the ratio of the neighbouring terms 2j (2j - 1)!! tau^-2j
-            total *= y * (-(j + 1) * (2 * j + 1) / j)
-            total += 1.0
-        e[far] = 2.0 * y / x * total
-    return e.reshape(tau.shape)
-
-
-def _tail(distance: Array, var: Array) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """s, tau, phi, q, g, r of a Gaussian tail that starts tau = |distance|/s standard deviations out, s = sqrt(var).
-
-    phi = phi(tau), q = Phi(-tau), g = phi - tau q, r = e - g^2 with e = (1 + tau^2) q - tau phi: density, mass, and
-    mean and variance of the excess max(Z - tau, 0) of a standard normal Z. All come without cancellation from
-    E = e/phi: g/phi = (1 - tau E)/(1 + tau^2), q/phi = E + tau g/phi.
-    tau stops at 64, where phi, q, g, r are 0: no overflow, no 0/0 at var = 0, and the result there is the limit. phi is
-    cut to 0 from 12.3 (float32) or 37.5 on, where products with it would be subnormal: slow on some processors.
-    Source: extension E1.
-    """
-    xp = namespace(distance, var)
-    reach = xp.abs(distance)
-    # so that distance = var = 0 is the far tail too; too small to change any other result
-    reach += float(xp.finfo(reach.dtype).tiny) * 2.0**12
-    s = xp.maximum(xp.sqrt(var), reach * (1 / 64))
-    tau = reach / s
-    single = tau.dtype.itemsize <= 4
-    e = _second_tail_single(tau) if single else _second_tail_double(tau)
-    square = tau * tau
-    g_by_phi = 1.0 - tau * e
-    g_by_phi /= square + 1.0
-    phi = xp.exp(-0.5 * square)
-    phi *= INV_SQRT_2PI
-    phi *= tau < (12.3 if single else 37.5)
-    q = tau * g_by_phi
-    q += e
-    q *= phi
-    g = phi * g_by_phi
-    r = e - g * g_by_phi
-    r *= phi
-    return s, tau, phi, q, g, r
-
 
 def rectified_moments(mean: Array, var: Array) -> Rectified:
     """Mean and variance of max(X, 0) for X ~ N(mean, var), and their four partial derivatives.
 
-    With t = mean/s, s = sqrt(var), tau = |t| and g, q, r of `_tail`: m = max(mean, 0) + s g and
+    With t = mean/s, s = sqrt(var), tau = |t| and g, q, r of `tail`: m = max(mean, 0) + s g and
     v = var (1[mean > 0] (1 - 2q) + r), which is E1's two-branch form in one (no term is negative, nothing cancels).
     partials = (dm/dmean, dm/dvar, dv/dmean, dv/dvar) = (Phi(t), phi/(2s), 2 m Phi(-t), Phi(t) - (m/s) phi).
     The relative error for |t| <= 37 and t up to 1e6 is below 1e-11 in float64; for |t| <= 12 it is below 1e-4 in
@@ -106,7 +31,14 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
     var: (...), >= 0; var == 0 gives (max(mean, 0), 0) and (1[mean > 0], 0, 0, 1[mean > 0]).
     Source: extension E1; replaces noise paper Eq. 6 (audit N14) and the truncated law of Eq. 4 (N5).
     """
-    s, tau, phi, q, g, r = _tail(mean, var)
+    m, v, *partials = _rectified(mean, var)
+    return m, v, tuple(partials)
+
+
+@fused
+def _rectified(mean: Array, var: Array) -> tuple[Array, ...]:
+    """m, v and the four partial derivatives."""
+    s, tau, phi, q, g, r = tail(mean, var)
     on = (mean > 0).astype(mean.dtype)
     inner = 1.0 - 2.0 * q
     upper = inner * on
@@ -124,7 +56,7 @@ def rectified_moments(mean: Array, var: Array) -> Rectified:
     tau *= on
     tau += g
     tau *= phi
-    return m, v, (upper, dm_dvar, dv_dmean, upper - tau)
+    return m, v, upper, dm_dvar, dv_dmean, upper - tau
 
 
 def rectified_moments_backward(dm: Array, dv: Array, partials: Saved) -> Cotangents:
@@ -134,13 +66,18 @@ def rectified_moments_backward(dm: Array, dv: Array, partials: Saved) -> Cotange
     partials: the last result of `rectified_moments`.
     Source: extension E1; the variance channel of the backward pass is audit N26.
     """
+    return (None, None) if dm is None and dv is None else _rectified_backward(dm, dv, *partials)
+
+
+@fused
+def _rectified_backward(dm: Array, dv: Array, *partials: Array) -> Cotangents:
     return _weighted(dm, partials[0], dv, partials[2]), _weighted(dm, partials[1], dv, partials[3])
 
 
 def _weighted(dm: Array, a: Array, dv: Array, b: Array) -> Array:
-    """dm a + dv b."""
+    """dm a + dv b, where one of the cotangents may be None."""
     if dm is None:
-        return None if dv is None else dv * b
+        return dv * b
     return dm * a if dv is None else dm * a + dv * b
 
 
@@ -153,9 +90,16 @@ def rectified_laplace(mean: Array, var: Array) -> Rectified:
     var: (...), >= 0.
     Source: noise paper Eq. 6; audit N13, N14 ("close to zero" is read as 0, sigma as the unit's own sqrt(var)).
     """
+    m, v, *masks = _rectified_or_kept(mean, var)
+    return m, v, tuple(masks)
+
+
+@fused
+def _rectified_or_kept(mean: Array, var: Array) -> tuple[Array, ...]:
+    """m, v and the masks of the two."""
     xp = namespace(mean, var)
     kept = mean >= -3.0 * xp.sqrt(var)
-    return xp.maximum(mean, 0), var * kept, (mean > 0, kept)
+    return xp.maximum(mean, 0), var * kept, mean > 0, kept
 
 
 def rectified_linear(mean: Array, var: Array) -> Rectified:
@@ -165,8 +109,16 @@ def rectified_linear(mean: Array, var: Array) -> Rectified:
     var: (...), or None, which stays None: the rule is then ReLU itself.
     Source: not in the papers; the first-order rule, to compare with.
     """
+    m, on, *v = _rectified_where_positive(mean, var)
+    return m, v[0] if v else None, (on, on)
+
+
+@fused
+def _rectified_where_positive(mean: Array, var: Array) -> tuple[Array, ...]:
+    """m, its mask and, where there is a variance, v."""
     on = mean > 0
-    return namespace(mean).maximum(mean, 0), None if var is None else var * on, (on, on)
+    m = namespace(mean).maximum(mean, 0)
+    return (m, on) if var is None else (m, on, var * on)
 
 
 def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
@@ -179,13 +131,20 @@ def rectified_mask_backward(dm: Array, dv: Array, masks: Saved) -> Cotangents:
     Source: noise paper Sec. 2.3 (audit N28).
     """
     on, kept = masks
-    return None if dm is None else dm * on, None if dv is None else dv * kept
+    if dm is None or dv is None:
+        return None if dm is None else dm * on, None if dv is None else dv * kept
+    return _masked(dm, dv, on, kept)
+
+
+@fused
+def _masked(dm: Array, dv: Array, on: Array, kept: Array) -> Cotangents:
+    return dm * on, dv * kept
 
 
 def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     """Mean and variance of max(X1, X2) for independent X1 ~ N(m1, v1), X2 ~ N(m2, v2), and their partial derivatives.
 
-    With theta^2 = v1 + v2, a = (m1 - m2)/theta, tau = |a|, q, g, r of `_tail` and w the variance of the one with the
+    With theta^2 = v1 + v2, a = (m1 - m2)/theta, tau = |a|, q, g, r of `tail` and w the variance of the one with the
     larger mean, m = max(m1, m2) + theta g and v = w (1 - 2q) + theta^2 r. Both are exact: Clark's form is shifted by
     the larger mean, so that nothing cancels and v >= 0. partials = (P1, P2, kappa/2, D, c) with kappa = phi/theta,
     P1 = Phi(a), P2 = Phi(-a), D = +-2 (kappa w - (1 - q) theta g), + where m1 >= m2, c = kappa (tau w/theta + theta g):
@@ -196,9 +155,15 @@ def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     v1, v2: (...), >= 0.
     Source: extension E2 with c = 0; replaces the noise paper's "maximum of the mean" (audit N17).
     """
-    xp = namespace(m1, v1, m2, v2)
+    m, v, *partials = _clark(m1, v1, m2, v2)
+    return m, v, tuple(partials)
+
+
+@fused
+def _clark(m1: Array, v1: Array, m2: Array, v2: Array) -> tuple[Array, ...]:
+    """m, v and the partial derivatives."""
     spread = v1 + v2
-    s, tau, phi, q, g, r = _tail(m1 - m2, spread)
+    s, tau, phi, q, g, r = tail(m1 - m2, spread)
     first = (m1 >= m2).astype(spread.dtype)
     other = 1.0 - first
     won = v1 * first + v2 * other
@@ -215,7 +180,7 @@ def maximum_clark(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     common += lift
     common *= kappa
     kappa *= 0.5
-    return xp.maximum(m1, m2) + lift, v, (p1, p2, kappa, skew, common)
+    return namespace(m1, m2).maximum(m1, m2) + lift, v, p1, p2, kappa, skew, common
 
 
 def maximum_clark_backward(dm: Array, dv: Array, partials: Saved, out: Out) -> None:
@@ -227,8 +192,12 @@ def maximum_clark_backward(dm: Array, dv: Array, partials: Saved, out: Out) -> N
         None where no cotangent of the variances is wanted.
     Source: extension E2.
     """
-    p1, p2, half_kappa, skew, common = partials
-    dm1, dv1, dm2, dv2 = out
+    _put_clark(dm, dv, *partials, *out)
+
+
+@fused
+def _put_clark(dm: Array, dv: Array, *rest: Array) -> None:
+    p1, p2, half_kappa, skew, common, dm1, dv1, dm2, dv2 = rest
     _put_product(dm1, dm, p1)
     _put_product(dm2, dm, p2)
     if dv is not None:
@@ -262,13 +231,20 @@ def maximum_winner(m1: Array, v1: Array, m2: Array, v2: Array) -> Rectified:
     v1, v2: (...), or both None, and then v is None.
     Source: noise paper Sec. 2.1, "maximum of the mean value"; audit N17 (the paper states neither variance nor ties).
     """
+    m, first, *v = _winner(m1, v1, m2, v2)
+    return m, v[0] if v else None, first
+
+
+@fused
+def _winner(m1: Array, v1: Array, m2: Array, v2: Array) -> tuple[Array, ...]:
+    """m, whether the first one won and, where there are variances, v."""
     first = m1 >= m2
     m = namespace(m1, m2).maximum(m1, m2)
     if v1 is None:
-        return m, None, first
+        return m, first
     v = v1 * first
     v += v2 * ~first
-    return m, v, first
+    return m, first, v
 
 
 def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> None:
@@ -279,7 +255,11 @@ def maximum_winner_backward(dm: Array, dv: Array, first: Saved, out: Out) -> Non
     out: as in `maximum_clark_backward`.
     Source: noise paper Sec. 2.3 (audit N28).
     """
-    dm1, dv1, dm2, dv2 = out
+    _put_winner(dm, dv, first, *out)
+
+
+@fused
+def _put_winner(dm: Array, dv: Array, first: Array, dm1: Array, dv1: Array, dm2: Array, dv2: Array) -> None:
     for d, d1, d2 in ((dm, dm1, dm2), (dv, dv1, dv2)):
         if d1 is None:
             continue

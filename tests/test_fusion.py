@@ -1,0 +1,91 @@
+"""Fused functions on the double: the same bits as their operations one by one, in as few kernels as they say."""
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from cupy_graph_double import launches
+from on_device import leaves, positive, tree, values
+
+from npsnn.ops import gaussian
+from npsnn.ops.gaussian import RULES
+
+SHAPE = (4, 3, 6, 5)
+MEAN, VAR, DM, DV = values(*SHAPE), positive(*SHAPE) ** 4, values(*SHAPE, seed=2), values(*SHAPE, seed=3)
+SECOND = values(*SHAPE, seed=4)
+FAR = np.concatenate([MEAN, 30 * MEAN])
+
+Case = tuple[Callable[..., Any], tuple[Any, ...], int]
+
+
+def rectified(rule: str) -> Callable[..., Any]:
+    def both_ways(mean: Any, var: Any, dm: Any, dv: Any) -> Any:
+        m, v, saved = RULES[rule].rectify(mean, var)
+        return m, v, saved, RULES[rule].rectify_backward(dm, dv, saved)
+
+    return both_ways
+
+
+def largest(rule: str) -> Callable[..., Any]:
+    def both_ways(m1: Any, v1: Any, m2: Any, v2: Any, dm: Any, dv: Any) -> Any:
+        m, v, saved = RULES[rule].maximum(m1, v1, m2, v2)
+        # every second row of one array of each kind, as pooling has them
+        means, variances = m1 * 0 - 1, None if v1 is None or (dv is None and rule != "exact") else m1 * 0 - 1
+        parts = [None if whole is None else whole[i::2] for i in (0, 1) for whole in (means, variances)]
+        RULES[rule].maximum_backward(dm[::2], None if dv is None else dv[::2], tree(lambda a: a[::2], saved), parts)
+        return m, v, saved, means, variances
+
+    return both_ways
+
+
+CASES: dict[str, Case] = {
+    "exact ReLU": (rectified("exact"), (MEAN, VAR, DM, DV), 2),
+    "exact ReLU, far": (rectified("exact"), (FAR, FAR * FAR / 1000, FAR, FAR), 2),
+    "exact ReLU, dm": (rectified("exact"), (MEAN, VAR, DM, None), 2),
+    "exact ReLU, dv": (rectified("exact"), (MEAN, VAR, None, DV), 2),
+    "exact ReLU, nothing": (rectified("exact"), (MEAN, VAR, None, None), 1),
+    "Laplace ReLU": (rectified("laplace"), (MEAN, VAR, DM, DV), 2),
+    "Laplace ReLU, dv": (rectified("laplace"), (MEAN, VAR, None, DV), 2),
+    "linear ReLU": (rectified("linear"), (MEAN, VAR, DM, DV), 2),
+    "ReLU": (rectified("linear"), (MEAN, None, DM, None), 2),
+    # two or four kernels prepare what is written to
+    "Clark": (largest("exact"), (MEAN, VAR, SECOND, VAR, DM, DV), 2 + 4),
+    "Clark, dm": (largest("exact"), (MEAN, VAR, SECOND, VAR, DM, None), 2 + 4),
+    "winner": (largest("laplace"), (MEAN, VAR, SECOND, VAR, DM, DV), 2 + 4),
+    "winner, dm": (largest("laplace"), (MEAN, VAR, SECOND, VAR, DM, None), 2 + 2),
+    "winner of means": (largest("linear"), (MEAN, None, SECOND, None, DM, None), 2 + 2),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("f", "args", "kernels"), CASES.values(), ids=CASES)
+def test_one_kernel_gives_the_bits_of_the_operations(
+    double: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    f: Callable[..., Any],
+    args: tuple[Any, ...],
+    kernels: int,
+    dtype: Any,
+) -> None:
+    args = tree(lambda a: double.asarray(a.astype(dtype) if a.dtype.kind == "f" else a), args)
+    found = []
+    for fuse in ("1", "0"):
+        monkeypatch.setenv("NPSNN_FUSE", fuse)
+        with launches() as count:
+            found.append(leaves(f(*args)))
+        if fuse == "1":
+            assert count[0] == kernels
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype and ours.dtype in (dtype, np.dtype(bool))
+        np.testing.assert_array_equal(ours.get(), theirs.get())
+
+
+@pytest.mark.parametrize("rule", ["exact", "laplace"])
+def test_the_far_tail_asks_the_host_nothing_and_is_a_cpus(double: ModuleType, rule: str) -> None:
+    mean, var = np.linspace(-70, 70, 200), np.ones(200)
+    ours = gaussian.RULES[rule].rectify(double.asarray(mean), double.asarray(var))
+    theirs = gaussian.RULES[rule].rectify(mean, var)
+    for a, b in zip(leaves(ours), leaves(theirs), strict=True):
+        np.testing.assert_allclose(a.get(), b, rtol=1e-15)
