@@ -12,14 +12,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cublas_double
 import cupy_graph_double
 import numpy as np
 import pytest
 from cupy_graph_double import noted, refuse
 from scipy import special as scipy_special
+
+from npsnn.gpu import blas
 
 DEVICES = 2
 
@@ -86,6 +90,8 @@ def device() -> int:
 class Device:
     """`with Device(1):` makes it this thread's current one."""
 
+    compute_capability = "90"
+
     def __init__(self, number: int = 0) -> None:
         self.number, self.before = number, [0]
 
@@ -125,6 +131,10 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         if name in METHODS:
             return function(getattr(unwrap(self), name))
         raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=cublas_double.address(unwrap(self)))
 
     def get(self) -> np.ndarray:
         _wait("get")
@@ -328,6 +338,7 @@ def make() -> Module:
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
     graphs = vars(cupy_graph_double.names())
     module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime, **graphs)
+    module.cuda.Memory = lambda size: SimpleNamespace(ptr=1 << 20, size=size)
     return module
 
 
@@ -338,5 +349,8 @@ def install(patch: pytest.MonkeyPatch) -> Module:
         setattr(special, name, function(getattr(scipy_special, name)))
     patch.setitem(sys.modules, "cupy", module)
     patch.setitem(sys.modules, "cupyx.scipy.special", special)
+    patch.setattr(blas, "library", cublas_double.library)
+    patch.setattr(blas, "_handle", cache(lambda device: blas.Handle()))
+    patch.setitem(blas._precision, "tf32", False)
     patch.setattr(_current, "device", 0, raising=False)
     return module

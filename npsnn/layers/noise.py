@@ -13,6 +13,7 @@ from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role
 from npsnn.ops import feature_noise
+from npsnn.products import matmul
 from npsnn.validate import check_choice, check_sigma, check_types
 
 
@@ -232,7 +233,7 @@ class FeatureNoise(NoiseLayer):
         return Moments(feature_noise.add_noise(m.mean, L, drawn), m.var), backward
 
     def _propagated(self, L: Array, m: Moments) -> tuple[Moments, Backward]:
-        common = L @ L.T
+        common = matmul(L, L.T)
         cov = common[..., None] if m.var is None else feature_noise.with_variances(common, m.var)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
@@ -243,7 +244,7 @@ class FeatureNoise(NoiseLayer):
             if g.var is None:
                 return below, self.gradient(L * 0)
             d = g.var[..., 0] if m.var is None else g.var.sum(axis=2)
-            return below, self.gradient(namespace(L).tril((d + d.T) @ L))
+            return below, self.gradient(namespace(L).tril(matmul(d + d.T, L)))
 
         return Moments(m.mean, cov), backward
 

@@ -5,6 +5,7 @@ to (Hp, kw, C, OW, N), whose kh consecutive rows are, as overlapping views, the 
 """
 
 from npsnn.backend import Array, namespace, on_gpu, strided
+from npsnn.products import matmul
 
 
 def pad_image(x: Array, padding: int) -> Array:
@@ -61,9 +62,9 @@ def _product(w: Array, matrices: Array, out: Array | None = None) -> Array:
     m, (b, _, n) = len(w), matrices.shape
     y = xp.empty((b, m, n), w.dtype) if out is None else out
     if _halved(matrices, m):
-        xp.matmul(w, _halves(matrices), out=_halves(y))
+        matmul(w, _halves(matrices), out=_halves(y))
     else:
-        xp.matmul(w, matrices, out=y)
+        matmul(w, matrices, out=y)
     return y
 
 
@@ -93,11 +94,11 @@ def conv2d_weight_backward(dy: Array, cols: Array, shape: tuple[int, ...]) -> Ar
     """
     dy = dy.reshape(dy.shape[0], dy.shape[1], -1)
     if len(dy) == 1:
-        return (dy[0] @ cols[0].T).reshape(shape)
+        return matmul(dy[0], cols[0].T).reshape(shape)
     if _halved(cols, shape[0]):
         cols, dy = _halves(cols), _halves(dy)
     # K by O, not O by K: the larger dimension first is the faster product.
-    dw = cols @ dy.swapaxes(-1, -2)
+    dw = matmul(cols, dy.swapaxes(-1, -2))
     return dw.reshape(-1, *dw.shape[-2:]).sum(axis=0).T.reshape(shape)
 
 
@@ -114,7 +115,7 @@ def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape:
     h, c, width, n = shape
     oh, ow = dy.shape[0], dy.shape[2]
     if oh == ow == 1 and w.shape[1:3] == (h, width):  # a kernel that covers the image is a matrix
-        g = (w.reshape(len(w), -1).T @ dy.reshape(len(w), n)).reshape(h, width, c, n)
+        g = matmul(w.reshape(len(w), -1).T, dy.reshape(len(w), n)).reshape(h, width, c, n)
         return xp.ascontiguousarray(g.transpose(0, 2, 1, 3))
     rows = _spread_rows if oh < w.shape[1] else _gather_rows
     g = rows(dy, w, stride, h + 2 * padding)[padding : padding + h]
@@ -152,7 +153,7 @@ def _spread_rows(dy: Array, w: Array, stride: int, height: int) -> Array:
     """The same where there are fewer output rows than kernel rows: most windows of `_gather_rows` would be zeros."""
     xp = namespace(dy, w)
     (oh, o, ow, n), (_, kh, kw, c) = dy.shape, w.shape
-    g = (xp.ascontiguousarray(w.reshape(o, -1).T) @ dy.reshape(oh, o, -1)).reshape(oh, kh, kw, c, ow, n)
+    g = matmul(xp.ascontiguousarray(w.reshape(o, -1).T), dy.reshape(oh, o, -1)).reshape(oh, kh, kw, c, ow, n)
     rows = xp.zeros((height, kw, c, ow, n), dy.dtype)
     for i in range(oh):
         rows[i * stride : i * stride + kh] += g[i]

@@ -8,6 +8,7 @@ from itertools import combinations
 from math import e, log, pi
 
 from npsnn.backend import Array, namespace
+from npsnn.products import matmul
 
 
 def add_noise(f: Array, L: Array, eps: Array) -> Array:
@@ -18,7 +19,7 @@ def add_noise(f: Array, L: Array, eps: Array) -> Array:
     eps: standard normal, (D, N).
     Source: A2SNN Sec. 3.3 (audit A3, A20).
     """
-    return f + L @ eps
+    return f + matmul(L, eps)
 
 
 def add_noise_backward(dz: Array, L: Array, eps: Array) -> Array:
@@ -29,7 +30,7 @@ def add_noise_backward(dz: Array, L: Array, eps: Array) -> Array:
     eps: as in `add_noise`.
     Source: audit A20.
     """
-    return namespace(dz, L, eps).tril(dz @ eps.T)
+    return namespace(dz, L, eps).tril(matmul(dz, eps.T))
 
 
 def with_variances(cov: Array, var: Array) -> Array:
@@ -67,10 +68,10 @@ def alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
     Source: A2SNN Eq. 4 (audit A17).
     """
     xp = namespace(w, L)
-    m = w @ L
+    m = matmul(w, L)
     q = (m * m).sum(axis=1)
     scaled = m / q[:, None]
-    return xp.log(q).sum(), 2 * (scaled @ L.T), xp.tril(2 * (w.T @ scaled))
+    return xp.log(q).sum(), 2 * matmul(scaled, L.T), xp.tril(2 * matmul(w.T, scaled))
 
 
 def pairwise_alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
@@ -86,8 +87,8 @@ def pairwise_alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
     first, second = zip(*combinations(range(len(w)), 2), strict=True)
     unit = xp.eye(len(w), dtype=w.dtype)
     pairs = unit[list(first)] - unit[list(second)]
-    value, dd, dL = alignment(pairs @ w, L)
-    return value, pairs.T @ dd, dL
+    value, dd, dL = alignment(matmul(pairs, w), L)
+    return value, matmul(pairs.T, dd), dL
 
 
 def log_entropy(L: Array) -> tuple[Array, Array]:
@@ -116,6 +117,6 @@ def log_trace(w: Array, L: Array) -> tuple[Array, Array, Array]:
     L: (D, D).
     Source: A2SNN's authors' code in place of Eq. 4 (audit B1).
     """
-    m = w @ L
+    m = matmul(w, L)
     q = (m * m).sum()
-    return namespace(w, L).log(q), 2 * (m @ L.T) / q, namespace(w, L).tril(2 * (w.T @ m)) / q
+    return namespace(w, L).log(q), 2 * matmul(m, L.T) / q, namespace(w, L).tril(2 * matmul(w.T, m)) / q

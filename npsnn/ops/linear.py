@@ -1,21 +1,22 @@
 """Matrix products, batch last, and the joint covariance of the outputs."""
 
 from npsnn.backend import Array
+from npsnn.products import matmul
 
 
 def linear(x: Array, w: Array) -> Array:
     """w x: inputs (I, N), weights (O, I) -> (O, N)."""
-    return w @ x
+    return matmul(w, x)
 
 
 def linear_input_backward(dy: Array, w: Array) -> Array:
     """Cotangent of the input: (O, N), (O, I) -> (I, N)."""
-    return w.T @ dy
+    return matmul(w.T, dy)
 
 
 def linear_weight_backward(dy: Array, x: Array) -> Array:
     """Cotangent of the weights: (O, N), (I, N) -> (O, I)."""
-    return dy @ x.T
+    return matmul(dy, x.T)
 
 
 def joint_covariance(v: Array, w: Array) -> Array:
@@ -28,7 +29,7 @@ def joint_covariance(v: Array, w: Array) -> Array:
     Source: noise paper Sec. 2.2.
     """
     o, i = w.shape
-    return ((w[:, None] * w).reshape(o * o, i) @ v).reshape(o, o, -1)
+    return matmul((w[:, None] * w).reshape(o * o, i), v).reshape(o, o, -1)
 
 
 def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Array]:
@@ -39,9 +40,9 @@ def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Arr
     """
     o, i = w.shape
     flat = ds.reshape(o * o, -1)
-    dpairs = (flat @ v.T).reshape(o, o, i)
+    dpairs = matmul(flat, v.T).reshape(o, o, i)
     dw = ((dpairs + dpairs.transpose(1, 0, 2)) * w).sum(axis=1)
-    return (w[:, None] * w).reshape(o * o, i).T @ flat, dw
+    return matmul((w[:, None] * w).reshape(o * o, i).T, flat), dw
 
 
 def full_covariance(cov: Array, w: Array) -> Array:
@@ -51,7 +52,7 @@ def full_covariance(cov: Array, w: Array) -> Array:
     w: (O, I).
     Source: A2SNN Sec. 3 (audit A3).
     """
-    return w @ _from_left(w, cov)
+    return matmul(w, _from_left(w, cov))
 
 
 def full_covariance_backward(ds: Array, cov: Array, w: Array) -> tuple[Array, Array]:
@@ -62,11 +63,11 @@ def full_covariance_backward(ds: Array, cov: Array, w: Array) -> tuple[Array, Ar
     """
     o, i = w.shape
     both = (ds + ds.transpose(1, 0, 2)).reshape(o, -1)
-    dw = both @ _from_left(w, cov).transpose(0, 2, 1).reshape(-1, i)
-    return w.T @ _from_left(w.T, ds), dw
+    dw = matmul(both, _from_left(w, cov).transpose(0, 2, 1).reshape(-1, i))
+    return matmul(w.T, _from_left(w.T, ds)), dw
 
 
 def _from_left(w: Array, cov: Array) -> Array:
     """w cov, example by example: (O, I), (I, J, N) -> (O, J, N)."""
     i, j, n = cov.shape
-    return (w @ cov.reshape(i, j * n)).reshape(-1, j, n)
+    return matmul(w, cov.reshape(i, j * n)).reshape(-1, j, n)

@@ -8,6 +8,7 @@ S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (aud
 from math import exp, pi, sqrt
 
 from npsnn.backend import Array, namespace, special
+from npsnn.products import matmul
 
 FAR = 40.0
 """exp(-FAR² / 2) is 0 in every dtype: what is farther may be taken for it, before its square overflows."""
@@ -202,8 +203,8 @@ def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points
     # one root will do for a covariance that all examples share
     shared = covariance[..., :1] if covariance.strides[-1] == 0 else covariance
     size, axes = xp.linalg.eigh(shared.transpose(2, 0, 1))
-    root = (axes * xp.sqrt(xp.maximum(size, 0))[:, None]) @ axes.transpose(0, 2, 1)
-    h = mean.T[..., None] + root @ points.T  # (N, classes, P)
+    root = matmul(axes * xp.sqrt(xp.maximum(size, 0))[:, None], axes.transpose(0, 2, 1))
+    h = mean.T[..., None] + matmul(root, points.T)  # (N, classes, P)
     shifted = h - h.max(axis=1, keepdims=True)
     p = xp.exp(shifted)
     total = p.sum(axis=1, keepdims=True)
@@ -211,7 +212,7 @@ def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points
     hot = one_hot(mean, labels)
     value = (xp.log(total[:, 0]) - (shifted * hot.T[..., None]).sum(axis=1)).mean(axis=1)
     expected = p.mean(axis=2)
-    curvature = xp.eye(len(mean), dtype=mean.dtype) * expected[:, None] - p @ p.transpose(0, 2, 1) / len(points)
+    curvature = xp.eye(len(mean), dtype=mean.dtype) * expected[:, None] - matmul(p, p.transpose(0, 2, 1)) / len(points)
     # as in `cross_entropy`: the label's own entry is minus the others', lest it be lost where the answer is sure
     others = expected.T * (1 - hot)
     if _double(mean):
@@ -230,7 +231,7 @@ def _of_sure_points(shifted: Array, total: Array, hot: Array, others: Array, cur
     log_p = shifted - xp.log(total)
     rivals = xp.where(hot[..., None] > 0, -xp.inf, log_p)
     raised = xp.exp(rivals + xp.maximum(-FAINT - rivals.max(axis=(1, 2), keepdims=True), 0))
-    products = raised @ xp.exp(log_p).transpose(0, 2, 1) / shifted.shape[2]
+    products = matmul(raised, xp.exp(log_p).transpose(0, 2, 1)) / shifted.shape[2]
     between = products + hot[..., None] * products.transpose(0, 2, 1)
     between *= 1 - xp.eye(hot.shape[1], dtype=shifted.dtype)
     rows = between.sum(axis=2)[..., None] * xp.eye(hot.shape[1], dtype=shifted.dtype) - between

@@ -14,7 +14,8 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, TypeAlias
 
-from npsnn.backend import Array, frozen, namespace, strided
+from npsnn.backend import Array, constant, frozen, namespace, strided
+from npsnn.products import matmul
 
 Table: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -83,7 +84,7 @@ def winograd(x: Array, w: Array, padding: int, b: Array | None = None) -> tuple[
         products = _products(v, u)
         if b is not None:
             products[ONE, ONE] += b
-        _transform(at, at @ _by_window(products), y[m * i : m * (i + 1)])
+        _transform(at, matmul(at, _by_window(products)), y[m * i : m * (i + 1)])
         saved.append(v)
     return y[: out[0], : out[1]].transpose(0, 3, 1, 2), saved
 
@@ -114,10 +115,10 @@ def winograd_backward(
     for i, v in enumerate(saved):
         d = _frequencies(a, _transform(a, image[m * i : m * (i + 1)]), m, batch)
         if weights:
-            product = d.reshape(n, n, -1, o).swapaxes(2, 3) @ v.reshape(n, n, -1, c)
+            product = matmul(d.reshape(n, n, -1, o).swapaxes(2, 3), v.reshape(n, n, -1, c))
             du = product if du is None else xp.add(du, product, out=du)
         if dx is not None:
-            columns = _overlapped(b @ _by_window(_products(d, u)), m)
+            columns = _overlapped(matmul(b, _by_window(_products(d, u))), m)
             # of the rows, r - 1 are the window's above, too
             shared, own = dx[m * i : m * i + r - 1], dx[m * i + r - 1 : m * i + n]
             shared += _transform(b[: r - 1], columns).reshape(shared.shape)
@@ -143,7 +144,7 @@ def _weights_backward(du: Array, r: int) -> Array:
 
 def _table(like: Array, name: str, r: int) -> Array:
     """Aᵀ, Bᵀ or, for rows and columns at once, G⊗G, or one of them turned, in the dtype and library of `like`."""
-    return namespace(like).asarray(_tables(r, like.dtype.char)[name])
+    return constant(_tables(r, like.dtype.char)[name], like.dtype, like)
 
 
 @cache
@@ -182,7 +183,7 @@ def _transform(table: Array, rows: Array, out: Array | None = None) -> Array:
     while size % parts:
         parts += 1
     into = result.reshape(n, parts, -1).transpose(1, 0, 2)
-    namespace(table, rows).matmul(table, rows.reshape(k, parts, -1).transpose(1, 0, 2), out=into)
+    matmul(table, rows.reshape(k, parts, -1).transpose(1, 0, 2), out=into)
     return result
 
 
@@ -194,7 +195,7 @@ def _frequencies(table: Array, half: Array, m: int, batch: int) -> Array:
     row, column, number = columns.strides
     windows = strided(columns, (n, count, k, columns.shape[2]), (row, m * column, column, number))
     out = xp.empty((n, n, count, batch, columns.shape[2] // batch), half.dtype)
-    xp.matmul(table, windows, out=_by_window(out))
+    matmul(table, windows, out=_by_window(out))
     return out
 
 
@@ -208,8 +209,8 @@ def _products(v: Array, u: Array) -> Array:
     """(n, n, windows, N, C), (n, n, C, O) -> (n, n, windows, N, O), window by window if that is the faster path."""
     n, _, count, batch, c = v.shape
     if batch * c * u.shape[3] <= SMALL:
-        return v @ u[:, :, None]
-    return (v.reshape(n, n, -1, c) @ u).reshape(n, n, count, batch, -1)
+        return matmul(v, u[:, :, None])
+    return matmul(v.reshape(n, n, -1, c), u).reshape(n, n, count, batch, -1)
 
 
 def _overlapped(windows: Array, m: int) -> Array:

@@ -14,6 +14,7 @@ from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import of_layer
 from npsnn.models.model import Model
 from npsnn.optim import Arrays, unit_norm
+from npsnn.products import matmul
 from npsnn.train.terms import class_vectors, noise_on_features
 from npsnn.workers.base import Workers, gathered, micro_batches
 
@@ -32,10 +33,10 @@ def feature_noise(model: Model, params: Arrays) -> dict[str, float] | None:
     w = params[class_vectors(model)]
     classes, L = len(w), layer.factor(of_layer(path, params), w.shape[1])
     xp = namespace(w)
-    moved = w @ L
+    moved = matmul(w, L)
     centred = moved - moved.mean(axis=0)
     unit = unit_norm(w, "l2")
-    cosines = xp.abs(unit @ unit.T)
+    cosines = xp.abs(matmul(unit, unit.T))
     figures = {
         "trace": (L * L).sum(),
         "common": (moved.sum(axis=0) ** 2).sum() / classes,
