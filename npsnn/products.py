@@ -93,7 +93,7 @@ def _layout(x: Array) -> Layout | None:
 class Batch(NamedTuple):
     """Products at equal distances: how many, and the numbers from one matrix of a, b and out to the next."""
 
-    count: int
+    number: int
     steps: tuple[int, ...]
 
 
@@ -125,7 +125,7 @@ def _batches(arrays: list[Array]) -> list[Batch]:
         if count == 1:
             continue
         if found and all(before == count * s for before, s in zip(found[-1].steps, now, strict=True)):
-            count *= found.pop().count
+            count *= found.pop().number
         found.append(Batch(count, tuple(now)))
     return found
 
@@ -155,7 +155,7 @@ def _launch(
         offsets = [constant(_offsets(batches, i, like.itemsize), np.int64, like) for i in range(3)]
         addresses = _addresses(*offsets, *(x.address for x in matrices))
         a, b, c = (x._replace(address=at.data.ptr) for x, at in zip(matrices, addresses, strict=True))
-        blas.multiply(kind, shape, a, b, c, prod(batch.count for batch in batches), add, addressed=True)
+        blas.multiply(kind, shape, a, b, c, prod(batch.number for batch in batches), add, addressed=True)
 
 
 def _aligned(size: int, matrices: list[Matrices], batches: list[Batch]) -> bool:
