@@ -9,7 +9,7 @@ import pytest
 from cupy_graph_double import launches
 from on_device import leaves, positive, tree, values
 
-from npsnn.ops import gaussian
+from npsnn.ops import gaussian, pool
 from npsnn.ops.gaussian import RULES
 
 SHAPE = (4, 3, 6, 5)
@@ -40,6 +40,24 @@ def largest(rule: str) -> Callable[..., Any]:
     return both_ways
 
 
+def pooled(rule: gaussian.Rule, k: int) -> Callable[..., Any]:
+    def both_ways(mean: Any, var: Any, dm: Any, dv: Any) -> Any:
+        m, v, saved = pool.max_pool(mean, var, k, rule)
+        size = slice(0, m.shape[0]), slice(None), slice(0, m.shape[2])
+        back = pool.max_pool_backward(dm[size], None if dv is None else dv[size], saved, k, rule)
+        return m, v, back
+
+    return both_ways
+
+
+def summed(k: int) -> Callable[..., Any]:
+    def both_ways(x: Any) -> Any:
+        y = pool.sum_pool(x, k)
+        return y, pool.sum_pool_backward(y, k, x.shape)
+
+    return both_ways
+
+
 CASES: dict[str, Case] = {
     "exact ReLU": (rectified("exact"), (MEAN, VAR, DM, DV), 2),
     "exact ReLU, far": (rectified("exact"), (FAR, FAR * FAR / 1000, FAR, FAR), 2),
@@ -56,6 +74,18 @@ CASES: dict[str, Case] = {
     "winner": (largest("laplace"), (MEAN, VAR, SECOND, VAR, DM, DV), 2 + 4),
     "winner, dm": (largest("laplace"), (MEAN, VAR, SECOND, VAR, DM, None), 2 + 2),
     "winner of means": (largest("linear"), (MEAN, None, SECOND, None, DM, None), 2 + 2),
+    **{
+        f"{rule.name} pooling of {k}": (pooled(rule, k), (MEAN, VAR, DM, DV), kernels)
+        # where rows are left over, what is written to is set to 0 first
+        for rule in RULES.values()
+        for k, kernels in ((2, 2), (3, 2 + 2))
+    },
+    "exact pooling, dm": (pooled(gaussian.EXACT, 2), (MEAN, VAR, DM, None), 2),
+    "Laplace pooling, dm": (pooled(gaussian.LAPLACE, 2), (MEAN, VAR, DM, None), 2),
+    "pooling": (pooled(gaussian.DETERMINISTIC, 2), (MEAN, None, DM, None), 2),
+    "pooling of 3": (pooled(gaussian.DETERMINISTIC, 3), (MEAN, None, DM, None), 2 + 1),
+    "sums of 2": (summed(2), (MEAN,), 2),
+    "sums of 3": (summed(3), (MEAN,), 2 + 1),
 }
 
 

@@ -1,8 +1,11 @@
 """Pooling over k by k windows that do not overlap, batch last; rows and columns left over at the edge are dropped."""
 
+from collections.abc import Callable
+from functools import cache
+from math import isqrt
 from typing import Any
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, fused, namespace, on_gpu
 from npsnn.ops.gaussian import Rule
 
 Channels = tuple[Array, Array | None]
@@ -20,20 +23,15 @@ def max_pool(mean: Array, var: Array | None, k: int, rule: Rule) -> tuple[Array,
     rule: of the maximum of two.
     Source: noise paper Sec. 2.1 (audit N17) for the winner's mean; extension E2 for the exact rule.
     """
-    shape = mean.shape
+    shape, constant = mean.shape, None
     h, w = shape[0] // k * k, shape[2] // k * k
-    constant = None
     if var is not None and not any(var.strides) and not rule.mean_uses_var:
         constant, var = var[:1, :1, :1, :1], None  # whoever wins, brings the same along
-    row: Channels = (mean[:h, :, :w], None if var is None else var[:h, :, :w])
-    rows = [_every(row, 0, i, k) for i in range(k)]
-    (mean, var), row_steps = _fold(rows, rule)
-    row_shape = mean.shape
-    columns = [_every((mean, var), 2, j, k) for j in range(k)]
-    (mean, var), column_steps = _fold(columns, rule)
+    inner = mean[:h, :, :w], None if var is None else var[:h, :, :w]
+    (mean, var), saved = (_by_windows if _in_one_kernel(mean, k) else _by_rows)(inner, k, rule)
     if constant is not None:
         var = namespace(mean).broadcast_to(constant, mean.shape)
-    return mean, var, (shape, row_shape, row_steps, column_steps, constant is not None)
+    return mean, var, (shape, saved, constant is not None)
 
 
 def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule: Rule) -> Channels:
@@ -45,22 +43,101 @@ def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule
     saved: the last result of `max_pool`.
     k, rule: as in `max_pool`.
     """
-    shape, row_shape, row_steps, column_steps, constant = saved
+    shape, steps, constant = saved
     if constant and dvar is not None:
         dmean_in, _ = max_pool_backward(dmean, None, saved, k, rule)
         return dmean_in, dvar.sum(keepdims=True)
     xp = namespace(dmean)
     h, w = shape[0] // k * k, shape[2] // k * k
     has_var = dvar is not None or rule.mean_uses_var
-    # empty_like: in the order in memory that the cotangent has, which the input's is likely to be
-    row = [xp.empty_like(dmean, shape=row_shape) if wanted else None for wanted in (True, has_var)]
-    _unfold((dmean, dvar), column_steps, [_every(tuple(row), 2, j, k) for j in range(k)], rule)
     whole = (h, w) == (shape[0], shape[2])
+    # empty_like: in the order in memory that the cotangent has, which the input's is likely to be
     new = xp.empty_like if whole else xp.zeros_like
     dx = [new(dmean, shape=shape) if wanted else None for wanted in (True, has_var)]
-    inner = tuple(None if d is None else d[:h, :, :w] for d in dx)
-    _unfold((row[0], row[1]), row_steps, [_every(inner, 0, i, k) for i in range(k)], rule)
+    inner = dx[0][:h, :, :w], None if dx[1] is None else dx[1][:h, :, :w]
+    put = _put_by_windows if _in_one_kernel(dmean, k) else _put_by_rows
+    put((dmean, dvar), steps, inner, k, rule)
     return dx[0], dx[1]
+
+
+def _by_rows(inner: Channels, k: int, rule: Rule) -> tuple[Channels, Any]:
+    """The largest of each window, of whole rows at a time, which suits a CPU's memory."""
+    row, row_steps = _fold([_every(inner, 0, i, k) for i in range(k)], rule)
+    best, column_steps = _fold([_every(row, 2, j, k) for j in range(k)], rule)
+    return best, (row[0].shape, row_steps, column_steps)
+
+
+def _put_by_rows(g: Channels, saved: Any, inner: Channels, k: int, rule: Rule) -> None:
+    shape, row_steps, column_steps = saved
+    xp = namespace(g[0])
+    row = tuple(None if d is None else xp.empty_like(g[0], shape=shape) for d in inner)
+
+    def new(like: Array) -> Array:
+        return xp.empty(like.shape, like.dtype)
+
+    _unfold(g, column_steps, [_every(row, 2, j, k) for j in range(k)], rule, new)
+    _unfold(row, row_steps, [_every(inner, 0, i, k) for i in range(k)], rule, new)
+
+
+LARGEST_WINDOW, LARGEST_SUM = 3, 6
+"""The largest windows whose pixels are few enough to be arguments of one kernel."""
+
+
+def _in_one_kernel(x: Array, k: int) -> bool:
+    return 1 < k <= LARGEST_WINDOW and on_gpu(x)
+
+
+def _by_windows(inner: Channels, k: int, rule: Rule) -> tuple[Channels, Any]:
+    """The largest of each window in one kernel of a GPU."""
+    pixels = _pixels(inner, k)
+    mean, *found = _kernels(k, rule)[0](*pixels)
+    var = None if inner[1] is None else found.pop(0)
+    return (mean, var), (pixels if rule.mean_uses_var else found)
+
+
+def _put_by_windows(g: Channels, saved: Any, inner: Channels, k: int, rule: Rule) -> None:
+    _kernels(k, rule)[1](*g, *saved, *_pixels(inner, k))
+
+
+def _pixels(channels: Channels, k: int) -> list[Array]:
+    """The means of the k^2 pixels of all windows, column by column, and then their variances."""
+    found = [_every(_every(channels, 2, j, k), 0, i, k) for j in range(k) for i in range(k)]
+    return [mean for mean, _ in found] + [var for _, var in found]
+
+
+@cache
+def _kernels(k: int, rule: Rule) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Both directions for whole windows, with pixels as `_pixels` has them.
+
+    What the exact rule saves of a window is more than its pixels: the backward pass computes it again from the pixels.
+    Of the others it takes who won each comparison.
+    """
+
+    def tree(pixels: Any) -> tuple[Channels, list[Any]]:
+        """The largest, and what its comparisons saved: of each column, and then among the columns."""
+        parts = list(zip(pixels[: k * k], pixels[k * k :], strict=True))
+        columns = [_fold(parts[j * k : (j + 1) * k], rule) for j in range(k)]
+        best, across = _fold([column for column, _ in columns], rule)
+        return best, [step for _, steps in columns for step in steps] + across
+
+    @fused
+    def max_pool_windows(*pixels: Array) -> tuple[Array, ...]:
+        (mean, var), steps = tree(pixels)
+        found = (mean,) if var is None else (mean, var)
+        return found if rule.mean_uses_var else (*found, *steps)
+
+    @fused
+    def max_pool_windows_backward(dmean: Array, dvar: Array, *rest: Array) -> None:
+        saved, outs = rest[: -2 * k * k], rest[-2 * k * k :]
+        steps = tree(saved)[1] if rule.mean_uses_var else list(saved)
+        parts = list(zip(outs[: k * k], outs[k * k :], strict=True))
+        columns = [tuple(None if d is None else d.copy() for d in parts[j * k]) for j in range(k)]
+        _unfold((dmean, dvar), steps[k * (k - 1) :], columns, rule, lambda like: like.copy())
+        for j, column in enumerate(columns):
+            own = slice(j * (k - 1), (j + 1) * (k - 1))
+            _unfold(column, steps[own], parts[j * k : (j + 1) * k], rule, lambda like: like.copy())
+
+    return max_pool_windows, max_pool_windows_backward
 
 
 def _every(channels: Any, axis: int, start: int, k: int) -> Channels:
@@ -78,14 +155,14 @@ def _fold(parts: list[Channels], rule: Rule) -> tuple[Channels, list[Any]]:
     return best, steps
 
 
-def _unfold(g: Any, steps: list[Any], outs: list[Channels], rule: Rule) -> None:
-    xp = namespace(g[0])
+def _unfold(g: Any, steps: list[Any], outs: Any, rule: Rule, new: Callable[[Array], Array]) -> None:
+    """Write what `_fold` takes back from g to outs; `new` makes an array like another, of any content."""
     if not steps:
         for out, d in zip(outs[0], g, strict=True):
             if out is not None:
                 out[...] = 0 if d is None else d
     for j in range(len(steps), 0, -1):
-        first = outs[0] if j == 1 else tuple(None if o is None else xp.empty(o.shape, o.dtype) for o in outs[0])
+        first = outs[0] if j == 1 else tuple(None if o is None else new(o) for o in outs[0])
         rule.maximum_backward(g[0], g[1], steps[j - 1], (first[0], first[1], outs[j][0], outs[j][1]))
         g = first
 
@@ -97,8 +174,16 @@ def sum_pool(x: Array, k: int) -> Array:
     """
     h, w = x.shape[0] // k * k, x.shape[2] // k * k
     x = x[:h, :, :w]
+    if on_gpu(x) and k <= LARGEST_SUM:
+        return _sum(*_pixels((x, None), k)[: k * k])
     row = sum(x[i::k] for i in range(k))
     return sum(row[:, :, j::k] for j in range(k))
+
+
+@fused
+def _sum(*pixels: Array) -> Array:
+    k = isqrt(len(pixels))
+    return sum(sum(pixels[j * k : (j + 1) * k]) for j in range(k))
 
 
 def sum_pool_backward(dy: Array, k: int, shape: tuple[int, ...]) -> Array:
@@ -108,11 +193,8 @@ def sum_pool_backward(dy: Array, k: int, shape: tuple[int, ...]) -> Array:
     k: side of a window, in pixels.
     shape: (H, C, W, N).
     """
-    xp = namespace(dy)
-    dx = xp.zeros(shape, dy.dtype)
-    h, w = shape[0] // k * k, shape[2] // k * k
-    inner = dx[:h, :, :w]
-    for i in range(k):
-        for j in range(k):
-            inner[i::k, :, j::k] = dy
+    (h, c, w, n), xp = dy.shape, namespace(dy)
+    whole = (h * k, w * k) == (shape[0], shape[2])
+    dx = (xp.empty if whole else xp.zeros)(shape, dy.dtype)
+    dx[: h * k, :, : w * k].reshape(h, k, c, w, k, n)[...] = dy[:, None, :, :, None]
     return dx
