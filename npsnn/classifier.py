@@ -1,20 +1,22 @@
 """A trained network for users: images in the usual form, (N, C, H, W) in [0, 1], and logits (N, classes)."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsnn.backend import Array, namespace, on_gpu, to_device, to_host, use_device
+from npsnn.backend import Array, on_gpu, to_device, to_host, use_device
 from npsnn.inputs import as_images, as_labels
-from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.base import Params
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import flatten, unflatten
-from npsnn.models import averaging, sigmas
+from npsnn.models import sigmas
 from npsnn.models.model import Model
-from npsnn.objectives import OBJECTIVES, Objective, in_units
+from npsnn.models.passes import Passes, double, engine_form
+from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
 from npsnn.streams import Randomness, as_stream
@@ -24,7 +26,8 @@ from npsnn.workers.base import each_slice, micro_batches
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import Threads
 
-Images: TypeAlias = np.ndarray
+Images: TypeAlias = Array
+"""NumPy's, or a GPU's for a network that is there."""
 
 WORTH = 1.0
 """Seconds of work from which other processes are started for it: to start takes half of one."""
@@ -97,8 +100,18 @@ class Classifier:
 
     @property
     def random(self) -> bool:
-        """Whether answers differ from one draw of the noise to another."""
+        """Whether answers differ from one draw of the noise to another; a GPU is asked once."""
+        return self._random if self.on_gpu else self._draws()
+
+    @cached_property
+    def _random(self) -> bool:
+        return self._draws()
+
+    def _draws(self) -> bool:
         return not self.noise_off and sigmas.draws(self.model, self.params)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def dtype(self) -> Any:
@@ -181,10 +194,7 @@ class Classifier:
         x: images (N, C, H, W), of 8 bits or in [0, 1].
         Returns (H, C, W, N) in [0, 1].
         """
-        xp, eight_bit = namespace(self._any_parameter), x.dtype == np.uint8
-        # moved as they are: 8-bit images are a quarter of the floats
-        moved = xp.ascontiguousarray(xp.asarray(x).transpose(2, 1, 3, 0), None if eight_bit else self.dtype)
-        return moved.astype(self.dtype) / 255 if eight_bit else moved
+        return engine_form(x, self._any_parameter)
 
     def scores(self, x: Images, noise: Noise) -> Moments:
         """Compute the moments of the logits, (classes, N), of one micro-batch on the calling thread.
@@ -192,13 +202,16 @@ class Classifier:
         x: images (N, C, H, W).
         noise: how the noise is treated.
         """
-        return self._forward(x, noise)[0]
+        return self._passes.forward(x, self._heard(noise))[0]
 
-    def _forward(self, x: Images, noise: Noise) -> tuple[Moments, Backward]:
-        noise = EXPECTATION if self.noise_off else noise
-        return averaging.forward(self.model, self.params, Moments(self.to_engine(x)), noise, self.average)
+    @cached_property
+    def _passes(self) -> Passes:
+        return Passes(self.model, self.params, self.average, self._any_parameter)
 
-    def loss_gradient(self, x: Images, labels: np.ndarray, noise: Noise, objective: Objective) -> tuple[Array, Array]:
+    def _heard(self, noise: Noise) -> Noise:
+        return EXPECTATION if self.noise_off else noise
+
+    def loss_gradient(self, x: Images, labels: Array, noise: Noise, objective: Objective) -> tuple[Array, Array]:
         """Compute an objective of each example, (N,), and its gradient by the image, float64, on the calling thread.
 
         x: images (N, C, H, W) of one micro-batch.
@@ -208,11 +221,33 @@ class Classifier:
         Both results are where the parameters are, so that sums over draws need not wait for a GPU. The cotangent goes
         through the network in units of each example's largest entry (`npsnn.objectives.in_units`).
         """
-        m, backward = self._forward(x, noise)
-        value, cotangent, unit = in_units(objective, m, namespace(m.mean).asarray(labels))
-        g, _ = backward(cotangent, Want.INPUT)
-        assert g is not None
-        return value, (g.mean * unit).transpose(3, 1, 0, 2)
+        return self._passes.gradient(x, labels, self._heard(noise), objective)
+
+    def gradients(self, x: Images, labels: Array, noises: Sequence[Noise], objective: Objective) -> tuple[Array, Array]:
+        """Compute the sums over several noises of the results of `loss_gradient`.
+
+        On a GPU the layers before the first noise are computed once, in both directions (`npsnn.models.passes`). The
+        arguments are those of `loss_gradient`.
+        """
+        if self.on_gpu:
+            return self._passes.gradients(x, labels, [self._heard(noise) for noise in noises], objective)
+        value, gradient = self.loss_gradient(x, labels, noises[0], objective)
+        for noise in noises[1:]:
+            more_value, more_gradient = self.loss_gradient(x, labels, noise, objective)
+            value, gradient = value + more_value, gradient + more_gradient
+        return value, gradient
+
+    def values(self, x: Images, labels: Array, noises: Sequence[Noise], objective: Objective) -> Array:
+        """Compute an objective of each image under each of several noises, float64 (noises, N), as `loss_gradient`."""
+        if self.on_gpu:
+            return self._passes.values(x, labels, [self._heard(noise) for noise in noises], objective)
+        return np.stack([objective(double(self.scores(x, noise)), labels)[0] for noise in noises])
+
+    def answers(self, x: Images, noises: Sequence[Noise]) -> Array:
+        """Compute the means of the logits of one micro-batch under each of several noises, (noises, classes, N)."""
+        if self.on_gpu:
+            return self._passes.logits(x, [self._heard(noise) for noise in noises])
+        return np.stack([self.scores(x, noise).mean for noise in noises])
 
     def checked(self, x: Images, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Put images and labels in the engine's form.
@@ -230,6 +265,7 @@ class Classifier:
         examples: int,
         progress: Callable[[int], None] | None = None,
         arguments: Callable[[slice], tuple[Any, ...]] = lambda s: (s,),
+        size: int | None = None,
     ) -> list[Any]:
         """f(*arguments(slice)) of each micro-batch, by all workers, in order.
 
@@ -237,9 +273,10 @@ class Classifier:
         examples: how many there are.
         progress: is told how many examples were done.
         arguments: those of a slice of the examples; by default the slice itself.
+        size: number of examples of a slice; None for `micro_batch`.
         """
         with self.workers() as workers:
-            return each_slice(workers, f, arguments, micro_batches(examples, self.micro_batch), progress)
+            return each_slice(workers, f, arguments, micro_batches(examples, size or self.micro_batch), progress)
 
     def predict(self, x: Images) -> np.ndarray:
         """Compute the logits (N, classes) of the expectation network, whose noise is off.

@@ -5,8 +5,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsnn.backend import Array, namespace, on_gpu, to_host
+
 ROUNDING = 1e-6
 """Pixels outside [0, 1] by no more than this are rounding, and clipped."""
+
+
+def is_on_gpu(values: Any) -> bool:
+    """Whether the values are an array of a GPU."""
+    try:
+        return on_gpu(values)
+    except TypeError:  # no array of a library that the engine computes with
+        return False
+
+
+def in_kind(answer: Array, asked: Array) -> Array:
+    """The answer on the host where what was asked about is NumPy's, else where it is."""
+    return to_host(answer) if isinstance(asked, np.ndarray) else answer
 
 
 def as_array(values: Any, what: str) -> npt.NDArray[Any]:
@@ -35,25 +50,30 @@ def as_float(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike = np.float32) -
     return scaled
 
 
-def as_images(x: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
+def as_images(x: Any, shape: tuple[int, ...] | None = None) -> Array:
     """The images as floats in [0, 1]: contiguous (N, C, H, W), float64 if they are doubles or longer, else float32.
 
     x: an array or nested lists; floats of any size, byte order and memory layout, or 8-bit, which are divided by 255.
         Pixels outside [0, 1] by no more than 1e-6 are clipped.
     shape: (C, H, W) of an image, where it is known.
-    Raises ValueError for another shape, a NaN, an infinity or a pixel farther outside, TypeError for another dtype.
+    Raises ValueError for another shape, a NaN, an infinity or a pixel farther outside, TypeError for another dtype. An
+    array of a GPU stays there, and its values are not looked at, since the host would wait for them.
     """
-    x = as_array(x, "images")
+    there = is_on_gpu(x)
+    x = x if there else as_array(x, "images")
     if x.ndim != 4 or (shape is not None and x.shape[1:] != shape):
         expected = "C, H, W" if shape is None else ", ".join(map(str, shape))
         raise ValueError(f"images must have the shape (N, {expected}), got {x.shape}")
     if x.dtype == np.uint8:
-        return as_float(np.ascontiguousarray(x))
+        return as_float(namespace(x).ascontiguousarray(x))
     if x.dtype.kind != "f":
         hint = "; divide 8-bit values by 255" if x.dtype.kind in "iu" else ""
         raise TypeError(f"images must be floats in [0, 1] or uint8, got {x.dtype}{hint}")
+    dtype = np.float32 if x.dtype.itemsize <= 4 else np.float64
+    if there:
+        return x.astype(dtype, copy=False)
     with np.errstate(over="ignore"):  # what is beyond the range of a double is refused as infinite
-        floats = np.ascontiguousarray(x, np.float32 if x.dtype.itemsize <= 4 else np.float64)
+        floats = np.ascontiguousarray(x, dtype)
     if not floats.size:
         return floats
     least, most = floats.min(), floats.max()
@@ -64,15 +84,17 @@ def as_images(x: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     return floats if least >= 0 and most <= 1 else floats.clip(0, 1)
 
 
-def as_labels(labels: Any, examples: int, classes: int | None = None) -> npt.NDArray[np.int64]:
+def as_labels(labels: Any, examples: int, classes: int | None = None) -> Array:
     """The labels as int64 (N,).
 
     labels: integers of any dtype, as an array or a list.
     examples: N, the number of images.
     classes: labels must be below it; None where it is not known.
-    Raises ValueError for anything else; bools, floats and one-hot vectors are no labels.
+    Raises ValueError for anything else; bools, floats and one-hot vectors are no labels. An array of a GPU stays there,
+    and its values are not looked at.
     """
-    labels = as_array(labels, "labels")
+    there = is_on_gpu(labels)
+    labels = labels if there else as_array(labels, "labels")
     if labels.shape != (examples,) or (labels.size and labels.dtype.kind not in "iu"):
         hint = ""
         if labels.ndim == 2 and len(labels) == examples and labels.shape[1] == 1:
@@ -82,8 +104,7 @@ def as_labels(labels: Any, examples: int, classes: int | None = None) -> npt.NDA
         elif labels.shape == (examples,) and labels.dtype.kind == "f":
             hint = "; convert them by astype(int)"
         raise ValueError(f"labels must be {examples} integers, got {labels.dtype} of the shape {labels.shape}{hint}")
-    if labels.size and not (labels.min() >= 0 and (classes is None or labels.max() < classes)):
+    if labels.size and not there and not (labels.min() >= 0 and (classes is None or labels.max() < classes)):
         known = "at least 0" if classes is None else f"in 0 ... {classes - 1}"
         raise ValueError(f"labels must be {known}, got {labels.min()} to {labels.max()}")
-    whole: npt.NDArray[np.int64] = labels.astype(np.int64, copy=False)
-    return whole
+    return labels.astype(np.int64, copy=False)

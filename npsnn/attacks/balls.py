@@ -6,15 +6,17 @@ Images are (N, C, H, W); every distance is one image's.
 from dataclasses import dataclass
 from math import inf, prod
 from numbers import Real
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from npsnn.backend import Array, namespace
 from npsnn.streams import Stream
 from npsnn.tables import Table
 from npsnn.validate import check_choice
 
-Images: TypeAlias = Any
+Images: TypeAlias = Array
+"""NumPy's or a GPU's: answers are where the images are."""
 
 NORMS = ("linf", "l2")
 
@@ -55,13 +57,15 @@ class Limit:
         """The norm of each perturbation: (N, C, H, W) -> (N,)."""
         if self.norm == "l0":
             return (delta != 0).any(axis=1).sum(axis=(1, 2))
-        flat = np.abs(_flat(delta))
-        return flat.max(axis=1) if self.norm == "linf" else np.sqrt((flat * flat).sum(axis=1))
+        xp = namespace(delta)
+        flat = xp.abs(_flat(delta))
+        return flat.max(axis=1) if self.norm == "linf" else xp.sqrt((flat * flat).sum(axis=1))
 
     def check(self, x_adv: Images, x: Images) -> None:
         """Raise ValueError unless every image is finite, in the box, and within eps but for rounding.
 
-        Rounding may move a pixel by one unit in its last place, and no farther than eps; at eps 0 by nothing.
+        Rounding may move a pixel by one unit in its last place, and no farther than eps; at eps 0 by nothing. Both are
+        NumPy's.
         """
         if x_adv.shape != x.shape:
             raise ValueError(f"adversarial images must be of the shape {x.shape}, got {x_adv.shape}")
@@ -94,33 +98,35 @@ class Ball(Limit):
 
     def steepest(self, gradient: Images) -> Images:
         """The direction of unit norm that raises the loss most: the sign, or the gradient over its length."""
+        xp = namespace(gradient)
         if self.norm == "linf":
-            return np.sign(gradient)
+            return xp.sign(gradient)
         # scaled first: the squares of a gradient of 1e-30 would all be 0
-        largest = np.abs(_flat(gradient)).max(axis=1)
-        scaled = gradient / _each(np.where(largest > 0, largest, 1))
+        largest = xp.abs(_flat(gradient)).max(axis=1)
+        scaled = gradient / each(xp.where(largest > 0, largest, 1))
         size = self.size(scaled)
-        return scaled / _each(np.where(size > 0, size, 1))
+        return scaled / each(xp.where(size > 0, size, 1))
 
     def project(self, x_adv: Images, x: Images) -> Images:
         """The nearest point of the ball round x, then of the box; x is in the box, so both hold in the end."""
-        delta = x_adv - x
+        xp, delta = namespace(x), x_adv - x
         if self.norm == "linf":
-            delta = np.clip(delta, -self.eps, self.eps)
+            delta = xp.clip(delta, -self.eps, self.eps)
         else:
-            size = self.size(delta).astype(np.float64)
-            delta = delta * _each(self.eps / np.maximum(size, self.eps) if self.eps else 0 * size)
-        return np.clip(x + delta.astype(x.dtype), 0, 1)
+            size = self.size(delta).astype(xp.float64)
+            delta = delta * each(self.eps / xp.maximum(size, self.eps) if self.eps else 0 * size)
+        return xp.clip(x + delta.astype(x.dtype), 0, 1)
 
     def random(self, x: Images, stream: Stream) -> Images:
         """A point of the ball for each image, uniform by volume, clipped to the box; keyed by sample."""
-        like = np.moveaxis(x, 0, -1)
+        xp = namespace(x)
+        like = xp.moveaxis(x, 0, -1)
         if self.norm == "linf":
-            delta = self.eps * (2 * np.moveaxis(stream.uniform(like), -1, 0) - 1)
+            delta = self.eps * (2 * xp.moveaxis(stream.uniform(like), -1, 0) - 1)
         else:
-            direction = np.moveaxis(stream.at("direction").normal(like), -1, 0)
+            direction = xp.moveaxis(stream.at("direction").normal(like), -1, 0)
             radius = stream.at("radius").uniform(_flat(x)[:, 0])
-            delta = self.steepest(direction) * _each(self.eps * radius ** (1 / prod(x.shape[1:])))
+            delta = self.steepest(direction) * each(self.eps * radius ** (1 / prod(x.shape[1:])))
         return self.project(x + delta.astype(x.dtype), x)
 
 
@@ -129,6 +135,6 @@ def _flat(x: Images) -> Images:
     return x.reshape(len(x), prod(x.shape[1:]))
 
 
-def _each(values: Images) -> Images:
+def each(values: Images) -> Images:
     """(N,) -> (N, 1, 1, 1)."""
     return values.reshape(-1, 1, 1, 1)

@@ -28,8 +28,10 @@ from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.sources import SOURCES as SOURCES
 from npsnn.attacks.sources import source as source
 from npsnn.attacks.targets import NetworkTarget, Queried
+from npsnn.backend import Array, to_device
 from npsnn.classifier import Classifier
 from npsnn.foreign import blamed_on, check_takes, read_only
+from npsnn.inputs import is_on_gpu
 from npsnn.streams import Randomness, Stream
 from npsnn.tables import Table
 from npsnn.words import plain_word
@@ -92,6 +94,8 @@ class Attack:
     source: where its gradients come from.
     ascends: the objectives that it ascends where its source names none.
     forward_only: whether forward passes are all it needs.
+    on_device: whether it computes with a GPU's arrays where it is given some, through `npsnn.backend.namespace`, and
+        returns one. It is a GPU's network that is attacked so; any other attack is given NumPy's.
     one_by_one: whether it takes images one at a time, as a search with many candidates for each image.
     offer: how the command line offers it; None for not at all.
     """
@@ -99,6 +103,7 @@ class Attack:
     source: Source = DRAWN
     ascends: ClassVar[Ascends] = Ascends()
     forward_only: ClassVar[bool] = False
+    on_device: ClassVar[bool] = False
     one_by_one: ClassVar[bool] = False
     offer: ClassVar[Offer | None] = Offer()
 
@@ -221,13 +226,39 @@ def _check_has(what: Any, name: str) -> None:
         raise TypeError(f"{name} is no attack: it has no {' and no '.join(lacks)}")
 
 
-def attacked(value: Any, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+def takes_device(value: Any) -> bool:
+    """Whether an attack, or a target, takes a GPU's arrays: `on_device` must not be older than how it computes.
+
+    So the attack of a class that inherits `on_device = True`, and is called in a way of its own, has to say it again.
+    """
+    for kind in type(value).__mro__:
+        if "on_device" in vars(kind):
+            return bool(vars(kind)["on_device"])
+        if {"__call__", "value", "misread"} & vars(kind).keys():
+            return False
+    return False
+
+
+def in_place(value: Any, target: Any, x: Array, labels: Array) -> tuple[Array, Array]:
+    """Images and labels where the target's network computes, if the attack and the target take them there.
+
+    value: the attack.
+    target: a `NetworkTarget`, or what its source makes in its place.
+    """
+    network = getattr(target, "classifier", None)
+    if not isinstance(network, Classifier) or not network.on_gpu or not (takes_device(value) and takes_device(target)):
+        return x, labels
+    return to_device(x, "cuda"), to_device(labels, "cuda")
+
+
+def attacked(value: Any, target: Queried, x: Array, labels: Array, stream: Stream) -> Array:
     """The images that an attack makes of a micro-batch, which it cannot write to; an error in it has its name.
 
     Raises ValueError, naming the attack, where it writes to what it is given.
     """
     with blamed_on(f"attack {ask(value, 'label')}", "images and labels"):
-        return np.asarray(value(target, read_only(x), read_only(labels), stream))
+        found = value(target, read_only(x), read_only(labels), stream)
+        return found if is_on_gpu(found) else np.asarray(found)
 
 
 def target_of(value: Any, network: Classifier) -> NetworkTarget:

@@ -5,10 +5,11 @@ from math import inf
 
 import numpy as np
 
-from npsnn.attacks.balls import Limit
+from npsnn.attacks.balls import Limit, each
 from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
+from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Moments
 from npsnn.objectives import margin
 from npsnn.optim import Adam
@@ -22,14 +23,14 @@ MEMORY = 0.9
 """Of a running mean of the margin, where each step draws noise of its own: one step's would be chosen for its luck."""
 
 
-def boxed(omega: np.ndarray) -> np.ndarray:
+def boxed(omega: Array) -> Array:
     """x + δ = (tanh ω + 1)/2, in [0, 1] for every ω (audit A2)."""
-    return np.asarray((np.tanh(omega) + 1) / 2)
+    return (namespace(omega).tanh(omega) + 1) / 2
 
 
-def hinged(margins: np.ndarray, kappa: float) -> np.ndarray:
+def hinged(margins: Array, kappa: float) -> Array:
     """max(margin, -κ): nothing is gained by more confidence than κ."""
-    return np.asarray(np.maximum(margins, -kappa))
+    return namespace(margins).maximum(margins, -kappa)
 
 
 def margin_loss(logits: np.ndarray, k: int, kappa: float) -> float:
@@ -38,12 +39,11 @@ def margin_loss(logits: np.ndarray, k: int, kappa: float) -> float:
     return float(hinged(-lead, kappa)[0])
 
 
-def next_constants(
-    c: np.ndarray, low: np.ndarray, high: np.ndarray, success: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def next_constants(c: Array, low: Array, high: Array, success: Array) -> tuple[Array, Array, Array]:
     """One step of each image's binary search: c and its bounds; ten times c while nothing has succeeded (audit A2)."""
-    low, high = np.where(success, low, np.maximum(low, c)), np.where(success, np.minimum(high, c), high)
-    return np.where(np.isinf(high), 10 * c, (low + high) / 2), low, high
+    xp = namespace(c)
+    low, high = xp.where(success, low, xp.maximum(low, c)), xp.where(success, xp.minimum(high, c), high)
+    return xp.where(xp.isinf(high), 10 * c, (low + high) / 2), low, high
 
 
 @attack("cw")
@@ -78,6 +78,7 @@ class CarliniWagner(Attack):
     source: Source = DRAWN
 
     ascends = Ascends("margin", closed_form="least-win-probability")
+    on_device = True
     offer = Offer(
         "C&W (Carlini and Wagner): the nearest image in L2 misread with a confidence of --kappa logits.",
         adaptive="C&W on the closed form. --kappa is in standard deviations of the noise.",
@@ -116,50 +117,45 @@ class CarliniWagner(Attack):
         """Forward and backward passes for one image, without those of the judging."""
         return self.steps * self.searches * target.passes
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the box."""
         x, labels, stream = given(target, x, labels, stream)
+        xp = namespace(x)
         clean = stream.at("clean")
         there = -target.value(x, labels, clean.at("margin")) <= -self.kappa
         found = there & self._misread(target, x, labels, clean)
-        best, nearest = x, np.where(found, 0, inf)
-        c, low, high = np.full(len(x), self.constant), np.zeros(len(x)), np.full(len(x), inf)
+        best, nearest = x, xp.where(found, 0, xp.full(len(x), inf))
+        c, low, high = xp.full(len(x), self.constant), xp.zeros(len(x)), xp.full(len(x), inf)
         for search in range(self.searches):
             own = stream.at("search", search)
             candidate, distance = self._descend(target, x, labels, c, own)
-            success = np.isfinite(distance) & self._misread(target, candidate, labels, own)
+            success = xp.isfinite(distance) & self._misread(target, candidate, labels, own)
             nearer = success & (distance < nearest)
-            best, nearest = np.where(_each(nearer), candidate, best), np.where(nearer, distance, nearest)
+            best, nearest = xp.where(each(nearer), candidate, best), xp.where(nearer, distance, nearest)
             c, low, high = next_constants(c, low, high, success)
         return best
 
-    def _misread(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def _misread(self, target: Queried, x: Array, labels: Array, stream: Stream) -> Array:
         return target.misread(x, labels, self.draws, stream.at("fresh")) >= self.share
 
-    def _descend(
-        self, target: Queried, x: np.ndarray, labels: np.ndarray, c: np.ndarray, stream: Stream
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _descend(self, target: Queried, x: Array, labels: Array, c: Array, stream: Stream) -> tuple[Array, Array]:
         """The nearest image of confidence κ on the way down, for each c, and its distance; infinite where none is."""
-        adam, params = Adam(), {"omega": np.arctanh((2 * x.astype(np.float64) - 1) * INSIDE)}
+        xp = namespace(x)
+        adam, params = Adam(), {"omega": xp.arctanh((2 * x.astype(xp.float64) - 1) * INSIDE)}
         state = adam.init(params)
-        candidate, nearest, running = x, np.full(len(x), inf), None
+        candidate, nearest, running = x, xp.full(len(x), inf), None
         for step in range(self.steps):
             inside = boxed(params["omega"])
             x_adv = inside.astype(x.dtype)
-            delta = x_adv.astype(np.float64) - x
+            delta = x_adv.astype(xp.float64) - x
             lead, g = target(x_adv, labels, stream.at("step", step))
             margins = -lead
             running = margins if running is None or not target.random else MEMORY * running + (1 - MEMORY) * margins
             distance = ANYWHERE.size(delta)
             nearer = (running <= -self.kappa) & (distance < nearest)
-            candidate, nearest = np.where(_each(nearer), x_adv, candidate), np.where(nearer, distance, nearest)
+            candidate, nearest = xp.where(each(nearer), x_adv, candidate), xp.where(nearer, distance, nearest)
             weight = c * (hinged(margins, self.kappa) > -self.kappa)
-            downhill = 2 * delta - _each(weight) * np.nan_to_num(g, posinf=0, neginf=0)
+            downhill = 2 * delta - each(weight) * xp.nan_to_num(g, posinf=0, neginf=0)
             slopes = {"omega": downhill * 2 * inside * (1 - inside)}
             params, state = adam.update(params, slopes, state, self.lr, step + 1)
         return candidate, nearest
-
-
-def _each(values: np.ndarray) -> np.ndarray:
-    """(N,) -> (N, 1, 1, 1)."""
-    return values.reshape(-1, 1, 1, 1)

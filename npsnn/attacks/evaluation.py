@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsnn.attacks.base import Attack, ask, attacked, checked_attack, target_of
-from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part
+from npsnn.attacks.balls import each
+from npsnn.attacks.base import Attack, ask, attacked, checked_attack, in_place, target_of
+from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.targets import NetworkTarget
+from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
+from npsnn.inputs import in_kind
 from npsnn.runs.caveats import Caveat, of_attack
 from npsnn.streams import Stream
 
@@ -115,13 +118,17 @@ class Result:
 class Watched:
     """A target that notes which images ever met a zero or a non-finite gradient, and passes on 0 for the latter.
 
-    And which were ever misread under the attack's eyes.
+    And which were ever misread under the attack's eyes, and which have logits that are not finite. The notes, (4, N) of
+    bools in the order of their names, are where the images are.
     """
 
     target: NetworkTarget
-    zero: np.ndarray
-    bad: np.ndarray
-    once: np.ndarray
+    notes: Array
+
+    @staticmethod
+    def of(target: NetworkTarget, x: Array) -> "Watched":
+        """The target with no notes yet on the images x."""
+        return Watched(target, namespace(x).zeros((4, len(x)), bool))
 
     @property
     def passes(self) -> int:
@@ -134,20 +141,26 @@ class Watched:
     def looks(self, draws: int) -> int:
         return self.target.looks(draws)
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-        loss, g = self.target(x, labels, stream)
-        flat = g.reshape(len(g), -1)
-        bad = ~np.isfinite(flat).all(axis=1)
-        self.bad |= bad
-        self.zero |= (flat == 0).all(axis=1)
-        return loss, np.where(bad[:, None, None, None], 0, g) if bad.any() else g
+    def _note(self, row: int, met: Array) -> None:
+        notes = self.notes[row]
+        notes |= namespace(notes).asarray(in_kind(met, notes))
 
-    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]:
+        loss, g = self.target(x, labels, stream)
+        xp, flat = namespace(g), g.reshape(len(g), -1)
+        bad = ~xp.isfinite(flat).all(axis=1)
+        self._note(0, (flat == 0).all(axis=1))
+        self._note(1, bad)
+        # a GPU is not asked whether any is
+        return loss, g if xp is np and not bad.any() else xp.where(each(bad), 0, g)
+
+    def value(self, x: Array, labels: Array, stream: Stream) -> Array:
         return self.target.value(x, labels, stream)
 
-    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+    def misread(self, x: Array, labels: Array, draws: int, stream: Stream) -> Array:
         part = self.target.misread(x, labels, draws, stream)
-        self.once |= part > 0
+        self._note(2, part > 0)
+        self._note(3, namespace(part).isnan(part))
         return part
 
 
@@ -176,13 +189,17 @@ class Attacking:
     target: NetworkTarget
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
-        watched = Watched(self.target, *(np.zeros(len(x), bool) for _ in range(3)))
-        x_adv = attacked(self.attack, watched, x, labels, stream)
+        there = in_place(self.attack, self.target, x, labels)
+        watched = Watched.of(self.target, there[0])
+        x_adv = to_host(attacked(self.attack, watched, *there, stream))
+        zero, bad, once, lost = to_host(watched.notes)
+        if lost.any():
+            raise not_finite(self.target.classifier)
         try:
             self.attack.ball.check(x_adv, x)
         except ValueError as error:
             raise ValueError(f"{ask(self.attack, 'label')}: {error}") from None
-        return Attacked(x_adv, watched.zero, watched.bad, watched.once)
+        return Attacked(x_adv, zero, bad, once)
 
 
 def run(
@@ -201,8 +218,9 @@ def run(
     judging: the stream of that noise, by default one of `stream`'s. Raises ValueError where the attack leaves its ball
     or the box.
     """
-    network, start = target.classifier, perf_counter()
-    parts = each_part(_split(network, attack), Attacking(attack, target), x, labels, stream.at("attack"), progress)
+    network, job, start = target.classifier, Attacking(attack, target), perf_counter()
+    size = 1 if ask(attack, "one_by_one") else None
+    parts = each_part(network, job, x, labels, stream.at("attack"), progress, size)
     seconds = perf_counter() - start
     found = Attacked(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     return Result(
@@ -225,12 +243,6 @@ def run(
         x=x,
         by=attack,
     )
-
-
-def _split(network: Classifier, attack: Attack) -> Classifier:
-    """The network by which images are dealt to workers."""
-    one: Any = replace(network.model, micro_batch=1)
-    return replace(network, model=one) if ask(attack, "one_by_one") else network
 
 
 def robust_accuracy(

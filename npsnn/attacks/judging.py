@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsnn.attacks.statistics import wilson_interval
-from npsnn.backend import namespace, to_host
+from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
+from npsnn.inputs import in_kind
 from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
@@ -99,17 +100,27 @@ def checked_judging(judging: Any) -> Judging:
     return judging
 
 
-def judge(classifier: Classifier, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
-    """The part of `draws` fresh draws in which each image of a micro-batch is classified correctly: (N,).
+def judge(classifier: Classifier, x: Array, labels: Array, draws: int, stream: Stream) -> Array:
+    """The part of `draws` fresh draws in which each image of a micro-batch is classified correctly: (N,), like x.
 
-    Without noise there is one answer, whatever `draws` is.
+    Without noise there is one answer, whatever `draws` is. Raises ValueError for logits that are not finite. On a GPU,
+    which nobody waits for here, the part is NaN for an image of such logits.
     """
     noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.random else [EXPECTATION]
-    drawn = [classifier.scores(x, noise).mean for noise in noises]
-    logits = to_host(namespace(*drawn).stack(drawn))
-    if not np.isfinite(logits).all():
-        raise ValueError(f"the network's logits are not finite under a noise of sigma {in_words(classifier.sigmas)}")
-    return np.asarray((logits.argmax(axis=1) == labels).mean(axis=0))
+    logits = in_kind(classifier.answers(x, noises), x)
+    xp = namespace(logits)
+    right = (logits.argmax(axis=1) == xp.asarray(labels)).mean(axis=0)
+    finite = xp.isfinite(logits)
+    if xp is not np:
+        return xp.where(finite.all(axis=(0, 1)), right, xp.nan)
+    if not finite.all():
+        raise not_finite(classifier)
+    return right
+
+
+def not_finite(classifier: Classifier) -> ValueError:
+    """The error of a network whose logits are not finite."""
+    return ValueError(f"the network's logits are not finite under a noise of sigma {in_words(classifier.sigmas)}")
 
 
 @dataclass(frozen=True)
@@ -128,17 +139,24 @@ Job: TypeAlias = Callable[[np.ndarray, np.ndarray, Stream], Any]
 
 
 def each_part(
-    network: Classifier, job: Job, x: np.ndarray, labels: np.ndarray, stream: Stream, progress: Progress | None = None
+    network: Classifier,
+    job: Job,
+    x: np.ndarray,
+    labels: np.ndarray,
+    stream: Stream,
+    progress: Progress | None = None,
+    size: int | None = None,
 ) -> list[Any]:
     """job(x, labels, stream) of each micro-batch of the network, on all workers, in order.
 
     progress: called with the number of images of each that is done.
+    size: number of images of a part; None for the network's own.
     """
 
     def part(s: slice) -> tuple[np.ndarray, np.ndarray, Stream]:
         return x[s], labels[s], stream.further(s.start)
 
-    return network.each_batch(job, len(x), progress, part)
+    return network.each_batch(job, len(x), progress, part, size)
 
 
 def accuracy(

@@ -12,6 +12,7 @@ from npsnn.attacks.balls import Limit
 from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
+from npsnn.backend import Array, namespace, to_host
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_choice, check_count
 
@@ -30,17 +31,18 @@ def converged(energies: np.ndarray) -> bool:
     return bool(energies.std() <= abs(energies.mean() / 100))
 
 
-def paint(image: np.ndarray, genes: np.ndarray) -> np.ndarray:
-    """Copies of an image with some pixels replaced, a later one in the place of an earlier.
+def paint(image: Array, genes: np.ndarray) -> Array:
+    """Copies of an image, where it is, with some pixels replaced, a later one in the place of an earlier.
 
     image: (C, H, W). genes: (S, pixels, 2 + C), a row, a column and the colour of each; places from 0 to H and to W,
     of which the whole part counts. Returns (S, C, H, W) in [0, 1].
     """
-    x = np.repeat(image[None], len(genes), axis=0)
-    places = [np.clip(genes[..., i].astype(int), 0, side - 1) for i, side in enumerate(image.shape[1:])]
-    colours = np.clip(genes[..., 2:], 0, 1).astype(image.dtype)
+    xp = namespace(image)
+    x, moved = xp.repeat(image[None], len(genes), axis=0), xp.asarray(genes)
+    places = [xp.clip(moved[..., i].astype(int), 0, side - 1) for i, side in enumerate(image.shape[1:])]
+    colours = xp.clip(moved[..., 2:], 0, 1).astype(image.dtype)
     for pixel in range(genes.shape[1]):
-        x[np.arange(len(x)), :, places[0][:, pixel], places[1][:, pixel]] = colours[:, pixel]
+        x[xp.arange(len(x)), :, places[0][:, pixel], places[1][:, pixel]] = colours[:, pixel]
     return x
 
 
@@ -85,6 +87,7 @@ class OnePixel(Attack):
 
     ascends = Ascends("cross-entropy", closed_form="least-win-probability")
     forward_only = True
+    on_device = True
     one_by_one = True
     offer = Offer(
         "One-Pixel: few pixels by differential evolution, on the label's log-probability under --eot shared draws.",
@@ -114,7 +117,7 @@ class OnePixel(Attack):
         """Forward passes for one image, if the search does not end early."""
         return self.population * (self.generations + 1) * target.passes
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for some images: (N, C, H, W) in [0, 1] -> the same shape; a search for each.
 
         Raises ValueError for more pixels than an image has.
@@ -127,9 +130,9 @@ class OnePixel(Attack):
             self._search(target, image, labels[n : n + 1], stream.at("image", stream.first + n).from_sample(0))
             for n, image in enumerate(x)
         ]
-        return np.stack(found) if found else x
+        return namespace(x).stack(found) if found else x
 
-    def _search(self, target: Queried, image: np.ndarray, label: np.ndarray, stream: Stream) -> np.ndarray:
+    def _search(self, target: Queried, image: Array, label: Array, stream: Stream) -> Array:
         energy = _Energy(target, image, label, stream.at("energy"), self.common)
         clean = energy.of(image[None])[0]
         looks, last = count(), np.inf
@@ -138,7 +141,8 @@ class OnePixel(Attack):
             nonlocal last
             if self.stop is not None and intermediate_result.fun != last:
                 last, best = intermediate_result.fun, energy.images(intermediate_result.x[:, None])
-                if target.misread(best, label, self.draws, stream.at("judge", next(looks)))[0] >= self.stop:
+                misread = to_host(target.misread(best, label, self.draws, stream.at("judge", next(looks))))
+                if misread[0] >= self.stop:
                     raise StopIteration
             if converged(intermediate_result.population_energies):
                 raise StopIteration
@@ -170,7 +174,7 @@ class OnePixel(Attack):
             updating="deferred",
         )
 
-    def _first(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _first(self, image: Array, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The first population, (population, genes), and the upper bound of each gene, (genes,); the lower is 0."""
         channels, *sides = image.shape
         places = rng.uniform(0, sides, (self.population, self.pixels, 2))
@@ -180,20 +184,21 @@ class OnePixel(Attack):
 
 
 class _Energy:
-    """The energy of many candidates at once, as SciPy asks for it: genes (genes, S) -> (S,)."""
+    """The energy of many candidates at once, as SciPy asks for it: genes (genes, S) -> (S,), both on the host."""
 
-    def __init__(self, target: Queried, image: np.ndarray, label: np.ndarray, stream: Stream, common: bool) -> None:
+    def __init__(self, target: Queried, image: Array, label: Array, stream: Stream, common: bool) -> None:
         self.target, self.image, self.label, self.stream, self.common = target, image, label, stream, common
         self.calls = count()
 
-    def images(self, genes: np.ndarray) -> np.ndarray:
+    def images(self, genes: np.ndarray) -> Array:
         """(genes, S) -> (S, C, H, W)."""
         return paint(self.image, genes.T.reshape(genes.shape[1], -1, 2 + len(self.image)))
 
-    def of(self, x: np.ndarray) -> np.ndarray:
+    def of(self, x: Array) -> np.ndarray:
         """(S, C, H, W) -> (S,)."""
         noise = self.stream.one_draw() if self.common else self.stream.at("call", next(self.calls))
-        energies = -self.target.value(x, np.repeat(self.label, len(x)), noise)
+        labels = namespace(self.label).repeat(self.label, len(x))
+        energies = -to_host(self.target.value(x, labels, noise))
         if not np.isfinite(energies).all():
             raise ValueError("the network's logits are not finite under one-pixel candidates")
         return np.asarray(np.clip(energies, -ENERGY_LIMIT, ENERGY_LIMIT))

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from npsnn.attacks.balls import Ball
+from npsnn.attacks.balls import Ball, each
 from npsnn.attacks.base import Attack, InBall, Offer, attack
 from npsnn.attacks.sources import DRAWN, Source
 from npsnn.attacks.targets import Target, given
+from npsnn.backend import Array, namespace
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types
 
@@ -34,6 +33,7 @@ class GradientAttack(Attack):
     restarts: int = 1
     source: Source = DRAWN
 
+    on_device = True
     offer = None
 
     def __post_init__(self) -> None:
@@ -45,23 +45,22 @@ class GradientAttack(Attack):
         choice = self.restarts if self.restarts > 1 else 0
         return (self.steps * self.restarts + choice) * target.passes
 
-    def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def __call__(self, target: Target, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
         x, labels, stream = given(target, x, labels, stream)
         best = self._climb(target, x, labels, stream.at("restart", 0))
         if self.restarts == 1:
             return best
-        fresh = stream.at("choice")
+        xp, fresh = namespace(x), stream.at("choice")
         best_loss = _rank(target, best, labels, fresh)
         for restart in range(1, self.restarts):
             x_adv = self._climb(target, x, labels, stream.at("restart", restart))
             loss = _rank(target, x_adv, labels, fresh)
-            better = loss > best_loss
-            best = np.where(better[:, None, None, None], x_adv, best)
-            best_loss = np.maximum(loss, best_loss)
+            best = xp.where(each(loss > best_loss), x_adv, best)
+            best_loss = xp.maximum(loss, best_loss)
         return best
 
-    def _climb(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def _climb(self, target: Target, x: Array, labels: Array, stream: Stream) -> Array:
         x_adv = self.ball.random(x, stream.at("start")) if self.random_start else x
         for step in range(self.steps):
             _, gradient = target(x_adv, labels, stream.at("step", step))
@@ -69,14 +68,17 @@ class GradientAttack(Attack):
         return x_adv
 
 
-def _rank(target: Target, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+def _rank(target: Target, x: Array, labels: Array, stream: Stream) -> Array:
     """The loss, by which restarts are compared; a NaN, which compares with nothing, is the least."""
     loss, _ = target(x, labels, stream)
-    return np.where(np.isnan(loss), -np.inf, loss)
+    xp = namespace(loss)
+    return xp.where(xp.isnan(loss), -xp.inf, loss)
 
 
 class Setting(InBall):
     """An attack that is a setting of `GradientAttack`."""
+
+    on_device = True
 
     if TYPE_CHECKING:
 
@@ -93,7 +95,7 @@ class Setting(InBall):
         """Forward and backward passes for one image."""
         return self.general.passes(target)
 
-    def __call__(self, target: Target, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def __call__(self, target: Target, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
         return self.general(target, x, labels, stream)
 

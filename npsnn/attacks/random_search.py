@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from npsnn.attacks.balls import each
 from npsnn.attacks.base import InBall, Offer, attack
 from npsnn.attacks.targets import Queried, given
+from npsnn.backend import Array, namespace
 from npsnn.streams import Randomness
 from npsnn.validate import check_count, check_types
 
@@ -31,6 +31,7 @@ class RandomSearch(InBall):
     draws: int = 1
 
     forward_only = True
+    on_device = True
     offer = Offer("Random search: the point of the ball misread most often; also the search without perturbation.")
 
     def __post_init__(self) -> None:
@@ -47,14 +48,15 @@ class RandomSearch(InBall):
         """Forward passes for one image."""
         return self.samples * target.looks(self.draws)
 
-    def __call__(self, target: Queried, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
         x, labels, stream = given(target, x, labels, stream)
-        worst, most = x, np.full(len(x), -1.0)
+        xp = namespace(x)
+        worst, most = x, xp.full(len(x), -1.0)
         for sample in range(self.samples):
             point = self.ball.random(x, stream.at("sample", sample))
             misread = target.misread(point, labels, self.draws, stream.at("judge", sample))
             worse = misread > most
-            worst = np.where(worse[:, None, None, None], point, worst)
-            most = np.maximum(most, misread)
+            worst = xp.where(each(worse), point, worst)
+            most = xp.maximum(most, misread)
         return worst

@@ -5,15 +5,13 @@ expectation over transformations averages the gradients of the losses, not the l
 """
 
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
+from typing import ClassVar, Protocol
 
 from npsnn.attacks.judging import judge
-from npsnn.backend import Array, namespace, to_host
+from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
-from npsnn.inputs import as_images, as_labels
-from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.inputs import as_images, as_labels, in_kind
+from npsnn.layers.moments import EXPECTATION, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import (
     OBJECTIVES,
@@ -34,9 +32,7 @@ from npsnn.workers.base import micro_batches
 _OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
 
 
-def given(
-    target: "Target", x: np.ndarray, labels: np.ndarray, stream: Randomness
-) -> tuple[np.ndarray, np.ndarray, Stream]:
+def given(target: "Target", x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array, Stream]:
     """The arguments of an attack in the engine's form; TypeError or ValueError where they are something else."""
     if not callable(target):
         raise TypeError(f"target must be one such as sampled(classifier, draws=10), got {target!r}")
@@ -47,13 +43,14 @@ def given(
 class Target(Protocol):
     """What an attack ascends: x (N, C, H, W) in [0, 1] and labels (N,) -> the loss (N,) and its gradient, like x.
 
+    A target of one's own takes NumPy's arrays, or with `on_device = True` a GPU's as well, and answers in kind.
     passes: forward and backward passes for one gradient; an answer averaged over draws of the noise counts as one.
     """
 
     @property
     def passes(self) -> int: ...
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray]: ...
+    def __call__(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]: ...
 
 
 class Queried(Target, Protocol):
@@ -68,9 +65,9 @@ class Queried(Target, Protocol):
 
     def looks(self, draws: int) -> int: ...
 
-    def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray: ...
+    def value(self, x: Array, labels: Array, stream: Stream) -> Array: ...
 
-    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray: ...
+    def misread(self, x: Array, labels: Array, draws: int, stream: Stream) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,10 @@ class NetworkTarget:
     kind: "expectation" switches the noise off; "sampled" averages over `draws` draws of the noise (EoT); "closed-form"
     propagates its variance by `rule`, one pass for the whole distribution; "known" has one draw for each image, the
     first that judging on the stream `judging` meets.
+    Images and labels may be NumPy's or a GPU's; the answer is where the images are.
     """
+
+    on_device: ClassVar[bool] = True
 
     classifier: Classifier
     kind: str
@@ -103,49 +103,39 @@ class NetworkTarget:
         """Whether the loss of an image differs from one stream to another."""
         return self.kind == "sampled"
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
 
         x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
         """
         labels, noises = self._fitting(x, labels), self._noises(as_stream(stream))
-        loss, gradient = self._one(x, labels, noises[0])
-        for noise in noises[1:]:
-            more_loss, more_gradient = self._one(x, labels, noise)
-            loss, gradient = loss + more_loss, gradient + more_gradient
-        return to_host(loss / len(noises)), to_host(gradient / len(noises))
+        loss, gradient = self.classifier.gradients(x, labels, noises, self.objective)
+        return in_kind(loss / len(noises), x), in_kind(gradient / len(noises), x)
 
-    def value(self, x: np.ndarray, labels: np.ndarray, stream: Randomness) -> np.ndarray:
+    def value(self, x: Array, labels: Array, stream: Randomness) -> Array:
         """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
         labels, stream = self._fitting(x, labels), as_stream(stream)
         batches = micro_batches(len(x), self.classifier.micro_batch)
-        return np.concatenate([self._value(x[s], labels[s], stream.further(s.start)) for s in batches])
+        values = [self._value(x[s], labels[s], stream.further(s.start)) for s in batches]
+        return namespace(x).concatenate(values)
 
-    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Randomness) -> np.ndarray:
-        """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,)."""
+    def misread(self, x: Array, labels: Array, draws: int, stream: Randomness) -> Array:
+        """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,), as `judge`."""
         labels, stream = self._fitting(x, labels), as_stream(stream)
         if self.judging is not None:
             draws, stream = 1, self.judging.further(stream.first)
         return 1 - judge(self.classifier, x, labels, draws, stream)
 
-    def _fitting(self, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    def _fitting(self, x: Array, labels: Array) -> Array:
         """The labels, once they and the shape of the images are known to be the network's; ValueError otherwise."""
         model = self.classifier.model
         if x.shape[1:] != model.shape:
             raise ValueError(f"images must have the shape (N, {', '.join(map(str, model.shape))}), got {x.shape}")
         return as_labels(labels, len(x), model.classes)
 
-    def _value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
-        values = []
-        for noise in self._noises(stream):
-            m = self.classifier.scores(x, noise)
-            xp = namespace(m.mean)
-            double = Moments(*(None if z is None else z.astype(xp.float64) for z in (m.mean, m.var)))
-            values.append(self.objective(double, xp.asarray(labels))[0])
-        return np.asarray(to_host(namespace(*values).stack(values)).mean(axis=0))
-
-    def _one(self, x: np.ndarray, labels: np.ndarray, noise: Noise) -> tuple[Array, Array]:
-        return self.classifier.loss_gradient(x, labels, noise, self.objective)
+    def _value(self, x: Array, labels: Array, stream: Stream) -> Array:
+        values = self.classifier.values(x, labels, self._noises(stream), self.objective)
+        return in_kind(values, x).mean(axis=0)
 
     def _noises(self, stream: Stream) -> list[Noise]:
         if self.kind == "expectation":

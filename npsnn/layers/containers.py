@@ -56,7 +56,7 @@ class Sequential:
             for i in range(len(steps) - 1, -1 if Want.INPUT in want else first - 1, -1):
                 heed()
                 name, back = steps[i]
-                cotangent, found = back(_known(cotangent), above if i > first else want)
+                cotangent, found = back(known(cotangent), above if i > first else want)
                 if found:
                     grads[name] = found
             return cotangent if Want.INPUT in want else None, grads
@@ -111,7 +111,7 @@ class Residual:
                     grads[name] = found
             if Want.INPUT not in want:
                 return None, grads
-            a, b = map(_known, cotangents)
+            a, b = map(known, cotangents)
             return Moments(a.mean + b.mean, _added(a.var, b.var)), grads
 
         return Moments(y.mean + z.mean, _added(y.var, z.var)), backward
@@ -182,6 +182,7 @@ def held(layer: Layer, f: Callable[[Sequential], Sequential]) -> Layer:
     return replace(layer, **inside) if inside else layer  # type: ignore[type-var]
 
 
-def _known(g: Moments | None) -> Moments:
+def known(g: Moments | None) -> Moments:
+    """The cotangent, which a layer was asked for."""
     assert g is not None, "a layer above the first parameters returned no input cotangent"
     return g

@@ -1,9 +1,15 @@
 """Answers whose logits are averaged over several draws of the noise."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from npsnn.layers.base import Backward, Params, Want
-from npsnn.layers.containers import Sequential
+from npsnn.layers.containers import Sequential, known
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.models.model import Model
+
+Answer: TypeAlias = tuple[Moments, Callable[[Moments, Want], Moments]]
+"""The logits, and the backward pass from them to the features, without gradients of parameters."""
 
 
 def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) -> tuple[Moments, Backward]:
@@ -22,21 +28,45 @@ def forward(model: Model, params: Params, m: Moments, noise: Noise, count: int) 
     """
     if count == 1 or not model.noisy or not isinstance(noise, Sampled | Propagated):
         return model.network.forward(params, m, noise)
-    before = model.before_noise
-    after = Sequential(model.network.layers[len(before.layers) :])
-    noises: list[Noise] = [noise]
-    if isinstance(noise, Sampled):
-        noises = [Sampled(noise.stream.at("average", i), noise.training) for i in range(count)]
-    features, into = before.forward(params, m, noise)
-    answers = [after.forward(params, features, one) for one in noises]
-    var = answers[0][0].var
-    mean = sum(y.mean for y, _ in answers) / len(answers)
+    _, into, answer = split(model, params, m, noise, count)
+    logits, back = answer(noise)
 
     def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
         if Want.PARAMS in want:
             raise ValueError("averaged answers have gradients by the image alone, got a wish for the parameters'")
+        return into(back(g, want), want)
+
+    return logits, backward
+
+
+def split(
+    model: Model, params: Params, m: Moments, noise: Noise, count: int
+) -> tuple[Moments, Backward, Callable[[Noise], Answer]]:
+    """The features before the first noise, the backward pass to the image, and the answer that a noise makes of them.
+
+    noise: how the noise is treated; the features are the same for each draw.
+    The other arguments are those of `forward`. Without noise layers the images are the features.
+    """
+    before = model.before_noise if model.noisy else Sequential(())
+    after = Sequential(model.network.layers[len(before.layers) :])
+    features, into = before.forward(params, m, noise)
+    return features, into, lambda noise: _averaged(after, params, features, noise, count)
+
+
+def _averaged(after: Sequential, params: Params, features: Moments, noise: Noise, count: int) -> Answer:
+    if count == 1:
+        y, one_back = after.forward(params, features, noise)
+        return y, lambda g, want: known(one_back(g, want)[0])
+    noises: list[Noise] = [noise]
+    if isinstance(noise, Sampled):
+        noises = [Sampled(noise.stream.at("average", i), noise.training) for i in range(count)]
+    answers = [after.forward(params, features, one) for one in noises]
+    var = answers[0][0].var
+    mean = sum(y.mean for y, _ in answers) / len(answers)
+
+    def back(g: Moments, want: Want) -> Moments:
         part = Moments(g.mean / len(answers), None if g.var is None else g.var / count)
         below = [back(part, want)[0] for _, back in answers]
-        return into(Moments(sum(dx.mean for dx in below if dx)), want)
+        return Moments(sum(dx.mean for dx in below if dx))
 
-    return Moments(mean, None if var is None else var / count), backward
+    return Moments(mean, None if var is None else var / count), back
