@@ -1,7 +1,7 @@
 """A trained network for users: images in the usual form, (N, C, H, W) in [0, 1], and logits (N, classes)."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sample
 from npsnn.layers.params import flatten, unflatten
 from npsnn.models import sigmas
 from npsnn.models.model import Model
-from npsnn.models.passes import Passes, double, engine_form
+from npsnn.models.passes import Passes, engine_form
 from npsnn.objectives import OBJECTIVES, Objective
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
@@ -101,14 +101,12 @@ class Classifier:
     @property
     def random(self) -> bool:
         """Whether answers differ from one draw of the noise to another; a GPU is asked once."""
-        return self._random if self.on_gpu else self._draws()
+        return self.passes.random if self.on_gpu else not self.noise_off and sigmas.draws(self.model, self.params)
 
     @cached_property
-    def _random(self) -> bool:
-        return self._draws()
-
-    def _draws(self) -> bool:
-        return not self.noise_off and sigmas.draws(self.model, self.params)
+    def passes(self) -> Passes:
+        """Its passes, with the graphs of a GPU: they are of these parameters, and go with the object."""
+        return Passes(self.model, self.params, self.average, self.noise_off, self._any_parameter)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -202,14 +200,7 @@ class Classifier:
         x: images (N, C, H, W).
         noise: how the noise is treated.
         """
-        return self._passes.forward(x, self._heard(noise))[0]
-
-    @cached_property
-    def _passes(self) -> Passes:
-        return Passes(self.model, self.params, self.average, self._any_parameter)
-
-    def _heard(self, noise: Noise) -> Noise:
-        return EXPECTATION if self.noise_off else noise
+        return self.passes.moments(x, noise)
 
     def loss_gradient(self, x: Images, labels: Array, noise: Noise, objective: Objective) -> tuple[Array, Array]:
         """Compute an objective of each example, (N,), and its gradient by the image, float64, on the calling thread.
@@ -221,33 +212,7 @@ class Classifier:
         Both results are where the parameters are, so that sums over draws need not wait for a GPU. The cotangent goes
         through the network in units of each example's largest entry (`npsnn.objectives.in_units`).
         """
-        return self._passes.gradient(x, labels, self._heard(noise), objective)
-
-    def gradients(self, x: Images, labels: Array, noises: Sequence[Noise], objective: Objective) -> tuple[Array, Array]:
-        """Compute the sums over several noises of the results of `loss_gradient`.
-
-        On a GPU the layers before the first noise are computed once, in both directions (`npsnn.models.passes`). The
-        arguments are those of `loss_gradient`.
-        """
-        if self.on_gpu:
-            return self._passes.gradients(x, labels, [self._heard(noise) for noise in noises], objective)
-        value, gradient = self.loss_gradient(x, labels, noises[0], objective)
-        for noise in noises[1:]:
-            more_value, more_gradient = self.loss_gradient(x, labels, noise, objective)
-            value, gradient = value + more_value, gradient + more_gradient
-        return value, gradient
-
-    def values(self, x: Images, labels: Array, noises: Sequence[Noise], objective: Objective) -> Array:
-        """Compute an objective of each image under each of several noises, float64 (noises, N), as `loss_gradient`."""
-        if self.on_gpu:
-            return self._passes.values(x, labels, [self._heard(noise) for noise in noises], objective)
-        return np.stack([objective(double(self.scores(x, noise)), labels)[0] for noise in noises])
-
-    def answers(self, x: Images, noises: Sequence[Noise]) -> Array:
-        """Compute the means of the logits of one micro-batch under each of several noises, (noises, classes, N)."""
-        if self.on_gpu:
-            return self._passes.logits(x, [self._heard(noise) for noise in noises])
-        return np.stack([self.scores(x, noise).mean for noise in noises])
+        return self.passes.gradients(x, labels, [noise], objective)
 
     def checked(self, x: Images, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Put images and labels in the engine's form.

@@ -53,7 +53,8 @@ def double(cupy: ModuleType) -> ModuleType:
 
 @pytest.fixture
 def same_draws(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy's streams are other ones than NumPy's: here it is given NumPy's."""
+    """CuPy's streams are other ones than NumPy's: here it is given NumPy's, which no graph can be."""
+    monkeypatch.setenv("NPSNN_GRAPH", "0")
     draw = Stream._draw
 
     def drawn(self: Stream, like: Any, kind: str) -> Any:

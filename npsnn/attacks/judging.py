@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from npsnn.attacks.queries import logits
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
@@ -107,10 +108,10 @@ def judge(classifier: Classifier, x: Array, labels: Array, draws: int, stream: S
     which nobody waits for here, the part is NaN for an image of such logits.
     """
     noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.random else [EXPECTATION]
-    logits = in_kind(classifier.answers(x, noises), x)
-    xp = namespace(logits)
-    right = (logits.argmax(axis=1) == xp.asarray(labels)).mean(axis=0)
-    finite = xp.isfinite(logits)
+    answers = in_kind(logits(classifier, x, noises), x)
+    xp = namespace(answers)
+    right = (answers.argmax(axis=1) == xp.asarray(labels)).mean(axis=0)
+    finite = xp.isfinite(answers)
     if xp is not np:
         return xp.where(finite.all(axis=(0, 1)), right, xp.nan)
     if not finite.all():

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from npsnn.attacks.judging import judge
+from npsnn.attacks.queries import gradients, values
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_images, as_labels, in_kind
@@ -109,7 +110,7 @@ class NetworkTarget:
         x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
         """
         labels, noises = self._fitting(x, labels), self._noises(as_stream(stream))
-        loss, gradient = self.classifier.gradients(x, labels, noises, self.objective)
+        loss, gradient = gradients(self.classifier, x, labels, noises, self.objective)
         return in_kind(loss / len(noises), x), in_kind(gradient / len(noises), x)
 
     def value(self, x: Array, labels: Array, stream: Randomness) -> Array:
@@ -134,8 +135,8 @@ class NetworkTarget:
         return as_labels(labels, len(x), model.classes)
 
     def _value(self, x: Array, labels: Array, stream: Stream) -> Array:
-        values = self.classifier.values(x, labels, self._noises(stream), self.objective)
-        return in_kind(values, x).mean(axis=0)
+        found = values(self.classifier, x, labels, self._noises(stream), self.objective)
+        return in_kind(found, x).mean(axis=0)
 
     def _noises(self, stream: Stream) -> list[Noise]:
         if self.kind == "expectation":

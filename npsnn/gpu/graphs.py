@@ -99,6 +99,11 @@ class Graphs:
         return graph.launch(arrays, streams)
 
 
+def recording() -> bool:
+    """Whether a graph is being recorded: what is computed then becomes a part of it."""
+    return bool(gpu().cuda.get_current_stream().is_capturing())
+
+
 def _plainly(f: Callable[..., tuple[Arrays, Tree]], state: Arrays, arrays: Arrays, streams: Streams) -> Tree:
     new, found = f(state, arrays, streams)
     _put(state, new)

@@ -1,4 +1,4 @@
-"""The passes of a network that predictions, judging and attacks ask for.
+"""The passes of a network that predictions, judging and attacks ask for; on a GPU each is one CUDA graph.
 
 A GPU computes the layers before the first noise once for all draws. The backward pass through them is linear in the
 cotangent: the draws' cotangents are summed first, each times its own unit, and go back as one. The sums thus have
@@ -6,15 +6,25 @@ another order than on a CPU, where each draw has passes of its own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeAlias
 
-from npsnn.backend import Array, fused, namespace
+from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.gpu.graphs import Graphs, mapped, recording
 from npsnn.layers.base import Backward, Params, Want
-from npsnn.layers.moments import Moments, Noise
-from npsnn.models import averaging
+from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
+from npsnn.models import averaging, sigmas
 from npsnn.models.averaging import Answer
 from npsnn.models.model import Model
-from npsnn.objectives import Objective, in_units
+from npsnn.objectives import OBJECTIVES, Objective, in_units
+from npsnn.streams import Stream
+from npsnn.workers.base import micro_batches
+
+Noises: TypeAlias = Sequence[Noise]
+
+ANSWERS = 50
+"""Draws of the noise that one graph has passes for; of more draws there are several launches."""
 
 
 def engine_form(x: Array, like: Array) -> Array:
@@ -30,6 +40,21 @@ def double(m: Moments) -> Moments:
     return Moments(*(None if z is None else z.astype("float64") for z in (m.mean, m.var)))
 
 
+def _streams(noises: Noises) -> tuple[Stream, ...]:
+    return tuple(noise.stream for noise in noises if isinstance(noise, Sampled))
+
+
+def _lasting(noises: Noises, objective: Objective | None) -> bool:
+    """Whether it pays to record what is computed of these, and a recording computes the same.
+
+    An objective in no table may be of one call alone, as is a batch that is trained on. A class of streams of one's own
+    has other numbers. What is recorded already, as a part of something larger, is recorded once.
+    """
+    named = objective is None or objective in OBJECTIVES.values()
+    plain = all(type(stream) is Stream for stream in _streams(noises))
+    return named and plain and all(noise.training is None for noise in noises) and not recording()
+
+
 @fused
 def _added(total: Array, cotangent: Array, unit: Array) -> Array:
     return total + cotangent * unit
@@ -40,45 +65,79 @@ class Passes:
     """The passes of a network; images (N, C, H, W) may be of any library, and answers are where the parameters are.
 
     model: the network.
-    params: its parameters.
+    params: its parameters, which must stay the same arrays.
     average: draws of the noise whose logits are averaged for one answer.
+    noise_off: whether the noise is off.
     like: one of the parameters, for their dtype and device.
     """
 
     model: Model
     params: Params
     average: int
+    noise_off: bool
     like: Array
+    _graphs: Graphs = field(default_factory=Graphs, init=False)
 
-    def forward(self, x: Array, noise: Noise) -> tuple[Moments, Backward]:
-        """The moments of the logits, (classes, N), and the backward pass."""
-        return averaging.forward(self.model, self.params, self._moments(x), noise, self.average)
+    @cached_property
+    def random(self) -> bool:
+        """Whether answers differ from one draw of the noise to another."""
+        return not self.noise_off and sigmas.draws(self.model, self.params)
 
-    def gradient(self, x: Array, labels: Array, noise: Noise, objective: Objective) -> tuple[Array, Array]:
-        """An objective of each image, (N,), and its gradient by the image, float64 (N, C, H, W)."""
-        m, backward = self.forward(x, noise)
-        value, cotangent, unit = in_units(objective, m, self._moved(labels))
+    def moments(self, x: Array, noise: Noise) -> Moments:
+        """The moments of the logits, (classes, N)."""
+
+        def f(x: Array, labels: None, noises: Noises) -> Moments:
+            return self._forward(x, noises[0])[0]
+
+        found: Moments = self._run("moments", f, x, None, [noise])
+        return found
+
+    def logits(self, x: Array, noises: Noises) -> Array:
+        """The means of the logits under each noise, (noises, classes, N)."""
+
+        def f(x: Array, labels: None, noises: Noises) -> Array:
+            answer = self._split(x, noises)[2]
+            return namespace(self.like).stack([answer(noise)[0].mean for noise in noises])
+
+        return namespace(self.like).concatenate([self._run("logits", f, x, None, some) for some in self._parts(noises)])
+
+    def values(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> Array:
+        """An objective of each image under each noise, float64 (noises, N)."""
+
+        def f(x: Array, labels: Array, noises: Noises) -> Array:
+            answer = self._split(x, noises)[2]
+            return namespace(self.like).stack([objective(double(answer(noise)[0]), labels)[0] for noise in noises])
+
+        parts = [self._run("values", f, x, labels, some, objective) for some in self._parts(noises)]
+        return namespace(self.like).concatenate(parts)
+
+    def gradients(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> tuple[Array, Array]:
+        """The sums over the noises of an objective of each image, (N,), and of its gradient by the image, both float64.
+
+        noises: draws of the noise, or one noise of any kind.
+        """
+
+        def f(x: Array, labels: Array, noises: Noises) -> tuple[Array, Array]:
+            of = self._of_one if len(noises) == 1 else self._of_several
+            return of(x, labels, noises, objective)
+
+        first, *more = self._parts(noises)
+        values, gradient = self._run("gradients", f, x, labels, first, objective)
+        for some in more:
+            more_values, more_gradient = self._run("gradients", f, x, labels, some, objective)
+            values, gradient = values + more_values, gradient + more_gradient
+        return values, gradient
+
+    def _of_one(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> tuple[Array, Array]:
+        m, backward = self._forward(x, noises[0])
+        values, cotangent, unit = in_units(objective, m, labels)
         g, _ = backward(cotangent, Want.INPUT)
         assert g is not None
-        return value, (g.mean * unit).transpose(3, 1, 0, 2)
+        return values, (g.mean * unit).transpose(3, 1, 0, 2)
 
-    def logits(self, x: Array, noises: Sequence[Noise]) -> Array:
-        """The means of the logits under each noise, (noises, classes, N), on a GPU."""
-        _, _, answer = self._split(x, noises)
-        return namespace(self.like).stack([answer(noise)[0].mean for noise in noises])
-
-    def values(self, x: Array, labels: Array, noises: Sequence[Noise], objective: Objective) -> Array:
-        """An objective of each image under each noise, float64 (noises, N), on a GPU."""
-        _, _, answer = self._split(x, noises)
-        labels = self._moved(labels)
-        return namespace(self.like).stack([objective(double(answer(noise)[0]), labels)[0] for noise in noises])
-
-    def gradients(self, x: Array, labels: Array, noises: Sequence[Noise], objective: Objective) -> tuple[Array, Array]:
-        """The sums over the noises of what `gradient` returns, on a GPU."""
-        if len(noises) == 1:
-            return self.gradient(x, labels, noises[0], objective)
-        features, into, answer = self._split(x, noises)
-        labels, values, total = self._moved(labels), None, None
+    def _of_several(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> tuple[Array, Array]:
+        xp, (features, into, answer) = namespace(self.like), self._split(x, noises)
+        values = total = None
         for noise in noises:
             m, back = answer(noise)
             value, cotangent, unit = in_units(objective, m, labels)
@@ -86,17 +145,52 @@ class Passes:
             values = value if values is None else values + value
             total = below * unit if total is None else _added(total, below, unit)
         assert total is not None, "there must be a noise"
-        unit = namespace(self.like).abs(total).reshape(-1, total.shape[-1]).max(axis=0)
-        unit = namespace(self.like).where(unit > 1e-300, unit, 1)
+        unit = xp.abs(total).reshape(-1, total.shape[-1]).max(axis=0)
+        unit = xp.where(unit > 1e-300, unit, 1)
         g, _ = into(Moments((total / unit).astype(features.mean.dtype)), Want.INPUT)
         assert g is not None
         return values, (g.mean * unit).transpose(3, 1, 0, 2)
 
-    def _split(self, x: Array, noises: Sequence[Noise]) -> tuple[Moments, Backward, Callable[[Noise], Answer]]:
-        return averaging.split(self.model, self.params, self._moments(x), noises[0], self.average)
+    def _forward(self, x: Array, noise: Noise) -> tuple[Moments, Backward]:
+        return averaging.forward(self.model, self.params, Moments(engine_form(x, self.like)), noise, self.average)
 
-    def _moments(self, x: Array) -> Moments:
-        return Moments(engine_form(x, self.like))
+    def _split(self, x: Array, noises: Noises) -> tuple[Moments, Backward, Callable[[Noise], Answer]]:
+        return averaging.split(self.model, self.params, Moments(engine_form(x, self.like)), noises[0], self.average)
 
-    def _moved(self, labels: Array) -> Array:
-        return namespace(self.like).asarray(labels)
+    def _parts(self, noises: Noises) -> list[Noises]:
+        return [noises[s] for s in micro_batches(len(noises), max(1, ANSWERS // self.average))]
+
+    def _run(
+        self,
+        name: str,
+        f: Callable[..., Any],
+        x: Array,
+        labels: Array | None,
+        noises: Noises,
+        objective: Objective | None = None,
+    ) -> Any:
+        """f(x, labels, noises), on a GPU as a graph whose data are the images, the labels and the keys of the draws.
+
+        name: what f computes, for the objective.
+        """
+        heard, xp = [self._heard(noise) for noise in noises], namespace(self.like)
+        arrays = {"x": xp.asarray(x)} | ({} if labels is None else {"labels": xp.asarray(labels)})
+        if not on_gpu(self.like) or not _lasting(heard, objective):
+            return f(arrays["x"], arrays.get("labels"), heard)
+
+        def recorded(arrays: dict[str, Array], streams: Any) -> Any:
+            own = iter(streams)
+            again = [replace(noise, stream=next(own)) if isinstance(noise, Sampled) else noise for noise in heard]
+            return f(arrays["x"], arrays.get("labels"), again)
+
+        drawn = _streams(heard)
+        kinds = tuple(noise.stream.shared if isinstance(noise, Sampled) else noise for noise in heard)
+        # the graph's own arrays hold until its next launch
+        return mapped(self._graphs.run((name, objective, kinds), recorded, arrays, drawn), lambda a: a.copy())
+
+    def _heard(self, noise: Noise) -> Noise:
+        if self.noise_off:
+            return EXPECTATION
+        if isinstance(noise, Propagated) and on_gpu(self.like) and hasattr(noise, "known"):
+            return noise.known(self.random)
+        return noise
