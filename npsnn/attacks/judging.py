@@ -132,7 +132,7 @@ class Judged:
     draws: int
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
-        return judge(self.network, x, labels, self.draws, stream)
+        return np.asarray(judge(self.network, x, labels, self.draws, stream))
 
 
 Job: TypeAlias = Callable[[np.ndarray, np.ndarray, Stream], Any]

@@ -192,5 +192,6 @@ class Passes:
         if self.noise_off:
             return EXPECTATION
         if isinstance(noise, Propagated) and on_gpu(self.like) and hasattr(noise, "known"):
-            return noise.known(self.random)
+            known: Noise = noise.known(self.random)
+            return known
         return noise

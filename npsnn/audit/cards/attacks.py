@@ -267,7 +267,8 @@ def a25(lab: Lab) -> Iterator[Figure]:
     x, labels = np.repeat(image, copies, axis=0), np.ones(copies, int)
 
     def gradients(samples: int, part: str) -> Floats:
-        return targets.sampled(network, samples)(x, labels, Stream(lab.seed).at(part))[1].reshape(copies, -1)
+        _, gradient = targets.sampled(network, samples)(x, labels, Stream(lab.seed).at(part))
+        return np.asarray(gradient).reshape(copies, -1)
 
     one, eot = np.concatenate([gradients(1, f"one {i}") for i in range(20)]), gradients(50, "EoT")
     g, sd = one.mean(axis=0), one.std(axis=0)
