@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsnn.backend import Array, gpu, namespace, on_gpu
+from npsnn.gpu import blas
 from npsnn.streams import Stream
 
 Arrays: TypeAlias = dict[str, Array]
@@ -76,8 +77,8 @@ class Graphs:
         if not any(on_gpu(a) for a in (*state.values(), *arrays.values())):
             return _plainly(f, state, dict(arrays), streams)
         arrays = {name: gpu().asarray(a) for name, a in arrays.items()}
-        full = (key, _forms(state), _forms(arrays), len(streams))
-        if os.environ.get("NPSNN_GRAPH") == "0" or full in self._refused:
+        full = (key, _forms(state), _forms(arrays), len(streams), blas.uses_tf32())
+        if os.environ.get("NPSNN_GRAPH") == "0" or full in self._refused or not blas.available():
             return _plainly(f, state, arrays, streams)
         graph = self._graphs.get(full)
         if graph is not None and all(graph.state[name] is a for name, a in state.items()):
