@@ -114,7 +114,7 @@ def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape:
     xp = namespace(dy, w)
     h, c, width, n = shape
     oh, ow = dy.shape[0], dy.shape[2]
-    if oh == ow == 1 and w.shape[1:3] == (h, width):  # a kernel that covers the image is a matrix
+    if not padding and w.shape[1:3] == (h, width):  # a kernel that covers the image is a matrix
         g = matmul(w.reshape(len(w), -1).T, dy.reshape(len(w), n)).reshape(h, width, c, n)
         return xp.ascontiguousarray(g.transpose(0, 2, 1, 3))
     rows = _spread_rows if oh < w.shape[1] else _gather_rows

@@ -103,10 +103,10 @@ def test_large_products_in_halves_are_the_same_products() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "kernel", "stride", "padding"), [(3, 3, 1, 0), (1, 3, 1, 1), (3, 2, 2, 0), (2, 4, 3, 1)]
+    ("size", "kernel", "stride", "padding"), [(3, 3, 1, 0), (1, 3, 1, 1), (3, 2, 2, 0), (2, 4, 3, 1), (3, 3, 3, 1)]
 )
 def test_one_output_pixel(size: int, kernel: int, stride: int, padding: int) -> None:
-    """Only the first of these kernels is a matrix; the others see padding, or leave rows over."""
+    """Only the first of these kernels is a matrix; the others see padding, leave rows over, or do both."""
     pixels = Pixels(4, batch=2, channels=2, height=size, width=size)
     case = Convolution(pixels, 3, (kernel, kernel), stride, padding)
     x, w, rng = values(case)
