@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from npsnn.backend import Array, namespace, on_gpu
+from npsnn.gpu import blas
 from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape, layer
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role
-from npsnn.ops import conv, linear, winograd
+from npsnn.ops import conv, linear, shifts, winograd
 from npsnn.ops.channels import channel_sums, per_channel
 from npsnn.validate import check_choice, check_types
 
@@ -110,9 +111,9 @@ class Conv2d(Affine):
     stride: step between two outputs, in pixels.
     padding: black pixels put on each side of the image.
     bias: whether a number is added to each channel; a BatchNorm that follows would cancel the number.
-    method: "direct" sums the products as they stand (`npsnn.ops.conv`); "winograd" takes fewer products
-        (`npsnn.ops.winograd`) for kernels of 3 and 5 without a stride in float32; "auto" takes the faster one on a CPU.
-        Double precision is always direct.
+    method: "direct" sums the products as they stand (`npsnn.ops.conv`, on a GPU `npsnn.ops.shifts`); "winograd" takes
+        fewer products (`npsnn.ops.winograd`) for kernels of 3 and 5 without a stride in float32; "auto" takes the
+        faster one on a CPU. Double precision is always direct.
     Raises ValueError for numbers that are not as said, and for another method.
     Source: noise paper Sec. 2.3 (audit N2, N27).
     """
@@ -143,6 +144,9 @@ class Conv2d(Affine):
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Any]:
         if self.by_winograd(x):
             return winograd.winograd(x, w, self.padding, b)
+        if on_gpu(x) and blas.available():
+            y, taken = shifts.conv2d(x, w, self.stride, self.padding)
+            return _shifted(y, b), taken
         cols = conv.columns(x, (self.kernel, self.kernel), self.stride, self.padding)
         return _shifted(conv.conv2d(cols, w, x.shape[-1]), b), cols
 
@@ -153,9 +157,12 @@ class Conv2d(Affine):
         return y, saved
 
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
-        return conv.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
+        backward = shifts if on_gpu(dy) and blas.available() else conv
+        return backward.conv2d_input_backward(dy, w, self.stride, self.padding, shape)
 
-    def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
+    def weight_backward(self, w: Array, dy: Array, saved: Any) -> Array:
+        if isinstance(saved, shifts.Taken):
+            return shifts.conv2d_weight_backward(dy, saved, w.shape)
         return conv.conv2d_weight_backward(dy, saved, w.shape)
 
     def pull(self, w: Array, dy: Array, saved: Any, shape: Shape, want: Want) -> tuple[Array | None, Array | None]:

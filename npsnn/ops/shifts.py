@@ -1,0 +1,283 @@
+"""Cross-correlation on a GPU, batch last: products of views, without the columns of every window (`npsnn.ops.conv`).
+
+In an image (H, C, W, N) kh rows that follow one another are one matrix (kh*C, W*N), and a column further to the right
+is N numbers further in memory. So the windows of a row of outputs are, for each column of the kernel, a matrix that
+lies in the image itself. Three forms of the same sum, from a channels to b:
+
+* shifts: one product for each column of the kernel, b by kh*a, added up where they belong. Nothing is copied.
+* columns: the image is copied once for each column of the kernel; then one product, b by kh*kw*a, is left. It pays for
+  few channels a, of which a product of its own would be too short.
+* gather: one product for all columns of the kernel, kw*b by kh*a, whose results are added up, shifted. It pays for few
+  channels b.
+
+A kernel that covers the image is one matrix. With a stride the image is taken apart into columns that are a stride
+apart; its gradient consists of one correlation with a part of the kernel for each remainder of rows and of columns.
+Source: noise paper Eq. 2, Sec. 2.3 (audit N2, N27).
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from npsnn.backend import Array, namespace, strided
+from npsnn.products import matmul
+
+SHORT = 192
+"""The numbers kh*a that a product sums up, below which a copy of the columns makes products long enough."""
+FEW = 32
+"""The channels b below which a product for each column of the kernel would be too flat."""
+
+LARGE = 1 << 22
+"""The numbers of an image with zeros around it from which only the zeros are set, and not the image as well."""
+
+
+class Span(NamedTuple):
+    """The rows, or the columns, of an image that a kernel meets; beyond the image there are zeros.
+
+    first: the first output's first row, counted from the image's own first one.
+    step: rows from one output to the next.
+    count: number of outputs.
+    """
+
+    first: int
+    step: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An image as the products take it.
+
+    form: shifts, columns, gather or whole.
+    parts: the image, one for each remainder of a column by the stride; or its copied columns.
+    step: rows of a part from one output to the next.
+    rows, columns: number of outputs.
+    """
+
+    form: str
+    parts: tuple[Array, ...]
+    step: int
+    rows: int
+    columns: int
+
+
+def conv2d(x: Array, w: Array, stride: int, padding: int) -> tuple[Array, Taken]:
+    """Cross-correlation, (OH, O, OW, N), and what `conv2d_weight_backward` needs.
+
+    x: (H, C, W, N).
+    w: (O, kh, kw, C).
+    stride: of the kernel, in pixels.
+    padding: zeros around the image, in pixels.
+    """
+    (h, _, width, n), (o, kh, kw, _) = x.shape, w.shape
+    if not padding and (kh, kw) == (h, width):
+        taken = Taken("whole", (x.reshape(-1, n),), 1, 1, 1)
+        return matmul(_covering(w), taken.parts[0]).reshape(1, o, 1, n), taken
+    rows, columns = (
+        Span(-padding, stride, (size + 2 * padding - k) // stride + 1) for size, k in ((h, kh), (width, kw))
+    )
+    return _correlated(x, w, rows, columns)
+
+
+def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape: tuple[int, ...]) -> Array:
+    """Cotangent of the input, of the shape `shape`.
+
+    dy: cotangent of the output, (OH, O, OW, N).
+    w, stride, padding: as for `conv2d`.
+    shape: (H, C, W, N).
+    """
+    (h, _, width, n), (o, kh, kw, _) = shape, w.shape
+    if not padding and (kh, kw) == (h, width):
+        return matmul(_covering(w).T, dy.reshape(o, n)).reshape(shape)
+    xp = namespace(dy, w)
+    rows, columns = _remainders(kh, stride, padding, h), _remainders(kw, stride, padding, width)
+    if not rows or not columns:
+        return xp.zeros(shape, dy.dtype)
+    if stride == 1:
+        return _correlated(dy, _turned(w), *(Span(r.first, 1, r.count) for r in (rows[0], columns[0])))[0]
+    top, left = _met(rows), _met(columns)
+    framed = _framed(dy, top, left)  # once, for all remainders
+    every = len(rows) * len(columns) == min(stride, h) * min(stride, width)
+    dx = (xp.empty if every else xp.zeros)(shape, dy.dtype)  # pixels that meet no kernel have no gradient
+    for r, q in product(rows, columns):
+        part = _turned(w[:, r.tap :: stride, q.tap :: stride])
+        spans = Span(r.first - top.first, 1, r.count), Span(q.first - left.first, 1, q.count)
+        dx[r.pixel :: stride, :, q.pixel :: stride] = _correlated(framed, part, *spans)[0]
+    return dx
+
+
+def conv2d_weight_backward(dy: Array, taken: Taken, shape: tuple[int, ...]) -> Array:
+    """Cotangent of the weights, of the shape `shape`.
+
+    dy: cotangent of the output, (OH, O, OW, N).
+    taken: the last result of `conv2d`.
+    shape: (O, kh, kw, C).
+    """
+    xp, (o, kh, kw, c), oh = namespace(dy), shape, len(dy)
+    dy = dy.reshape(oh, o, -1)
+    if taken.form == "whole":
+        return xp.ascontiguousarray(matmul(dy[0], taken.parts[0].T).reshape(o, kh, c, kw).transpose(0, 1, 3, 2))
+    if taken.form == "columns":
+        windows = _windows(taken.parts[0], taken, kh, taken.columns)
+        return matmul(dy, windows.transpose(0, 2, 1)).sum(axis=0).reshape(shape)
+    apart = len(taken.parts)
+    each = xp.empty((kw, oh, o, kh * c), dy.dtype)
+    for q, part in enumerate(taken.parts):
+        out = each[q::apart]
+        windows = _windows(part, taken, kh, taken.columns, len(out))
+        matmul(dy, windows.transpose(0, 1, 3, 2), out=out)
+    return each.reshape(kw, oh, o, kh, c).transpose(2, 3, 0, 4, 1).sum(axis=4)
+
+
+def _turned(w: Array) -> Array:
+    """The kernels of the input's gradient: (O, kh, kw, C) -> (C, kh, kw, O), upside down."""
+    return w[:, ::-1, ::-1].transpose(3, 1, 2, 0)
+
+
+def _covering(w: Array) -> Array:
+    """The matrix of a kernel that covers the image, (O, kh*C*kw)."""
+    return w.transpose(0, 1, 3, 2).reshape(len(w), -1)
+
+
+def _correlated(x: Array, w: Array, rows: Span, columns: Span) -> tuple[Array, Taken]:
+    """The correlation of an image with zeros around it: (H, A, W, N), (B, kh, kw, A) -> (rows, B, columns, N)."""
+    xp, (b, kh, kw, a), n = namespace(x, w), w.shape, x.shape[3]
+    taken = _taken(x, (kh, kw), rows, columns, _form(a, b, kh, kw, columns.step))
+    y = xp.empty((rows.count, b, columns.count, n), x.dtype)
+    flat = y.reshape(rows.count, b, -1)
+    if taken.form == "columns":
+        matmul(w.reshape(b, -1), _windows(taken.parts[0], taken, kh, columns.count), out=flat)
+        return y, taken
+    by_column = xp.ascontiguousarray(w.transpose(2, 0, 1, 3)).reshape(kw, b, kh * a)
+    if taken.form == "gather":
+        whole = taken.parts[0]
+        found = matmul(by_column.reshape(kw * b, kh * a), _windows(whole, taken, kh, whole.shape[2]))
+        row, line, number = *found.strides[:2], found.itemsize
+        moved = strided(
+            found,
+            (rows.count, kw, b, columns.count, n),
+            (row, b * line + n * number, line, n * number, number),
+        )
+        return moved.sum(axis=1), taken
+    for j in range(kw):
+        part = taken.parts[j % columns.step][:, :, j // columns.step :]
+        matmul(by_column[j], _windows(part, taken, kh, columns.count), out=flat, add=j > 0)
+    return y, taken
+
+
+def _form(a: int, b: int, kh: int, kw: int, step: int) -> str:
+    """The form for a correlation from a channels to b."""
+    if kw == 1:
+        return "shifts"  # which is one product
+    if b < FEW and b <= a and step == 1:
+        return "gather"
+    # numbers that each pixel costs beside the products: a copy of the columns, or sums of kw results
+    copied, added = (kw + 1) * a, 2 * (kw - 1) * b
+    return "columns" if kh * a < SHORT and copied <= added else "shifts"
+
+
+def _taken(x: Array, kernel: tuple[int, int], rows: Span, columns: Span, form: str) -> Taken:
+    """The image as the products of a form take it."""
+    (kh, kw), n = kernel, x.shape[3]
+    # one row of the kernel: no need for the rows between
+    down, step = (rows.step, 1) if kh == 1 else (1, rows.step)
+    height = rows.count if kh == 1 else rows.step * (rows.count - 1) + kh
+    apart = 1 if form == "columns" else columns.step
+    parts = []
+    for q in range(min(apart, kw)):
+        width = columns.count + (kw - 1 - q) // apart if apart > 1 else columns.step * (columns.count - 1) + kw
+        parts.append(_framed(x, Span(rows.first, down, height), Span(columns.first + q, apart, width)))
+    if form == "columns":
+        (part,) = parts
+        (height, c, _, _), (down, line, across, number) = part.shape, part.strides
+        windows = strided(part, (height, kw, c, columns.count, n), (down, across, line, columns.step * across, number))
+        copied = namespace(x).ascontiguousarray(windows)
+        parts = [copied.reshape(height, kw * c, columns.count, n)]
+    return Taken(form, tuple(parts), step, rows.count, columns.count)
+
+
+def _windows(part: Array, taken: Taken, kh: int, width: int, columns: int | None = None) -> Array:
+    """The matrices that lie in a part, (rows, kh*channels, width*N); with `columns` one set for each, one N apart."""
+    (_, a, _, n), (row, line, across, number) = part.shape, part.strides
+    shape, strides = (taken.rows, kh * a, width * n), (taken.step * row, line, number)
+    if columns is None:
+        return strided(part, shape, strides)
+    return strided(part, (columns, *shape), (across, *strides))
+
+
+def _framed(x: Array, rows: Span, columns: Span) -> Array:
+    """Rows and columns of an image with zeros around it, in which kh rows are a matrix; a view where that will do.
+
+    rows, columns: `step` of them is taken, `count` in all.
+    """
+    xp, (h, c, width, n) = namespace(x), x.shape
+    down, own_rows = _inside(rows, h)
+    across, own_columns = _inside(columns, width)
+    image = x[own_rows, :, own_columns]
+    if image.shape[0] == rows.count and image.shape[2] == columns.count:
+        return image if _is_matrix(image) else xp.ascontiguousarray(image)
+    shape = rows.count, c, columns.count, n
+    if prod(shape) < LARGE:  # where starting a kernel takes longer than the kernel
+        framed = xp.zeros(shape, x.dtype)
+    else:
+        framed = xp.empty(shape, x.dtype)
+        edges = (
+            framed[: down.start],
+            framed[down.stop :],
+            framed[down, :, : across.start],
+            framed[down, :, across.stop :],
+        )
+        for edge in edges:
+            if edge.size:
+                edge[...] = 0
+    framed[down, :, across] = image
+    return framed
+
+
+def _inside(span: Span, size: int) -> tuple[slice, slice]:
+    """Which of the rows of a span lie in an image of so many, and which rows of the image they are."""
+    start = min(max(0, -(span.first // span.step)), span.count)
+    stop = max(start, min(span.count, -((span.first - size) // span.step)))
+    first = span.first + span.step * start
+    return slice(start, stop), slice(first, max(first, first + span.step * (stop - start - 1) + 1), span.step)
+
+
+def _is_matrix(x: Array) -> bool:
+    """Whether rows that follow one another are a matrix, and the numbers of a line lie side by side."""
+    (_, c, width, n), (row, line, across, number) = x.shape, x.strides
+    return bool((number == x.itemsize) and (across == n * number) and line >= width * across and row == c * line)
+
+
+class Remainder(NamedTuple):
+    """The rows of an image that are a stride apart: they meet the same rows of the kernel.
+
+    pixel: the first of them.
+    count: their number.
+    tap: the first row of the kernel; `taps` of them are a stride apart.
+    first: the first row of the output that the first one meets, which may lie before the output.
+    """
+
+    pixel: int
+    count: int
+    tap: int
+    taps: int
+    first: int
+
+
+def _remainders(kernel: int, stride: int, padding: int, size: int) -> list[Remainder]:
+    """All of them that meet the kernel."""
+    found = []
+    for tap in range(min(stride, kernel)):
+        row = -(-(padding - tap) // stride)  # the first output, if there were as many as one likes
+        pixel = tap + stride * row - padding
+        taps = -(-(kernel - tap) // stride)
+        if pixel < size:
+            found.append(Remainder(pixel, -(-(size - pixel) // stride), tap, taps, row - taps + 1))
+    return found
+
+
+def _met(remainders: list[Remainder]) -> Span:
+    """The rows of the output, and of the zeros around it, that all remainders meet together."""
+    first = min(r.first for r in remainders)
+    return Span(first, 1, max(r.first + r.count + r.taps - 1 for r in remainders) - first)
