@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from time import sleep, time
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -206,12 +206,24 @@ def test_there_are_no_more_threads_than_a_machine_could_use(monkeypatch: pytest.
     assert Threads(1024).threads == 1024
 
 
-def test_there_are_no_more_threads_than_jobs() -> None:
-    before, seen = threading.active_count(), list[int]()
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """Every thread that the test starts: a count of all threads has those that an earlier test has let end as well."""
+    start, threads = threading.Thread.start, list[threading.Thread]()
+
+    def noted(self: threading.Thread) -> None:
+        threads.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", noted)
+    return threads
+
+
+def test_there_are_no_more_threads_than_jobs(started: list[threading.Thread]) -> None:
     with Threads(200) as workers:
-        assert threading.active_count() == before
-        workers.reduce(lambda i: seen.append(threading.active_count()), lambda i: (i,), 3, lambda result: None)
-    assert max(seen) <= before + 2
+        assert not started
+        assert gathered(workers, lambda i: len(started), 3) == [2, 2, 2]
+        assert gathered(workers, lambda i: len(started), 1) == [2], "the threads are there for the next work"
 
 
 def test_none_is_all_cores() -> None:
@@ -231,15 +243,13 @@ def test_blas_is_held_to_one_thread_and_let_go_again() -> None:
         assert blas_threads() == before
 
 
-def test_the_threads_end_with_the_work() -> None:
-    before = threading.active_count()
+def test_the_threads_end_with_the_work(started: list[threading.Thread]) -> None:
     for _ in range(5):
         with Threads(4) as workers:
             gathered(workers, lambda i: i, 8)
-    deadline = time() + 5
-    while threading.active_count() > before and time() < deadline:
-        sleep(0.01)
-    assert threading.active_count() <= before
+    for thread in started:
+        thread.join(timeout=5)
+    assert len(started) == 15 and not any(thread.is_alive() for thread in started)
 
 
 @pytest.mark.parametrize(("examples", "size"), [(0, 4), (1, 4), (4, 4), (9, 4), (12, 4), (5, 1)])
