@@ -19,6 +19,11 @@ def row(card: str) -> audit.Row:
     return audit.examine(audit.CARDS[card])
 
 
+def last_word(part: Any) -> str | None:
+    """Of a dotted name; pytest names a function itself, without the address that differs from process to process."""
+    return part.rpartition(".")[2] if isinstance(part, str) else None
+
+
 def mutation_test(mutants: list[Mutant]) -> Callable[..., None]:
     """A test for each mutant: the card's verdict stands, and falls once the formula is broken.
 
@@ -27,7 +32,7 @@ def mutation_test(mutants: list[Mutant]) -> Callable[..., None]:
     """
 
     @pytest.mark.slow
-    @pytest.mark.parametrize(("card", "target", "mutate"), mutants, ids=lambda part: str(part).rpartition(".")[2])
+    @pytest.mark.parametrize(("card", "target", "mutate"), mutants, ids=last_word)
     def test(monkeypatch: pytest.MonkeyPatch, card: str, target: str, mutate: Callable[[Any], Any]) -> None:
         before = row(card)
         assert before.supported, before

@@ -97,7 +97,7 @@ def made(**options: Any) -> Training:
             (AuthorsStart(6), AuthorsDecay(0.3), PositiveSigma(), SigmaCap(4.0)),
         ),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", str(part)),
 )
 def test_an_option_becomes_its_value(options: dict[str, Any], field: str, value: Any) -> None:
     training = made(**options)
