@@ -35,6 +35,14 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_width() -> Iterator[None]:
+    """No terminal is as wide as the variable says that readline sets, which pytest and its processes import."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        yield
+
+
 @pytest.fixture
 def cupy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The double of CuPy in its place; with NPSNN_TEST_CUPY=1, as scripts/gpu-check sets it, CuPy itself."""
