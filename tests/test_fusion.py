@@ -9,12 +9,13 @@ import pytest
 from cupy_graph_double import launches
 from on_device import leaves, positive, tree, values
 
-from npsnn.ops import gaussian, pool
+from npsnn.ops import gaussian, norm, pool
 from npsnn.ops.gaussian import RULES
 
 SHAPE = (4, 3, 6, 5)
 MEAN, VAR, DM, DV = values(*SHAPE), positive(*SHAPE) ** 4, values(*SHAPE, seed=2), values(*SHAPE, seed=3)
 SECOND = values(*SHAPE, seed=4)
+WEIGHTS, MANY = values(3), values(16, 3, 16, 20)
 FAR = np.concatenate([MEAN, 30 * MEAN])
 
 Case = tuple[Callable[..., Any], tuple[Any, ...], int]
@@ -58,6 +59,17 @@ def summed(k: int) -> Callable[..., Any]:
     return both_ways
 
 
+def normalised(x: Any, w: Any, b: Any, dy: Any) -> Any:
+    y, mean, var, saved = norm.batch_norm(x, w, b, 1e-5, x.size // len(w), lambda sums: sums)
+    dw, db = norm.batch_norm_weight_backward(dy, saved)
+    return y, mean, var, dw, db, norm.batch_norm_backward(dy, w, dw, db, saved)
+
+
+def normalised_by_averages(x: Any, v: Any, w: Any, dy: Any, dv: Any) -> Any:
+    mean, var, saved = norm.fixed_norm(x, v, (w, w), (w, w * w), 1e-5)
+    return mean, var, norm.fixed_norm_backward(dy, dv, saved), norm.fixed_norm_weight_backward(dy, dv, saved)
+
+
 CASES: dict[str, Case] = {
     "exact ReLU": (rectified("exact"), (MEAN, VAR, DM, DV), 2),
     "exact ReLU, far": (rectified("exact"), (FAR, FAR * FAR / 1000, FAR, FAR), 2),
@@ -84,6 +96,12 @@ CASES: dict[str, Case] = {
     "Laplace pooling, dm": (pooled(gaussian.LAPLACE, 2), (MEAN, VAR, DM, None), 2),
     "pooling": (pooled(gaussian.DETERMINISTIC, 2), (MEAN, None, DM, None), 2),
     "pooling of 3": (pooled(gaussian.DETERMINISTIC, 3), (MEAN, None, DM, None), 2 + 1),
+    "BatchNorm": (normalised, (MEAN, WEIGHTS, WEIGHTS, DM), 5 + 3 + 2),
+    "BatchNorm of many": (normalised, (MANY, WEIGHTS, WEIGHTS, MANY), 7 + 5 + 2),
+    "BatchNorm of vectors": (normalised, (MEAN[0, :, 0], WEIGHTS, WEIGHTS, DM[0, :, 0]), 5 + 3 + 2),
+    # the case itself squares, and the backward pass scales sums by channel
+    "fixed BatchNorm": (normalised_by_averages, (MEAN, None, WEIGHTS, DM, None), 1 + 2 + 1 + 3),
+    "fixed BatchNorm with variances": (normalised_by_averages, (MEAN, VAR, WEIGHTS, DM, DV), 1 + 2 + 1 + 7),
     "sums of 2": (summed(2), (MEAN,), 2),
     "sums of 3": (summed(3), (MEAN,), 2 + 1),
 }

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from npsnn.backend import namespace
+from npsnn.backend import on_gpu
 from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer
 from npsnn.layers.moments import Batch, Moments, Noise
 from npsnn.layers.params import Role
@@ -88,7 +88,10 @@ class BatchNorm:
             grads = {"w": dw, "b": db, "running_mean": mean, "running_var": var} if Want.PARAMS in want else {}
             if Want.INPUT not in want:
                 return None, grads
-            dw, db = batch.total(namespace(dw).stack([dw, db]))
+            if on_gpu(dw):  # no other part waits there, and putting the two together is a kernel
+                dw, db = batch.total(dw), batch.total(db)
+            else:
+                dw, db = batch.total(np.stack([dw, db]))
             return Moments(norm.batch_norm_backward(g.mean, w, dw, db, saved)), grads
 
         return Moments(y), backward

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from npsnn.backend import Array, fused, namespace
-from npsnn.ops.channels import channel_dots, channel_sums, per_channel
+from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.ops.channels import centred, channel_dots, channel_squares, channel_sums, per_channel
 
 
 def batch_norm(
@@ -23,17 +23,29 @@ def batch_norm(
     Source: Ioffe and Szegedy 2015.
     """
     mean = total(channel_sums(x)) / count
-    centred = x - per_channel(mean, x)
-    squares = total(channel_dots(centred, centred))
-    scale = 1 / namespace(x).sqrt(squares / count + epsilon)
-    y = _scaled(centred, per_channel(w * scale, x), per_channel(b, x))
-    return y, mean, squares / (count - 1), (centred, scale, count)
+    x, m = _apart(x, per_channel(mean, x))
+    squares = total(channel_squares(x, m))
+    scale, a, unbiased = _scales(squares, w, epsilon, count, count - 1)
+    y = _scaled(x, m, per_channel(a, x), per_channel(b, x))
+    return y, mean, unbiased, (x, m, scale, count)
+
+
+def _apart(x: Array, m: Array) -> tuple[Array, Array | None]:
+    """x and m, whose difference is wanted many times: a GPU takes it in each kernel, a CPU once, and m is None then."""
+    return (x, m) if on_gpu(x) else (x - m, None)
 
 
 @fused
-def _scaled(x: Array, a: Array, b: Array) -> Array:
-    """a x + b."""
-    y = x * a
+def _scales(squares: Array, w: Array, epsilon: float, count: int, one_less: int) -> tuple[Array, Array, Array]:
+    """1/√(v + epsilon), its product with w, and the unbiased variance."""
+    scale = 1 / namespace(squares).sqrt(squares / count + epsilon)
+    return scale, w * scale, squares / one_less
+
+
+@fused
+def _scaled(x: Array, m: Array, a: Array, b: Array) -> Array:
+    """a (x - m) + b."""
+    y = centred(x, m) * a
     y += b
     return y
 
@@ -44,8 +56,8 @@ def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
     dy: cotangent of the output.
     saved: the last result of `batch_norm`.
     """
-    centred, scale, _ = saved
-    return channel_dots(dy, centred) * scale, channel_sums(dy)
+    x, m, scale, _ = saved
+    return channel_dots(dy, x, m) * scale, channel_sums(dy)
 
 
 def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -> Array:
@@ -58,17 +70,22 @@ def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -
     dw, db: sums over the batch of what `batch_norm_weight_backward` gave, (C,).
     saved: the last result of `batch_norm`.
     """
-    centred, scale, count = saved
-    share = w * scale / count
-    factors = (per_channel(values, dy) for values in (w * scale, share * scale * dw, share * db))
-    return _without_statistics(dy, centred, *factors)
+    x, m, scale, count = saved
+    factors = _factors(w, scale, dw, db, count)
+    return _without_statistics(dy, x, m, *(per_channel(values, dy) for values in factors))
 
 
 @fused
-def _without_statistics(dy: Array, centred: Array, a: Array, b: Array, c: Array) -> Array:
-    """a dy - b centred - c."""
+def _factors(w: Array, scale: Array, dw: Array, db: Array, count: int) -> tuple[Array, Array, Array]:
+    share = w * scale / count
+    return w * scale, share * scale * dw, share * db
+
+
+@fused
+def _without_statistics(dy: Array, x: Array, m: Array, a: Array, b: Array, c: Array) -> Array:
+    """a dy - b (x - m) - c."""
     dx = dy * a
-    dx -= centred * b
+    dx -= centred(x, m) * b
     dx -= c
     return dx
 
@@ -87,11 +104,25 @@ def fixed_norm(
     epsilon: added to v.
     """
     (w, b), (m, v) = params, statistics
-    scale = 1 / namespace(mean).sqrt(v + epsilon)
-    a = w * scale
-    centred = mean - per_channel(m, mean)
-    y = _scaled(centred, per_channel(a, mean), per_channel(b, mean))
-    return y, None if var is None else var * per_channel(a * a, var), (a, scale, centred, var)
+    a, scale = _fixed_scales(w, v, epsilon)
+    x, shift = _apart(mean, per_channel(m, mean))
+    spread = [per_channel(values, mean) for values in (a, b)]
+    saved = a, scale, x, shift, var
+    if var is None:
+        return _scaled(x, shift, *spread), None, saved
+    y, v = _scaled_with_variance(x, var, shift, *spread)
+    return y, v, saved
+
+
+@fused
+def _fixed_scales(w: Array, v: Array, epsilon: float) -> tuple[Array, Array]:
+    scale = 1 / namespace(w, v).sqrt(v + epsilon)
+    return w * scale, scale
+
+
+@fused
+def _scaled_with_variance(x: Array, var: Array, m: Array, a: Array, b: Array) -> tuple[Array, Array]:
+    return _scaled(x, m, a, b), var * (a * a)
 
 
 def fixed_norm_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array | None]:
@@ -100,8 +131,13 @@ def fixed_norm_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[A
     dmean, dvar: cotangents of the output's moments.
     saved: the last result of `fixed_norm`.
     """
-    a = saved[0]
-    return dmean * per_channel(a, dmean), None if dvar is None else dvar * per_channel(a * a, dvar)
+    a = per_channel(saved[0], dmean)
+    return (dmean * a, None) if dvar is None else _both_scaled(dmean, dvar, a)
+
+
+@fused
+def _both_scaled(dmean: Array, dvar: Array, a: Array) -> tuple[Array, Array]:
+    return dmean * a, dvar * (a * a)
 
 
 def fixed_norm_weight_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[Array, Array]:
@@ -109,8 +145,8 @@ def fixed_norm_weight_backward(dmean: Array, dvar: Array | None, saved: Any) -> 
 
     dmean, dvar, saved: as in `fixed_norm_backward`.
     """
-    a, scale, centred, var = saved
-    da = channel_dots(dmean, centred)
+    a, scale, x, m, var = saved
+    da = channel_dots(dmean, x, m)
     if dvar is not None:
         da += 2 * a * channel_dots(dvar, var)
     return da * scale, channel_sums(dmean)
