@@ -9,13 +9,13 @@ import pytest
 from cupy_graph_double import launches
 from on_device import leaves, positive, tree, values
 
-from npsnn.ops import gaussian, norm, pool
+from npsnn.ops import activation, gaussian, norm, pool
 from npsnn.ops.gaussian import RULES
 
 SHAPE = (4, 3, 6, 5)
 MEAN, VAR, DM, DV = values(*SHAPE), positive(*SHAPE) ** 4, values(*SHAPE, seed=2), values(*SHAPE, seed=3)
 SECOND = values(*SHAPE, seed=4)
-WEIGHTS, MANY = values(3), values(16, 3, 16, 20)
+WEIGHTS, MANY, VECTORS = values(3), values(16, 3, 16, 20), values(3, 8)
 FAR = np.concatenate([MEAN, 30 * MEAN])
 
 Case = tuple[Callable[..., Any], tuple[Any, ...], int]
@@ -59,6 +59,15 @@ def summed(k: int) -> Callable[..., Any]:
     return both_ways
 
 
+def with_slopes(rule: gaussian.Rule) -> Callable[..., Any]:
+    def both_ways(mean: Any, var: Any, slope: Any, dm: Any, dv: Any) -> Any:
+        y, v, saved = activation.prelu(mean, var, slope, rule)
+        back = activation.prelu_backward(dm, dv, slope, saved, rule)
+        return y, v, back, activation.prelu_slope_backward(dm, dv, slope, saved)
+
+    return both_ways
+
+
 def normalised(x: Any, w: Any, b: Any, dy: Any) -> Any:
     y, mean, var, saved = norm.batch_norm(x, w, b, 1e-5, x.size // len(w), lambda sums: sums)
     dw, db = norm.batch_norm_weight_backward(dy, saved)
@@ -96,9 +105,13 @@ CASES: dict[str, Case] = {
     "Laplace pooling, dm": (pooled(gaussian.LAPLACE, 2), (MEAN, VAR, DM, None), 2),
     "pooling": (pooled(gaussian.DETERMINISTIC, 2), (MEAN, None, DM, None), 2),
     "pooling of 3": (pooled(gaussian.DETERMINISTIC, 3), (MEAN, None, DM, None), 2 + 1),
+    **{f"{rule.name} PReLU": (with_slopes(rule), (MEAN, VAR, WEIGHTS, DM, DV), 3) for rule in RULES.values()},
+    "exact PReLU, dm": (with_slopes(gaussian.EXACT), (MEAN, VAR, WEIGHTS, DM, None), 3),
+    "PReLU": (with_slopes(gaussian.DETERMINISTIC), (MEAN, None, WEIGHTS, DM, None), 3),
+    "PReLU of vectors": (with_slopes(gaussian.DETERMINISTIC), (VECTORS, None, WEIGHTS, VECTORS, None), 3),
     "BatchNorm": (normalised, (MEAN, WEIGHTS, WEIGHTS, DM), 5 + 3 + 2),
     "BatchNorm of many": (normalised, (MANY, WEIGHTS, WEIGHTS, MANY), 7 + 5 + 2),
-    "BatchNorm of vectors": (normalised, (MEAN[0, :, 0], WEIGHTS, WEIGHTS, DM[0, :, 0]), 5 + 3 + 2),
+    "BatchNorm of vectors": (normalised, (VECTORS, WEIGHTS, WEIGHTS, VECTORS), 5 + 3 + 2),
     # the case itself squares, and the backward pass scales sums by channel
     "fixed BatchNorm": (normalised_by_averages, (MEAN, None, WEIGHTS, DM, None), 1 + 2 + 1 + 3),
     "fixed BatchNorm with variances": (normalised_by_averages, (MEAN, VAR, WEIGHTS, DM, DV), 1 + 2 + 1 + 7),

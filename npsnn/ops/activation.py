@@ -4,10 +4,12 @@ Everything follows from the rectifier of a `Rule`: PReLU(X) = a X + (1 - a) max(
 (C, N), slopes (C,). A cotangent of a variance that is None is zero.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from npsnn.backend import Array
-from npsnn.ops.channels import channel_dots, per_channel
+from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.ops.channels import channel_dots, per_channel, summed
 from npsnn.ops.gaussian import Rule
 
 
@@ -26,16 +28,40 @@ def prelu(mean: Array, var: Array | None, slope: Array, rule: Rule) -> tuple[Arr
     rule: of the rectifier.
     Source: extension E1 for m, v and c; not in the papers.
     """
-    m, v, saved = rule.rectify(mean, var)
     a = per_channel(slope, mean)
+    if not on_gpu(mean):
+        return _forward(mean, var, a, rule)
+    y, *out = _kernels(rule)[0](mean, var, a)
+    return y, out[0] if out else None, (mean, var, rule)
+
+
+def _forward(mean: Array, var: Array | None, a: Array, rule: Rule) -> tuple[Array, Array | None, Any]:
+    m, v, saved = rule.rectify(mean, var)
     below = mean - m  # -E[max(-X, 0)], exactly min(x, 0) without variance
     y = a * below
     y += m
     if var is None:
         return y, None, (below, saved, None)
-    kept = _kept(saved, rule) * var
-    out = (a * a) * var + (1 - a) ** 2 * v + 2 * a * (1 - a) * kept
+    kept, b = _kept(saved, rule) * var, 1 - a
+    out = (a * a) * var + b * b * v + 2 * a * b * kept
     return y, out, (below, saved, (mean, var, v, kept))
+
+
+@cache
+def _kernels(rule: Rule) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Both directions on a GPU, whose backward pass computes again from the input what a CPU saves."""
+
+    @fused
+    def prelu_forward(mean: Array, var: Array, a: Array) -> tuple[Array, ...]:
+        y, out, _ = _forward(mean, var, a, rule)
+        return (y,) if out is None else (y, out)
+
+    @fused
+    def prelu_backward(dmean: Array, dvar: Array, mean: Array, var: Array, a: Array) -> tuple[Array, ...]:
+        dm, dv = _backward(dmean, dvar, a, _forward(mean, var, a, rule)[2], rule)
+        return (dm,) if dv is None else (dm, dv)
+
+    return prelu_forward, prelu_backward
 
 
 def _kept(saved: Any, rule: Rule) -> Array:
@@ -57,8 +83,15 @@ def prelu_backward(
     slope, rule: as in `prelu`.
     saved: the last result of `prelu`.
     """
-    _, rectified, moments = saved
     a = per_channel(slope, dmean)
+    if not on_gpu(dmean):
+        return _backward(dmean, dvar, a, saved, rule)
+    dm, *dv = _kernels(rule)[1](dmean, dvar, *saved[:2], a)
+    return dm, dv[0] if dv else None
+
+
+def _backward(dmean: Array, dvar: Array | None, a: Array, saved: Any, rule: Rule) -> tuple[Array, Array | None]:
+    _, rectified, moments = saved
     b = 1 - a
     dm, dv = rule.rectify_backward(b * dmean, None if dvar is None else b * b * dvar, rectified)
     dm += a * dmean
@@ -78,10 +111,30 @@ def prelu_slope_backward(dmean: Array, dvar: Array | None, slope: Array, saved: 
 
     dmean, dvar, slope, saved: as in `prelu_backward`.
     """
-    below, _, moments = saved
-    da = channel_dots(dmean, below)
+    a = per_channel(slope, dmean)
+    if on_gpu(dmean):
+        mean, var, rule = saved
+        return summed(lambda axes: _slope_sums(axes, rule), dmean, dvar, mean, var, a)
+    da = channel_dots(dmean, saved[0])
     if dvar is not None:
-        _, var, v, kept = moments
-        a = per_channel(slope, dmean)
-        da += 2 * channel_dots(dvar, a * var - (1 - a) * v + (1 - 2 * a) * kept)
+        da += 2 * channel_dots(dvar, _by_slope(saved, a))
     return da
+
+
+def _by_slope(saved: Any, a: Array) -> Array:
+    """Half of what the variance grows by with the slope."""
+    _, var, v, kept = saved[2]
+    return a * var - (1 - a) * v + (1 - 2 * a) * kept
+
+
+@cache
+def _slope_sums(axes: Any, rule: Rule) -> Callable[..., Array]:
+    @fused
+    def prelu_slope_backward(dmean: Array, dvar: Array, mean: Array, var: Array, a: Array) -> Array:
+        _, _, saved = _forward(mean, var, a, rule)
+        each = dmean * saved[0]
+        if dvar is not None:
+            each += 2 * (dvar * _by_slope(saved, a))
+        return namespace(each).sum(each, axis=axes)
+
+    return prelu_slope_backward

@@ -26,7 +26,7 @@ def centred(x: Array, m: Array) -> Array:
 def channel_sums(x: Array) -> Array:
     """The sum of each channel, whatever the order in memory: (H, C, W, N) or (C, N) -> (C,)."""
     if on_gpu(x):
-        return _summed(_sums, x)
+        return summed(_sums, x)
     return x.sum(axis=1) if x.ndim == 2 else namespace(x).einsum("hcwn->hc", x).sum(axis=0)
 
 
@@ -38,7 +38,7 @@ def channel_dots(x: Array, y: Array, m: Array = None) -> Array:
     m: numbers of the shape that `per_channel` gives; None for 0.
     """
     if on_gpu(x, y):
-        return _summed(_dots, x, y, m)
+        return summed(_dots, x, y, m)
     xp, y = namespace(x, y), centred(y, m)
     return xp.einsum("hcwn,hcwn->hc", x, y).sum(axis=0) if x.ndim == 4 else xp.einsum("cn,cn->c", x, y)
 
@@ -46,12 +46,17 @@ def channel_dots(x: Array, y: Array, m: Array = None) -> Array:
 def channel_squares(x: Array, m: Array) -> Array:
     """Σ (x - m)² within each channel; arguments as of `channel_dots`."""
     if on_gpu(x):
-        return _summed(_squares, x, m)
+        return summed(_squares, x, m)
     x = centred(x, m)
     return channel_dots(x, x)
 
 
-def _summed(over: Callable[[Any], Callable[..., Array]], x: Array, *others: Array) -> Array:
+def summed(over: Callable[[Any], Callable[..., Array]], x: Array, *others: Array) -> Array:
+    """Sums for each channel on a GPU, (C,).
+
+    over: from the axes that are summed over to the function of x and the others that sums.
+    x: of full shape.
+    """
     if x.ndim == 2:
         return over(1)(x, *others)
     if x.size <= FEW * x.shape[1]:
