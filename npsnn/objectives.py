@@ -12,10 +12,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, constant, fused, namespace
 from npsnn.foreign import asked_for
 from npsnn.layers.moments import Moments
 from npsnn.ops import loss
+from npsnn.ops.sure import FAINT
 from npsnn.tables import Table
 
 Objective: TypeAlias = Callable[[Moments, Array], tuple[Array, Moments]]
@@ -48,10 +49,21 @@ def in_units(f: Objective, m: Moments, labels: Array) -> tuple[Array, Moments, A
     values, cotangent = f(double, labels)
     channels = (cotangent.mean, cotangent.var)
     largest = [xp.abs(z).reshape(-1, z.shape[-1]).max(axis=0) for z in channels if z is not None]
-    unit = xp.stack(largest).max(axis=0)
-    unit = xp.where(unit > 1e-300, unit, 1)
-    scaled = [None if z is None else (z / unit).astype(m.mean.dtype) for z in channels]
+    unit = _unit(largest[0], largest[-1])
+    scaled = [None if z is None else _in_unit(z, unit, m.mean[0]) for z in channels]
     return values, Moments(*scaled), unit
+
+
+@fused
+def _unit(a: Array, b: Array) -> Array:
+    xp = namespace(a, b)
+    larger = xp.maximum(a, b)
+    return xp.where(larger > 1e-300, larger, 1)
+
+
+@fused
+def _in_unit(z: Array, unit: Array, like: Array) -> Array:
+    return (z / unit).astype(like.dtype)
 
 
 @objective("noise-aware")
@@ -102,7 +114,7 @@ def expected_cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
         return cross_entropy(m, labels)
     if m.var.ndim != 3:
         raise ValueError("the expected-cross-entropy objective needs the covariance of the logits: a joint last layer")
-    points = namespace(m.mean).asarray(sobol_normal(len(m.mean)), m.mean.dtype)
+    points = constant(sobol_normal(len(m.mean)), m.mean.dtype, m.mean)
     value, dmean, dvar = loss.expected_cross_entropy(m.mean, m.var, labels, points)
     return value, Moments(dmean, dvar)
 
@@ -162,7 +174,7 @@ def true_class_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
     xp = namespace(m.mean)
     surprise, cotangent = loss.cross_entropy(m.mean, labels)
     # a label that is lost has a direction still, as one that is sure
-    slope = xp.exp(-xp.minimum(surprise, loss.FAINT))
+    slope = xp.exp(-xp.minimum(surprise, FAINT))
     return -xp.exp(-surprise), Moments(slope * cotangent)
 
 

@@ -9,7 +9,9 @@ import pytest
 from cupy_graph_double import launches
 from on_device import leaves, positive, tree, values
 
-from npsnn.ops import activation, gaussian, norm, pool
+from npsnn import objectives
+from npsnn.layers.moments import Moments
+from npsnn.ops import activation, gaussian, loss, norm, pool
 from npsnn.ops.gaussian import RULES
 
 SHAPE = (4, 3, 6, 5)
@@ -18,7 +20,10 @@ SECOND = values(*SHAPE, seed=4)
 WEIGHTS, MANY, VECTORS = values(3), values(16, 3, 16, 20), values(3, 8)
 FAR = np.concatenate([MEAN, 30 * MEAN])
 
-Case = tuple[Callable[..., Any], tuple[Any, ...], int]
+LABELS, VARS = np.array([0, 2, 1, 1, 0, 2, 2, 0]), positive(3, 8)
+JOINT = np.einsum("iax,jax->ijx", values(3, 5, 8), values(3, 5, 8))
+
+Case = tuple[Callable[..., Any], tuple[Any, ...], Any]
 
 
 def rectified(rule: str) -> Callable[..., Any]:
@@ -79,6 +84,10 @@ def normalised_by_averages(x: Any, v: Any, w: Any, dy: Any, dv: Any) -> Any:
     return mean, var, norm.fixed_norm_backward(dy, dv, saved), norm.fixed_norm_weight_backward(dy, dv, saved)
 
 
+def units(f: Any) -> Callable[..., Any]:
+    return lambda mean, var, labels: objectives.in_units(f, Moments(mean, var), labels)[1]
+
+
 CASES: dict[str, Case] = {
     "exact ReLU": (rectified("exact"), (MEAN, VAR, DM, DV), 2),
     "exact ReLU, far": (rectified("exact"), (FAR, FAR * FAR / 1000, FAR, FAR), 2),
@@ -115,6 +124,14 @@ CASES: dict[str, Case] = {
     # the case itself squares, and the backward pass scales sums by channel
     "fixed BatchNorm": (normalised_by_averages, (MEAN, None, WEIGHTS, DM, None), 1 + 2 + 1 + 3),
     "fixed BatchNorm with variances": (normalised_by_averages, (MEAN, VAR, WEIGHTS, DM, DV), 1 + 2 + 1 + 7),
+    "squared error": (loss.squared_error, (VECTORS, LABELS), 4),
+    "cross-entropy": (loss.cross_entropy, (VECTORS, LABELS), {np.float32: 9, np.float64: 9 + 7}),
+    "win probability": (loss.win_probability, (VECTORS, VARS, LABELS), 1 + 3 + 1 + 2 + 3),
+    "win probability, joint": (loss.win_probability, (VECTORS, JOINT, LABELS), 1 + 4 + 1 + 2 + 4),
+    "ln win probability": (loss.log_win_probability, (VECTORS, VARS, LABELS), {np.float32: 10, np.float64: 13}),
+    "ln win probability, joint": (loss.log_win_probability, (VECTORS, JOINT, LABELS), {np.float32: 12, np.float64: 15}),
+    "units": (units(objectives.mse), (VECTORS, None, LABELS), 1 + 4 + 2 + 2),
+    "units with variances": (units(objectives.noise_aware), (VECTORS, VARS, LABELS), 2 + 17 + 4 + 3),
     "sums of 2": (summed(2), (MEAN,), 2),
     "sums of 3": (summed(3), (MEAN,), 2 + 1),
 }
@@ -127,7 +144,7 @@ def test_one_kernel_gives_the_bits_of_the_operations(
     monkeypatch: pytest.MonkeyPatch,
     f: Callable[..., Any],
     args: tuple[Any, ...],
-    kernels: int,
+    kernels: Any,
     dtype: Any,
 ) -> None:
     args = tree(lambda a: double.asarray(a.astype(dtype) if a.dtype.kind == "f" else a), args)
@@ -137,7 +154,7 @@ def test_one_kernel_gives_the_bits_of_the_operations(
         with launches() as count:
             found.append(leaves(f(*args)))
         if fuse == "1":
-            assert count[0] == kernels
+            assert count[0] == (kernels[dtype] if isinstance(kernels, dict) else kernels)
     for ours, theirs in zip(*found, strict=True):
         assert ours.dtype == theirs.dtype and ours.dtype in (dtype, np.dtype(bool))
         np.testing.assert_array_equal(ours.get(), theirs.get())

@@ -5,23 +5,16 @@ deterministic logits. labels: (N,) integers in [0, classes). With k the label, d
 S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (audit N18, N19).
 """
 
-from math import exp, pi, sqrt
+from math import pi, sqrt
 
-from npsnn.backend import Array, namespace, special
+import numpy as np
+
+from npsnn.backend import Array, constant, fused, namespace, special
+from npsnn.ops.sure import of_sure_answers, of_sure_points, of_sure_wins
 from npsnn.products import matmul
 
 FAR = 40.0
 """exp(-FAR² / 2) is 0 in every dtype: what is farther may be taken for it, before its square overflows."""
-
-FAINT = 640.0
-"""exp(-FAINT), 1e-278, is the least that the gradient of a sure answer is in double precision.
-
-The true one may be exp(-10000), which no number holds, yet it has a direction. Such a gradient is raised to exp(-FAINT)
-as a whole: beside any other it is still nothing, and an attack that takes its sign goes where it points.
-"""
-
-SURE = 20.0
-"""A lead from which ln(1 + exp(-lead)) has lost half of its digits."""
 
 Loss = tuple[Array, Array, Array | None]
 
@@ -33,8 +26,18 @@ def _double(mean: Array) -> bool:
 
 def one_hot(mean: Array, labels: Array) -> Array:
     """The labels as columns of 0 and 1, (classes, N), in the dtype of `mean`."""
-    xp = namespace(mean, labels)
-    return (xp.arange(len(mean))[:, None] == labels).astype(mean.dtype)
+    return _hot(constant(np.arange(len(mean))[:, None], np.int64, mean), labels, mean)
+
+
+@fused
+def _hot(classes: Array, labels: Array, like: Array) -> Array:
+    return (classes == labels).astype(like.dtype)
+
+
+@fused
+def _picked(x: Array, hot: Array) -> Array:
+    """The label's entry of each column: (classes, N) -> (N,)."""
+    return namespace(x, hot).sum(x * hot, axis=0)
 
 
 def squared_error(mean: Array, labels: Array) -> tuple[Array, Array]:
@@ -44,8 +47,19 @@ def squared_error(mean: Array, labels: Array) -> tuple[Array, Array]:
     labels: (N,).
     Source: noise paper Sec. 2.2 (audit N18).
     """
-    error = mean - one_hot(mean, labels)
-    return (error * error).sum(axis=0) / len(mean), 2 / len(mean) * error
+    hot = one_hot(mean, labels)
+    return _squared_distance(mean, hot) / len(mean), _distance(mean, hot, 2 / len(mean))
+
+
+@fused
+def _squared_distance(mean: Array, hot: Array) -> Array:
+    error = mean - hot
+    return namespace(mean).sum(error * error, axis=0)
+
+
+@fused
+def _distance(mean: Array, hot: Array, factor: float) -> Array:
+    return factor * (mean - hot)
 
 
 def cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
@@ -55,31 +69,35 @@ def cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
     labels: (N,).
     """
     hot = one_hot(mean, labels)
-    shifted = mean - mean.max(axis=0)
-    e = namespace(mean).exp(shifted)
+    shifted, e = _exponentials(mean, mean.max(axis=0))
     total = e.sum(axis=0)
-    # p_k - 1 would round to 0 for a sure prediction and hide it from an attack: sum the others instead.
-    others = e / total * (1 - hot)
-    value = namespace(mean).log(total) - (shifted * hot).sum(axis=0)
+    others = _others(e, total, hot)
+    value = _surprise(total, _picked(shifted, hot))
     if _double(mean):
-        value, others = _of_sure_answers(mean, hot, value, others)
-    return value, others - hot * others.sum(axis=0)
+        value, others = of_sure_answers(mean, hot, _picked(mean, hot), value, others)
+    return value, _and_minus_their_sum(others, others.sum(axis=0), hot)
 
 
-def _of_sure_answers(mean: Array, hot: Array, value: Array, others: Array) -> tuple[Array, Array]:
-    """The cross-entropy and the other classes' probabilities, kept from 0 where the label leads by far.
+@fused
+def _exponentials(mean: Array, largest: Array) -> tuple[Array, Array]:
+    shifted = mean - largest
+    return shifted, namespace(mean).exp(shifted)
 
-    With lead the label's distance from the best other logit, the value is log1p(Σ exp(mean_i - mean_k)), and beyond
-    FAINT exp(-FAINT) FAINT/lead, which keeps the order.
-    """
-    xp = namespace(mean)
-    rivals = xp.where(hot > 0, -xp.inf, mean)
-    rival = rivals.max(axis=0)
-    lead = (mean * hot).sum(axis=0) - rival
-    faint = xp.exp(rivals - rival - FAINT)
-    near = xp.log1p(xp.exp(rivals - rival).sum(axis=0) * xp.exp(-xp.clip(lead, 0, FAINT)))
-    value = xp.where(lead > SURE, near * FAINT / xp.maximum(lead, FAINT), value)
-    return value, xp.where(lead > FAINT, faint, others)
+
+@fused
+def _others(e: Array, total: Array, hot: Array) -> Array:
+    # p_k - 1 would round to 0 for a sure prediction and hide it from an attack: sum the others instead.
+    return e / total * (1 - hot)
+
+
+@fused
+def _surprise(total: Array, shifted: Array) -> Array:
+    return namespace(total).log(total) - shifted
+
+
+@fused
+def _and_minus_their_sum(others: Array, total: Array, hot: Array) -> Array:
+    return others - hot * total
 
 
 def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
@@ -89,13 +107,26 @@ def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
     var: (classes, N), or the covariance (classes, classes, N).
     hot: the one-hot labels, (classes, N).
     """
-    d = (mean * hot).sum(axis=0) - mean
+    label = _picked(mean, hot)
     if var.ndim == mean.ndim:
-        return d, var + (var * hot).sum(axis=0)
+        return _margins(mean, label, var, _picked(var, hot), None)
     diagonal = namespace(var).diagonal(var).T
-    return d, diagonal + (diagonal * hot).sum(axis=0) - 2 * (var * hot).sum(axis=1)
+    return _margins(mean, label, diagonal, _picked(diagonal, hot), _covariances(var, hot))
 
 
+@fused
+def _covariances(var: Array, hot: Array) -> Array:
+    """The covariances with the label, (classes, N)."""
+    return namespace(var, hot).sum(var * hot, axis=1)
+
+
+@fused
+def _margins(mean: Array, label: Array, own: Array, others: Array, covariance: Array) -> tuple[Array, Array]:
+    s = own + others
+    return label - mean, s if covariance is None else s - 2 * covariance
+
+
+@fused
 def spread(s: Array, hot: Array) -> tuple[Array, Array]:
     """Which pairs i ≠ k have a variance, and √S_i; a pair without has a root so small that Φ decides it.
 
@@ -104,7 +135,7 @@ def spread(s: Array, hot: Array) -> tuple[Array, Array]:
     """
     xp = namespace(s, hot)
     tiny = float(xp.finfo(s.dtype).tiny)
-    return s * (1 - hot) > tiny, xp.sqrt(xp.clip(s, tiny, None))
+    return s * (1 - hot) > tiny, xp.sqrt(xp.maximum(s, tiny))
 
 
 def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Array, Array]:
@@ -114,15 +145,22 @@ def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Arr
     hot: the one-hot labels, (classes, N).
     joint: whether var is a covariance (classes, classes, N).
     """
-    xp = namespace(dd, ds, hot)
-    dmean = hot * dd.sum(axis=0) - dd
-    ddiagonal = ds + hot * ds.sum(axis=0)
+    dmean, ddiagonal = _margins_backward(dd, dd.sum(axis=0), ds, ds.sum(axis=0), hot)
     if not joint:
         return dmean, ddiagonal
-    dvar = -2 * ds[:, None] * hot
-    i = xp.arange(len(ds))
-    dvar[i, i] += ddiagonal
-    return dmean, dvar
+    diagonal = constant(np.eye(len(ds), dtype=bool)[..., None], bool, ds)
+    return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, diagonal)
+
+
+@fused
+def _margins_backward(dd: Array, dd_sum: Array, ds: Array, ds_sum: Array, hot: Array) -> tuple[Array, Array]:
+    return hot * dd_sum - dd, ds + hot * ds_sum
+
+
+@fused
+def _of_covariance(ds: Array, ddiagonal: Array, hot: Array, diagonal: Array) -> Array:
+    dvar = -2 * ds * hot
+    return namespace(ds).where(diagonal, dvar + ddiagonal, dvar)
 
 
 def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
@@ -135,19 +173,30 @@ def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
     labels: (N,).
     Source: noise paper Sec. 2.2-2.3 as derived: signs audit N20, exponent and constants N24, joint covariance N21.
     """
-    xp = namespace(mean)
-    hot = one_hot(mean, labels)
-    pairs = len(mean) - 1
+    hot, pairs = one_hot(mean, labels), len(mean) - 1
     d, s = margins(mean, mean * 0 if var is None else var, hot)
+    if var is None:
+        return _won(d, s, hot).sum(axis=0) / pairs, mean * 0, None
+    won, slope, ds = _won_with_slopes(d, s, hot, pairs * sqrt(2 * pi))
+    return won.sum(axis=0) / pairs, *margins_backward(slope, ds, hot, var.ndim > mean.ndim)
+
+
+@fused
+def _won(d: Array, s: Array, hot: Array) -> Array:
+    """Φ(u_i), 0 at i = k."""
+    u = d / spread(s, hot)[1]
+    return special(u).ndtr(u) * (1 - hot)
+
+
+@fused
+def _won_with_slopes(d: Array, s: Array, hot: Array, scale: float) -> tuple[Array, Array, Array]:
+    """Φ(u_i), 0 at i = k, and the cotangents of d and S."""
+    xp = namespace(d, s, hot)
     uncertain, root = spread(s, hot)
     u = d / root
-    won = (special(u).ndtr(u) * (1 - hot)).sum(axis=0) / pairs
-    if var is None:
-        return won, mean * 0, None
-    density = xp.exp(xp.clip(u, -FAR, FAR) ** 2 * -0.5) / (pairs * sqrt(2 * pi))
-    slope = density * uncertain / root
-    dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
-    return won, dmean, dvar
+    near = xp.clip(u, -FAR, FAR)
+    slope = xp.exp(near * near * -0.5) / scale * uncertain / root
+    return special(u).ndtr(u) * (1 - hot), slope, u * slope / root * -0.5
 
 
 def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
@@ -161,29 +210,27 @@ def log_win_probability(mean: Array, var: Array, labels: Array) -> Loss:
     labels: (N,).
     Source: extension E3.
     """
-    xp = namespace(mean, var)
     hot = one_hot(mean, labels)
-    d, s = margins(mean, var, hot)
+    value, slope, u, uncertain, root = _log_won(*margins(mean, var, hot), hot)
+    if _double(mean):
+        slope = of_sure_wins(u, uncertain, root, slope)
+    return value.sum(axis=0), *margins_backward(slope, _by_spread(u, slope, root), hot, var.ndim > mean.ndim)
+
+
+@fused
+def _log_won(d: Array, s: Array, hot: Array) -> tuple[Array, ...]:
+    """ln Φ(u_i), 0 at i = k, its derivative by d, u_i, which pairs have a variance, and √S_i."""
+    xp = namespace(d, s, hot)
     uncertain, root = spread(s, hot)
     u = d / root
     value = xp.where(uncertain | (d >= 0), special(u).log_ndtr(u), -xp.inf)
-    value = xp.where(hot > 0, 0, value).sum(axis=0)
     slope = sqrt(2 / pi) / special(u).erfcx(u * -sqrt(0.5)) * uncertain / root
-    if _double(mean):
-        slope = _of_sure_wins(u, uncertain, root, slope)
-    dmean, dvar = margins_backward(slope, u * slope / root * -0.5, hot, var.ndim > mean.ndim)
-    return value, dmean, dvar
+    return xp.where(hot > 0, 0, value), slope, u, uncertain, root
 
 
-def _of_sure_wins(u: Array, uncertain: Array, root: Array, slope: Array) -> Array:
-    """The slopes φ(u)/√S, raised together to exp(-FAINT) where the least u has a density below that."""
-    xp = namespace(u, slope)
-    least = xp.where(uncertain, u, xp.inf).min(axis=0)
-    sure = (least > sqrt(2 * FAINT)) & (least < xp.inf)
-    base = xp.where(sure, least, 0)
-    apart = xp.where(uncertain & sure, u, base) - base
-    raised = xp.exp(-0.5 * apart * (apart + 2 * base) - FAINT) / (root * sqrt(2 * pi))
-    return xp.where(sure, raised * uncertain, slope)
+@fused
+def _by_spread(u: Array, slope: Array, root: Array) -> Array:
+    return u * slope / root * -0.5
 
 
 def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points: Array) -> tuple[Array, Array, Array]:
@@ -216,24 +263,5 @@ def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points
     # as in `cross_entropy`: the label's own entry is minus the others', lest it be lost where the answer is sure
     others = expected.T * (1 - hot)
     if _double(mean):
-        others, curvature = _of_sure_points(shifted, total, hot.T, others, curvature)
+        others, curvature = of_sure_points(shifted, total, hot.T, others, curvature)
     return value, others - hot * others.sum(axis=0), curvature.transpose(1, 2, 0) / 2
-
-
-def _of_sure_points(shifted: Array, total: Array, hot: Array, others: Array, curvature: Array) -> tuple[Array, Array]:
-    """The others' expected probabilities and the curvature where the answer is sure at every point.
-
-    Both are raised to exp(-FAINT) where they are below it, by one factor for all points. The curvature's rows sum to 0,
-    and so its diagonal comes from the rest: p_k(1 - p_k) would round to 0.
-    shifted: (N, classes, P) logits below the largest; total: (N, 1, P); hot: (N, classes); others: (classes, N).
-    """
-    xp = namespace(shifted)
-    log_p = shifted - xp.log(total)
-    rivals = xp.where(hot[..., None] > 0, -xp.inf, log_p)
-    raised = xp.exp(rivals + xp.maximum(-FAINT - rivals.max(axis=(1, 2), keepdims=True), 0))
-    products = matmul(raised, xp.exp(log_p).transpose(0, 2, 1)) / shifted.shape[2]
-    between = products + hot[..., None] * products.transpose(0, 2, 1)
-    between *= 1 - xp.eye(hot.shape[1], dtype=shifted.dtype)
-    rows = between.sum(axis=2)[..., None] * xp.eye(hot.shape[1], dtype=shifted.dtype) - between
-    sure = others.sum(axis=0) < exp(-SURE)
-    return xp.where(sure, raised.mean(axis=2).T, others), xp.where(sure[:, None, None], rows, curvature)
