@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from npsnn import philox
 from npsnn.backend import Array, namespace, on_gpu
 
 WHOLE = ("init", "validation", "shuffle", "gap", "evolution", "generator")
@@ -28,8 +29,9 @@ class Stream:
     first: the index of the sample in column 0 of what is drawn.
     shared: whether every sample has the same numbers.
 
-    On a GPU a whole batch is keyed by its first sample, and the numbers are not a CPU's. CuPy takes 32 bits of a key,
-    so that among 100,000 batches two are likely to have the same draw.
+    The seed and the path become a key of 128 bits. On a GPU the numbers are keyed by sample as well, but are not a
+    CPU's: `npsnn.philox` takes the first 64 bits of the key. Among 100 million draws two are the same with a
+    probability of 0.0003.
     Raises TypeError or ValueError for a seed or a first that is no such number.
     """
 
@@ -113,10 +115,21 @@ class Stream:
             return xp.broadcast_to(one, like.shape)
         if not on_gpu(like):
             return self._samples(like.shape, kind, like.dtype)
-        # A GPU draws the block at once: one generator a sample would cost more than the network.
-        # Philox, because cuRAND's default generator takes long to set up, and here each draw has its own.
-        bits = xp.random.Philox4x3210(self.at(self.first)._key()[0])
-        return getattr(xp.random.Generator(bits), kind)(size=like.shape, dtype=like.dtype)
+        return self._keyed(like, kind)
+
+    def _keyed(self, like: Array, kind: str) -> Array:
+        numbers = {"standard_normal": philox.normal, "random": philox.uniform}[kind]
+        return numbers(self.device_keys(like), like.shape, like.dtype)
+
+    def device_keys(self, like: Array) -> Array:
+        """The first 64 bits of the key, and the first sample: uint64 (2,), by which `npsnn.philox` knows a draw.
+
+        A draw on a GPU asks for this array alone, and nothing else is copied to the GPU. A stream whose keys are on the
+        GPU already, such as a stream of a CUDA graph, overrides this method.
+
+        like: the array whose library the keys get.
+        """
+        return namespace(like).asarray(np.array([self._key()[0], self.first], np.uint64))
 
     def normal(self, like: Array) -> Array:
         """Standard normal numbers, keyed by sample.

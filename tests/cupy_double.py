@@ -58,7 +58,6 @@ NAMES = words(
     """
 )
 SPECIAL_NAMES = words("erf erfc erfcx erfinv erfcinv ndtr ndtri log_ndtr logsumexp softmax log_softmax xlogy gammaln")
-GENERATOR_NAMES = words("random standard_normal standard_exponential uniform integers")
 METHODS = words(
     """
     all any argmax argmin argsort astype clip compress conj copy cumprod cumsum diagonal dot fill flatten max mean
@@ -265,28 +264,12 @@ def _in_place(name: str) -> Callable[..., Any]:
     return operate
 
 
-BINARY = words("add sub mul truediv floordiv mod pow and or xor")
+BINARY = words("add sub mul truediv floordiv mod pow and or xor lshift rshift")
 OTHERS = words("matmul rmatmul lt le gt ge eq ne neg pos abs invert")
 for _name in BINARY | {f"r{n}" for n in BINARY} | OTHERS:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 for _name in BINARY:
     setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-
-
-class Generator:
-    """CuPy's generators have few of NumPy's methods; the numbers are other ones than NumPy's of the same seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._generator = np.random.Generator(np.random.MT19937(seed))
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in GENERATOR_NAMES:
-            raise AttributeError(f"'cupy.random.Generator' object has no attribute {name!r}")
-
-        def draw(*args: Any, size: Any = None, dtype: Any = np.float64) -> ndarray:
-            return wrap(np.asarray(getattr(self._generator, name)(*args, size=size)).astype(dtype))
-
-        return draw
 
 
 def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
@@ -332,7 +315,6 @@ def make() -> Module:
     module.get_array_module = lambda *args: module if any(isinstance(a, ndarray) for a in args) else np
     module.lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=as_strided))
     module.linalg = SimpleNamespace(eigh=lambda a: tuple(function(np.linalg.eigh)(a)))
-    module.random = SimpleNamespace(default_rng=Generator, Philox4x3210=int, Generator=Generator)
     runtime = SimpleNamespace(getDeviceCount=lambda: DEVICES, getDevice=device)
     runtime.getDeviceProperties = lambda number: {"name": f"double {number}".encode()}
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020

@@ -78,6 +78,8 @@ class Traced:
             if value.after != self.trace.summed:
                 raise TypeError("Shape mismatch")
             return value.value
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise TypeError(f"cupy.fuse would write {value} as int64")
         if isinstance(value, (int, float, complex, np.generic)):
             return value
         raise TypeError(f"Unsupported type {type(value)}")

@@ -32,9 +32,6 @@ def test_the_double_refuses_what_cupy_refuses(double: Module) -> None:
     for missing in (lambda: double.vecdot, lambda: double.errstate, lambda: x.tofoo, lambda: x.__array_namespace__):
         with pytest.raises(AttributeError):
             missing()
-    for method in ("normal", "permutation", "shuffle", "choice"):
-        with pytest.raises(AttributeError, match=method):
-            getattr(double.random.default_rng(0), method)
 
 
 def test_the_double_keeps_arrays_and_counts_waits(double: Module) -> None:
@@ -58,11 +55,10 @@ def test_the_double_has_nothing_that_cupy_has_not() -> None:
     cupy, special = import_module("cupy"), import_module("cupyx.scipy.special")
     parts = (cupy, cupy_double.NAMES), (special, cupy_double.SPECIAL_NAMES), (cupy.ndarray, cupy_double.METHODS)
     assert [name for part, names in parts for name in names if not hasattr(part, name)] == []
-    assert [name for name in cupy_double.GENERATOR_NAMES if not hasattr(cupy.random.Generator, name)] == []
     assert cupy.ndarray.__module__ == ndarray.__module__
     for name in ("__array_namespace__", "__index__"):
         assert hasattr(cupy.ndarray, name) == hasattr(ndarray, name)
-    assert cupy.fuse is not None and cupy.random.Philox4x3210 is not None
+    assert cupy.fuse is not None
 
 
 def test_the_double_refuses_what_cupy_leaves_undefined(double: Module) -> None:
@@ -90,6 +86,7 @@ REFUSED_IN_FUSION: dict[str, Callable[[Module, Any, Any], Any]] = {
     "array from elsewhere": lambda xp, x, a: x + xp.ones(2),
     "number as a result": lambda xp, x, a: (x, a),
     "list as a result": lambda xp, x, a: [x],
+    "large number": lambda xp, x, a: x * 2**63,
     "two numbers": lambda xp, x, a: (a - 1) * x,
     "a function of a number": lambda xp, x, a: xp.sqrt(a) * x,
     "numbers alone to choose from": lambda xp, x, a: xp.where(x > 0, 1.0, a),

@@ -1,15 +1,20 @@
 """Keyed draws: the same for one key whatever was drawn before, different for different keys, and well distributed."""
 
+import hashlib
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
+import cupy_double
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from npsnn import philox
+from npsnn.backend import namespace, to_host
 from npsnn.streams import Stream
 
 KINDS = ("normal", "uniform")
@@ -159,3 +164,62 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 def test_a_step_of_a_path_is_a_word_or_a_whole_number() -> None:
     with pytest.raises(TypeError):
         draw(Stream(0).at("draw", 0.5))  # type: ignore[arg-type]
+
+
+def on_gpu(cupy: ModuleType, stream: Stream, kind: str = "normal", shape: tuple[int, ...] = (3, 4)) -> np.ndarray:
+    found = getattr(stream, kind)(cupy.asarray(np.empty(shape, np.float32)))
+    assert type(found).__module__ == "cupy" and found.shape == shape and found.dtype == np.float32
+    return to_host(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gpu_draws_the_numbers_of_the_key_and_the_sample(cupy: ModuleType, kind: str) -> None:
+    stream = Stream(3, ("a",), 2**40)
+    key = int.from_bytes(hashlib.blake2b(repr((3, ("a",))).encode(), digest_size=16).digest()[:8])
+    wanted = getattr(philox, kind)(np.array([key, 2**40], np.uint64), (3, 4), np.float32)
+    np.testing.assert_allclose(on_gpu(cupy, stream, kind), wanted, rtol=1e-4, atol=1e-5)
+    parts = [on_gpu(cupy, stream.further(n), kind, (3, 2)) for n in (0, 2)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), on_gpu(cupy, stream, kind))
+
+
+def test_on_a_gpu_different_keys_give_different_numbers(cupy: ModuleType) -> None:
+    streams = [Stream(seed, path) for seed in (0, 1, -1, 2**70) for path in set(PATHS)]
+    assert len({on_gpu(cupy, s).tobytes() for s in streams}) == len(streams)
+
+
+def test_on_a_gpu_one_draw_is_one_for_the_batch_and_its_parts(cupy: ModuleType) -> None:
+    one = Stream(0).from_sample(5).one_draw()
+    found = on_gpu(cupy, one)
+    np.testing.assert_array_equal(found, found[:, :1].repeat(4, axis=1))
+    np.testing.assert_array_equal(on_gpu(cupy, one.further(2)), found)
+    assert (on_gpu(cupy, Stream(0).from_sample(6).one_draw()) != found).all()
+
+
+def test_on_a_gpu_a_purpose_that_belongs_to_no_sample_has_no_draws(cupy: ModuleType) -> None:
+    with pytest.raises(ValueError, match="belong to no sample"):
+        on_gpu(cupy, Stream(0).at("init"))
+
+
+class Kept(Stream):
+    """Like a stream of a CUDA graph: the keys are on the device before a draw asks for them."""
+
+    def device_keys(self, like: Any) -> Any:
+        return namespace(like).arange(2, dtype=np.uint64)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_on_the_gpu_are_all_that_a_draw_there_depends_on(cupy: ModuleType, kind: str) -> None:
+    wanted = on_gpu(cupy, Kept(0), kind)
+    np.testing.assert_array_equal(on_gpu(cupy, Kept(1, ("a",), 7), kind), wanted)
+    np.testing.assert_array_equal(on_gpu(cupy, Kept(1).one_draw(), kind), wanted[:, :1].repeat(4, axis=1))
+    assert (on_gpu(cupy, Stream(0), kind) != wanted).all()
+
+
+def test_a_draw_on_a_gpu_moves_its_key_alone_and_waits_for_nothing(
+    double: cupy_double.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like, moved = double.asarray(np.empty((3, 4), np.float32)), []
+    monkeypatch.setattr(double, "asarray", lambda a: moved.append(a.nbytes) or cupy_double.asarray(a))
+    with cupy_double.synchronisations() as waits:
+        Stream(0).normal(like)
+    assert moved == [16] and not waits.total()

@@ -64,7 +64,6 @@ def test_a_function_is_run_twice_and_never_again(double: Module) -> None:
     assert len(calls) == 4, "another shape is another graph"
 
 
-@pytest.mark.skipif(not hasattr(Stream, "device_keys"), reason="the keys of draws are no data yet")
 def test_keys_of_draws_are_data(double: Module) -> None:
     def f(arrays: Any, streams: Any) -> Any:
         one, two = streams
