@@ -15,7 +15,7 @@ import numpy as np
 
 from npsnn import models
 from npsnn.attacks import closed_form, pgd, sampled
-from npsnn.backend import namespace, to_device, to_host
+from npsnn.backend import to_device, to_host
 from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.layers.base import Want
@@ -59,11 +59,11 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class HostStream(Stream):
-    """A stream whose numbers are a CPU's on every device: drawn on the host, and moved."""
+class DeviceStream(Stream):
+    """A stream whose numbers are a GPU's on a CPU as well."""
 
-    def _draw(self, like: Any, kind: str) -> Any:
-        return namespace(like).asarray(super()._draw(np.empty(like.shape, like.dtype), kind))
+    def _samples(self, shape: tuple[int, ...], kind: str, dtype: Any) -> Any:
+        return self._keyed(np.empty(shape, dtype), kind)
 
 
 def build(name: str, sigma: float = SIGMA) -> Model:
@@ -146,7 +146,7 @@ def passes(name: str, device: str) -> Iterator[Comparison]:
     closed = "expected-cross-entropy" if features else "noise-aware"
     treatments: dict[str, tuple[Noise, str]] = {
         "noise off": (Expectation(), "cross-entropy"),
-        "training, sampled": (Sampled(HostStream(3), training=WHOLE), "cross-entropy"),
+        "training, sampled": (Sampled(DeviceStream(3), training=WHOLE), "cross-entropy"),
     }
     treatments |= {rule: (Propagated(RULES[rule]), closed) for rule in ("laplace", "exact")}
     for what, (noise, objective) in treatments.items():
@@ -186,7 +186,7 @@ def training(name: str, device: str) -> Comparison:
             state = trainer.initial()
             for step in range(STEPS):
                 rows = np.arange(step * IMAGES, (step + 1) * IMAGES)
-                total = trainer.gradient(state.params, rows, HostStream(4).from_sample(int(rows[0])))
+                total = trainer.gradient(state.params, rows, DeviceStream(4).from_sample(int(rows[0])))
                 state = trainer.updated(state, total.grads or {}, 1e-3)
         return {f"parameters:{k}": p for k, p in state.params.items()}
 
@@ -205,7 +205,7 @@ def attacks(name: str, device: str) -> Iterator[Comparison]:
 
         def f(device: str, target: Any = target) -> Arrays:
             attack = pgd(0.5, "l2", steps=STEPS)
-            return {"images": attack(target(network.to(device)), x, labels, HostStream(5))}
+            return {"images": attack(target(network.to(device)), x, labels, DeviceStream(5))}
 
         yield compared(name, f"PGD, {what}", "float64", device, f)
 

@@ -61,16 +61,13 @@ def double(cupy: ModuleType) -> ModuleType:
 
 @pytest.fixture
 def same_draws(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CuPy's streams are other ones than NumPy's: here it is given NumPy's, which no graph can be."""
+    """The draws of a CPU are other ones than those of a GPU: here the CPU is given the GPU's."""
     monkeypatch.setenv("NPSNN_GRAPH", "0")
-    draw = Stream._draw
 
-    def drawn(self: Stream, like: Any, kind: str) -> Any:
-        if not isinstance(like, cupy.ndarray):
-            return draw(self, like, kind)
-        return cupy.asarray(draw(self, np.empty(like.shape, like.dtype), kind))
+    def samples(self: Stream, shape: tuple[int, ...], kind: str, dtype: Any) -> Any:
+        return self._keyed(np.empty(shape, dtype), kind)
 
-    monkeypatch.setattr(Stream, "_draw", drawn)
+    monkeypatch.setattr(Stream, "_samples", samples)
 
 
 @pytest.fixture

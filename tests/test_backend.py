@@ -264,15 +264,6 @@ def test_attacks_on_the_gpu(network: Classifier) -> None:
             np.testing.assert_array_equal(ours.accuracy.each, theirs.accuracy.each)
 
 
-def test_draws_of_the_gpu_are_keyed_by_the_first_sample(cupy: Module) -> None:
-    like, stream = cupy.empty((3, 4), np.float32), Stream(0).at("purpose")
-    for kind in ("normal", "uniform"):
-        draws = [to_host(getattr(s, kind)(like)) for s in (stream, stream, stream.from_sample(4), stream.at("other"))]
-        assert draws[0].dtype == np.float32 and draws[0].shape == (3, 4)
-        np.testing.assert_array_equal(draws[0], draws[1])
-        assert all((draws[0] != other).all() for other in draws[2:])
-
-
 def test_what_is_kept_for_all_cannot_be_written_to() -> None:
     table = frozen(((1, 2), (3, 4)), "f")
     assert table.dtype == np.float32 and table.tolist() == [[1, 2], [3, 4]]

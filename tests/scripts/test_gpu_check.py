@@ -44,6 +44,8 @@ def test_the_script_writes_its_tables(tmp_path: Path) -> None:
 def test_a_device_that_computes_something_else_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def moved(a: Any, dtype: Any = None) -> cupy_double.ndarray:
         """What arrives is off by a millionth."""
+        if isinstance(a, cupy_double.ndarray):
+            return a
         host = np.array(a, dtype)
         return cupy_double.ndarray(host * host.dtype.type(1 + 1e-6) if host.dtype.kind == "f" else host)
 
