@@ -7,6 +7,7 @@ stay arrays, and whatever makes the host wait for the device is counted, and ref
 (tests/cupy_graph_double.py). Like CuPy's, the array has neither `__array_namespace__` nor `__index__`.
 """
 
+import ctypes
 import sys
 import threading
 from collections import Counter
@@ -62,7 +63,7 @@ METHODS = words(
     """
     all any argmax argmin argsort astype clip compress conj copy cumprod cumsum diagonal dot fill flatten max mean
     min nonzero partition prod ravel repeat reshape round searchsorted sort squeeze std sum swapaxes take trace
-    transpose var
+    transpose var view
     """
 )
 IN_PLACE = words("fill partition sort")
@@ -132,8 +133,8 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
 
     @property
-    def data(self) -> SimpleNamespace:
-        return SimpleNamespace(ptr=cublas_double.address(unwrap(self)))
+    def data(self) -> "Pointer":
+        return Pointer(unwrap(self))
 
     def get(self) -> np.ndarray:
         _wait("get")
@@ -173,6 +174,22 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         if isinstance(new, (list, tuple)):
             refuse("a copy from the host")
         noted(lambda: own.__setitem__(index, new), [], targets=[own])
+
+
+class Pointer:
+    """The address of an array, and the copy that needs no array of the host."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    @property
+    def ptr(self) -> int:
+        return cublas_double.address(self.array)
+
+    def copy_from_host_async(self, mem: int, size: int, stream: Any = None) -> None:
+        refuse("a copy from the host")
+        assert self.array.flags.c_contiguous and size <= self.array.nbytes
+        ctypes.memmove(self.array.ctypes.data, mem, size)
 
 
 def _wait(kind: str) -> None:
@@ -320,6 +337,7 @@ def make() -> Module:
     runtime.driverGetVersion = runtime.runtimeGetVersion = lambda: 13020
     graphs = vars(cupy_graph_double.names())
     module.cuda = SimpleNamespace(Device=Device, is_available=lambda: True, runtime=runtime, **graphs)
+    module.get_default_memory_pool = cupy_graph_double.MemoryPool
     module.cuda.Memory = lambda size: SimpleNamespace(ptr=1 << 20, size=size)
     return module
 

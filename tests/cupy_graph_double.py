@@ -162,12 +162,24 @@ class MemoryPool:
     total_bytes = used_bytes
 
 
+class Event:
+    """A point in the order of work: here everything is done at once."""
+
+    def record(self, stream: Any = None) -> None:
+        refuse("the record of an event")
+
+    def synchronize(self) -> None:
+        refuse("waiting for an event")
+
+
 def names() -> SimpleNamespace:
     """What `cupy.cuda` has of this."""
     return SimpleNamespace(
         Stream=Stream,
         Graph=Graph,
         MemoryPool=MemoryPool,
+        Event=Event,
+        alloc_pinned_memory=bytearray,
         get_current_stream=current,
         using_allocator=lambda malloc=None: nullcontext(),
     )

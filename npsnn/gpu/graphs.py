@@ -16,6 +16,7 @@ import numpy as np
 
 from npsnn.backend import Array, gpu, namespace, on_gpu
 from npsnn.gpu import blas
+from npsnn.gpu.staging import Staging
 from npsnn.streams import Stream
 
 Arrays: TypeAlias = dict[str, Array]
@@ -33,13 +34,15 @@ DRAWS = 4096
 class Graphs:
     """Graphs of the same parameters, which go when the object goes.
 
-    A function is run plainly at first, recorded at its second call and started from then on.
+    A function is run plainly at first, recorded at its second call and started from then on. The graphs share their
+    memory: each launch leaves nothing there but its result, which is taken out before the next.
     """
 
     def __init__(self) -> None:
         self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
         self._seen: set[Hashable] = set()
         self._refused: set[Hashable] = set()
+        self._pool: Any = None
 
     def run(
         self, key: Hashable, f: Callable[[Arrays, Streams], Tree], arrays: Mapping[str, Array], streams: Streams = ()
@@ -51,13 +54,13 @@ class Graphs:
             the same objects.
         arrays: by name, in the device's memory or the host's.
         streams: of all random numbers.
-        The arrays of the result may be those of the graph, and then hold until the next run of this key.
         """
 
         def stateless(state: Arrays, own: Arrays, given: Streams) -> tuple[Arrays, Tree]:
             return {}, f(own, given)
 
-        return self.run_updating(key, stateless, {}, arrays, streams)
+        found, of_graph = self._run(key, stateless, {}, arrays, streams)
+        return mapped(found, lambda a: a.copy()) if of_graph else found
 
     def run_updating(
         self,
@@ -72,32 +75,52 @@ class Graphs:
         key, arrays, streams: as for `run`.
         f: a pure function; its first result has new values for some names of `state`.
         state: arrays by name, which are changed in place.
-        The second result must not be a view of `state`.
+        The second result must not be a view of `state`. Its arrays may be the graph's, which hold until the next run.
         """
+        return self._run(key, f, state, arrays, streams)[0]
+
+    def _run(
+        self,
+        key: Hashable,
+        f: Callable[..., tuple[Arrays, Tree]],
+        state: Arrays,
+        arrays: Mapping[str, Array],
+        streams: Streams,
+    ) -> tuple[Tree, bool]:
+        """The second result of f, and whether its arrays are a graph's."""
         if not any(on_gpu(a) for a in (*state.values(), *arrays.values())):
-            return _plainly(f, state, dict(arrays), streams)
-        arrays = {name: gpu().asarray(a) for name, a in arrays.items()}
+            return _plainly(f, state, dict(arrays), streams), False
         full = (key, _forms(state), _forms(arrays), len(streams), blas.uses_tf32())
         if os.environ.get("NPSNN_GRAPH") == "0" or full in self._refused or not blas.available():
-            return _plainly(f, state, arrays, streams)
+            return _plainly(f, state, _there(arrays), streams), False
         graph = self._graphs.get(full)
-        if graph is not None and all(graph.state[name] is a for name, a in state.items()):
-            self._graphs.move_to_end(full)
-            return graph.launch(arrays, streams)
-        if full not in self._seen:  # what is asked for once is not worth a recording
-            self._seen.add(full)
-            return _plainly(f, state, arrays, streams)
+        if graph is None or any(graph.state[name] is not a for name, a in state.items()):
+            if full not in self._seen:  # what is asked for once is not worth a recording
+                self._seen.add(full)
+                return _plainly(f, state, _there(arrays), streams), False
+            try:
+                graph = self._record(full, f, state, arrays, streams)
+            except Exception as error:
+                self._refused.add(full)
+                _warn_of(error)
+                return _plainly(f, state, _there(arrays), streams), False
+        self._graphs.move_to_end(full)
+        return graph.launch(arrays, streams), True
+
+    def _record(self, full: Hashable, *what: Any) -> "_Graph":
         self._graphs.pop(full, None)  # of another state
-        try:
-            graph = _recorded(f, state, arrays, streams)
-        except Exception as error:
-            self._refused.add(full)
-            _warn_of(error)
-            return _plainly(f, state, arrays, streams)
-        self._graphs[full] = graph
+        # what the plain run took and gave back would stay there beside the graph's memory
+        gpu().get_default_memory_pool().free_all_blocks()
+        self._pool = self._pool or gpu().cuda.MemoryPool()
+        self._graphs[full] = graph = _recorded(self._pool, *what)
         if len(self._graphs) > KEPT:
             self._graphs.popitem(last=False)
-        return graph.launch(arrays, streams)
+        return graph
+
+
+def _there(arrays: Mapping[str, Array]) -> Arrays:
+    """The arrays in the device's memory."""
+    return {name: gpu().asarray(a) for name, a in arrays.items()}
 
 
 def recording() -> bool:
@@ -137,41 +160,50 @@ def _warn_of(error: Exception) -> None:
         )
 
 
+KEYS = "keys of draws"
+
+
 @dataclass(eq=False)
 class _Graph:
     """What was recorded, with all that lies at the addresses it knows.
 
     state, inputs: arrays that it reads.
-    keys: key and first sample of each draw, (DRAWS, 2).
+    staging: those inputs that the host sends, and key and first sample of each draw, (DRAWS, 2).
     draws: which stream each draw is of, and how the draw's own stream comes from that.
-    pool: the memory of everything between inputs and outputs.
     """
 
     state: Arrays
     inputs: Arrays
-    keys: Array
-    draws: dict["Draw", int]
-    pool: Any
+    staging: Staging
+    draws: dict["Draw", int] = field(default_factory=dict)
     outputs: Tree = None
     graph: Any = None
 
     def launch(self, arrays: Arrays, streams: Streams) -> Tree:
-        xp = gpu()
+        sent = {}
         for name, a in arrays.items():
-            xp.copyto(self.inputs[name], a)
+            if isinstance(a, np.ndarray) and name in self.staging.arrays:
+                sent[name] = a
+            else:
+                gpu().copyto(self.inputs[name], gpu().asarray(a))
         if self.draws:
             words = [_words(_moved(streams[which], steps)) for which, steps in self.draws]
-            self.keys[: len(words)] = xp.asarray(np.array(words, np.uint64))
+            sent[KEYS] = np.array(words, np.uint64)
+        if sent:
+            self.staging.send(sent)
         self.graph.launch()
         return self.outputs
 
 
-def _recorded(f: Callable[..., tuple[Arrays, Tree]], state: Arrays, arrays: Arrays, streams: Streams) -> _Graph:
-    """The graph of f, not yet started."""
+def _recorded(
+    pool: Any, f: Callable[..., tuple[Arrays, Tree]], state: Arrays, arrays: Arrays, streams: Streams
+) -> _Graph:
+    """The graph of f, not yet started, with its own arrays in the pool."""
     xp = gpu()
-    inputs = {name: a.copy() for name, a in arrays.items()}
-    keys, draws, pool = xp.zeros((DRAWS, 2), np.uint64), dict[Draw, int](), xp.cuda.MemoryPool()
-    made = _Graph(dict(state), inputs, keys, draws, pool)
+    sent = {name: (a.shape, a.dtype) for name, a in arrays.items() if isinstance(a, np.ndarray)}
+    staging = Staging(sent | {KEYS: ((DRAWS, 2), np.dtype(np.uint64))})
+    inputs = {name: staging.arrays[name] if name in sent else a.copy() for name, a in arrays.items()}
+    made = _Graph(dict(state), inputs, staging)
     traced = tuple(_Traced(s.seed, s.path, s.first, s.shared, which=i, graph=made) for i, s in enumerate(streams))
     stream = xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
@@ -266,4 +298,4 @@ class _Traced(Stream):
         place = draws.setdefault((self.which, self.steps), len(draws))
         if place >= DRAWS:
             raise ValueError(f"a graph may have at most {DRAWS} draws of random numbers, got more")
-        return self.graph.keys[place]
+        return self.graph.staging.arrays[KEYS][place]

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from npsnn.backend import Array, fused, namespace, on_gpu
-from npsnn.gpu.graphs import Graphs, mapped, recording
+from npsnn.gpu.graphs import Graphs, recording
 from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.models import averaging, sigmas
@@ -185,8 +185,7 @@ class Passes:
 
         drawn = _streams(heard)
         kinds = tuple(noise.stream.shared if isinstance(noise, Sampled) else noise for noise in heard)
-        # the graph's own arrays hold until its next launch
-        return mapped(self._graphs.run((name, objective, kinds), recorded, arrays, drawn), lambda a: a.copy())
+        return self._graphs.run((name, objective, kinds), recorded, arrays, drawn)
 
     def _heard(self, noise: Noise) -> Noise:
         if self.noise_off:
