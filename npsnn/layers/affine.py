@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npsnn.backend import Array, namespace, on_gpu
+from npsnn.backend import Array, constant, fused, namespace, on_gpu
 from npsnn.gpu import blas
 from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape, layer
 from npsnn.layers.moments import Moments, Noise
@@ -75,15 +75,21 @@ class Affine(ABC):
             if g.var is not None:
                 dvar, dw_var = self.pull(squared, g.var, saved_var, shape, want)
                 if dw is not None and dw_var is not None:
-                    dw_var *= w
-                    dw_var *= 2
-                    dw += dw_var
+                    _add_from_squares(dw, dw_var, w)
             grads = {} if dw is None else {"w": dw}
             if grads and b is not None:
                 grads["b"] = channel_sums(g.mean)
             return None if dx is None else Moments(dx, dvar), grads
 
         return Moments(mean, var), backward
+
+
+@fused
+def _add_from_squares(dw: Array, dw_var: Array, w: Array) -> None:
+    """Add 2 w∘dw_var, what the cotangent of w∘w makes of the one of w, to dw."""
+    change = dw_var * w
+    change *= 2
+    dw += change
 
 
 def _shifted(y: Array, b: Array | None) -> Array:
@@ -286,7 +292,7 @@ class Normalise(Constant):
         return shape
 
     def weight(self, params: Params, like: Array) -> Array:
-        return 1 / self._channels(self.std, like)
+        return constant(1 / np.asarray(self.std, like.dtype)[:, None, None], like.dtype, like)
 
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
         return w * x, w
@@ -299,4 +305,4 @@ class Normalise(Constant):
 
     @staticmethod
     def _channels(values: tuple[float, ...], like: Array) -> Array:
-        return namespace(like).asarray(values, like.dtype)[:, None, None]
+        return constant(np.asarray(values, like.dtype)[:, None, None], like.dtype, like)

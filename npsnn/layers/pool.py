@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, constant
 from npsnn.layers.affine import Constant
 from npsnn.layers.base import Backward, Params, Shape, Want, layer, pooled_shape, rule_of
 from npsnn.layers.moments import Moments, Noise
@@ -58,7 +58,7 @@ class MeanPool(Constant):
         return pooled_shape(self, shape, self.size)
 
     def weight(self, params: Params, like: Array) -> Array:
-        return namespace(like).asarray(1 / self.size**2, like.dtype)
+        return constant(1 / self.size**2, like.dtype, like)
 
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, None]:
         return w * pool.sum_pool(x, self.size), None

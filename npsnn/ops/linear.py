@@ -1,6 +1,6 @@
 """Matrix products, batch last, and the joint covariance of the outputs."""
 
-from npsnn.backend import Array
+from npsnn.backend import Array, fused, namespace
 from npsnn.products import matmul
 
 
@@ -41,8 +41,13 @@ def joint_covariance_backward(ds: Array, v: Array, w: Array) -> tuple[Array, Arr
     o, i = w.shape
     flat = ds.reshape(o * o, -1)
     dpairs = matmul(flat, v.T).reshape(o, o, i)
-    dw = ((dpairs + dpairs.transpose(1, 0, 2)) * w).sum(axis=1)
+    dw = _summed_pairs(dpairs, dpairs.transpose(1, 0, 2), w)
     return matmul((w[:, None] * w).reshape(o * o, i).T, flat), dw
+
+
+@fused
+def _summed_pairs(dpairs: Array, swapped: Array, w: Array) -> Array:
+    return namespace(dpairs).sum((dpairs + swapped) * w, axis=1)
 
 
 def full_covariance(cov: Array, w: Array) -> Array:
