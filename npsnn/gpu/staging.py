@@ -1,4 +1,4 @@
-"""What the host sends to a GPU before each launch of a graph: everything in one copy, for which the host does not wait."""
+"""What the host sends to a GPU before each launch of a graph: everything in one copy that nobody waits for."""
 
 from collections.abc import Mapping
 from itertools import cycle
