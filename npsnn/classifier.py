@@ -16,7 +16,7 @@ from npsnn.layers.params import flatten, unflatten
 from npsnn.models import sigmas
 from npsnn.models.model import Model
 from npsnn.models.passes import Passes, engine_form
-from npsnn.objectives import OBJECTIVES, Objective
+from npsnn.objectives import Objective, chosen
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
 from npsnn.streams import Randomness, as_stream
@@ -294,7 +294,7 @@ class Classifier:
         """
         x, labels = self.checked(x, labels)
         noise = Propagated(named(RULES, propagation, "propagation"))
-        f = objective if callable(objective) else named(OBJECTIVES, objective, "objective")
+        f = chosen(objective)
 
         def host(s: slice) -> np.ndarray:
             with np.errstate(over="ignore", invalid="ignore"):

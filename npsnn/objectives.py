@@ -35,6 +35,11 @@ def losses() -> tuple[str, ...]:
     return tuple(name for name in OBJECTIVES if name not in MARGINS)
 
 
+def chosen(objective: str | Objective) -> Objective:
+    """The objective of that name, or the function itself; raises ValueError for an unknown name, naming the nearest."""
+    return objective if callable(objective) else OBJECTIVES.named(objective)
+
+
 def in_units(f: Objective, m: Moments, labels: Array) -> tuple[Array, Moments, Array]:
     """An objective's values in float64, and its cotangent in the logits' precision, in a unit for each example.
 

@@ -17,6 +17,7 @@ from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import (
     OBJECTIVES,
     Objective,
+    chosen,
     cross_entropy,
     least_win_probability,
     margin,
@@ -153,7 +154,7 @@ def expectation(classifier: Classifier, objective: str | Objective = "cross-entr
 
     objective: what to ascend, by its name or the function.
     """
-    return NetworkTarget(classifier, "expectation", named(OBJECTIVES, objective, "objective"))
+    return NetworkTarget(classifier, "expectation", chosen(objective))
 
 
 def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cross-entropy") -> NetworkTarget:
@@ -163,7 +164,7 @@ def sampled(classifier: Classifier, draws: int, objective: str | Objective = "cr
     objective: what to ascend, by its name or the function.
     """
     check_count("draws", draws)
-    return NetworkTarget(classifier, "sampled", named(OBJECTIVES, objective, "objective"), draws)
+    return NetworkTarget(classifier, "sampled", chosen(objective), draws)
 
 
 def known(classifier: Classifier, judging: Randomness, objective: str | Objective = "cross-entropy") -> NetworkTarget:
@@ -175,7 +176,7 @@ def known(classifier: Classifier, judging: Randomness, objective: str | Objectiv
     judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`.
     objective: what to ascend, by its name or the function.
     """
-    return NetworkTarget(classifier, "known", named(OBJECTIVES, objective, "objective"), judging=as_stream(judging))
+    return NetworkTarget(classifier, "known", chosen(objective), judging=as_stream(judging))
 
 
 def closed_form(
@@ -195,7 +196,7 @@ def closed_form(
     # noise on the features meets the last layer alone, which is affine: it leaves the mean as it is
     moved = rule.mean_uses_var and not (on_features and all(on_features))
     default = "expected-cross-entropy" if any(on_features) else "cross-entropy" if moved else "noise-aware"
-    ascended = named(OBJECTIVES, objective or default, "objective")
+    ascended = chosen(objective or default)
     if ascended in (win_probability, least_win_probability) and not classifier.random:
         raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")
     if not moved and ascended in _OF_THE_MEAN:

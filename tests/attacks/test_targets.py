@@ -9,9 +9,9 @@ import pytest
 from npsnn import models
 from npsnn.attacks.judging import judge
 from npsnn.attacks.plan import Plan
-from npsnn.attacks.targets import closed_form, expectation, sampled
+from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.classifier import Classifier
-from npsnn.layers.moments import EXPECTATION, Propagated, Sampled
+from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
@@ -113,6 +113,18 @@ def test_what_each_target_computes(network: Classifier) -> None:
         expected = network.loss_gradient(X, LABELS, noise, OBJECTIVES["mse"])
         for ours, theirs in zip(target(X, LABELS, Stream(0)), expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_function_of_ones_own_is_an_objective(network: Classifier) -> None:
+    def mine(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
+        return 2 * m.mean.sum(axis=0), Moments(np.full_like(m.mean, 2))
+
+    expected = network.loss_gradient(X, LABELS, EXPECTATION, mine)
+    for target in (expectation(network, mine), closed_form(network.with_sigma(0), mine)):
+        for ours, theirs in zip(target(X, LABELS, Stream(0)), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for target in (sampled(network, 2, mine), known(network, 0, mine), closed_form(network, mine)):
+        assert target.objective is mine
 
 
 def test_wrong_names_are_refused(network: Classifier) -> None:
