@@ -7,12 +7,10 @@ npsnn --plugin all_of_it.py attack mine --corner
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from npsnn import Classifier, attacks, data, layers, models, train
-from npsnn.layers import Moments
 from npsnn.models.model import model
-from npsnn.ops.loss import cross_entropy
+from npsnn.ops.loss import cross_entropy, divergence
 
 
 @layers.layer
@@ -47,50 +45,38 @@ class TRADES:
 
     def gradient(self, network, images, labels, noise, stream):
         clean = train.view(network, images, noise)
-        p, log_p = softmax(clean.logits.mean, axis=0), log_softmax(clean.logits.mean, axis=0)
 
-        def divergence(m, _):
-            values = (p * (log_p - log_softmax(m.mean, axis=0))).sum(axis=0)
-            return values, Moments(softmax(m.mean, axis=0) - p)
+        def apart(m, labels):
+            kl, _, by_m = divergence(clean.logits.mean, m.mean)
+            return kl, layers.Moments(by_m)
 
-        def target(x, labels, stream):
-            return network.loss_gradient(x, labels, layers.Sampled(stream), divergence)
-
-        x_adv = attacks.PGD(self.eps, steps=5)(target, images, labels, stream)
+        x_adv = attacks.PGD(self.eps, steps=5)(attacks.sampled(network, 1, apart), images, labels, stream)
         other = train.view(network, x_adv, noise.at("attacked"))
-        kl, by_other = divergence(other.logits, labels)
         values, slope = cross_entropy(clean.logits.mean, labels)
-        slope += self.beta * p * (log_p - log_softmax(other.logits.mean, axis=0) - kl)
-        views = (clean, Moments(slope)), (other, Moments(self.beta * by_other.mean))
-        return train.total(values + self.beta * kl, labels, *views)
+        kl, by_clean, by_other = divergence(clean.logits.mean, other.logits.mean)
+        by_logits = layers.Moments(slope + self.beta * by_clean), layers.Moments(self.beta * by_other)
+        return train.total(values + self.beta * kl, labels, *zip((clean, other), by_logits, strict=True))
 
 
 @attacks.attack("corner")
 @dataclass(frozen=True)
-class Corner(attacks.Attack):
-    """The corner of the ball that a running sum of gradients points to."""
+class Corner(attacks.InBall):
+    """The point of the ball farthest along a running sum of gradients: a corner, in Linf."""
 
-    eps: float
     steps: int = 5
-
-    @property
-    def ball(self):
-        return attacks.Ball("linf", self.eps)
 
     def __call__(self, target, x, labels, stream):
         x_adv, gradients = x, 0
         for step in range(self.steps):
             gradients = gradients + target(x_adv, labels, stream.at("step", step))[1]
-            x_adv = self.ball.project(x + self.eps * np.sign(gradients), x)
+            x_adv = self.ball.project(x + self.eps * self.ball.steepest(gradients), x)
         return x_adv
 
 
 if __name__ == "__main__":
     digits = data.load("digits")
     training = train.Training(leaky(), TRADES(), train.Drawn(), optimizer=train.Adam(3e-3), epochs=3, limit=6000)
-    for record in train.fit(training, digits, "runs/mine"):
-        print(record)
-    network = Classifier.load("runs/mine")
-    x, labels = digits.test.images[:100], digits.test.labels[:100]
+    print(*train.fit(training, digits, "runs/mine"), sep="\n")
+    network, x, labels = Classifier.load("runs/mine"), digits.test.images[:100], digits.test.labels[:100]
     for result in attacks.robust_accuracy(network, x, labels, [Corner(0.1), attacks.PGD(0.1)], attacks.Judging(10)):
         print(result.attack, result.accuracy)

@@ -21,7 +21,7 @@ C&W and One-Pixel want a target that ascends a margin (`npsnn.objectives.MARGINS
 from typing import Any
 
 from npsnn.attacks.balls import Ball, Limit
-from npsnn.attacks.base import Attack, Offer, attack
+from npsnn.attacks.base import Attack, InBall, Offer, attack
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import examine
@@ -53,6 +53,7 @@ __all__ = [
     "EoT",
     "Expectation",
     "GradientAttack",
+    "InBall",
     "Judging",
     "Known",
     "Limit",

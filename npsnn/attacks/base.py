@@ -160,12 +160,16 @@ class Attack:
         return cls(**values)
 
 
+@dataclass(frozen=True)
 class InBall(Attack):
-    """An attack with the fields eps and norm."""
+    """An attack with the fields eps and norm, which make its ball.
 
-    if TYPE_CHECKING:
-        eps: float
-        norm: str
+    eps: radius in units of the [0, 1] pixel.
+    norm: "linf" or "l2".
+    """
+
+    eps: float
+    norm: str = "linf"
 
     def __post_init__(self) -> None:
         if isinstance(self.eps, Limit):

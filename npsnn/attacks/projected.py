@@ -110,8 +110,6 @@ class FGSM(Setting):
     source: where its gradients come from.
     """
 
-    eps: float
-    norm: str = "linf"
     source: Source = DRAWN
 
     offer = Offer(
@@ -136,8 +134,6 @@ class BIM(Setting):
     source: where its gradients come from.
     """
 
-    eps: float
-    norm: str = "linf"
     steps: int = 20
     source: Source = DRAWN
 
@@ -160,8 +156,6 @@ class PGD(Setting):
     source: where its gradients come from.
     """
 
-    eps: float
-    norm: str = "linf"
     steps: int = 20
     restarts: int = 1
     source: Source = DRAWN

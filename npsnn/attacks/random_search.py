@@ -25,8 +25,6 @@ class RandomSearch(InBall):
     Source: A2SNN Sec. 4.5, criterion 4, which has 10,000 samples and no control.
     """
 
-    eps: float
-    norm: str = "linf"
     samples: int = 1000
     draws: int = 1
 

@@ -100,6 +100,24 @@ def _and_minus_their_sum(others: Array, total: Array, hot: Array) -> Array:
     return others - hot * total
 
 
+def divergence(mean: Array, other: Array) -> tuple[Array, Array, Array]:
+    """KL(p || q) of p = softmax(mean) and q = softmax(other), and its cotangents p∘(ln p - ln q - KL) and q - p.
+
+    mean: (classes, N).
+    other: (classes, N).
+    """
+    (log_p, p), (log_q, q) = _log_softmax(mean), _log_softmax(other)
+    value = (p * (log_p - log_q)).sum(axis=0)
+    return value, p * (log_p - log_q - value), q - p
+
+
+def _log_softmax(mean: Array) -> tuple[Array, Array]:
+    """The logarithms of the probabilities, (classes, N), and the probabilities."""
+    shifted, e = _exponentials(mean, mean.max(axis=0))
+    total = e.sum(axis=0)
+    return shifted - namespace(mean).log(total), e / total
+
+
 def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:
     """d_i and S_i, each (classes, N); d_k = 0, and S_k has no meaning.
 

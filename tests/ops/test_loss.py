@@ -46,6 +46,24 @@ def test_plain_losses(seed: int, sizes: tuple[int, ...]) -> None:
 
 
 @given(SEEDS, SIZES)
+def test_divergence(seed: int, sizes: tuple[int, ...]) -> None:
+    mean, other = values(seed, sizes)[0], values(seed + 1, sizes)[0]
+    value, by_mean, by_other = loss.divergence(frozen(mean), frozen(other))
+    p, q = (np.exp(z) / np.exp(z).sum(axis=0) for z in (mean, other))
+    np.testing.assert_allclose(value, (p * np.log(p / q)).sum(axis=0), rtol=1e-11, atol=1e-14)
+    arrays, found = {"mean": mean, "other": other}, {"mean": by_mean, "other": by_other}
+    check_gradient(lambda a: loss.divergence(a["mean"], a["other"])[0].sum(), arrays, found)
+
+
+def test_divergence_of_sure_answers_is_finite() -> None:
+    sure, unsure = np.array([[2000.0], [0.0]]), np.zeros((2, 1))
+    value, by_mean, by_other = loss.divergence(sure, unsure)
+    assert value == np.log(2) and (by_mean == 0).all() and (by_other == [[-0.5], [0.5]]).all()
+    value, by_mean, by_other = loss.divergence(unsure, sure)
+    assert value == 1000 - np.log(2) and (by_mean == [[-500], [500]]).all() and (by_other == [[0.5], [-0.5]]).all()
+
+
+@given(SEEDS, SIZES)
 def test_values_with_variance(seed: int, sizes: tuple[int, ...]) -> None:
     mean, var, labels = values(seed, sizes)
     won = loss.squared_error(mean, labels)[0] - each_example(reference.noise_aware, mean, var, labels)
