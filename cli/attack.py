@@ -16,7 +16,7 @@ from npsnn.attacks.judging import Judging
 from npsnn.attacks.plan import Plan, choices
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
-from npsnn.cli.common import print_caveats, print_json, say_cost, speaking_of_flags, test_images
+from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
@@ -44,7 +44,7 @@ def command() -> click.Command:
         *options_of(Plan, average=1),
         *shared("limit", "data-dir", "other-data"),
         Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
-        *shared("checkpoint", "conv", "threads", "device", "runs-dir", "config", "json"),
+        *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config", "json"),
     )
 
 
@@ -63,6 +63,7 @@ def _attack(
     conv: str | None,
     threads: int | None,
     device: str,
+    tf32: bool,
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
@@ -95,6 +96,7 @@ def _attack(
         check_save(save)
     with speaking_of_flags():
         plan = _plan(chosen | {"inference_sigma": inference_sigma})
+    set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     plan = replace(plan, sigma=loaded.sigma(inference_sigma))

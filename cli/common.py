@@ -28,6 +28,21 @@ def speaking_of_flags() -> Iterator[None]:
         raise click.UsageError(in_flags(str(error), click.get_current_context().command)) from error
 
 
+def set_precision(device: str, tf32: bool) -> None:
+    """Let all products of a GPU round to TF32, or none, from now on.
+
+    Raises UsageError for TF32 on a CPU, and ValueError for a GPU that has no TF32.
+    """
+    from npsnn.backend import use_device
+    from npsnn.gpu import blas
+
+    if tf32 and device == "cpu":
+        raise click.UsageError("--tf32 is for a GPU, and --device is cpu: give --device cuda as well")
+    if tf32:
+        use_device(device)
+    blas.tf32(tf32)
+
+
 def test_images(count: int, limit: int | None) -> str:
     """What was attacked or classified, in words."""
     return f"{'the first ' if limit else ''}{count:,} test images"

@@ -12,6 +12,7 @@ from npsnn.cli.common import (
     percent,
     print_caveats,
     print_json,
+    set_precision,
     speaking_of_flags,
     test_images,
 )
@@ -29,7 +30,7 @@ def command() -> click.Command:
         _evaluate,
         RUN_ARGUMENT,
         *options_of(Judging, "draws", "sigma", "average", average=1),
-        *shared("limit", "data-dir", "other-data", "checkpoint", "conv", "seed", "threads", "device"),
+        *shared("limit", "data-dir", "other-data", "checkpoint", "conv", "seed", "threads", "device", "tf32"),
         *shared("runs-dir", "config", "json"),
     )
 
@@ -46,6 +47,7 @@ def _evaluate(
     seed: int,
     threads: int | None,
     device: str,
+    tf32: bool,
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
@@ -61,6 +63,7 @@ def _evaluate(
 
     with speaking_of_flags():
         check_sigma(inference_sigma or 0)
+    set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier

@@ -105,6 +105,10 @@ _SHARED: dict[str, dict[str, Any]] = {
         "shown": "cpu",
         "help": "Where arrays are: cpu, cuda or cuda:N.",
     },
+    "tf32": {
+        "is_flag": True,
+        "help": "Let a GPU round the factors of products to TF32, 10 bits: faster, and less exact.",
+    },
     "data-dir": {
         "type": UserPath(file_okay=False),
         "metavar": "FOLDER",

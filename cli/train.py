@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from npsnn.cli import train_rows
-from npsnn.cli.common import in_flags, print_json, speaking_of_flags
+from npsnn.cli.common import in_flags, print_json, set_precision, speaking_of_flags
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
 from npsnn.cli.options import options_of, shared
@@ -48,7 +48,7 @@ def command() -> click.Command:
             help="Continue a stopped run by its own options. The files come out as if it had not stopped. With more "
             "--epochs the run becomes longer.",
         ),
-        *shared("threads", "device", "runs-dir", "config", "json"),
+        *shared("threads", "device", "tf32", "runs-dir", "config", "json"),
     )
 
 
@@ -64,6 +64,7 @@ def _train(
     other_data: bool,
     threads: int | None,
     device: str,
+    tf32: bool,
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
@@ -96,6 +97,7 @@ def _train(
         with speaking_of_flags():
             options = options.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else options
         dataset, _ = load_dataset(folder, about, data_dir)
+        set_precision(device, tf32)
         records = train.resume(folder, dataset, threads, device, options.epochs)
     else:
         if other_data and not train_noise_only:
@@ -108,6 +110,7 @@ def _train(
             print_json(asdict(config))
             return
         use_device(device)  # before a folder is made for the run
+        set_precision(device, tf32)
         network, origin = None, None
         if start:
             dataset, odd = load_dataset(start.folder, start.config, data_dir, other_data)

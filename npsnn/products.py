@@ -38,7 +38,9 @@ def _on_gpu(a: Array, b: Array, out: Array | None, add: bool) -> Array:
     shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     dtype = np.promote_types(a.dtype, b.dtype)
     if out is None:
-        out, add = xp.empty(shape, dtype), False
+        if add:
+            raise ValueError("out must be given where products are added to it, got None")
+        out = xp.empty(shape, dtype)
     elif out.shape != shape:
         raise ValueError(f"out must have the shape {shape}, got {out.shape}")
     if not out.size:

@@ -74,6 +74,7 @@ class Operand:
 
     def first(self, which: int, dtype: np.dtype) -> int:
         if self.step is not None:
+            assert self.step >= 0, "cuBLAS does not say what a negative step does"
             return self.start + which * self.step * dtype.itemsize
         return int(memory(self.start + 8 * which, 1, np.dtype(np.int64))[0])
 

@@ -16,7 +16,7 @@ from npsnn.gpu import blas
 from npsnn.products import matmul
 
 TOLERANCE = {"f": 1e-5, "d": 1e-12}
-LAYOUTS = ("rows", "columns", "spread", "wide", "reversed", "constant")
+LAYOUTS = ("rows", "columns", "spread", "wide", "reversed", "backwards", "constant", "windows")
 
 
 def laid_out(values: np.ndarray, layout: str) -> tuple[np.ndarray, tuple[Any, ...]]:
@@ -33,6 +33,8 @@ def laid_out(values: np.ndarray, layout: str) -> tuple[np.ndarray, tuple[Any, ..
         return wide, (..., slice(1, -2))
     if layout == "reversed":
         return np.ascontiguousarray(values[..., ::-1, :]), (..., slice(None, None, -1), slice(None))
+    if layout == "backwards" and values.ndim > 2:
+        return np.ascontiguousarray(values[::-1]), (slice(None, None, -1), ...)
     return np.ascontiguousarray(values), (...,)
 
 
@@ -43,12 +45,22 @@ def view(array: Any, index: tuple[Any, ...]) -> Any:
 def on_device(cupy: Any, values: np.ndarray, layout: str) -> Any:
     if layout == "constant":
         return cupy.broadcast_to(cupy.asarray(values[..., :1, :1].copy()), values.shape)
+    if layout == "windows":
+        line = cupy.asarray(_line(values))
+        return strided(line, values.shape, (0,) * (values.ndim - 2) + (line.itemsize,) * 2)
     array, index = laid_out(values, layout)
     return view(cupy.asarray(array), index)
 
 
 def the_values(values: np.ndarray, layout: str) -> np.ndarray:
+    if layout == "windows":
+        return np.broadcast_to(np.lib.stride_tricks.sliding_window_view(_line(values), values.shape[-1]), values.shape)
     return np.broadcast_to(values[..., :1, :1], values.shape) if layout == "constant" else values
+
+
+def _line(values: np.ndarray) -> np.ndarray:
+    """Numbers of which each row of a matrix has the next one first."""
+    return np.resize(values, sum(values.shape[-2:]) - 1)
 
 
 BATCHES = (
@@ -127,7 +139,9 @@ def test_a_view_that_overlaps_itself_is_read_in_place(double: Module) -> None:
     assert calls == ["cublasGemmBatchedEx"] and kernels == [2], "one kernel computes the addresses"
     with cublas_double.called() as calls:
         matmul(w, windows[1])
-    assert calls == ["cublasGemmStridedBatchedEx"]
+        matmul(w, windows[:1])
+        matmul(w, windows[:, :1])
+    assert calls == ["cublasGemmStridedBatchedEx"] * 3
 
 
 def test_one_factor_for_all_makes_one_product(double: Module, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +151,9 @@ def test_one_factor_for_all_makes_one_product(double: Module, monkeypatch: pytes
     monkeypatch.setattr(blas, "multiply", lambda *args: counts.append(args[5]) or multiply(*args))
     for factor in (a, a[:, :2]):
         np.testing.assert_array_equal(to_host(matmul(factor, b)), 5)
-    assert counts == [1, 4]
+    square = double.asarray(np.random.default_rng(0).normal(size=(4, 5, 5))).transpose(0, 2, 1)
+    np.testing.assert_allclose(to_host(matmul(square, b)), square.array @ b.array, rtol=1e-12)
+    assert counts == [1, 4, 4]
 
 
 @pytest.mark.parametrize("dtype", ["f", "d"])
@@ -161,6 +177,8 @@ def test_shapes_that_do_not_fit_are_refused(cupy: ModuleType) -> None:
         matmul(a, a)
     with pytest.raises(ValueError, match=r"got \(3,\) and"):
         matmul(cupy.ones(3), a.T)
+    with pytest.raises(ValueError, match="out must be given"):
+        matmul(a, a.T, add=True)
     with pytest.raises(ValueError, match=r"out must have the shape \(2, 2\), got \(3, 2\)"):
         matmul(a, a.T, out=a.T)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from npsnn._version import __version__
 from npsnn.backend import about_gpu
+from npsnn.gpu import blas
 from npsnn.host import available_cores
 
 
@@ -24,6 +25,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "system": platform.system(),
         "device": device,
         **about_gpu(device),
+        **({} if device == "cpu" else {"tf32": blas.uses_tf32()}),
     }
 
 

@@ -89,7 +89,7 @@ def test_layers_of_networks(cupy: ModuleType, name: str, dtype: str, monkeypatch
 def test_views_are_read_as_they_are(
     cupy: ModuleType, form: str, stride: int, padding: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut out, turned, every other one, and one number for all."""
+    """Cut out, turned, every other pixel, some channels, every other example, and one number for all."""
     monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
     monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
     arrays = values((7, 2, 6, 4), (3, 3, 3, 2), stride, padding)
@@ -105,7 +105,13 @@ def test_views_are_read_as_they_are(
     def other(a: Any) -> Any:
         return cupy.asarray(np.repeat(np.repeat(a, 2, axis=0), 2, axis=2))[::2, :, ::2]
 
-    for view in (cut, turned, other):
+    def channels(a: Any) -> Any:
+        return cupy.asarray(np.pad(a, ((0, 0), (1, 1), (0, 0), (0, 0)), constant_values=np.nan))[:, 1:-1]
+
+    def examples(a: Any) -> Any:
+        return cupy.asarray(np.repeat(a, 2, axis=3))[..., ::2]
+
+    for view in (cut, turned, other, channels, examples):
         same(by_shifts(*map(view, arrays), stride, padding), want)
     arrays[0] = np.broadcast_to(arrays[0][0, 0, 0, 0], arrays[0].shape)
     x = cupy.broadcast_to(cupy.asarray(arrays[0][0, 0, 0, 0].copy()), arrays[0].shape)
