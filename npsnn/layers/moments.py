@@ -1,7 +1,7 @@
 """What flows through a network, and how its noise is treated on the way."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from npsnn.backend import Array
@@ -73,13 +73,23 @@ class Propagated:
 
     rule: how a variance goes through a non-linear layer.
     training: as for `Expectation`.
+    on: whether there is noise at all. None asks the parameters of each noise layer, for which the host waits for a GPU.
+        True carries a variance through every noise layer, where sigma 0 is the limit. False adds no variance.
     """
 
     rule: Rule = EXACT
     training: Batch | None = None
+    on: bool | None = None
 
     def at(self, name: str) -> "Propagated":
         return self
+
+    def known(self, on: bool | None) -> "Propagated":
+        """The same, where whether there is noise is known, unless this says so itself.
+
+        on: as for the field.
+        """
+        return replace(self, on=on) if self.on is None else self
 
 
 Noise: TypeAlias = Expectation | Sampled | Propagated

@@ -57,6 +57,14 @@ class NoiseLayer(ABC):
         """Whether two draws differ, as they do at any level but 0."""
         return bool(self.level(params) > 0)
 
+    def carries(self, params: Params, noise: Noise) -> bool:
+        """Whether the layer adds a variance: the noise is propagated, and there is some.
+
+        params: parameters.
+        noise: how the noise is treated; where it does not say whether there is any, the level is asked.
+        """
+        return isinstance(noise, Propagated) and (self.draws(params) if noise.on is None else noise.on)
+
     @abstractmethod
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         """As for every layer (`npsnn.layers.base.Layer`)."""
@@ -78,7 +86,8 @@ class PreactivationNoise(NoiseLayer):
 
     sigma: standard deviation in the units of the pre-activation, >= 0, from which the parameter "sigma" starts.
     Propagated noise gives var' = var + sigma², with dsigma = 2 sigma Σ dvar'. A draw's gradient is reparameterised,
-    dsigma = Σ dmean'∘ε. With sigma = 0 a deterministic activation stays deterministic.
+    dsigma = Σ dmean'∘ε. With sigma = 0 a deterministic activation stays deterministic; where the treatment of the noise
+    says that there is some (`Propagated.on`), the activation gets the variance 0.
     Raises ValueError for another sigma.
     Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22).
     """
@@ -113,7 +122,7 @@ class PreactivationNoise(NoiseLayer):
         sigma = params["sigma"]
         if isinstance(noise, Sampled):
             return self._sampled(sigma, m, noise)
-        if isinstance(noise, Propagated) and sigma > 0:
+        if self.carries(params, noise):
             return self._propagated(sigma, m)
         return m, lambda g, want: (g, {"sigma": sigma * 0} if Want.PARAMS in want else {})
 
@@ -219,7 +228,7 @@ class FeatureNoise(NoiseLayer):
         L = self.factor(params, len(m.mean))
         if isinstance(noise, Sampled):
             return self._sampled(L, m, noise)
-        if isinstance(noise, Propagated) and float(self.level(params)) > 0:
+        if self.carries(params, noise):
             return self._propagated(L, m)
         return m, lambda g, want: (g, {"L": params["L"] * 0} if Want.PARAMS in want else {})
 

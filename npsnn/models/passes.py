@@ -83,6 +83,10 @@ class Passes:
         """Whether answers differ from one draw of the noise to another."""
         return not self.noise_off and sigmas.draws(self.model, self.params)
 
+    def tell(self, random: bool) -> None:
+        """Take it as known whether answers are random, where the host cannot wait for the parameters."""
+        vars(self)["random"] = random
+
     def moments(self, x: Array, noise: Noise) -> Moments:
         """The moments of the logits, (classes, N)."""
 
@@ -190,7 +194,6 @@ class Passes:
     def _heard(self, noise: Noise) -> Noise:
         if self.noise_off:
             return EXPECTATION
-        if isinstance(noise, Propagated) and on_gpu(self.like) and hasattr(noise, "known"):
-            known: Noise = noise.known(self.random)
-            return known
+        if isinstance(noise, Propagated) and noise.on is None and on_gpu(self.like):
+            return noise.known(self.random)
         return noise
