@@ -8,12 +8,13 @@ They are pure functions of flat dictionaries of arrays. The decorator enters a c
 people type; a training that is saved holds the class's own name (`npsnn.tables`).
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import cache
 from math import cos, pi
 from typing import Any, Protocol, TypeAlias
 
-from npsnn.backend import Array, fused, namespace
+from npsnn.backend import Array, fused, namespace, on_gpu
 from npsnn.foreign import asked_for
 from npsnn.tables import Table
 from npsnn.validate import check_types
@@ -45,9 +46,10 @@ class Optimizer(Protocol):
         """New parameters and a new state; neither argument is written to.
 
         grads: gradients by name; a parameter without one stays as it is.
-        lr: learning rate of this update.
-        step: number of this update, from 1.
+        lr: learning rate of this update; on a GPU it may be a float64 array of no dimensions.
+        step: number of this update, from 1; on a GPU it may be a float64 array of no dimensions.
         decayed: names of the parameters that weight decay is for.
+        A rule that needs numbers is given numbers, and a step on a GPU is then no CUDA graph (docs/gpu.md).
         """
 
 
@@ -82,6 +84,19 @@ def _check(rule: Any, *names: str) -> None:
             raise ValueError(f"{name} must be >= 0 and finite, got {getattr(rule, name)}")
 
 
+def _weak(*numbers: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """From a dtype to the numbers in it, for such as are arrays of a GPU; Python's numbers take any dtype as they are.
+
+    An array of no dimensions would make what it meets float64.
+    """
+
+    @cache
+    def of(dtype: Any) -> tuple[Any, ...]:
+        return tuple(n.astype(dtype) if hasattr(n, "dtype") and on_gpu(n) else n for n in numbers)
+
+    return of
+
+
 @optimizer("sgd")
 @dataclass(frozen=True)
 class SGD:
@@ -108,9 +123,11 @@ class SGD:
         self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
     ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
+        rates = _weak(lr)
         for k, g in grads.items():
             decay = self.weight_decay if self.weight_decay and k in decayed else None
-            params[k], g = _sgd(params[k], g, state.get(f"velocity/{k}"), lr, self.momentum, decay)
+            (rate,) = rates(params[k].dtype)
+            params[k], g = _sgd(params[k], g, state.get(f"velocity/{k}"), rate, self.momentum, decay)
             if self.momentum:
                 state[f"velocity/{k}"] = g
         return params, state
@@ -156,10 +173,10 @@ class Adam:
         self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
     ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
-        rate = lr / (1 - self.beta1**step)
-        scale = 1 / (1 - self.beta2**step)
+        numbers = _weak(lr / (1 - self.beta1**step), 1 / (1 - self.beta2**step), 1 - lr * self.weight_decay)
         for k, g in grads.items():
-            kept = 1 - lr * self.weight_decay if self.weight_decay and k in decayed else 1.0
+            rate, scale, kept = numbers(params[k].dtype)
+            kept = kept if self.weight_decay and k in decayed else 1.0
             averages = state[f"first/{k}"], state[f"second/{k}"]
             weights = self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2
             found = _adam(params[k], g, *averages, *weights, kept, rate, scale, self.epsilon)

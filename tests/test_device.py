@@ -183,6 +183,21 @@ def test_update_rules(
     same(steps(*tree(cupy.asarray, (flat, grads))), theirs, 1e-12 if dtype == np.float64 else 1e-6)
 
 
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9, 0.1), SGD(0.1, 0.0), Adam(0.1, 0.1)], ids=str)
+def test_update_rules_take_arrays_for_numbers(cupy: ModuleType, optimizer: Optimizer) -> None:
+    """Of any precision: a parameter keeps its own, and no rate is rounded before it must be."""
+    flat = {"a.w": values(3, 4).astype(np.float32), "a.b": values(3), "noise.sigma": np.float32(0.5)}
+    params, grads = tree(cupy.asarray, (flat, {k: 2 * p + 1 for k, p in flat.items()}))
+    state = optimizer.init(params)
+    found, wanted = (params, state), (params, state)
+    for step in (1, 2, 3):
+        lr = 0.1 / step
+        there = cupy.asarray(np.array([lr, step], np.float64))
+        found = optimizer.update(found[0], grads, found[1], there[0], there[1], {"a.w"})
+        wanted = optimizer.update(wanted[0], grads, wanted[1], lr, step, {"a.w"})
+    same(found, tree(cupy.asnumpy, wanted), 1e-15)
+
+
 def test_fusion_is_for_the_gpu_alone_and_can_be_switched_off(
     double: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
