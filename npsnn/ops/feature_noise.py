@@ -7,7 +7,7 @@ Cotangents of L are those of its lower triangle, with zeros above.
 from itertools import combinations
 from math import e, log, pi
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, constant, namespace
 from npsnn.products import matmul
 
 
@@ -83,10 +83,8 @@ def pairwise_alignment(w: Array, L: Array) -> tuple[Array, Array, Array]:
     L: (D, D).
     Source: extension E4.
     """
-    xp = namespace(w, L)
-    first, second = zip(*combinations(range(len(w)), 2), strict=True)
-    unit = xp.eye(len(w), dtype=w.dtype)
-    pairs = unit[list(first)] - unit[list(second)]
+    each = range(len(w))
+    pairs = constant([[(k == i) - (k == j) for k in each] for i, j in combinations(each, 2)], w.dtype, w)
     value, dd, dL = alignment(matmul(pairs, w), L)
     return value, matmul(pairs.T, dd), dL
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, constant, namespace
 from npsnn.foreign import asked_for
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.containers import leaves, nested, parts
@@ -179,10 +179,10 @@ def safe(L: Array) -> Array:
     """L with its diagonal (itself, if it has none) no less than FLOOR, by flipping whole columns."""
     xp = namespace(L)
     if L.ndim < 2:
-        return xp.maximum(xp.abs(L), xp.asarray(FLOOR, L.dtype))
+        return xp.maximum(xp.abs(L), constant(FLOOR, L.dtype, L))
     diagonal = xp.diagonal(L)
     flipped = L * (1 - 2 * (diagonal < 0).astype(L.dtype))
-    short = xp.maximum(xp.asarray(FLOOR, L.dtype) - xp.diagonal(flipped), 0)
+    short = xp.maximum(constant(FLOOR, L.dtype, L) - xp.diagonal(flipped), 0)
     return xp.tril(flipped) + xp.diag(short)
 
 
