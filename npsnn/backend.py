@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache, wraps
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
@@ -112,12 +112,28 @@ def to_host(x: Array) -> Array:
     return x.get() if hasattr(x, "get") else x
 
 
+FEW = 8
+"""CuPy joins more arrays than these by their addresses, which it copies to the device."""
+
+
+def stacked(arrays: Sequence[Array]) -> Array:
+    """The arrays as one, with a new axis before their own; a graph may have recorded it, however many they are.
+
+    arrays: of one shape and one library.
+    """
+    xp = namespace(*arrays)
+    parts = [xp.stack(arrays[i : i + FEW]) for i in range(0, len(arrays), FEW)] if xp is not np else [np.stack(arrays)]
+    while len(parts) > 1:
+        parts = [xp.concatenate(parts[i : i + FEW]) for i in range(0, len(parts), FEW)]
+    return parts[0]
+
+
 def to_numbers(*values: Array) -> list[float]:
     """Arrays of no dimensions as Python's floats; the host waits for a GPU once, however many they are."""
     xp = namespace(*values)
     if xp is np:
         return [float(v) for v in values]
-    return list(map(float, to_host(xp.stack([v.astype(xp.float64) for v in values]))))
+    return list(map(float, to_host(stacked([v.astype(xp.float64) for v in values]))))
 
 
 def fused(f: F) -> F:

@@ -69,6 +69,7 @@ METHODS = words(
 IN_PLACE = words("fill partition sort")
 VIEWS = words("T mT real imag")
 UNKNOWN_SIZE = words("argwhere compress delete extract flatnonzero nonzero unique")
+JOINING = words("column_stack concat concatenate dstack hstack stack vstack")
 ATTRIBUTES = words("dtype flags itemsize nbytes ndim shape size strides")
 REFUSED_KEYWORDS = words("initial like subok writeable")
 
@@ -236,6 +237,8 @@ def function(f: Callable[..., Any]) -> Callable[..., Any]:
                 return a.apply(f, args, keywords)
         if f.__name__ in UNKNOWN_SIZE:
             _wait("mask")
+        if f.__name__ in JOINING and len(args[0]) > 8:
+            refuse("a copy from the host: the addresses of more than 8 arrays that are joined")
         if REFUSED_KEYWORDS & keywords.keys():
             raise TypeError(f"CuPy's {f.__name__} does not have {', '.join(keywords)}")
         if isinstance(f, np.ufunc) and any(isinstance(a, (list, tuple)) for a in args):

@@ -8,6 +8,8 @@ import pytest
 from cupy_double import Module, ndarray
 from cupy_graph_double import launches
 
+from npsnn.backend import stacked
+
 
 def captured(double: Module, f: Callable[[], Any]) -> tuple[Any, Any]:
     """The graph of f, and the arrays that it fills."""
@@ -102,3 +104,15 @@ def test_launches_are_counted(double: Module) -> None:
 def test_only_another_stream_than_the_default_one_is_captured(double: Module) -> None:
     with pytest.raises(RuntimeError, match="legacy"):
         double.cuda.get_current_stream().begin_capture()
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 64, 65, 130])
+def test_many_arrays_are_stacked_without_the_host(double: Module, count: int) -> None:
+    arrays = [double.asarray(np.full((2, 3), i)) for i in range(count)]
+    if count > 8:
+        with pytest.raises(RuntimeError, match="the addresses of more than 8 arrays"):
+            captured(double, lambda: double.stack(arrays))
+    graph, found = captured(double, lambda: stacked(arrays))
+    graph.launch()
+    np.testing.assert_array_equal(found.get(), np.stack([a.get() for a in arrays]))
+    np.testing.assert_array_equal(stacked([a.get() for a in arrays]), found.get())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.backend import Array, fused, namespace, on_gpu, stacked
 from npsnn.gpu.graphs import Graphs, recording
 from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
@@ -101,7 +101,7 @@ class Passes:
 
         def f(x: Array, labels: None, noises: Noises) -> Array:
             answer = self._split(x, noises)[2]
-            return namespace(self.like).stack([answer(noise)[0].mean for noise in noises])
+            return stacked([answer(noise)[0].mean for noise in noises])
 
         return namespace(self.like).concatenate([self._run("logits", f, x, None, some) for some in self._parts(noises)])
 
@@ -110,7 +110,7 @@ class Passes:
 
         def f(x: Array, labels: Array, noises: Noises) -> Array:
             answer = self._split(x, noises)[2]
-            return namespace(self.like).stack([objective(double(answer(noise)[0]), labels)[0] for noise in noises])
+            return stacked([objective(double(answer(noise)[0]), labels)[0] for noise in noises])
 
         parts = [self._run("values", f, x, labels, some, objective) for some in self._parts(noises)]
         return namespace(self.like).concatenate(parts)
