@@ -24,11 +24,9 @@ from npsnn.runs.environment import environment
 from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.train.config import Config
-from npsnn.train.epochs import Epoch, Step, Trainer
+from npsnn.train.epochs import Epoch, State, Step, Trainer
 from npsnn.workers.processes import Processes
 
-WAITS_OF_A_STEP = {"bool": 1, "get": 1}
-"""A training step waits for the GPU twice: to know whether there is noise, and for loss, hits and slope together."""
 A2SNN = {"noise": "features", "learn_sigma": True, "propagation": "sampled", "alignment": 1.0}
 A2SNN |= {"loss": "cross-entropy", "max_entropy": 0.1, "unit_classes": True, "limit": 24, "sigma_max": 0.59}
 
@@ -151,19 +149,17 @@ def test_a_training_on_the_gpu_is_the_one_on_the_cpu(options: dict[str, Any]) ->
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, WAITS_OF_A_STEP),
-        ({"learn_sigma": True, "sigma_reward": 0.1}, WAITS_OF_A_STEP),
-        (A2SNN | {"batch_size": 10}, {"get": 1}),
-    ],
+    "options",
+    [{}, {"learn_sigma": True, "sigma_reward": 0.1}, A2SNN | {"batch_size": 10}],
+    ids=["", "learned", "A2SNN"],
 )
-def test_a_step_seldom_waits_for_the_gpu(options: dict[str, Any], expected: dict[str, int]) -> None:
+def test_a_step_waits_for_the_gpu_once(options: dict[str, Any]) -> None:
+    """For loss, hits and slopes together: whether there is noise is known."""
     steps = fit(Config(**{"epochs": 1, "batch_size": 22, "sigma": 0.5} | options), dataset(), device="cuda")
     next(steps)
     with synchronisations() as waits:
         next(steps)
-        assert waits == Counter(expected)
+        assert waits == Counter(get=1)
 
 
 @pytest.mark.usefixtures("double")
@@ -181,7 +177,7 @@ def test_a_gradient_for_an_attack_seldom_waits_for_the_gpu(network: Classifier) 
             assert waits["get"] == 1
     with synchronisations() as waits:
         judge(device, x, labels, 5, Stream(0))
-        assert waits == Counter(bool=1, get=1), "for whether the noise draws, and for the logits of all draws"
+        assert waits == Counter(get=1), "for the logits of all draws: whether the noise draws is known by now"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -211,13 +207,13 @@ def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypa
     steps = fit(Config(epochs=2, batch_size=44), dataset(), tmp_path, device="cuda")
     assert any(isinstance(record, Epoch) for record in steps)
     used: set[type] = set()
-    gradient = Trainer.gradient
+    step = Trainer.step
 
-    def watched(self: Trainer, params: dict[str, Any], *batch: Any) -> Any:
-        used.update(type(p) for p in params.values())
-        return gradient(self, params, *batch)
+    def watched(self: Trainer, state: State, *others: Any) -> Any:
+        used.update(type(p) for p in state.params.values())
+        return step(self, state, *others)
 
-    monkeypatch.setattr(Trainer, "gradient", watched)
+    monkeypatch.setattr(Trainer, "step", watched)
     _, epochs = records(resume(tmp_path, dataset(), device="cuda"))
     assert [e.epoch for e in epochs] == [2]
     assert used == {cupy.ndarray}, "the run was to go on on the GPU"

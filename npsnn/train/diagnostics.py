@@ -6,15 +6,17 @@ import numpy as np
 
 from npsnn.backend import Array, namespace, to_numbers
 from npsnn.classifier import Classifier
+from npsnn.gpu.graphs import Graphs
 from npsnn.interrupts import heed
 from npsnn.layers.base import Layer, Params
 from npsnn.layers.containers import Residual, Sequential, parts
 from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.layers.noise import NoiseLayer
-from npsnn.layers.params import of_layer
+from npsnn.layers.params import flatten, of_layer
 from npsnn.models.model import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.products import matmul
+from npsnn.streams import Stream
 from npsnn.train.terms import class_vectors, noise_on_features
 from npsnn.workers.base import Workers, gathered, micro_batches
 
@@ -55,18 +57,25 @@ def slopes(model: Model, params: Arrays, grads: Arrays) -> dict[str, Array]:
     return {path: layer.slope(of_layer(path, params), of_layer(path, grads)) for path, layer in layers}
 
 
-def ratios(network: Classifier, images: np.ndarray, workers: Workers) -> dict[str, float]:
+def ratios(network: Classifier, images: np.ndarray, workers: Workers, graphs: Graphs | None = None) -> dict[str, float]:
     """mean |mu| / sigma of each noise layer by path, mu what the noise is added to in the network without noise.
 
     Layers at sigma 0 are left out.
     images: uint8 (N, C, H, W).
+    graphs: CUDA graphs of the network's parameters.
     """
     sigmas = {path: sigma for path, sigma in network.sigmas.items() if sigma > 0}
     batches = micro_batches(len(images), network.micro_batch)
 
+    def means(params: Arrays, given: Arrays, streams: tuple[Stream, ...] = ()) -> tuple[Arrays, list[Array]]:
+        mus = inputs(network, given["images"], sigmas)
+        return {}, [abs(mu).sum() / (mu[..., 0].size * len(images)) for mu in mus.values()]
+
     def sizes(i: int) -> list[float]:
-        mus = inputs(network, images[batches[i]], sigmas)
-        return [float(abs(mu).sum() / (mu[..., 0].size * len(images))) for mu in mus.values()]
+        given = {"images": images[batches[i]]}
+        if graphs is None:
+            return to_numbers(*means({}, given)[1])
+        return to_numbers(*graphs.run_updating(("ratios", *sigmas), means, flatten(network.params), given))
 
     found = gathered(workers, sizes, len(batches)) if sigmas else []
     return {path: sum(part) / sigmas[path] for path, part in zip(sigmas, zip(*found, strict=True), strict=True)}

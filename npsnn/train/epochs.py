@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.backend import to_host, to_numbers
+from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.data import Split
 from npsnn.foreign import all_read_only, blamed_on, name_of
-from npsnn.layers.moments import EXPECTATION, Batch, Noise, Sampled
+from npsnn.gpu.graphs import Graphs
+from npsnn.layers.moments import EXPECTATION, Batch, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
 from npsnn.models.model import Model
 from npsnn.models.sigmas import brief
@@ -23,6 +24,7 @@ from npsnn.train import diagnostics
 from npsnn.train.constraints import Constraint, RunningAverages
 from npsnn.train.losses import Total
 from npsnn.train.part import PartGradient
+from npsnn.train.steps import Steps
 from npsnn.train.terms import summed
 from npsnn.train.training import Training
 from npsnn.workers.base import Workers, gathered, micro_batches
@@ -121,6 +123,11 @@ class Trainer:
         return PartGradient(self.training)
 
     @cached_property
+    def steps(self) -> Steps:
+        """How steps are carried out; it keeps the CUDA graphs of this training."""
+        return Steps(self)
+
+    @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
         """What acts around each update, running averages first where there are any."""
         return (*((RunningAverages(),) if self.statistics else ()), *self.training.constraints)
@@ -144,18 +151,22 @@ class Trainer:
         """The names of the running averages."""
         return self.of_role(Role.STATISTIC)
 
+    def parts(self, examples: int, params: Arrays) -> list[slice]:
+        """The parts in which a batch of so many examples is computed, with flat parameters on a CPU or a GPU."""
+        network = self.network(params)
+        # a GPU, which one thread uses, has a batch that is coupled as a whole
+        whole = network.on_gpu and self.model.network.couples_batch
+        return micro_batches(examples, examples if whole else network.micro_batch)
+
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
 
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
-        network, coupled = self.network(params), self.model.network.couples_batch
-        # on a GPU, which one thread uses, a batch that is coupled stays whole
-        parts = micro_batches(len(chosen), len(chosen) if coupled and network.on_gpu else network.micro_batch)
-        draws = draws or Stream(self.training.seed)
+        parts, draws = self.parts(len(chosen), params), draws or Stream(self.training.seed)
 
         def part(i: int) -> tuple[Any, ...]:
-            rows, own = chosen[parts[i]], draws.from_sample(draws.first + parts[i].start)
+            rows, own = chosen[parts[i]], draws.further(parts[i].start)
             noise = self.training.noise.stream(draws, own).at("noise")
             return params, self.train.images[rows], self.train.labels[rows], own, noise
 
@@ -168,15 +179,23 @@ class Trainer:
             *own, sums = arguments
             return of_part(*own, batch=Batch(len(chosen), sums))
 
-        if coupled:
+        if self.model.network.couples_batch:
             for result in self.workers.together(meeting, part, len(parts)):
                 add(result)
         else:
             self.workers.reduce(of_part, part, len(parts), add)
-        grads = {k: g if k in self.statistics else g / len(chosen) for k, g in (total.grads or {}).items()}
+        return self.averaged(total, len(chosen), params)
+
+    def averaged(self, total: Total, examples: int, params: Arrays) -> Total:
+        """The mean loss with the rewards for noise, and its gradients.
+
+        total: sums over a batch.
+        examples: number of the batch's examples.
+        """
+        grads = {k: g if k in self.statistics else g / examples for k, g in (total.grads or {}).items()}
         reward, rewarded = summed(self.training.terms, self.model, params)
         grads |= {k: grads[k] + g if k in grads else g for k, g in rewarded.items()}
-        return Total(total.loss / len(chosen) + reward, total.correct, grads)
+        return Total(total.loss / examples + reward, total.correct, grads)
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
         """One step of the optimiser by the gradients of the whole loss, with the constraints around it."""
@@ -195,6 +214,19 @@ class Trainer:
                 params = constraint.after(self.model, all_read_only(params))
         return replace(state, params=params, optimizer=moments, steps=step)
 
+    def step(self, state: State, gradient: Callable[[Arrays], Total], lr: float) -> tuple[State, list[Array]]:
+        """One step: the state after it, and the arrays of no dimensions that an epoch reports of it.
+
+        gradient: from flat parameters to the mean loss of the step's batch and its gradients.
+        lr: learning rate.
+        The arrays are the loss, the number of correct predictions and dLoss/dsigma of each noise layer. On a GPU `lr`
+        and the state's number of steps may be such arrays as well: nothing here waits for it.
+        """
+        total = gradient(state.params)
+        grads = total.grads or {}
+        after = self.updated(state, grads, lr)
+        return after, [total.loss, total.correct, *diagnostics.slopes(self.model, state.params, grads).values()]
+
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
         """Yields each step, and last the state and the record after the epoch."""
         t, number, start = self.training, state.epoch + 1, perf_counter()
@@ -203,14 +235,11 @@ class Trainer:
         draws = Stream(t.seed).at("training", number)
         lr, loss, correct = 0.0, 0.0, 0.0
         slopes = dict.fromkeys(self.model.noise_layers, 0.0)
+        steps = self.steps
+        steps.begin(state)
         for step, batch in enumerate(batches):
-            total = self.gradient(state.params, order[batch], draws.from_sample(batch.start))
-            grads = total.grads or {}
             lr = t.optimizer.lr * t.schedule((number - 1 + step / len(batches)) / t.epochs)
-            before, state = state.params, self.updated(state, grads, lr)
-            # asked for last: a GPU has all of the step before the host waits for it
-            of_noise = diagnostics.slopes(self.model, before, grads).values()
-            value, hits, *steepness = to_numbers(total.loss, total.correct, *of_noise)
+            value, hits, *steepness = steps.step(order[batch], draws.from_sample(batch.start), lr)
             if not np.isfinite(value):
                 raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), t))
             loss += value * (batch.stop - batch.start)
@@ -219,18 +248,19 @@ class Trainer:
                 slopes[path] += steep * (batch.stop - batch.start) / len(order)
             yield Step(number, step + 1, len(batches), value)
         seconds = max(perf_counter() - start, 1e-9)  # a coarse clock may stand still
+        state = steps.state
         # Within an epoch the next loss tells; the last update has no next.
         if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
             raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), t))
-        network = self.network(state.params)
-        accuracy = self.validated(network, lambda s: EXPECTATION)
-        noise, ratios = Stream(t.seed).at("validation noise", number), self.ratios(network)
+        network, graphs = self.network(steps.params), steps.graphs
+        accuracy = self.validated(network, graphs=graphs)
+        noise, ratios = Stream(t.seed).at("validation noise", number), self.ratios(network, graphs)
         record = Epoch(
             epoch=number,
             loss=loss / len(order),
             training_accuracy=correct / len(order),
             validation_accuracy=accuracy,
-            noisy_validation_accuracy=self.validated(network, lambda s: Sampled(noise.from_sample(s.start))),
+            noisy_validation_accuracy=self.validated(network, noise, graphs),
             sigma=brief(network.sigmas),
             sigma_gradient=brief(slopes),
             first_layer_ratio=ratios if ratios and len(slopes) > 1 else next(iter(ratios.values()), None),
@@ -241,21 +271,33 @@ class Trainer:
         )
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
 
-    def validated(self, network: Classifier, noise: Callable[[slice], Noise]) -> float:
-        """Part of the validation images that the network classifies correctly under `noise`."""
+    def validated(self, network: Classifier, draws: Stream | None = None, graphs: Graphs | None = None) -> float:
+        """Part of the validation images that the network classifies correctly.
+
+        draws: random numbers of the noise, keyed by sample; None where the noise is off.
+        graphs: CUDA graphs of the network's parameters.
+        """
         held = self.validation
         parts = micro_batches(len(held), network.micro_batch)
 
+        def right(params: Arrays, given: Arrays, streams: tuple[Stream, ...]) -> tuple[Arrays, Array]:
+            noise = Sampled(streams[0]) if streams else EXPECTATION
+            mean = network.scores(given["images"], noise).mean
+            return {}, (mean.argmax(axis=0) == namespace(mean).asarray(given["labels"])).sum()
+
         def correct(i: int) -> int:
-            mean = network.scores(held.images[parts[i]], noise(parts[i])).mean
-            return int((to_host(mean).argmax(axis=0) == held.labels[parts[i]]).sum())
+            given = {"images": held.images[parts[i]], "labels": held.labels[parts[i]]}
+            streams = () if draws is None else (draws.from_sample(parts[i].start),)
+            if graphs is None:
+                return int(right({}, given, streams)[1])
+            return int(graphs.run_updating("validated", right, flatten(network.params), given, streams))
 
         hits: int = sum(gathered(self.workers, correct, len(parts)))
         return hits / len(held)
 
-    def ratios(self, network: Classifier) -> dict[str, float]:
-        """mean |mu| / sigma of each noise layer over some validation images."""
-        return diagnostics.ratios(network, self.validation.images[:DIAGNOSED], self.workers)
+    def ratios(self, network: Classifier, graphs: Graphs | None = None) -> dict[str, float]:
+        """mean |mu| / sigma of each noise layer over some validation images; graphs: as for `validated`."""
+        return diagnostics.ratios(network, self.validation.images[:DIAGNOSED], self.workers, graphs)
 
 
 def _constrained(constraint: Constraint) -> AbstractContextManager[None]:

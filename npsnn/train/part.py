@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npsnn.backend import Array
 from npsnn.classifier import Classifier
 from npsnn.foreign import all_read_only, blamed_on, name_of, read_only
-from npsnn.layers.moments import WHOLE, Batch
+from npsnn.layers.moments import WHOLE, Batch, Propagated
 from npsnn.layers.params import Role, unflatten
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
@@ -39,13 +40,37 @@ class PartGradient:
         noise: random numbers of the noise.
         batch: the whole batch, for BatchNorm.
         """
+        images = self.augmented(images, draws)
+        return self.of_augmented(params, images, read_only(labels), draws, noise, batch)
+
+    def augmented(self, images: np.ndarray, draws: Stream) -> np.ndarray:
+        """The images of one part as the loss gets them: changed by the augmentation, and not to be written to."""
+        t = self.training
+        with blamed_on(f"augmentation {name_of(t.augmentation)}", "images"):
+            return read_only(t.augmentation(read_only(images), draws.at("augmentation")))
+
+    def of_augmented(
+        self,
+        params: Arrays,
+        images: Array,
+        labels: Array,
+        draws: Stream,
+        noise: Stream,
+        batch: Batch,
+        on: bool | None = None,
+    ) -> Total:
+        """The sums over one part, of images that were augmented; arguments are those of the call.
+
+        images, labels: in the memory of the parameters, or in the host's.
+        on: whether there is noise; None where its layers are to be asked.
+        """
         t = self.training
         network = Classifier(t.model, unflatten(all_read_only(params)))
-        images, labels = read_only(images), read_only(labels)
-        with blamed_on(f"augmentation {name_of(t.augmentation)}", "images"):
-            images = read_only(t.augmentation(images, draws.at("augmentation")))
+        if on is not None:
+            network.passes.tell(on)
         # a network whose averages stay is trained in its form for inference
         treated = t.noise.noise(noise, batch if Role.STATISTIC in t.trains else None)
+        treated = treated.known(on) if isinstance(treated, Propagated) else treated
         # the key is named by the first loss that drew
         with blamed_on(f"loss {name_of(t.loss)}", "images, labels and parameters"):
             return t.loss.gradient(network, images, labels, treated, draws.at("adversary"))

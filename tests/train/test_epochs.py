@@ -12,7 +12,7 @@ from trainers import trainer_of
 
 from npsnn import models
 from npsnn.data import Split, digits
-from npsnn.layers.moments import EXPECTATION, Sampled
+from npsnn.layers.moments import EXPECTATION
 from npsnn.objectives import OBJECTIVES, largest_stationary_sigma, sigma_reward
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, Arrays
@@ -257,8 +257,7 @@ def test_an_epoch_reports_means_over_the_images() -> None:
         logits = trainer.network(state.params).scores(VALIDATION.images, EXPECTATION).mean
         assert record.validation_accuracy == (logits.argmax(axis=0) == VALIDATION.labels).mean()
         assert record.noisy_validation_accuracy == trainer.validated(
-            trainer.network(state.params),
-            lambda s: Sampled(Stream(0).at("validation noise", 1).from_sample(s.start)),
+            trainer.network(state.params), Stream(0).at("validation noise", 1)
         )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npsnn.backend import namespace
 from npsnn.classifier import Classifier
 from npsnn.data import as_float
 from npsnn.layers.moments import Noise
@@ -71,4 +72,4 @@ def attacked(
     if not count:
         return x
     found = base.attacked(attack, base.target_of(attack, network), x[:count], labels[:count], stream)
-    return np.concatenate([found, x[count:]])
+    return namespace(x).concatenate([found, x[count:]])  # type: ignore[no-any-return]

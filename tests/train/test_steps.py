@@ -1,0 +1,275 @@
+"""Steps on a GPU, the double: each is one graph, which gives the bits of a step by itself."""
+
+import re
+import warnings
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cupy_double import synchronisations
+from small_networks import normalised
+from trainers import trainer_of
+
+from npsnn import models
+from npsnn.backend import to_host
+from npsnn.classifier import Classifier
+from npsnn.data import Dataset, Split, digits
+from npsnn.gpu import graphs
+from npsnn.models import Model
+from npsnn.optim import Arrays
+from npsnn.runs.checkpoint import BEST, LAST
+from npsnn.streams import Stream
+from npsnn.train import fit, resume
+from npsnn.train.config import Config
+from npsnn.train.epochs import Epoch, State, Trainer
+from npsnn.train.losses import CrossEntropy, Total
+from npsnn.workers.processes import Processes
+
+BATCH = 6
+
+
+def split(count: int, seed: int = 0) -> Split:
+    labels = np.arange(count) % 10
+    return Split(digits.draw(labels, np.random.default_rng(seed)), labels)
+
+
+TRAIN, VALIDATION = split(20), split(20, seed=1)  # three batches, and a smaller one
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told() -> Iterator[None]:
+    graphs._told.clear()
+    yield
+    graphs._told.clear()
+
+
+def trained(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    graph: bool = True,
+    model: Model | None = None,
+    epochs: int = 2,
+    **changed: Any,
+) -> tuple[State, list[Any], Trainer]:
+    """The state after some epochs on the double, all records, and the trainer."""
+    monkeypatch.setenv("NPSNN_GRAPH", str(int(graph)))
+    model = model or models.build(
+        config.model, (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck
+    )
+    with Processes(1) as workers:
+        trainer = trainer_of(config, model, TRAIN, VALIDATION, workers, "cuda")
+        if changed:
+            trainer = replace(trainer, training=replace(trainer.training, **changed))
+        state, records = trainer.initial(), []
+        for _ in range(epochs):
+            *steps, (state, record) = trainer.epoch(state)  # type: ignore[misc]
+            records += [*steps, replace(record, seconds=0.0, examples_per_second=0.0)]
+    return state, records, trainer
+
+
+def after(trainer: Trainer, state: State) -> State:
+    """The state after one more epoch."""
+    with trainer.workers:
+        *_, (found, _) = trainer.epoch(state)  # type: ignore[misc]
+    return found
+
+
+def contents(state: State) -> dict[str, bytes]:
+    arrays = {f"params/{k}": p for k, p in state.params.items()} | {f"opt/{k}": p for k, p in state.optimizer.items()}
+    return {k: to_host(a).tobytes() for k, a in arrays.items()}
+
+
+def check_same(monkeypatch: pytest.MonkeyPatch, config: Config, recorded: bool = True, **others: Any) -> None:
+    """The same bits with and without graphs; recorded: whether all steps are to be graphs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if recorded else "ignore")
+        ours, records, trainer = trained(monkeypatch, config, **others)
+    theirs, plain, _ = trained(monkeypatch, config, graph=False, **others)
+    assert contents(ours) == contents(theirs) and ours.steps == theirs.steps
+    assert records == plain
+    found = trainer.steps.graphs
+    assert (found is not None and len(found._graphs) > 0) == recorded
+    if recorded:
+        names = [key[0][0] for key in found._graphs]  # type: ignore[union-attr, index]
+        assert names.count("step") == 2, "whole batches, and the smaller one"
+
+
+CONFIGS = {
+    "plain": {"noise": "none", "loss": "cross-entropy"},
+    "laplace": {},
+    "exact": {"propagation": "exact"},
+    "learned": {"learn_sigma": True, "sigma_reward": 0.1, "first_layer_norm": "l1"},
+    "adam": {"weight_decay": 0.01},
+    "sgd": {"optimizer": "sgd", "weight_decay": 0.01, "momentum": 0.5, "schedule": "cosine"},
+    "sgd in steps": {"optimizer": "sgd", "momentum": 0.0, "schedule": "step"},
+    "sampled": {"propagation": "sampled", "loss": "cross-entropy", "learn_sigma": True},
+    "a2snn": {
+        "noise": "features",
+        "propagation": "sampled",
+        "learn_sigma": True,
+        "max_entropy": 0.01,
+        "alignment": 0.01,
+        "unit_classes": True,
+    },
+    "a2snn by pairs": {"noise": "features", "learn_sigma": True, "alignment": 0.01, "pairwise": True},
+}
+
+
+@dataclass(frozen=True)
+class OnTheHost(CrossEntropy):
+    """A loss that looks at its images with NumPy."""
+
+    def gradient(self, network: Classifier, images: np.ndarray, *others: Any) -> Total:
+        return super().gradient(network, np.minimum(images, 200), *others)
+
+
+@dataclass(frozen=True)
+class Failing(CrossEntropy):
+    """A loss that never has a value."""
+
+    def gradient(self, *arguments: Any) -> Total:
+        raise ValueError("noise-aware has no answer")
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """Steps along the gradient, by a rate that makes float64 of what is not its own dtype."""
+
+    lr: float = 1e-3
+
+    def init(self, params: Arrays) -> Arrays:
+        return {}
+
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Any = frozenset()
+    ) -> tuple[Arrays, Arrays]:
+        return params | {k: params[k] - lr * g for k, g in grads.items()}, state
+
+
+@dataclass(frozen=True)
+class Deciding(Doubling):
+    """A rule that looks at the number of its step."""
+
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Any = frozenset()
+    ) -> tuple[Arrays, Arrays]:
+        return super().update(params, grads, state, 0.1 if int(step) == 2 else 0.01, 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.usefixtures("double")
+def test_graphs_give_the_bits_of_steps_by_themselves(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    check_same(monkeypatch, Config(batch_size=BATCH, epochs=3, **CONFIGS[name]), epochs=3)
+
+
+@pytest.mark.usefixtures("double")
+def test_averages_of_batches_and_augmented_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(batch_size=BATCH, noise="none", loss="cross-entropy", augmentation="crop-flip")
+    check_same(monkeypatch, config, model=normalised(micro_batch=4))
+
+
+@pytest.mark.usefixtures("double")
+def test_a_batch_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "micro_batch", 4)
+    check_same(monkeypatch, Config(batch_size=BATCH, augmentation="crop-flip"))
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("adversarial", ["fgsm", "pgd"])
+def test_adversarial_training(monkeypatch: pytest.MonkeyPatch, adversarial: str) -> None:
+    config = Config(batch_size=BATCH, adversarial=adversarial, loss="cross-entropy")
+    check_same(monkeypatch, config)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"loss": OnTheHost()}, "CUDA graphs, which is slower but right: TypeError: "),
+        (
+            {"optimizer": Doubling()},
+            "CUDA graphs, which is slower but right: TypeError: a step changes .* dtype",
+        ),
+        ({"optimizer": Deciding()}, "a CUDA graph, which is slower but right: RuntimeError: .* transfer to the host"),
+    ],
+    ids=["loss on the host", "optimizer with its dtype", "optimizer in numbers"],
+)
+def test_what_needs_the_host_is_trained_without_graphs(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], reason: str
+) -> None:
+    config = Config(batch_size=BATCH)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ours, records, _ = trained(monkeypatch, config, **changed)
+    assert [w.category for w in told] == [RuntimeWarning]
+    assert re.search(f"without {reason}", str(told[0].message))
+    theirs, plain, _ = trained(monkeypatch, config, graph=False, **changed)
+    assert contents(ours) == contents(theirs) and records == plain
+
+
+@pytest.mark.usefixtures("double")
+def test_a_loss_that_fails_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is the loss's own, and nothing is said of graphs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="noise-aware has no answer"):
+            trained(monkeypatch, Config(batch_size=BATCH), loss=Failing())
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("options", [{}, {"propagation": "exact", "learn_sigma": True}], ids=str)
+def test_the_host_waits_once_for_a_step(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    state, _, trainer = trained(monkeypatch, Config(batch_size=BATCH, **options), epochs=1)
+    trainer.steps.begin(state)
+    chosen, draws = np.arange(BATCH), Stream(0).at("training", 2)
+    with synchronisations() as waits:
+        trainer.steps.step(chosen, draws, 1e-3)
+    assert waits == {"get": 1}
+
+
+@pytest.mark.usefixtures("double")
+def test_a_state_that_left_the_trainer_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(batch_size=BATCH, learn_sigma=True)
+    _, _, trainer = trained(monkeypatch, config, epochs=0)
+    states, seen = [trainer.initial()], []
+    for _ in range(3):
+        seen.append(contents(states[-1]))
+        states.append(after(trainer, states[-1]))
+    assert [contents(state) for state in states[:3]] == seen and len({s["params/fc1.w"] for s in seen}) == 3
+    again = after(trainer, states[0])
+    assert contents(again) == contents(states[1]), "the same trainer from an earlier state"
+
+
+@pytest.mark.usefixtures("double")
+def test_a_long_training_keeps_no_more_graphs_and_ends_with_its_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, _, trainer = trained(monkeypatch, Config(batch_size=BATCH), epochs=2)
+    found = trainer.steps.graphs
+    assert found is not None
+    before = set(found._graphs)
+    for _ in range(2):
+        state = after(trainer, state)
+    assert set(found._graphs) == before and len(before) == 5, "two shapes of steps, two validations, the ratios"
+    alive = weakref.ref(found)
+    del found, trainer
+    assert alive() is None
+
+
+@pytest.mark.usefixtures("double")
+def test_a_resumed_run_goes_on_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSNN_GRAPH", "1")
+    data = Dataset("few", split(24), split(4), 10, {})
+    config = Config(batch_size=BATCH, epochs=2, learn_sigma=True, optimizer="sgd")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for _ in fit(config, data, whole, device="cuda"):
+        pass
+    for record in fit(config, data, parts, device="cuda"):
+        if isinstance(record, Epoch):
+            break
+    for _ in resume(parts, data, device="cuda"):
+        pass
+    for name in (LAST, BEST):
+        assert (whole / name).read_bytes() == (parts / name).read_bytes()
