@@ -99,11 +99,14 @@ class Stream:
 
     def _samples(self, shape: tuple[int, ...], kind: str, dtype: np.dtype) -> Array:
         # Philox is counter-based: the highest counter word is the sample, so no two samples can overlap.
-        key = self._key()
+        bits = np.random.Philox(key=self._key())
+        draw = getattr(np.random.Generator(bits), kind)
+        start = bits.state  # to set it takes a fifth of the time of another generator
         out = np.empty((shape[-1], *shape[:-1]), dtype)
         for n in range(len(out)):
-            bits = np.random.Philox(key=key, counter=[0, 0, 0, self.first + n])
-            getattr(np.random.Generator(bits), kind)(dtype=dtype.type, out=out[n, ...])
+            start["state"]["counter"][3] = self.first + n
+            bits.state = start
+            draw(dtype=dtype.type, out=out[n, ...])
         return np.ascontiguousarray(np.moveaxis(out, 0, -1))
 
     def _draw(self, like: Array, kind: str) -> Array:

@@ -55,6 +55,18 @@ def test_a_batch_may_be_split_anywhere(sizes: list[int], first: int, kind: str) 
     np.testing.assert_array_equal(np.concatenate(parts, axis=-1), draw(stream, kind, (2, 3, sum(sizes))))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_each_sample_has_a_generator_to_itself(kind: str, dtype: Any) -> None:
+    """Nothing that is left over of one sample's numbers, as half of a word, is in the next one's."""
+    stream, like = Stream(3, ("a", 1), first=2**63 - 4), np.empty((3, 5, 4), dtype)
+    draws = getattr(stream, kind)(like)
+    for n in range(4):
+        bits = np.random.Generator(np.random.Philox(key=stream._key(), counter=[0, 0, 0, stream.first + n]))
+        own = bits.standard_normal((3, 5), dtype) if kind == "normal" else bits.random((3, 5), dtype)
+        np.testing.assert_array_equal(draws[..., n], own)
+
+
 def test_a_longer_sample_begins_like_a_shorter_one_but_overlaps_no_other() -> None:
     short, long = draw(Stream(0), shape=(10, 3)), draw(Stream(0), shape=(5000, 3))
     np.testing.assert_array_equal(long[:10], short)
