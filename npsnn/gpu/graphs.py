@@ -60,7 +60,7 @@ class Graphs:
             return {}, f(own, given)
 
         found, of_graph = self._run(key, stateless, {}, arrays, streams)
-        return mapped(found, lambda a: a.copy()) if of_graph else found
+        return mapped(found, lambda a: a.copy("K")) if of_graph else found
 
     def run_updating(
         self,

@@ -35,6 +35,13 @@ def moments(arrays: dict[str, Any], streams: Any) -> Any:
     return {"moments": Moments(x * 2, None), "sums": (x.sum(axis=0), [x[0]])}
 
 
+def test_a_result_lies_in_memory_as_without_a_graph(double: Module) -> None:
+    """Sums over it have the same order then, and the same bits."""
+    given, x = Graphs(), double.asarray(np.arange(6.0).reshape(2, 3))
+    strides = [given.run("f", lambda arrays, _: arrays["x"].T * 2, {"x": x}).strides for _ in range(3)]
+    assert strides == [(8, 24)] * 3
+
+
 def test_a_graph_gives_what_the_function_gives(double: Module) -> None:
     batches = [np.arange(6.0).reshape(2, 3) + i for i in range(4)]
     given = Graphs()
