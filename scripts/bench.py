@@ -14,7 +14,6 @@ On a GPU, with --device cuda, see bench_device.py.
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -24,7 +23,7 @@ import bench_report
 import checkout  # noqa: F401
 import click
 import numpy as np
-from bench_cases import CASES, Case, Job
+from bench_cases import CASES, ON_A_GPU, Case, Job
 from bench_flops import step_flops
 from bench_side import NO_TORCH, Side
 
@@ -64,23 +63,17 @@ def rivals(job: Job, torch_python: str) -> dict[str, Side]:
         other = replace(job, case=replace(job.case, step="noise-aware"), start=None)
         return {"laplace": Side(sys.executable, "bench_npsnn.py", other.to_json())}
     own = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-    sides = {}
-    for allocator, variables in ALLOCATORS.items():
-        found = torch_sides(job, torch_python, own | variables)
-        sides |= {f"{allocator} {layout}": side for layout, side in found.items()}
-    return sides
-
-
-def torch_sides(job: Job, python: str, environment: Mapping[str, str]) -> dict[str, Side]:
-    """PyTorch's sides of a job, by memory layout; none without PyTorch."""
     sides: dict[str, Side] = {}
     for layout in LAYOUTS:
         arguments = replace(job, layout=layout).to_json()
-        sides[layout] = Side(python, "bench_torch.py", arguments, environment=environment)
-        if sides[layout].ask("version") == NO_TORCH:
-            for side in sides.values():
-                side.close()
-            return {}
+        for allocator, variables in ALLOCATORS.items():
+            sides[f"{allocator} {layout}"] = Side(
+                torch_python, "bench_torch.py", arguments, environment=own | variables
+            )
+    if any(side.ask("version") == NO_TORCH for side in sides.values()):
+        for side in sides.values():
+            side.close()
+        return {}
     return sides
 
 
@@ -166,22 +159,22 @@ def on_host(
 def on_device(
     cases: list[Case], batch_size: int, rounds: int, seconds: float, device: str, torch_python: str
 ) -> bench_report.Report:
-    """The report of the training steps among these cases on a GPU, told as they come."""
+    """The report of the training steps among these cases on a GPU, without TF32 and with it, told as they come."""
     import bench_device
 
-    steps = bench_device.steps(cases)
+    steps = [case for case in ON_A_GPU if case in cases]
     if not steps:
-        raise click.BadParameter(
-            "on a GPU only training steps of plain and noise-aware cases are timed", param_hint="--case"
-        )
+        raise click.BadParameter("on a GPU only training steps are timed", param_hint="--case")
     try:
         use_device(device)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--device") from None
-    return {
-        "environment": environment(device),
-        "bench": list(bench_device.told(steps, batch_size, rounds, seconds, device, torch_python)),
-    }
+    sides, found = bench_device.Sides(device, torch_python), []
+    for row in bench_device.steps(steps, (batch_size,), (False, True), rounds, seconds, sides):
+        click.echo(bench_device.in_words(row), err=True)
+        found.append(row)
+    sides.close()
+    return {"environment": environment(device), "bench": found}
 
 
 @click.command()

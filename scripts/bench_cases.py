@@ -49,6 +49,22 @@ def _cases() -> tuple[Case, ...]:
 
 
 CASES = {case.name: case for case in _cases()}
+ON_A_GPU = tuple(Case(*names) for names in (
+    ("lenet5", "plain"), ("lenet5", "noise-aware"), ("lenet5", "exact"), ("cnn5", "plain"), ("cnn5", "noise-aware"),
+    ("lenetpp", "plain"), ("resnet18", "plain"),
+))  # fmt: skip
+"""The training steps that are timed on a GPU; the exact one beside PyTorch's noise-aware one."""
+GRAPH_GOAL = 1.2
+
+
+def goals(case: Case, tf32: bool) -> tuple[float, float | None]:
+    """The most that a step on a GPU may take, in times of PyTorch's in eager mode and in a graph; None for no goal."""
+    noisy = case.step != "plain"
+    if case.step == "exact":
+        return 0.4, None
+    with_tf32 = {"cnn5": 0.25, "lenetpp": 0.6, "resnet18": 1.0}
+    eager = {"lenet5": 0.25, "cnn5": 0.4, "lenetpp": 0.9, "resnet18": 0.9} | (with_tf32 if tf32 else {})
+    return eager[case.model], GRAPH_GOAL if noisy else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,8 @@ class Job:
     """What a side is started for: one step of a batch on a device.
 
     start: the file of parameters and batch, which npsnn's side writes and the others read; layout: PyTorch's, nchw or
-    channels_last; tf32: whether a GPU's products may round to TF32.
+    channels_last; tf32: whether a GPU's products may round to TF32; batches: how many batches the file has, which a
+    GPU's steps take by turns.
     """
 
     case: Case
@@ -66,6 +83,7 @@ class Job:
     device: str = "cpu"
     tf32: bool = False
     layout: str = "nchw"
+    batches: int = 1
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

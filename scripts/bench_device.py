@@ -1,82 +1,258 @@
-"""Training steps of npsnn on a GPU and of the PyTorch twins on the same one: scripts/run bench --device cuda.
+"""What is timed on a GPU: steps beside PyTorch's, attacks, a long training's memory, and what the card does in a step.
 
-Each side runs in a process of its own, and they take turns. The gradients are compared before anything is timed.
-Both wait for the GPU after every step, so wall time is the step's. PyTorch runs in eager mode and in both memory
-layouts; npsnn with and without fused kernels; both sides without TF32 and with it. Without PyTorch, npsnn alone is
-timed. The first turn, in which kernels are compiled, is dropped.
+npsnn and PyTorch have a process each, which are given one job after the other and take turns. Both take another batch
+from the host's memory at each step and read the loss back, so wall time is the step's. The losses of the first steps
+and, without TF32, the gradients are compared before anything is timed. PyTorch runs in eager mode and as a CUDA graph,
+each in the memory layout that is the faster in a first turn. Without PyTorch, npsnn alone is timed. A side that fails
+or does not answer is started anew for the next row, and the row says why.
 """
 
-import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
-from bench import check_gradients, torch_sides
-from bench_cases import Case, Job
-from bench_side import Side
+from bench_cases import ON_A_GPU, Case, Job, goals
+from bench_side import NO_TORCH, Side, SideError
 
-FUSE = {"npsnn": "1", "npsnn, not fused": "0"}
+Report = dict[str, Any]
 
-
-def steps(cases: Iterable[Case]) -> list[Case]:
-    """Of these cases the training steps that have a twin."""
-    return [c for c in cases if c.step in ("plain", "noise-aware") and not c.attack]
-
-
-def compare(job: Job, rounds: int, seconds: float, torch_python: str) -> dict[str, Any]:
-    """Medians of milliseconds by side, and the largest difference of a gradient, which with TF32 none is asked for.
-
-    Raises click.ClickException where the gradients differ by more than rounding, SystemExit where a side ends.
-    """
-    environment = os.environ | {"CUPY_TF32": str(int(job.tf32))}
-    ours = Side(sys.executable, "bench_npsnn.py", job.to_json(), environment=environment)
-    versions = {"npsnn": ours.ask("version")}  # and by now it has written the start
-    others = {f"PyTorch {layout}": side for layout, side in torch_sides(job, torch_python, os.environ).items()}
-    if others:
-        versions["PyTorch"] = next(iter(others.values())).ask("version")
-    error = None if job.tf32 else check_gradients(job.case, ours, others, Path(str(job.start)).parent)
-    times: dict[str, list[float]] = {k: [] for k in (*FUSE, *others)}
-    for _ in range(rounds + 1):
-        for k, fuse in FUSE.items():
-            ours.ask(f"fuse {fuse}")
-            times[k].append(float(ours.ask(f"time {seconds}")))
-        for k, side in others.items():
-            times[k].append(float(side.ask(f"time {seconds}")))
-    for side in (ours, *others.values()):
-        side.close()
-    medians = {k: median(t[1:]) for k, t in times.items()}
-    return {"milliseconds": medians, "gradient_difference": error, "versions": versions}
+BATCHES = 4
+"""How many batches a step is given by turns."""
+LOSS_LIMITS = {False: 1e-4, True: 1e-2}
+"""How far apart losses may be, by whether products round to TF32."""
+LIMITS = {"resnet18": 5e-2}
+LIMIT = 1e-3
+"""How far gradients may be apart, as in bench.py."""
+LATE = 60.0
+"""Seconds after which a side that does not answer is given up; a job, which compiles kernels, has twice as long."""
+ATTACKS = {"pgd": ("PGD-20, closed form, LeNet-5", 10_000, 1.0), "eot": ("EoT-50 PGD-10, ResNet-18", 1_000, 10.0)}
+"""What an attack is called, on how many images, and in how many seconds."""
+MEMORY_CASES = (Case("lenet5", "noise-aware"), Case("resnet18"))
+PROFILED = tuple(case for case in ON_A_GPU if case.name not in ("lenet5-plain", "lenetpp-plain", "cnn5-noise-aware"))
+GROWTH = {"device": 4 << 20, "host": 32 << 20}
+"""Bytes by which memory may grow between the first sixth of a long training and its end."""
 
 
-def everything(
-    cases: Iterable[Case], batch_size: int, rounds: int, seconds: float, device: str, torch_python: str
-) -> Iterator[dict[str, Any]]:
-    """A report for each case, without TF32 and with it; of one that failed, why."""
-    for case in cases:
-        for tf32 in (False, True):
-            report: dict[str, Any] = {"case": case.name, "batch_size": batch_size, "tf32": tf32}
-            try:
-                with tempfile.TemporaryDirectory() as folder:
-                    job = Job(case, batch_size, start=f"{folder}/start.npz", device=device, tf32=tf32)
-                    yield report | compare(job, rounds, seconds, torch_python)
-            except (click.ClickException, SystemExit) as error:
-                yield report | {"error": error.message if isinstance(error, click.ClickException) else str(error)}
+@dataclass
+class Sides:
+    """The two processes, started when they are first asked; one that failed is started anew."""
+
+    device: str
+    torch_python: str = sys.executable
+    running: dict[str, Side] = field(default_factory=dict)
+    without: set[str] = field(default_factory=set)
+
+    def tell(self, name: str, command: str, argument: object = "", limit: float = LATE) -> Any:
+        """What "npsnn" or "PyTorch" answers; raises SideError."""
+        if name not in self.running:
+            python = self.torch_python if name == "PyTorch" else sys.executable
+            script = f"bench_gpu_{'torch' if name == 'PyTorch' else 'npsnn'}.py"
+            self.running[name] = Side(python, script, self.device)
+        try:
+            return self.running[name].tell(command, argument, limit)
+        except SideError as failed:
+            side = self.running.pop(name)
+            side.process.kill()
+            side.close()
+            raise SideError(f"{name}, {command}: {failed}") from None
+
+    def close(self) -> None:
+        for side in self.running.values():
+            side.close()
+        self.running.clear()
 
 
-def told(
+def compared(job: Job, sides: Sides, rounds: int, seconds: float) -> Report:
+    """A row: medians of milliseconds by side, memory, goals; raises SideError."""
+    ours = sides.tell("npsnn", "job", job.to_json(), 2 * LATE)
+    row: Report = {
+        "versions": {"npsnn": ours["version"]},
+        "graphs": ours["graphs"],
+        "memory": {"npsnn": ours["memory"]},
+    }
+    theirs = None
+    if "PyTorch" not in sides.without:
+        # an exact step stands beside PyTorch's noise-aware one, of the same start
+        twin = Job(Case(job.case.model, "noise-aware"), **_rest(job)) if job.case.step == "exact" else job
+        theirs = sides.tell("PyTorch", "job", twin.to_json(), 2 * LATE)
+        if theirs == NO_TORCH:
+            theirs = None
+            sides.without.add("PyTorch")
+    timed: dict[str, Callable[[], float]] = {
+        name: lambda mode=mode: sides.tell("npsnn", "time", f"{mode} {seconds}")
+        for name, mode in {"npsnn": "graph", "npsnn, no graph": "plain"}.items()
+    }
+    if theirs is not None:
+        row["versions"]["PyTorch"] = theirs["version"]
+        if theirs["failed_graphs"]:
+            row["failed_graphs"] = theirs["failed_graphs"]
+        if job.case.step != "exact":
+            row["gradient_difference"] = same_work(job, ours, theirs, sides)
+        row["layouts"], first = {}, {}
+        for mode, name in {"eager": "PyTorch", "graph": "PyTorch, graph"}.items():
+            every = [step for step in theirs["steps"] if step.split()[0] == mode]
+            first = {step: sides.tell("PyTorch", "time", f"{step} {seconds / 2}") for step in every}
+            if not first:
+                continue
+            faster = min(first, key=first.__getitem__)
+            row["layouts"][name] = {step.split()[1]: time for step, time in first.items()}
+            row["memory"][name] = {"device": theirs["memory"][faster], "host": theirs["host"]}
+            timed[name] = lambda step=faster: sides.tell("PyTorch", "time", f"{step} {seconds}")
+    times: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(rounds):
+        for name, time in timed.items():
+            times[name].append(time())
+    row["milliseconds"] = {name: median(own) for name, own in times.items()}
+    return row | judged(job, row["milliseconds"])
+
+
+def _rest(job: Job) -> dict[str, Any]:
+    return {k: v for k, v in vars(job).items() if k != "case"}
+
+
+def judged(job: Job, times: dict[str, float]) -> Report:
+    """The ratios to PyTorch's times, the goals, and whether they are met; of goals, None where there is none."""
+    found: Report = {"ratios": {}, "goals": {}, "met": {}}
+    for name, goal in zip(("PyTorch", "PyTorch, graph"), goals(job.case, job.tf32), strict=True):
+        ratio = times["npsnn"] / times[name] if name in times else None
+        found["ratios"][name], found["goals"][name] = ratio, goal
+        found["met"][name] = None if ratio is None or goal is None else ratio <= goal
+    return found
+
+
+def same_work(job: Job, ours: Report, theirs: Report, sides: Sides) -> float | None:
+    """The largest difference of a gradient, None with TF32; raises SideError where the work is another one."""
+    from bench import difference
+
+    for name, losses in theirs["losses"].items():
+        for mine, other in zip(ours["losses"], losses, strict=False):
+            if not abs(mine - other) <= LOSS_LIMITS[job.tf32] * max(abs(mine), 1e-3):
+                raise SideError(f"npsnn's losses are {ours['losses']}, PyTorch's {losses} ({name})")
+    if job.tf32:
+        return None
+    folder = Path(str(job.start)).parent
+    sides.tell("npsnn", "gradients", folder / "ours.npz")
+    sides.tell("PyTorch", "gradients", f"channels_last {folder / 'theirs.npz'}")
+    found, limit = difference(folder / "ours.npz", folder / "theirs.npz"), LIMITS.get(job.case.model, LIMIT)
+    if not found <= limit:
+        raise SideError(f"a gradient differs by {found:.1e} from PyTorch's, more than {limit:g}")
+    return found
+
+
+def surviving(row: Report, f: Callable[[], Report]) -> Report:
+    """The row with what f finds, or with why it failed."""
+    try:
+        return row | f()
+    except (click.ClickException, SideError) as failed:
+        return row | {"error": failed.message if isinstance(failed, click.ClickException) else str(failed)}
+    except Exception:
+        return row | {"error": traceback.format_exc()}
+
+
+def steps(
     cases: Iterable[Case],
-    batch_size: int,
+    batch_sizes: Iterable[int],
+    tf32: Iterable[bool],
     rounds: int,
     seconds: float,
-    device: str,
-    torch_python: str = sys.executable,
-) -> Iterator[dict[str, Any]]:
-    """The reports of `everything`, each in a line on standard error as it comes."""
-    for row in everything(cases, batch_size, rounds, seconds, device, torch_python):
-        times = row.get("error") or ", ".join(f"{k} {t:.2f} ms" for k, t in row["milliseconds"].items())
-        click.echo(f"  {row['case']}, TF32 {'on' if row['tf32'] else 'off'}: {times}", err=True)
-        yield row
+    sides: Sides,
+) -> Iterator[Report]:
+    """A row for each step, batch size and setting of TF32."""
+    settings = [(size, on) for size in batch_sizes for on in tf32]
+    for size, on in settings:
+        for case in cases:
+            with tempfile.TemporaryDirectory() as folder:
+                job = Job(case, size, 1, f"{folder}/start.npz", sides.device, on, batches=BATCHES)
+                row = {"case": case.name, "batch_size": size, "tf32": on}
+                yield surviving(row, lambda job=job: compared(job, sides, rounds, seconds))  # type: ignore[misc]
+
+
+def attacks(names: Iterable[str], tf32: Iterable[bool], images: int | None, sides: Sides) -> Iterator[Report]:
+    """A row for each attack: seconds of the first and of the second call.
+
+    images: how many instead of the attack's own number.
+    """
+    for name in names:
+        what, count, goal = ATTACKS[name]
+        for on in tf32:
+            row = {"attack": what, "images": images or count, "tf32": on, "goal": goal}
+
+            def call(name: str = name, row: Report = row, on: bool = on) -> Report:
+                arguments = f"{name} {row['images']} {'on' if on else 'off'}"
+                found = sides.tell("npsnn", "attack", arguments, 2 * LATE)
+                return {**found, "met": found["seconds"][1] <= row["goal"]}
+
+            yield surviving(row, call)
+
+
+def memory(cases: Iterable[Case], batch_size: int, updates: int, parts: int, sides: Sides) -> Iterator[Report]:
+    """A row for each training of so many steps: memory after each part, three at least, and whether it grew."""
+    for case in cases:
+        row = {"case": case.name, "batch_size": batch_size}
+
+        def call(case: Case = case) -> Report:
+            arguments = f"{case.model} {case.step} {batch_size} {updates} {parts}"
+            found = sides.tell("npsnn", "training", arguments, 2 * LATE)
+            # by then whatever is done once an epoch has a graph of its own
+            first = next(part for part in found["after"][2:] if part["steps"] >= updates / 6)
+            last = found["after"][-1]
+            grown = {kind: last[kind] - first[kind] for kind in GROWTH}
+            passed = all(grown[kind] <= GROWTH[kind] for kind in GROWTH)
+            return found | {"first": first, "last": last, "grown": grown, "passed": passed}
+
+        yield surviving(row, call)
+
+
+def profiles(cases: Iterable[Case], batch_size: int, tf32: Iterable[bool], sides: Sides) -> Iterator[Report]:
+    """A row for each step: kernels, busy time and the dearest kernels of npsnn's graph and of PyTorch's."""
+    for on in tf32:
+        for case in cases:
+            row = {"case": case.name, "batch_size": batch_size, "tf32": on}
+
+            def call(case: Case = case, on: bool = on) -> Report:
+                with tempfile.TemporaryDirectory() as folder:
+                    job = Job(case, batch_size, 1, f"{folder}/start.npz", sides.device, on, batches=BATCHES)
+                    sides.tell("npsnn", "job", job.to_json(), 2 * LATE)
+                    found = {"npsnn": sides.tell("npsnn", "profile", 5)}
+                    if case.step != "exact":
+                        theirs = sides.tell("PyTorch", "job", job.to_json(), 2 * LATE)
+                        times = {s: sides.tell("PyTorch", "time", f"{s} 0.1") for s in theirs["steps"] if "graph" in s}
+                        if times:
+                            faster = min(times, key=times.__getitem__)
+                            found["PyTorch, graph"] = sides.tell("PyTorch", "profile", f"{faster} 5")
+                return found
+
+            yield surviving(row, call)
+
+
+def in_words(row: Report) -> str:
+    """A row in a line, as it is told when it comes, and a line for each warning."""
+    return _line(row) + "".join(f"\n    {warning}" for warning in row.get("warned", ()))
+
+
+def _line(row: Report) -> str:
+    what = row.get("case") or row["attack"]
+    sizes = f"batch {row['batch_size']}" if "batch_size" in row else f"{row['images']} images"
+    head = f"  {what}, {sizes}" + (f", TF32 {'on' if row['tf32'] else 'off'}" if "tf32" in row else "")
+    if "error" in row:
+        return f"{head}: FAILED {row['error'].strip().splitlines()[-1][:300]}"
+    if "milliseconds" in row:
+        times = ", ".join(f"{name} {time:.2f} ms" for name, time in row["milliseconds"].items())
+        ratios = ", ".join(f"{r:.2f} of {name}" for name, r in row["ratios"].items() if r is not None)
+        missed = [name for name, met in row["met"].items() if met is False]
+        return f"{head}: {times}{'; ' + ratios if ratios else ''}" + (f"; MISSED {', '.join(missed)}" if missed else "")
+    if "seconds" in row:
+        first, second = row["seconds"]
+        return f"{head}: {second:.2f} s, first {first:.2f} s, goal {row['goal']:g} s{'' if row['met'] else '  MISSED'}"
+    if "after" in row:
+        grown = ", ".join(f"{kind} {value / 1e6:+.1f} MB" for kind, value in row["grown"].items())
+        return f"{head}: {grown} from step {row['first']['steps']} to {row['last']['steps']}"
+    traces = (f"{k} {t['kernels']:.0f} kernels, {t['busy']:.3f} ms busy of {t['milliseconds']:.3f}"
+              for k, t in row.items() if isinstance(t, dict) and "kernels" in t)  # fmt: skip
+    return f"{head}: {'; '.join(traces)}"

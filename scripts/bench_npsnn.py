@@ -1,12 +1,10 @@
-"""npsnn's side of the benchmarks: JOB, a bench_cases.Job as JSON; then it obeys its input.
+"""npsnn's side of the benchmarks on a CPU: JOB, a bench_cases.Job as JSON; then it obeys its input.
 
 Writes parameters and batch to the job's file, if it names one, from which the other sides start.
 """
 
-import importlib
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +16,6 @@ from bench_side import answer, milliseconds, peak_memory
 import npsnn
 from npsnn import models
 from npsnn.attacks.targets import Target, closed_form, expectation, sampled
-from npsnn.backend import to_host, use_device
 from npsnn.classifier import Classifier
 from npsnn.data import Split, as_float
 from npsnn.host import keep_freed_memory
@@ -39,8 +36,6 @@ from npsnn.workers.threads import Threads
 
 LR = 1e-9
 """So small that every step finds the same network."""
-TF32_TENSOR_OP_MATH = 3
-"""cuBLAS's cublasMath_t of this name, which CuPy does not export."""
 
 
 def model_of(case: Case) -> Model:
@@ -79,22 +74,16 @@ def batch_of(case: Case, examples: int) -> Split:
     return Split(images, rng.integers(0, case.classes, examples))
 
 
-def _no_wait() -> None:
-    return
-
-
 @dataclass
 class Stepping:
-    """Forward, backward and update of a batch; `wait` waits for the device."""
+    """Forward, backward and update of a batch."""
 
     trainer: Trainer
     state: State
-    wait: Callable[[], None] = _no_wait
 
     def step(self) -> None:
         grads = self.trainer.gradient(self.state.params, np.arange(len(self.trainer.train))).grads or {}
         self.state = self.trainer.updated(self.state, grads, LR)
-        self.wait()
 
     def gradients(self) -> tuple[float, Arrays]:
         """The mean loss and the gradients of the parameters that it depends on."""
@@ -131,29 +120,17 @@ class Attack:
         return loss, {"x": gradient}
 
 
-def allow_tf32() -> None:
-    """For all products: CUPY_TF32=1 alone, which must be set as well, is for those of two matrices."""
-    import cupy
-    from cupy_backends.cuda.libs import cublas
-
-    cublas.setMathMode(cupy.cuda.device.get_cublas_handle(), TF32_TENSOR_OP_MATH)
-
-
 @contextmanager
 def prepared(job: Job) -> Iterator[tuple[Stepping | Attack, Arrays]]:
     """The step of the job, and the parameters and the batch that it starts from, in the host's memory."""
-    case, on_host = job.case, job.device == "cpu"
-    use_device(job.device)
-    if job.tf32 and not on_host:
-        allow_tf32()
-    wait = _no_wait if on_host else importlib.import_module("cupy").cuda.Device().synchronize
+    case = job.case
     model, batch = model_of(case), batch_of(case, job.batch_size)
-    with workers_for(job.threads, job.device) as workers:
-        trainer = Trainer(training_of_case(case), batch, batch, workers, job.device)
+    with workers_for(job.threads, "cpu") as workers:
+        trainer = Trainer(training_of_case(case), batch, batch, workers, "cpu")
         state = trainer.initial()
-        start = {"images": batch.images, "labels": batch.labels, **{k: to_host(p) for k, p in state.params.items()}}
+        start = {"images": batch.images, "labels": batch.labels, **{k: p for k, p in state.params.items()}}
         if not case.attack:
-            yield Stepping(trainer, state, wait), start
+            yield Stepping(trainer, state), start
             return
         network = Classifier(model, unflatten(state.params))
         targets = {
@@ -174,17 +151,12 @@ def main(job: Job, lines: Iterable[str] = sys.stdin) -> None:
 
         def gradients(path: str) -> float:
             loss, found = work.gradients()
-            np.savez(path, **{k: to_host(g) for k, g in found.items()})
+            np.savez(path, **{k: g for k, g in found.items()})
             return float(loss)
-
-        def fuse(setting: str) -> str:
-            os.environ["NPSNN_FUSE"] = setting
-            return setting
 
         commands = {
             "version": lambda _: f"{npsnn.__version__} with NumPy {np.__version__}",
             "gradients": gradients,
-            "fuse": fuse,
             "time": lambda seconds: milliseconds(work.step, float(seconds)),
             "memory": lambda _: peak_memory(),
         }

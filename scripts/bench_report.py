@@ -117,24 +117,49 @@ def on_device(report: Report) -> str:
     return f"{about.get('gpu', 'No GPU, the double of CuPy')}.\n{', '.join(f'{k} {v}' for k, v in versions.items())}."
 
 
+GPU_SIDES = ("npsnn", "npsnn, no graph", "PyTorch", "PyTorch, graph")
+GPU_HEAD = ["step", "batch", "TF32", *GPU_SIDES, "npsnn / PyTorch", "goal", "npsnn / PyTorch's graph", "goal", "met"]
+GPU_MEMORY_HEAD = ["step", "batch", "TF32", *(f"{side}, {kind}" for kind in ("GPU", "host") for side in GPU_SIDES[::3])]
+
+
 def device_table(steps: list[Report]) -> tuple[list[str], list[list[str]]]:
-    """The head and the rows of cells of a GPU's training steps, medians of milliseconds."""
-    sides = list(dict.fromkeys(side for r in steps for side in r.get("milliseconds", {})))
+    """The head and the rows of cells of a GPU's training steps: medians of milliseconds, ratios and their goals."""
     cells = []
     for r in steps:
         times = r.get("milliseconds", {})
-        theirs = [t for side, t in times.items() if side.startswith("PyTorch")]
-        ratio = f"{times['npsnn'] / min(theirs):.2f}" if theirs else "-"
-        tf32 = "on" if r["tf32"] else "off"
-        each = [f"{times[side]:.2f}" if side in times else "-" for side in sides]
-        cells.append([r["case"], str(r["batch_size"]), tf32, *each, r.get("error", ratio)])
-    return ["step", "batch", "TF32", *sides, "npsnn / PyTorch, the faster"], cells
+        if "error" in r:
+            last = [r["error"].strip().splitlines()[-1][:120].replace("|", "/"), "", "", "", ""]
+        else:
+            met = [m for m in r["met"].values() if m is not None]
+            said = ("yes" if all(met) else "**no**") if met else "-"
+            pairs = [(r["ratios"][side], r["goals"][side]) for side in GPU_SIDES[2:]]
+            last = [_number(x) for pair in pairs for x in pair] + [said]
+        cells.append([*_step(r), *(_number(times.get(side)) for side in GPU_SIDES), *last])
+    return GPU_HEAD, cells
+
+
+def device_memory_table(steps: list[Report]) -> tuple[list[str], list[list[str]]]:
+    """The head and the rows of cells of the peaks of memory, in megabytes (10⁶ bytes)."""
+    cells = []
+    for r in (r for r in steps if "memory" in r):
+        peaks = [r["memory"].get(side, {}).get(kind) for kind in ("device", "host") for side in GPU_SIDES[::3]]
+        cells.append([*_step(r), *("-" if peak is None else f"{peak / 1e6:.0f}" for peak in peaks)])
+    return GPU_MEMORY_HEAD, cells
+
+
+def _step(r: Report) -> list[str]:
+    return [r["case"], str(r["batch_size"]), "on" if r["tf32"] else "off"]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def page(report: Report, table: Callable[[Iterable[str], Iterable[Iterable[str]]], str]) -> str:
     """The heading and the table of a report, of a CPU or, where it has a part "bench", of a GPU."""
     if "bench" in report:
-        return f"{on_device(report)}\n\n{table(*device_table(report['bench']))}"
+        tables = (table(*make(report["bench"])) for make in (device_table, device_memory_table))
+        return "\n\n".join([on_device(report), *tables])
     return f"{heading(report)}\n\n{table(HEAD, rows(report))}"
 
 

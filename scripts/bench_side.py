@@ -3,13 +3,17 @@
 Imports nothing but the standard library, for PyTorch's interpreter need not have more.
 """
 
+import json
 import os
 import resource
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Timer
 from time import perf_counter
+from typing import Any, TextIO
 
 HERE = Path(__file__).parent
 NO_TORCH = "no PyTorch"
@@ -43,7 +47,51 @@ class Side:
         return answer
 
     def close(self) -> None:
-        self.process.communicate()
+        if self.process.stdout and not self.process.stdout.closed:
+            self.process.communicate()
+
+    def tell(self, command: str, argument: object = "", limit: float = 60.0) -> Any:
+        """What a side that serves (`serve`) answers within `limit` seconds; raises SideError where it does not."""
+        late: list[bool] = []
+
+        def stop() -> None:
+            late.append(True)
+            self.process.kill()
+
+        timer = Timer(limit, stop)
+        timer.start()
+        try:
+            answer = json.loads(self.ask(f"{command} {argument}"))
+        except (SystemExit, ValueError) as error:
+            raise SideError(f"no answer to {command} within {limit:g} s" if late else str(error)) from None
+        finally:
+            timer.cancel()
+        if isinstance(answer, dict) and "failed" in answer:
+            raise SideError(answer["failed"])
+        return answer
+
+
+class SideError(Exception):
+    """A side could not do what it was told; the message is why, with the side's traceback where there is one."""
+
+
+def serve(commands: Mapping[str, Callable[[str], object]], lines: Iterable[str], out: TextIO) -> None:
+    """For each line NAME ARGUMENT write what the command of that name returns, as JSON; of one that fails, why."""
+    for line in lines:
+        name, _, argument = line.strip().partition(" ")
+        try:
+            found = commands[name](argument)
+        except Exception:
+            found = {"failed": traceback.format_exc()}
+        print(json.dumps(found), file=out, flush=True)
+
+
+def answers() -> TextIO:
+    """The stream of answers to the parent; whatever else is printed goes to standard error from now on."""
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out
 
 
 def answer(commands: Mapping[str, Callable[[str], object]], lines: Iterable[str] = sys.stdin) -> None:
@@ -79,3 +127,19 @@ def peak_memory() -> int:
 def _high_water_mark(process: str) -> int:
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if "VmHWM" in line)
+
+
+def reset_peak_memory() -> None:
+    """Let `peak_memory` begin anew, where Linux lets a process do so."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def memory_now() -> int:
+    """The memory of the host that this process holds, in bytes; without /proc the most that it has held."""
+    about = Path("/proc/self/status")
+    if not about.exists():
+        return peak_memory()
+    return next(int(line.split()[1]) << 10 for line in about.read_text().splitlines() if "VmRSS" in line)

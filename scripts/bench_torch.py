@@ -1,8 +1,8 @@
-"""PyTorch's side of the benchmarks: JOB, a bench_cases.Job as JSON; reads parameters and batch, then obeys its input.
+"""PyTorch's side of the benchmarks on a CPU: JOB, a bench_cases.Job as JSON; then it obeys its input.
 
-The same steps as npsnn's, in eager mode: 8-bit images to the device and to [0, 1], pooling before ReLU, plain SGD; with
-noise after the first convolution the Laplace rule, the winner's variance, the covariance of the logits and the
-noise-aware loss.
+The same steps as npsnn's from its parameters and batch, in eager mode: 8-bit images to [0, 1], pooling before ReLU,
+plain SGD; with noise after the first convolution the Laplace rule, the winner's variance, the covariance of the logits
+and the noise-aware loss.
 """
 
 import sys
@@ -92,11 +92,7 @@ def network(case: Case, arrays: dict[str, np.ndarray], form: Any) -> tuple[dict[
 
 
 def main(job: Job) -> None:
-    if job.device == "cpu":  # a default device would cost something at each of PyTorch's calls
-        torch.set_num_threads(job.threads)
-    else:
-        torch.set_default_device(job.device)  # of the twin's tensors
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.tf32
+    torch.set_num_threads(job.threads)
     with np.load(str(job.start)) as file:
         arrays = dict(file)
     host = torch.from_numpy(arrays.pop("images")), torch.from_numpy(arrays.pop("labels"))
@@ -105,18 +101,18 @@ def main(job: Job) -> None:
     optimizer = torch.optim.SGD(p.values(), lr=1e-9)
 
     def train() -> float:
-        images, labels = (t.to(job.device) for t in host)
+        images, labels = host
         optimizer.zero_grad(set_to_none=True)
         value = loss(*logits((images.float() / 255).contiguous(memory_format=form)), labels).mean()
         value.backward()
         optimizer.step()
-        return float(value.item())  # which waits for the whole step
+        return float(value.item())
 
-    x = (host[0].to(job.device).float() / 255).contiguous(memory_format=form)
+    x = (host[0].float() / 255).contiguous(memory_format=form)
 
     def attack() -> float:
         x.grad = None
-        value = loss(*logits(x), host[1].to(job.device)).sum()
+        value = loss(*logits(x), host[1]).sum()
         value.backward()
         return float(value.item())
 
@@ -128,14 +124,13 @@ def main(job: Job) -> None:
 
     def gradients(path: str) -> float:
         value = step()
-        found = {k: t.grad.cpu().numpy() for k, t in wanted.items()}
+        found = {k: t.grad.numpy() for k, t in wanted.items()}
         images_first = {k: g.transpose(0, 2, 3, 1) if g.ndim == 4 and k != "x" else g for k, g in found.items()}
         np.savez(path, **images_first)
         return value
 
-    on = "" if job.device == "cpu" else f" with CUDA {torch.version.cuda}"
     commands = {
-        "version": lambda _: f"{torch.__version__}{on}",
+        "version": lambda _: torch.__version__,
         "gradients": gradients,
         "time": lambda seconds: milliseconds(step, float(seconds)),
         "memory": lambda _: peak_memory(),

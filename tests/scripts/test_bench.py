@@ -1,5 +1,7 @@
 """The benchmark: what it counts, what it compares and its sides' answers. No time is asserted."""
 
+import io
+import json
 import os
 import platform
 import subprocess
@@ -15,9 +17,9 @@ import bench_npsnn
 import click
 import numpy as np
 import pytest
-from bench_cases import CASES, Case, Job
+from bench_cases import CASES, Case, Job, goals
 from bench_flops import step_flops
-from bench_side import Side, milliseconds, peak_memory
+from bench_side import Side, SideError, milliseconds, peak_memory, serve
 
 from npsnn.classifier import Classifier
 from npsnn.data import as_float
@@ -165,27 +167,98 @@ def test_the_exact_rule_is_timed_against_the_other() -> None:
     assert min(*found["milliseconds"].values(), *found["ceilings"].values()) > 0
 
 
+def steps(device: str, tf32: tuple[bool, ...], sides: bench_device.Sides) -> list[dict[str, Any]]:
+    found = list(bench_device.steps([CASES["lenet5-plain"]], (2,), tf32, 1, 0.0, sides))
+    sides.close()
+    return found
+
+
 @pytest.mark.slow
-def test_a_gpus_steps_are_timed_fused_and_not_without_tf32_and_with_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """On the CPU in its place."""
-    attack = CASES["lenet5-plain-attack"]
-    assert bench_device.steps([attack, CASES["lenet5-exact"], CASES["lenet5-plain"]]) == [CASES["lenet5-plain"]]
-    rows = list(bench_device.told([CASES["lenet5-plain"]], 2, 1, 0.0, "cpu"))
+def test_a_gpus_steps_are_timed_with_graphs_and_without() -> None:
+    """On the double in its place."""
+    rows = steps("cpu-double", (False, True), bench_device.Sides("cpu-double"))
     assert [row["tf32"] for row in rows] == [False, True] and not any("error" in row for row in rows), rows
-    assert all(row["milliseconds"].keys() >= bench_device.FUSE.keys() for row in rows)
-    assert capsys.readouterr().err.count("lenet5-plain, TF32 o") == 2
+    for row in rows:
+        assert row["milliseconds"].keys() >= {"npsnn", "npsnn, no graph"} and min(row["milliseconds"].values()) > 0
+        assert row["memory"]["npsnn"]["host"] > 10**7 and row["goals"] == {"PyTorch": 0.25, "PyTorch, graph": None}
+        assert bench_device.in_words(row).startswith("  lenet5-plain, batch 2, TF32 o")
 
 
-def test_a_side_that_fails_is_the_error_of_its_row() -> None:
-    row = next(bench_device.everything([CASES["lenet5-plain"]], 2, 1, 0.0, "cuda:x", sys.executable))
-    assert row["error"] == "bench_npsnn.py, a side of the benchmark, ended with exit code 1"
+@pytest.mark.slow
+def test_a_side_that_fails_is_the_error_of_its_row_and_is_started_anew() -> None:
+    sides = bench_device.Sides("cpu-double")
+    with pytest.raises(SideError, match=r"(?s)^npsnn, job: Traceback.*TypeError: Case"):
+        sides.tell("npsnn", "job", '{"case": {"nothing": 1}}')
+    assert not sides.running
+    row = steps("cuda:x", (False,), bench_device.Sides("cuda:x"))[0]
+    assert row["error"] == "npsnn, job: bench_gpu_npsnn.py, a side of the benchmark, ended with exit code 1"
+    assert "FAILED npsnn, job" in bench_device.in_words(row)
+
+
+def test_a_side_that_does_not_answer_is_given_up() -> None:
+    side = Side(sys.executable, "../tests/scripts/silent_side.py")
+    with pytest.raises(SideError, match=r"^no answer to sleep within 0.2 s$"):
+        side.tell("sleep", limit=0.2)
+
+
+def test_a_side_that_serves_answers_in_json_or_says_why_not() -> None:
+    def fails(argument: str) -> None:
+        raise ValueError(argument)
+
+    out = io.StringIO()
+    serve({"twice": lambda x: [x, x], "fail": fails}, ["twice a b", "fail now"], out)
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (
+        first == ["a b", "a b"] and second["failed"].startswith("Traceback") and "ValueError: now" in second["failed"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "tf32", "expected"),
+    [
+        ("lenet5-plain", False, (0.25, None)),
+        ("lenet5-noise-aware", True, (0.25, 1.2)),
+        ("lenet5-exact", False, (0.4, None)),
+        ("cnn5-noise-aware", False, (0.4, 1.2)),
+        ("cnn5-plain", True, (0.25, None)),
+        ("lenetpp-plain", False, (0.9, None)),
+        ("lenetpp-plain", True, (0.6, None)),
+        ("resnet18-plain", True, (1.0, None)),
+    ],
+)
+def test_what_a_step_may_take(name: str, tf32: bool, expected: tuple[float, float | None]) -> None:
+    assert goals(CASES[name], tf32) == expected
+
+
+def test_a_goal_is_met_or_missed_or_there_is_none() -> None:
+    job = Job(CASES["lenet5-noise-aware"], 128)
+    times = {"npsnn": 1.0, "npsnn, no graph": 9.0, "PyTorch": 5.0, "PyTorch, graph": 0.5}
+    found = bench_device.judged(job, times)
+    assert found["ratios"] == {"PyTorch": 0.2, "PyTorch, graph": 2.0}
+    assert found["met"] == {"PyTorch": True, "PyTorch, graph": False}
+    alone = bench_device.judged(job, {"npsnn": 1.0})
+    assert alone["met"] == alone["ratios"] == {"PyTorch": None, "PyTorch, graph": None}
+
+
+def test_memory_that_grows_is_told() -> None:
+    class Told(bench_device.Sides):
+        def tell(self, name: str, command: str, argument: object = "", limit: float = 0.0) -> Any:
+            assert (name, command, argument) == ("npsnn", "training", "lenet5 plain 4 300 30")
+            held = [0, 0, *[10**8] * 4, last]  # graphs of what an epoch does once come with the second
+            after = [{"steps": 50 * n, "device": bytes, "host": 0} for n, bytes in enumerate(held)]
+            return {"after": after, "warned": []}
+
+    for last, passed in ((10**8, True), (2 * 10**8, False)):
+        (row,) = bench_device.memory([CASES["lenet5-plain"]], 4, 300, 30, Told("cuda"))
+        assert row["passed"] is passed and row["grown"] == {"device": last - 10**8, "host": 0}
+        assert bench_device.in_words(row).endswith(f" from step {row['first']['steps']} to 300")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--device", "tpu"], "device must be cpu, cuda or cuda:N"),
-        (["--device", "cuda", "--case", "lenet5-exact"], "only training steps of plain and noise-aware cases"),
+        (["--device", "cuda", "--case", "lenet5-plain-attack"], "only training steps are timed"),
     ],
 )
 def test_a_device_or_a_case_that_has_no_bench_is_refused(options: list[str], message: str) -> None:

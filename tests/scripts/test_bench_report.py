@@ -87,20 +87,31 @@ def test_a_report_is_read_again(tmp_path: Path) -> None:
             assert outcome.stderr == f"Error: {path} must be a report that this script printed with --json\n"
 
 
-def test_the_table_of_a_gpu_holds_the_faster_ratio_or_the_error() -> None:
-    times = {"npsnn": 3.0, "npsnn, not fused": 4.0, "PyTorch nchw": 2.0, "PyTorch channels_last": 1.5}
+def test_the_tables_of_a_gpu_hold_ratios_goals_and_errors() -> None:
     about = {"npsnn": "0.1.0", "python": "3.12.1", "packages": {"cupy": "14.2.0"}, "gpu": "Some GPU"}
-    step = {"case": "cnn5-plain", "batch_size": 128}
-    rows = [step | {"tf32": False, "milliseconds": times}, step | {"tf32": True, "error": "it ended"}]
+    step: dict[str, Any] = {"case": "cnn5-noise-aware", "batch_size": 128}
+    times = {"npsnn": 3.0, "npsnn, no graph": 9.0, "PyTorch": 10.0, "PyTorch, graph": 2.0}
+    done = step | {"tf32": False, "milliseconds": times, "ratios": {"PyTorch": 0.3, "PyTorch, graph": 1.5}}
+    done |= {"goals": {"PyTorch": 0.4, "PyTorch, graph": 1.2}, "met": {"PyTorch": True, "PyTorch, graph": False}}
+    done |= {"memory": {"npsnn": {"device": 10**8, "host": 10**9}, "PyTorch, graph": {"device": 2e8, "host": 3e9}}}
+    alone = done | {"tf32": True, "milliseconds": {"npsnn": 3.0}, "ratios": {"PyTorch": None, "PyTorch, graph": None}}
+    alone |= {"met": {"PyTorch": None, "PyTorch, graph": None}, "memory": {"npsnn": {"device": 0, "host": 10**9}}}
+    rows = [done, alone, step | {"tf32": True, "error": "Traceback\nit ended | so"}]
     assert bench_report.FORMS["markdown"]({"environment": about, "bench": rows}).splitlines() == [
         "Some GPU.",
         "npsnn 0.1.0, python 3.12.1, cupy 14.2.0.",
         "",
-        "| step | batch | TF32 | npsnn | npsnn, not fused | PyTorch nchw | PyTorch channels_last"
-        " | npsnn / PyTorch, the faster |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        "| cnn5-plain | 128 | off | 3.00 | 4.00 | 2.00 | 1.50 | 2.00 |",
-        "| cnn5-plain | 128 | on | - | - | - | - | it ended |",
+        "| step | batch | TF32 | npsnn | npsnn, no graph | PyTorch | PyTorch, graph"
+        " | npsnn / PyTorch | goal | npsnn / PyTorch's graph | goal | met |",
+        f"|{' --- |' * 12}",
+        "| cnn5-noise-aware | 128 | off | 3.00 | 9.00 | 10.00 | 2.00 | 0.30 | 0.40 | 1.50 | 1.20 | **no** |",
+        "| cnn5-noise-aware | 128 | on | 3.00 | - | - | - | - | 0.40 | - | 1.20 | - |",
+        "| cnn5-noise-aware | 128 | on | - | - | - | - | it ended / so |  |  |  |  |",
+        "",
+        "| step | batch | TF32 | npsnn, GPU | PyTorch, graph, GPU | npsnn, host | PyTorch, graph, host |",
+        f"|{' --- |' * 7}",
+        "| cnn5-noise-aware | 128 | off | 100 | 200 | 1000 | 3000 |",
+        "| cnn5-noise-aware | 128 | on | 0 | - | 1000 | - |",
     ]
 
 

@@ -1,0 +1,5 @@
+"""A side of a benchmark that says nothing."""
+
+import time
+
+time.sleep(60)
