@@ -1,23 +1,26 @@
-"""What the four networks compute on a CPU and on a GPU, with the same noise: moments, gradients, training, attacks.
+"""What the four networks compute on a CPU and on a GPU: moments, loss and gradients, with CUDA graphs and without.
 
-An error is the largest difference of an array's entries over that array's largest entry. In double precision every
-treatment of the noise is compared. In single precision a unit that is close to a kink falls on either side, and its
-gradient with it; so there the noise is carried by the exact rule, which has no kinks, and in the networks without noise
-the images are drawn anew until no unit is close to one.
+An error is the largest difference of an array's entries over that array's largest entry, from a CPU's with the same
+noise: the CPU is given the numbers that a GPU draws, which are one formula (`npsnn.philox`). `apart` is the same
+between a GPU with graphs and without: 0 where they agree bit for bit. In double precision every treatment of the noise
+is compared. In single precision a unit that is close to a kink falls on either side, and its gradient with it; so there
+the noise is carried by the exact rule, which has no kinks, and in the networks without noise the images are drawn anew
+until no unit is close to one.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import compare_torch
 import numpy as np
+from gpu_device import graphs, recorded
 
 from npsnn import models
-from npsnn.attacks import closed_form, pgd, sampled
 from npsnn.backend import to_device, to_host
-from npsnn.classifier import Classifier
-from npsnn.data import Split
+from npsnn.gpu.graphs import Graphs
 from npsnn.layers.base import Want
 from npsnn.layers.batchnorm import is_statistic
 from npsnn.layers.moments import WHOLE, Expectation, Moments, Noise, Propagated, Sampled
@@ -27,27 +30,34 @@ from npsnn.models import Model
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
-from npsnn.train.config import Config
-from npsnn.train.epochs import Trainer
-from npsnn.train.flat import training_of
-from npsnn.workers.processes import Processes
 
 LIMITS = {"float64": 1e-9, "float32": 1e-3}
 SHAPES = {"lenet5": (1, 28, 28), "cnn5": (3, 32, 32), "lenetpp": (1, 28, 28), "resnet18": (3, 32, 32)}
 SIGMA = 0.6
-IMAGES, CLASSES, STEPS = 4, 10, 3
+IMAGES, CLASSES = 4, 10
 
-Arrays = dict[str, Any]
+Arrays: TypeAlias = dict[str, Any]
+Computation: TypeAlias = Callable[[str], Arrays]
+"""What a device ("cpu", "cuda") computes: arrays whose keys say what they are before a colon."""
+Treated: TypeAlias = Callable[[tuple[Stream, ...]], Noise]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One computation on both devices: the error of each kind of result, and the largest that counts as rounding."""
+    """One computation: the error of each kind of result, and the largest that counts as rounding.
+
+    apart: how far a GPU with graphs is from one without.
+    graphs: how many graphs were recorded for it.
+    warned: what was warned of.
+    """
 
     model: str
     what: str
     dtype: str
     errors: dict[str, float]
+    apart: float
+    graphs: int
+    warned: tuple[str, ...] = ()
 
     @property
     def limit(self) -> float:
@@ -55,15 +65,22 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        return all(error <= self.limit for error in self.errors.values())
+        return all(error <= self.limit for error in (*self.errors.values(), self.apart))
 
 
-@dataclass(frozen=True)
-class DeviceStream(Stream):
-    """A stream whose numbers are a GPU's on a CPU as well."""
+@contextmanager
+def numbers_of_a_gpu() -> Iterator[None]:
+    """A CPU draws the numbers that a GPU draws."""
+    own = Stream._samples
 
-    def _samples(self, shape: tuple[int, ...], kind: str, dtype: Any) -> Any:
+    def keyed(self: Stream, shape: tuple[int, ...], kind: str, dtype: Any) -> Any:
         return self._keyed(np.empty(shape, dtype), kind)
+
+    try:
+        Stream._samples = keyed  # type: ignore[method-assign]
+        yield
+    finally:
+        Stream._samples = own  # type: ignore[method-assign]
 
 
 def build(name: str, sigma: float = SIGMA) -> Model:
@@ -91,7 +108,7 @@ def averages(model: Model, flat: Arrays, x: Any, labels: Any) -> Arrays:
 
     Under others a deep network's logits lie so far apart that the gradient of the noise vanishes, but for rounding.
     """
-    batch = both_ways(model, flat, x, labels, Expectation(training=WHOLE), "cross-entropy")("cpu")
+    batch = both_ways(model, flat, x, labels, lambda _: Expectation(training=WHOLE), "cross-entropy")("cpu")
     return {k.partition(":")[2]: a for k, a in batch.items() if k.startswith("statistics:")}
 
 
@@ -106,26 +123,55 @@ def relative(found: Any, wanted: Any) -> float:
     return float(np.abs(found - wanted).max(initial=0)) / (largest or 1.0)
 
 
-def compared(model: str, what: str, dtype: str, device: str, f: Callable[[str], Arrays]) -> Comparison:
-    """f("cpu") against f(device): dictionaries of arrays, whose keys say what they are before a colon."""
-    wanted, found = f("cpu"), f(device)
-    errors: dict[str, float] = {}
+def errors(found: Arrays, wanted: Arrays) -> dict[str, float]:
+    """The largest error of each kind of result."""
+    every: dict[str, float] = {}
     for key in found.keys() | wanted.keys():
         both = key in found and key in wanted
         error = relative(found[key], to_host(wanted[key])) if both else float("inf")
         kind = key.partition(":")[0]
-        errors[kind] = max(error, errors.get(kind, 0.0))
-    return Comparison(model, what, dtype, dict(sorted(errors.items())))
+        every[kind] = max(error, every.get(kind, 0.0))
+    return dict(sorted(every.items()))
 
 
-def both_ways(model: Model, flat: Arrays, x: Any, labels: Any, noise: Noise, objective: str) -> Callable[[str], Arrays]:
-    """Forward and backward pass on a device, as `compared` asks for it."""
+def compared(model: str, what: str, dtype: str, device: str, f: Computation, cpu: bool = True) -> Comparison:
+    """f of the device, against itself without graphs, and against f("cpu").
 
-    def f(device: str) -> Arrays:
-        on = [to_device(a, device) for a in (np.ascontiguousarray(x.transpose(2, 1, 3, 0)), labels)]
-        params = unflatten({k: to_device(p, device) for k, p in flat.items()})
-        m, backward = model.network.forward(params, Moments(on[0]), noise)
-        value, cotangent = OBJECTIVES[objective](m, on[1])
+    cpu: whether a CPU comes to the same but for rounding.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with graphs(False):
+            plain, _ = counted(f(device))
+        with graphs(True):
+            found, count = counted(f(device))
+        apart = max(errors(found, plain).values())
+        with numbers_of_a_gpu():
+            wanted = f("cpu") if cpu else found
+    told = tuple(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught))
+    return Comparison(model, what, dtype, errors(found, wanted) if cpu else {}, apart, count, told)
+
+
+def counted(found: Arrays) -> tuple[Arrays, int]:
+    """The arrays in the host's memory, and the number of graphs under the key "graphs"."""
+    return {k: to_host(a) for k, a in found.items() if k != "graphs"}, found["graphs"]
+
+
+def both_ways(
+    model: Model,
+    flat: Arrays,
+    x: Any,
+    labels: Any,
+    treated: Treated,
+    objective: str,
+    streams: tuple[Stream, ...] = (),
+) -> Computation:
+    """Forward and backward pass on a device, as `compared` asks for it; the third one, which is a graph's."""
+
+    def passes(given: Arrays, drawn: tuple[Stream, ...]) -> Arrays:
+        params = unflatten({k.partition("/")[2]: a for k, a in given.items() if k.startswith("params/")})
+        m, backward = model.network.forward(params, Moments(given["x"]), treated(drawn))
+        value, cotangent = OBJECTIVES[objective](m, given["labels"])
         g, grads = backward(cotangent, Want.BOTH)
         assert g is not None
         found = {"moments:mean": m.mean, "loss": value, "input gradient": g.mean}
@@ -134,85 +180,51 @@ def both_ways(model: Model, flat: Arrays, x: Any, labels: Any, noise: Noise, obj
         kinds = {k: "statistics" if is_statistic(k) else "gradients" for k in flatten(grads)}
         return found | {f"{kinds[k]}:{k}": a for k, a in flatten(grads).items()}
 
+    def f(device: str) -> Arrays:
+        given = {"x": np.ascontiguousarray(x.transpose(2, 1, 3, 0)), "labels": labels}
+        given |= {f"params/{k}": p for k, p in flat.items()}
+        on, kept = {k: to_device(a, device) for k, a in given.items()}, Graphs()
+        for _ in range(1 if device == "cpu" else 3):
+            found = kept.run("both ways", passes, on, streams)
+        return found if device == "cpu" else found | {"graphs": recorded()}
+
     return f
 
 
-def passes(name: str, device: str) -> Iterator[Comparison]:
-    """Moments, loss and all gradients under every treatment of the noise, in double precision."""
+def passes(name: str) -> Iterator[tuple[str, str, Computation, dict[str, bool]]]:
+    """Moments, loss and all gradients under every treatment of the noise: what, dtype, f and how to compare it."""
     model = build(name)
     flat, (x, labels) = start(model, "float64"), images(model, "float64")
     flat |= averages(model, flat, x, labels)
-    features = isinstance(model.noise[1], FeatureNoise)
-    closed = "expected-cross-entropy" if features else "noise-aware"
-    treatments: dict[str, tuple[Noise, str]] = {
-        "noise off": (Expectation(), "cross-entropy"),
-        "training, sampled": (Sampled(DeviceStream(3), training=WHOLE), "cross-entropy"),
-    }
-    treatments |= {rule: (Propagated(RULES[rule]), closed) for rule in ("laplace", "exact")}
-    for what, (noise, objective) in treatments.items():
-        yield compared(name, what, "float64", device, both_ways(model, flat, x, labels, noise, objective))
+    closed = "expected-cross-entropy" if isinstance(model.noise[1], FeatureNoise) else "noise-aware"
+    given = model, flat, x, labels
+
+    def drawn(streams: tuple[Stream, ...]) -> Noise:
+        return Sampled(streams[0], training=WHOLE)
+
+    yield "noise off", "float64", both_ways(*given, lambda _: Expectation(), "cross-entropy"), {}
+    yield "training, drawn", "float64", both_ways(*given, drawn, "cross-entropy", (Stream(3),)), {}
+    for rule in ("laplace", "exact"):
+        yield rule, "float64", both_ways(*given, lambda _, rule=rule: carried(rule), closed), {}  # type: ignore[misc]
+    yield single(name)
 
 
-def single(name: str, device: str) -> Comparison:
+def carried(rule: str) -> Noise:
+    """The noise in closed form, of which it is known that there is some."""
+    if "on" not in Propagated.__dataclass_fields__:  # XXX
+        return Propagated(RULES[rule])
+    return Propagated(RULES[rule], on=True)
+
+
+def single(name: str) -> tuple[str, str, Computation, dict[str, bool]]:
     """The same in single precision, away from kinks."""
     model, labels = build(name), np.arange(IMAGES)
     if name in ("lenet5", "cnn5"):
         flat, (x, _) = start(model, "float32"), images(model, "float32")
-        f = both_ways(model, flat, x, labels, Propagated(RULES["exact"]), "noise-aware")
-        return compared(name, "exact", "float32", device, f)
+        return "exact", "float32", both_ways(model, flat, x, labels, lambda _: carried("exact"), "noise-aware"), {}
     shape = compare_torch.SMALL.get((name, "float32"), SHAPES[name])
     model = models.build(name, shape, CLASSES, 0.0)
     flat = compare_torch.start(model, "float32", training=True, seed=0)
     x, _ = flat.pop("x"), flat.pop("cotangent")
     noise = Expectation(training=WHOLE)
-    return compared(name, "training", "float32", device, both_ways(model, flat, x, labels, noise, "cross-entropy"))
-
-
-def training(name: str, device: str) -> Comparison:
-    """The parameters after a few steps of SGD with momentum, in double precision."""
-    preactivation = name in ("lenet5", "cnn5")
-    loss, propagation = ("noise-aware", "laplace") if preactivation else ("cross-entropy", "sampled")
-    options: dict[str, Any] = {"optimizer": "sgd", "learn_sigma": True, "loss": loss, "propagation": propagation}
-    config = Config(model=name, noise="preactivation" if preactivation else "features", sigma=SIGMA, **options)
-    model = build(name)
-    chosen = replace(training_of(config, model.shape, CLASSES), model=model)
-    rng, count = np.random.default_rng(2), IMAGES * STEPS
-    pixels = rng.integers(0, 256, (count, *model.shape), dtype=np.uint8)
-    split = Split(pixels, rng.integers(0, CLASSES, count))
-
-    def f(device: str) -> Arrays:
-        with Processes(1) as workers:
-            trainer = Trainer(chosen, split, split, workers, device, start(model, "float64"))
-            state = trainer.initial()
-            for step in range(STEPS):
-                rows = np.arange(step * IMAGES, (step + 1) * IMAGES)
-                total = trainer.gradient(state.params, rows, DeviceStream(4).from_sample(int(rows[0])))
-                state = trainer.updated(state, total.grads or {}, 1e-3)
-        return {f"parameters:{k}": p for k, p in state.params.items()}
-
-    return compared(name, f"{STEPS} steps of SGD, {propagation}", "float64", device, f)
-
-
-def attacks(name: str, device: str) -> Iterator[Comparison]:
-    """The adversarial images of PGD in L2 on the closed form and on draws, in double precision.
-
-    Not in Linf: there a gradient's sign decides, and rounding the sign of a gradient of almost 0.
-    """
-    model = build(name)
-    x, labels = images(model, "float64")
-    network = Classifier(model, unflatten(start(model, "float64")), threads=1)
-    for what, target in (("closed form", closed_form), ("2 draws", lambda c: sampled(c, 2))):
-
-        def f(device: str, target: Any = target) -> Arrays:
-            attack = pgd(0.5, "l2", steps=STEPS)
-            return {"images": attack(target(network.to(device)), x, labels, DeviceStream(5))}
-
-        yield compared(name, f"PGD, {what}", "float64", device, f)
-
-
-def everything(name: str, device: str) -> Iterator[Comparison]:
-    """All comparisons of one network."""
-    yield from passes(name, device)
-    yield single(name, device)
-    yield training(name, device)
-    yield from attacks(name, device)
+    return "training", "float32", both_ways(model, flat, x, labels, lambda _: noise, "cross-entropy"), {}
