@@ -4,9 +4,9 @@ Allowed: operators; ufuncs, where and clip with at most `out`; astype, copy and 
 which are written to in place; any number of results; one `sum` over axes, after which only the sum and constants are
 operands. Refused: truth values, indices, other reductions, other methods, arrays that are no arguments, and results
 that are no arrays. Refused, where CuPy would compute in float16 or int8 what NumPy does not: numbers among themselves,
-beside short integers and truth values, and as the content of an array, but for 0. Stricter than CuPy: all results have
-one shape, an array that is written to is not broadcast and shares no memory, and a kernel's arguments fit 4 KiB, the
-limit of older drivers.
+beside short integers and truth values, and as the content of an array, but for 0. Refused as slow: a sum whose results
+lie in the order of one argument and not of another. Stricter than CuPy: all results have one shape, an array that is
+written to is not broadcast and shares no memory, and a kernel's arguments fit 4 KiB, the limit of older drivers.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,17 @@ class Trace:
     """What one run of a function does: the arguments that it writes to, and whether it has taken its sum."""
 
     def __init__(self, arrays: list[np.ndarray]) -> None:
-        self.shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        self.shape = self.whole = np.broadcast_shapes(*(a.shape for a in arrays))
         self.written: set[int] = set()
         self.summed = False
+        self.axes: Any = ()
+
+    def check_order(self, arrays: list[np.ndarray]) -> None:
+        """Refuse a sum for which CuPy (`_get_contiguous_size`) would read some argument with a stride."""
+        kept = [i for i, n in enumerate(self.whole) if i not in np.atleast_1d(self.axes) and n > 1]
+        steps = [np.broadcast_to(a, self.whole).strides[kept[-1]] // a.itemsize for a in arrays if kept]
+        if self.summed and 1 in steps and max(steps) > 1:
+            raise TypeError(f"neighbouring threads would read with the steps {steps} to sum over {self.axes}")
 
 
 class Traced:
@@ -70,7 +78,7 @@ class Traced:
         value = self.operand(x).sum(axis=axis)
         if self.trace.summed or not isinstance(value, np.ndarray):
             raise NotImplementedError("Multiple reduction is not implemented yet, and neither is a sum of everything")
-        self.trace.summed, self.trace.shape = True, value.shape
+        self.trace.summed, self.trace.shape, self.trace.axes = True, value.shape, axis
         return Traced(value, self.trace)
 
     def operand(self, value: Any) -> Any:
@@ -177,6 +185,7 @@ class Fusion:
     def computed(self, own: list[Any]) -> tuple[list[np.ndarray], bool]:
         """New arrays of the results, and whether there is one that is in no tuple."""
         result, trace = self.traced(own)
+        trace.check_order([a for a in own if isinstance(a, np.ndarray)])
         if result is None and trace.written and not trace.summed:
             return [], False
         results = result if isinstance(result, tuple) else (result,)

@@ -54,14 +54,45 @@ def channel_squares(x: Array, m: Array) -> Array:
 def summed(over: Callable[[Any], Callable[..., Array]], x: Array, *others: Array) -> Array:
     """Sums for each channel on a GPU, (C,).
 
+    A large image takes two kernels: the sums of each channel and row, a block of threads for each, and the sums of the
+    rows' sums. CuPy (14.2) reads with a stride where the numbers of an argument lie in the order of the results, as the
+    numbers of channels do: neighbouring threads compute neighbouring results then. So rows are the results' last axis
+    where there are numbers of channels, and channels have gaps where there are no rows.
+
     over: from the axes that are summed over to the function of x and the others that sums.
     x: of full shape.
+    others: of full shape, of the shape that `per_channel` gives, or None.
     """
-    if x.ndim == 2:
-        return over(1)(x, *others)
-    if x.size <= FEW * x.shape[1]:
-        return over((0, 2, 3))(x, *others)
-    return over((2, 3))(x, *others).sum(axis=0)
+    rows = x.ndim == 4 and len(x) > 1 and x.size > FEW * x.shape[1]
+    if not rows:
+        others = tuple(a if a is None or a.ndim == 4 or a.shape == x.shape else with_gaps(a) for a in others)
+        return over(1 if x.ndim == 2 else (0, 2, 3))(x, *others)
+    if not others:
+        return over((2, 3))(x).sum(axis=0)
+    return over((2, 3))(*map(_rows_last, (x, *others))).sum(axis=1)
+
+
+def _rows_last(a: Array | None) -> Array | None:
+    """(H, C, W, N) -> (C, H, W, N), and (C, 1, 1) -> (C, 1, 1, 1)."""
+    if a is None:
+        return None
+    return a.swapaxes(0, 1) if a.ndim == 4 else a[:, None]
+
+
+def with_gaps(values: Array, count: int | None = None) -> Array:
+    """The numbers, divided by count, with room for another one after each: (C, ...) -> (C, ...).
+
+    count: None divides by nothing, and gives the argument itself where it has gaps.
+    """
+    if count is None and values.strides[0] != values.itemsize:
+        return values
+    xp = namespace(values)
+    gaps = xp.empty((len(values), 2), values.dtype)[:, 0].reshape(values.shape)
+    if count is None:
+        gaps[...] = values
+    else:
+        xp.divide(values, count, out=gaps)
+    return gaps
 
 
 def _sums(axes: Any) -> Callable[..., Array]:

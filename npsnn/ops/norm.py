@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npsnn.backend import Array, fused, namespace, on_gpu
-from npsnn.ops.channels import centred, channel_dots, channel_squares, channel_sums, per_channel
+from npsnn.ops.channels import centred, channel_dots, channel_squares, channel_sums, per_channel, with_gaps
 
 
 def batch_norm(
@@ -22,7 +22,8 @@ def batch_norm(
     total: from sums over this part to the sums over the batch, (C,) -> (C,).
     Source: Ioffe and Szegedy 2015.
     """
-    mean = total(channel_sums(x)) / count
+    sums = total(channel_sums(x))
+    mean = with_gaps(sums, count) if on_gpu(sums) else sums / count
     x, m = _apart(x, per_channel(mean, x))
     squares = total(channel_squares(x, m))
     scale, a, unbiased = _scales(squares, w, epsilon, count, count - 1)
