@@ -10,6 +10,7 @@ from math import pi, sqrt
 import numpy as np
 
 from npsnn.backend import Array, constant, fused, namespace, special
+from npsnn.ops.root import square_root
 from npsnn.ops.sure import of_sure_answers, of_sure_points, of_sure_wins
 from npsnn.products import matmul
 
@@ -267,9 +268,7 @@ def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points
     xp = namespace(mean, covariance)
     # one root will do for a covariance that all examples share
     shared = covariance[..., :1] if covariance.strides[-1] == 0 else covariance
-    size, axes = xp.linalg.eigh(shared.transpose(2, 0, 1))
-    root = matmul(axes * xp.sqrt(xp.maximum(size, 0))[:, None], axes.transpose(0, 2, 1))
-    h = mean.T[..., None] + matmul(root, points.T)  # (N, classes, P)
+    h = mean.T[..., None] + matmul(square_root(shared.transpose(2, 0, 1)), points.T)  # (N, classes, P)
     shifted = h - h.max(axis=1, keepdims=True)
     p = xp.exp(shifted)
     total = p.sum(axis=1, keepdims=True)
