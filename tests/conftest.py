@@ -62,7 +62,6 @@ def double(cupy: ModuleType) -> ModuleType:
 @pytest.fixture
 def same_draws(cupy: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The draws of a CPU are other ones than those of a GPU: here the CPU is given the GPU's."""
-    monkeypatch.setenv("NPSNN_GRAPH", "0")
 
     def samples(self: Stream, shape: tuple[int, ...], kind: str, dtype: Any) -> Any:
         return self._keyed(np.empty(shape, dtype), kind)
