@@ -7,74 +7,22 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from npsnn.data.archive import members
+from npsnn.data.cifar_records import CLASSES, PIXELS, RECORD, SIDE, Records, parse_pickle, parse_records
 from npsnn.data.dataset import Dataset, Split
 from npsnn.data.download import download
 from npsnn.data.folder import Progress, not_there, state
-from npsnn.data.unpickle import as_uint8, loads
 from npsnn.files import check_digest, read_bytes, reading
 
-CLASSES = 10
-SIDE = 32
-PIXELS = 3 * SIDE * SIDE
-RECORD = 1 + PIXELS  # the label, then the red, the green and the blue plane, row by row
 TRAIN = tuple(f"data_batch_{i}" for i in range(1, 6))
 TEST = "test_batch"
 FILES = (*TRAIN, TEST)
 LIMIT = 1 << 28  # bytes of an archive; the larger official one has 170 million
 SLACK = 1 << 22  # bytes that an archive may unpack to beyond the records: headers, file names and other members
-
-Records = npt.NDArray[np.uint8]
-
-
-def parse_records(content: bytes, name: str, count: int) -> Records:
-    """The records (count, 3073) of a file of the binary version.
-
-    content: of the file.
-    name: of the file, for messages.
-    count: the number of images that the file must hold.
-    Raises ValueError, naming the file, where it has another length or a label beyond 9.
-    """
-    if len(content) != count * RECORD:
-        wanted = f"{count * RECORD} bytes, {count} records of {RECORD}"
-        raise ValueError(f"{name} must have {wanted}, got {len(content)}")
-    records = np.frombuffer(content, np.uint8).reshape(count, RECORD)
-    if records[:, 0].max() >= CLASSES:
-        raise ValueError(f"{name} must hold labels 0 to {CLASSES - 1}, got {records[:, 0].max()}")
-    return records
-
-
-def parse_pickle(content: bytes, name: str, count: int) -> Records:
-    """The records (count, 3073) of a file of the Python version, a pickled dictionary with `data` and `labels`.
-
-    Nothing in the pickle is run.
-
-    content: of the file.
-    name: of the file, for messages.
-    count: the number of images that the file must hold.
-    Raises ValueError, naming the file and what was refused, for anything else.
-    """
-    batch = loads(content, name)
-    if type(batch) is not dict:
-        raise ValueError(f"{name} must hold a dictionary, got {type(batch).__name__}")
-    # Python 2 wrote bytes for keys, Python 3 writes text.
-    named: dict[Any, Any] = {key.decode("latin-1") if isinstance(key, bytes) else key: batch[key] for key in batch}
-    pixels, labels = as_uint8(named.get("data"), (count, PIXELS)), named.get("labels")
-    if pixels is None:
-        raise ValueError(f"{name} must hold data, a row-major uint8 array of shape ({count}, {PIXELS}): it has no such")
-    if type(labels) is not list or len(labels) != count:
-        got = f"{len(labels)} of them" if type(labels) is list else type(labels).__name__
-        raise ValueError(f"{name} must hold labels, a list of {count} numbers, got {got}")
-    for label in labels:
-        if type(label) is not int or not 0 <= label < CLASSES:
-            got = str(label) if type(label) is int else type(label).__name__
-            raise ValueError(f"{name} must hold labels 0 to {CLASSES - 1}, got {got}")
-    return np.column_stack([np.array(labels, np.uint8), pixels])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from cifar_files import binary, python2, small_records
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npsnn.data.cifar import parse_pickle
+from npsnn.data.cifar_records import parse_pickle
 from npsnn.data.unpickle import loads
 
 COUNT = 3
