@@ -13,6 +13,7 @@ import pytest
 from calling import Npsnn, Outcome
 from hypothesis import settings
 
+from npsnn import tables
 from npsnn.cli.main import main
 from npsnn.streams import Stream
 
@@ -91,3 +92,10 @@ def no_plugins() -> Iterator[None]:
     """Plugins that a test loads are forgotten after it."""
     yield
     plugin_files.forget()
+
+
+@pytest.fixture
+def no_entries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables know of nothing that was entered before, and what the test enters is gone after it."""
+    monkeypatch.setattr(tables, "_TYPES", {})
+    monkeypatch.setattr(tables, "_TABLES", {})
