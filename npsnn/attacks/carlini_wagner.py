@@ -155,7 +155,7 @@ class CarliniWagner(Attack):
             nearer = (running <= -self.kappa) & (distance < nearest)
             candidate, nearest = xp.where(each(nearer), x_adv, candidate), xp.where(nearer, distance, nearest)
             weight = c * (hinged(margins, self.kappa) > -self.kappa)
-            downhill = 2 * delta - each(weight) * xp.nan_to_num(g, posinf=0, neginf=0)
+            downhill = 2 * delta - each(weight) * xp.where(xp.isfinite(g), g, 0)
             slopes = {"omega": downhill * 2 * inside * (1 - inside)}
             params, state = adam.update(params, slopes, state, self.lr, step + 1)
         return candidate, nearest

@@ -36,6 +36,7 @@ ATTACKS: dict[str, Any] = {
     "bim": attacks.BIM(0.1, "l2", 4, source=DRAWN),
     "pgd": attacks.PGD(0.1, steps=3, restarts=2, source=DRAWN),
     "pgd, closed form": attacks.PGD(0.1, "l2", 4, source=ClosedForm("noise-aware", "laplace")),
+    "pgd, closed form as it is": attacks.PGD(0.1, "l2", 4, source=ClosedForm()),
     "pgd, expectation": attacks.PGD(0.1, "l2", 4, source=Expectation()),
     "pgd, known": attacks.PGD(0.1, "l2", 4, source=Known(7)),
     "random": attacks.RandomSearch(0.1, samples=4, draws=3),
@@ -96,6 +97,16 @@ def test_the_host_waits_no_more_for_more_steps(double: ModuleType, name: str) ->
     more = {f: 2 * getattr(attack, f) for f in ("steps", "samples", "searches", "restarts") if hasattr(attack, f)}
     expected = 7 if name == "random" else 4
     assert waits(network, attack) == waits(network, replace(attack, **more)) == expected
+
+
+def test_the_cost_of_an_attack_is_timed_on_the_card(double: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a graph that is there, with all draws of a gradient, and without moving an image."""
+    network, recorded, record = convolutional().to("cuda"), [], graphs._recorded
+    monkeypatch.setattr(graphs, "_recorded", lambda *given: recorded.append(1) or record(*given))
+    with synchronisations() as counted:
+        cost = attacks.cost(network, X, LABELS, [ATTACKS["pgd"]])
+    assert cost.passes == 3 * (3 * 2 + 2) and len(recorded) == 2
+    assert counted == {"bool": 1, "get": 6}, "whether there is noise, and three times for gradients and for answers"
 
 
 def test_one_pixel_waits_once_for_each_generation_and_look(double: ModuleType) -> None:
