@@ -84,12 +84,13 @@ def _timed(target: NetworkTarget, x: np.ndarray, labels: np.ndarray, forward: bo
     """
     network, stream = target.classifier, Stream(0).at("estimate")
     timed = target if network.on_gpu else replace(target, draws=1)
-    there = (to_device(x, "cuda"), to_device(labels, "cuda")) if network.on_gpu else (x, labels)
+    if network.on_gpu:
+        x, labels = to_device(x, "cuda"), to_device(labels, "cuda")
 
     def once(s: slice) -> float:
         start = perf_counter()
         # the host has waited once the answer is there
-        to_host(timed.misread(*there, 1, stream) if forward else timed(*there, stream)[0])
+        to_host(timed.misread(x, labels, 1, stream) if forward else timed(x, labels, stream)[0])
         return (perf_counter() - start) / (1 if forward else timed.passes)
 
     for _ in range(2 if network.on_gpu else 1):  # the first call also makes room, a second one records a graph
