@@ -7,8 +7,6 @@ S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (aud
 
 from math import pi, sqrt
 
-import numpy as np
-
 from npsnn.backend import Array, constant, fused, namespace, special
 from npsnn.ops.root import square_root
 from npsnn.ops.sure import of_sure_answers, of_sure_points, of_sure_wins
@@ -27,7 +25,7 @@ def _double(mean: Array) -> bool:
 
 def one_hot(mean: Array, labels: Array) -> Array:
     """The labels as columns of 0 and 1, (classes, N), in the dtype of `mean`."""
-    return _hot(constant(np.arange(len(mean))[:, None], np.int64, mean), labels, mean)
+    return _hot(constant(range(len(mean)), "int64", mean)[:, None], labels, mean)
 
 
 @fused
@@ -167,7 +165,8 @@ def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Arr
     dmean, ddiagonal = _margins_backward(dd, dd.sum(axis=0), ds, ds.sum(axis=0), hot)
     if not joint:
         return dmean, ddiagonal
-    diagonal = constant(np.eye(len(ds), dtype=bool)[..., None], bool, ds)
+    order = constant(range(len(ds)), "int64", ds)
+    diagonal = (order[:, None] == order)[..., None]
     return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, diagonal)
 
 
