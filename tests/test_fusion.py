@@ -123,6 +123,7 @@ CASES: dict[str, Case] = {
     "BatchNorm": (normalised, (MEAN, WEIGHTS, WEIGHTS, DM), 5 + 3 + 2),
     "BatchNorm of many": (normalised, (MANY, WEIGHTS, WEIGHTS, MANY), 7 + 5 + 2),
     "BatchNorm of vectors": (normalised, (VECTORS, WEIGHTS, WEIGHTS, VECTORS), 5 + 3 + 2),
+    "moved averages": (norm.moved_averages, (WEIGHTS, WEIGHTS**2, WEIGHTS[::-1], WEIGHTS**4, 0.1), 1),
     # the case itself squares, and the backward pass scales sums by channel and copies the means to have gaps
     "fixed BatchNorm": (normalised_by_averages, (MEAN, None, WEIGHTS, DM, None), 1 + 2 + 1 + 4),
     "fixed BatchNorm with variances": (normalised_by_averages, (MEAN, VAR, WEIGHTS, DM, DV), 1 + 2 + 1 + 8),

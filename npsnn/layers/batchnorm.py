@@ -63,8 +63,9 @@ class BatchNorm:
         batch: running_mean and running_var of the batch, as the backward pass returns them.
         The result holds running_mean and running_var alone.
         """
-        old = {name: params[name] for name in ("running_mean", "running_var")}
-        return {name: value + self.momentum * (batch[name] - value) for name, value in old.items()}
+        old, new = ([source[name] for name in ("running_mean", "running_var")] for source in (params, batch))
+        mean, var = norm.moved_averages(*old, *new, self.momentum)
+        return {"running_mean": mean, "running_var": var}
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         if not noise.training:

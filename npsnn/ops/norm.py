@@ -51,6 +51,17 @@ def _scaled(x: Array, m: Array, a: Array, b: Array) -> Array:
     return y
 
 
+@fused
+def moved_averages(mean: Array, var: Array, new_mean: Array, new_var: Array, momentum: float) -> tuple[Array, Array]:
+    """Averages after one more batch, old + momentum (new - old), of the mean and of the variance.
+
+    mean, var: before, (C,).
+    new_mean, new_var: of the batch.
+    momentum: weight of the batch, in [0, 1].
+    """
+    return mean + momentum * (new_mean - mean), var + momentum * (new_var - var)
+
+
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
     """Cotangents of w and b from this part of the batch, (C,) each.
 
