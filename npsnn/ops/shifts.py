@@ -222,17 +222,19 @@ def _framed(x: Array, rows: Span, columns: Span) -> Array:
         framed = xp.zeros(shape, x.dtype)
     else:
         framed = xp.empty(shape, x.dtype)
-        edges = (
-            framed[: down.start],
-            framed[down.stop :],
-            framed[down, :, : across.start],
-            framed[down, :, across.stop :],
-        )
-        for edge in edges:
-            if edge.size:
-                edge[...] = 0
+        for edge in _edges(down, rows.count):
+            framed[edge] = 0
+        for edge in _edges(across, columns.count):
+            framed[down, :, edge] = 0
     framed[down, :, across] = image
     return framed
+
+
+def _edges(inside: slice, size: int) -> list[slice]:
+    """What is left of so many rows, in as few slices as will do."""
+    if inside.start == size - inside.stop == 1:
+        return [slice(None, None, size - 1)]
+    return [edge for edge in (slice(inside.start), slice(inside.stop, size)) if edge.start != edge.stop and edge.stop]
 
 
 def _inside(span: Span, size: int) -> tuple[slice, slice]:
