@@ -165,9 +165,8 @@ def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Arr
     dmean, ddiagonal = _margins_backward(dd, dd.sum(axis=0), ds, ds.sum(axis=0), hot)
     if not joint:
         return dmean, ddiagonal
-    order = constant(range(len(ds)), "int64", ds)
-    diagonal = (order[:, None] == order)[..., None]
-    return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, diagonal)
+    order = constant(range(len(ds)), "int64", ds)[:, None]
+    return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, order[:, None], order)
 
 
 @fused
@@ -176,9 +175,9 @@ def _margins_backward(dd: Array, dd_sum: Array, ds: Array, ds_sum: Array, hot: A
 
 
 @fused
-def _of_covariance(ds: Array, ddiagonal: Array, hot: Array, diagonal: Array) -> Array:
+def _of_covariance(ds: Array, ddiagonal: Array, hot: Array, row: Array, column: Array) -> Array:
     dvar = -2 * ds * hot
-    return namespace(ds).where(diagonal, dvar + ddiagonal, dvar)
+    return namespace(ds).where(row == column, dvar + ddiagonal, dvar)
 
 
 def win_probability(mean: Array, var: Array | None, labels: Array) -> Loss:
