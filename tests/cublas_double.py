@@ -145,18 +145,20 @@ def _multiply(name: str, arguments: tuple[Any, ...]) -> int:
     stepped = "Strided" in name
     length = 4 if stepped else 3
     parts = [rest[:length], rest[length : 2 * length], rest[2 * length + 1 : 3 * length + 1]]
-    beta, (count, compute, algorithm) = rest[2 * length], rest[-3:]
-    assert algorithm == -1 and len(rest) == 3 * length + 4 and 1 <= count <= 65535
+    beta, (*counts, compute, algorithm) = rest[2 * length], rest[3 * length + 1 :]
+    assert algorithm == -1 and len(counts) == ("Batched" in name)
+    count = counts[0] if counts else 1
+    assert 1 <= count <= 65535
     kinds = {part[1] for part in parts}
     dtype = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}[kinds.pop()]
     assert not kinds and compute in ({68, 77} if dtype.itemsize == 4 else {70})
     number = ctypes.c_float if dtype.itemsize == 4 else ctypes.c_double
     scales = number.from_address(alpha).value, number.from_address(beta).value
     operands = [
-        Operand(bool(turned), part[0], part[2], part[3] if stepped else None)
+        Operand(bool(turned), part[0], part[2], part[3] if stepped else 0 if name == "cublasGemmEx" else None)
         for turned, part in zip((ta, tb, 0), parts, strict=True)
     ]
-    if compute == 77 and not stepped:
+    if compute == 77 and name == "cublasGemmBatchedEx":
         first = [operand.first(i, dtype) for operand in operands for i in range(count)]
         assert not any(start % 16 for start in first), "misaligned address"
     targets = {id(owner): owner for i in range(count) for owner in [owner_of(operands[2].first(i, dtype))]}
@@ -187,7 +189,7 @@ def library() -> SimpleNamespace:
         "cublasSetStream_v2": set_stream,
         "cublasSetWorkspace_v2": set_workspace,
     }
-    for name in ("cublasGemmBatchedEx", "cublasGemmStridedBatchedEx"):
+    for name in ("cublasGemmEx", "cublasGemmBatchedEx", "cublasGemmStridedBatchedEx"):
         functions[name] = lambda *arguments, name=name: _multiply(name, arguments)
     return SimpleNamespace(**{name: _checked(name, f) for name, f in functions.items()})
 

@@ -149,8 +149,10 @@ def test_one_factor_for_all_makes_one_product(double: Module, monkeypatch: pytes
     counts: list[int] = []
     multiply = blas.multiply
     monkeypatch.setattr(blas, "multiply", lambda *args: counts.append(args[5]) or multiply(*args))
-    for factor in (a, a[:, :2]):
-        np.testing.assert_array_equal(to_host(matmul(factor, b)), 5)
+    with cublas_double.called() as calls:
+        for factor in (a, a[:, :2]):
+            np.testing.assert_array_equal(to_host(matmul(factor, b)), 5)
+    assert calls == ["cublasGemmEx", "cublasGemmStridedBatchedEx"]
     square = double.asarray(np.random.default_rng(0).normal(size=(4, 5, 5))).transpose(0, 2, 1)
     np.testing.assert_allclose(to_host(matmul(square, b)), square.array @ b.array, rtol=1e-12)
     assert counts == [1, 4, 4]

@@ -57,6 +57,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cublasSetPointerMode_v2": (c_void_p, c_int),
     "cublasSetStream_v2": (c_void_p, c_void_p),
     "cublasSetWorkspace_v2": (c_void_p, c_void_p, c_size_t),
+    "cublasGemmEx": (*_SHAPE, *_MATRIX, *_MATRIX, c_void_p, *_MATRIX, c_int, c_int),
     "cublasGemmBatchedEx": (*_SHAPE, *_MATRIX, *_MATRIX, c_void_p, *_MATRIX, c_int, c_int, c_int),
     "cublasGemmStridedBatchedEx": (
         *(*_SHAPE, *_MATRIX, c_longlong, *_MATRIX, c_longlong),
@@ -173,7 +174,8 @@ def multiply(
         raise ValueError(f"a matrix of a product must have sizes up to {LARGEST}, got {shape}: take a smaller batch")
     handle = _handle(gpu().cuda.runtime.getDevice())
     handle.follow_the_stream()
-    function = "cublasGemmBatchedEx" if addressed else "cublasGemmStridedBatchedEx"
+    # of one product alone cuBLAS may split the sum, which keeps more of the GPU busy
+    function = f"cublasGemm{'' if count == 1 and not addressed else 'Batched' if addressed else 'StridedBatched'}Ex"
     compute = COMPUTE_TF32 if kind == "f" and uses_tf32() else COMPUTE[kind]
     scales = [ctypes.addressof(SCALES[kind][int(i)]) for i in (True, add)]
     for first in range(0, count, TOGETHER):  # almost always once
@@ -182,13 +184,14 @@ def multiply(
         for matrices in (b, a, c):
             size = ADDRESS if addressed else matrices.step * SIZE[kind]
             parts.append([matrices.address + first * size, NUMBERS[kind], matrices.leading])
-            if not addressed:
+            if "Strided" in function:
                 parts[-1].append(matrices.step)
         _check(
             getattr(handle.library, function)(
                 *(handle.own, int(b.transposed), int(a.transposed), n, m, k),
                 *(scales[0], *parts[0], *parts[1], scales[1], *parts[2]),
-                *(min(count - first, TOGETHER), compute, DEFAULT_ALGORITHM),
+                *([min(count - first, TOGETHER)] if "Batched" in function else []),
+                *(compute, DEFAULT_ALGORITHM),
             ),
             f"{function} for {count} products of {shape}",
         )

@@ -28,6 +28,9 @@ SHORT = 192
 FEW = 32
 """The channels b below which a product for each column of the kernel would be too flat."""
 
+TILE, BUSY, LONG = 64, 264, 256
+"""About the side of what a GPU computes side by side, how many of them keep an H100's 132 processors busy, and the
+numbers of a sum that is worth being cut off."""
 LARGE = 1 << 22
 """The numbers of an image with zeros around it from which only the zeros are set, and not the image as well."""
 
@@ -114,20 +117,34 @@ def conv2d_weight_backward(dy: Array, taken: Taken, shape: tuple[int, ...]) -> A
     taken: the last result of `conv2d`.
     shape: (O, kh, kw, C).
     """
-    xp, (o, kh, kw, c), oh = namespace(dy), shape, len(dy)
-    dy = dy.reshape(oh, o, -1)
+    xp, (o, kh, kw, c), (oh, _, ow, n) = namespace(dy), shape, dy.shape
     if taken.form == "whole":
-        return xp.ascontiguousarray(matmul(dy[0], taken.parts[0].T).reshape(o, kh, c, kw).transpose(0, 1, 3, 2))
-    if taken.form == "columns":
-        windows = _windows(taken.parts[0], taken, kh, taken.columns)
-        return matmul(dy, windows.transpose(0, 2, 1)).sum(axis=0).reshape(shape)
-    apart = len(taken.parts)
-    each = xp.empty((kw, oh, o, kh * c), dy.dtype)
+        found = matmul(dy.reshape(o, n), taken.parts[0].T).reshape(o, kh, c, kw)
+        return xp.ascontiguousarray(found.transpose(0, 1, 3, 2))
+    # columns of the kernel that a product is not for all of
+    apart, k = (1, kh * kw * c) if taken.form == "columns" else (kw, kh * c)
+    pieces = _pieces(apart * oh * -(-o // TILE) * -(-k // TILE), ow, n)
+    dy = dy.reshape(oh, o, pieces, -1).transpose(0, 2, 1, 3)
+    each = xp.empty((apart, oh, pieces, o, k), dy.dtype)
     for q, part in enumerate(taken.parts):
-        out = each[q::apart]
-        windows = _windows(part, taken, kh, taken.columns, len(out))
-        matmul(dy, windows.transpose(0, 1, 3, 2), out=out)
-    return each.reshape(kw, oh, o, kh, c).transpose(2, 3, 0, 4, 1).sum(axis=4)
+        out = each[q :: len(taken.parts)]
+        matmul(dy, _turned_windows(part, taken, (len(out), pieces, dy.shape[3], k)), out=out)
+    if taken.form == "columns":
+        return each.sum(axis=(0, 1, 2)).reshape(shape)
+    return each.reshape(kw, oh * pieces, o, kh, c).transpose(2, 3, 0, 4, 1).sum(axis=4)
+
+
+def _pieces(tiles: int, width: int, n: int) -> int:
+    """Into how many pieces to cut the sum over a row of outputs, so that the products keep a GPU busy.
+
+    tiles: parts of all products that a GPU computes side by side.
+    width: outputs of the row, (width, n) numbers, between which the sum may be cut.
+    """
+    found = 1
+    for pieces in range(2, width + 1):
+        if width % pieces == 0 and tiles * found < BUSY and width // pieces * n >= LONG:
+            found = pieces
+    return found
 
 
 def _turned(w: Array) -> Array:
@@ -197,13 +214,20 @@ def _taken(x: Array, kernel: tuple[int, int], rows: Span, columns: Span, form: s
     return Taken(form, tuple(parts), step, rows.count, columns.count)
 
 
-def _windows(part: Array, taken: Taken, kh: int, width: int, columns: int | None = None) -> Array:
-    """The matrices that lie in a part, (rows, kh*channels, width*N); with `columns` one set for each, one N apart."""
-    (_, a, _, n), (row, line, across, number) = part.shape, part.strides
-    shape, strides = (taken.rows, kh * a, width * n), (taken.step * row, line, number)
-    if columns is None:
-        return strided(part, shape, strides)
-    return strided(part, (columns, *shape), (across, *strides))
+def _windows(part: Array, taken: Taken, kh: int, width: int) -> Array:
+    """The matrices that lie in a part, one for each row of outputs: (rows, kh*channels, width*N)."""
+    (_, a, _, n), (row, line, _, number) = part.shape, part.strides
+    return strided(part, (taken.rows, kh * a, width * n), (taken.step * row, line, number))
+
+
+def _turned_windows(part: Array, taken: Taken, sizes: tuple[int, int, int, int]) -> Array:
+    """The same for columns of the kernel that are N numbers apart, turned, and each cut into pieces.
+
+    sizes: (columns, pieces, length, kh*channels) of the result (columns, rows, pieces, length, kh*channels).
+    """
+    (columns, pieces, length, k), (row, line, across, number) = sizes, part.strides
+    shape = columns, taken.rows, pieces, length, k
+    return strided(part, shape, (across, taken.step * row, length * number, number, line))
 
 
 def _framed(x: Array, rows: Span, columns: Span) -> Array:

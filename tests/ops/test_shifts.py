@@ -57,6 +57,7 @@ def test_all_forms_are_numpys_sum(
     monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
     monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
     monkeypatch.setattr(shifts, "LARGE", 0 if large else 1 << 22)
+    monkeypatch.setattr(shifts, "LONG", 1 if large else 256)  # sums over each row of outputs are cut into pieces
     w = (case.filters, *case.kernel, case.pixels.channels)
     compare(cupy, values(case.pixels.shape, w, case.stride, case.padding), case.stride, case.padding)
 
@@ -126,6 +127,15 @@ def test_the_gradient_of_the_weights_is_one_call(double: Module) -> None:
     with cublas_double.called() as calls, launches() as kernels:
         shifts.conv2d_weight_backward(dy, taken, w.shape)
     assert calls == ["cublasGemmBatchedEx"] and kernels == [3], "the addresses, the products and one sum"
+
+
+@pytest.mark.parametrize(
+    ("tiles", "width", "n", "pieces"),
+    [(28, 28, 128, 14), (30, 10, 128, 5), (30, 10, 1024, 10), (288, 32, 128, 1), (100, 8, 1024, 4), (1, 7, 8, 1)],
+)
+def test_sums_are_cut_into_as_many_pieces_as_keep_a_gpu_busy(tiles: int, width: int, n: int, pieces: int) -> None:
+    assert shifts._pieces(tiles, width, n) == pieces
+    assert pieces == 1 or width // pieces * n >= shifts.LONG
 
 
 def test_nothing_is_copied_without_need(double: Module) -> None:
