@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from functools import cache, lru_cache, wraps
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
@@ -82,7 +82,7 @@ def constant(numbers: Any, dtype: Any, like: Array) -> Array:
     return _kept_constant(host.tobytes(), host.dtype.str, host.shape, gpu().cuda.runtime.getDevice())
 
 
-@lru_cache(maxsize=1024)
+@cache  # without a limit: a recorded graph knows the address alone, and reads whatever lies there then
 def _kept_constant(content: bytes, dtype: str, shape: tuple[int, ...], device: int) -> Array:
     return gpu().asarray(np.frombuffer(content, dtype).reshape(shape))
 
