@@ -18,7 +18,6 @@ Source: noise paper Eq. 2, Sec. 2.3 (audit N2, N27).
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import NamedTuple
 
 from npsnn.backend import Array, namespace, strided
 from npsnn.products import matmul
@@ -35,7 +34,8 @@ LARGE = 1 << 22
 """The numbers of an image with zeros around it from which only the zeros are set, and not the image as well."""
 
 
-class Span(NamedTuple):
+@dataclass(frozen=True)
+class Span:
     """The rows, or the columns, of an image that a kernel meets; beyond the image there are zeros.
 
     first: the first output's first row, counted from the image's own first one.
@@ -170,7 +170,7 @@ def _correlated(x: Array, w: Array, rows: Span, columns: Span) -> tuple[Array, T
     if taken.form == "gather":
         whole = taken.parts[0]
         found = matmul(by_column.reshape(kw * b, kh * a), _windows(whole, taken, kh, whole.shape[2]))
-        row, line, number = *found.strides[:2], found.itemsize
+        (row, line), number = found.strides[:2], found.itemsize
         moved = strided(
             found,
             (rows.count, kw, b, columns.count, n),
@@ -275,7 +275,8 @@ def _is_matrix(x: Array) -> bool:
     return bool((number == x.itemsize) and (across == n * number) and line >= width * across and row == c * line)
 
 
-class Remainder(NamedTuple):
+@dataclass(frozen=True)
+class Remainder:
     """The rows of an image that are a stride apart: they meet the same rows of the kernel.
 
     pixel: the first of them.
