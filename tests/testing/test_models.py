@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import careless_layers as careless
 import faulty_layers as faulty
 import numpy as np
 import pytest
@@ -42,10 +43,10 @@ FAULTS = [
     (faulty.WrongWeightGradient(), r"with the noise off: along .*odd\.w.* the slope is"),
     (faulty.WrongVarianceGradient(), "under the rule laplace: along"),
     (faulty.ForgottenGradient(), r"there must be gradients of conv\.b, .*odd\.b, odd\.w, got"),
-    (faulty.OtherParameters(), "init makes other parameters of the same generator"),
-    (faulty.OtherForms(), "forms tells of other parameters than init makes"),
-    (faulty.Unsaveable(), "cannot be saved"),
-    (faulty.Incomparable(), "is read from its JSON as another model"),
+    (careless.OtherParameters(), "init makes other parameters of the same generator"),
+    (careless.OtherForms(), "forms tells of other parameters than init makes"),
+    (careless.Unsaveable(), "cannot be saved"),
+    (careless.Incomparable(), "is read from its JSON as another model"),
 ]
 
 
@@ -58,8 +59,8 @@ def test_a_faulty_model_is_told_what_is_wrong(inner: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("inner", "said"),
     [
-        (faulty.DrawsInSecret(), "says that it has no noise, but two draws differ"),
-        (faulty.SaysThatItDraws(), "is random by what its layers say: True, but two draws are the same"),
+        (careless.DrawsInSecret(), "says that it has no noise, but two draws differ"),
+        (careless.SaysThatItDraws(), "is random by what its layers say: True, but two draws are the same"),
     ],
     ids=lambda part: getattr(type(part), "__name__", ""),
 )
