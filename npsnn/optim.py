@@ -12,7 +12,7 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cache
 from math import cos, pi
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from npsnn.backend import Array, fused, namespace, on_gpu
 from npsnn.foreign import asked_for
@@ -49,7 +49,9 @@ class Optimizer(Protocol):
         lr: learning rate of this update; on a GPU it may be a float64 array of no dimensions.
         step: number of this update, from 1; on a GPU it may be a float64 array of no dimensions.
         decayed: names of the parameters that weight decay is for.
-        A rule that needs numbers is given numbers, and a step on a GPU is then no CUDA graph (docs/gpu.md).
+        A rule that needs numbers is given numbers, and a step on a GPU is then no CUDA graph (docs/gpu.md). A rule of a
+        class with `elementwise = True` says that it treats each number of a parameter by itself, and that `init` gives
+        arrays "<kind>/<parameter>" of the parameters' shapes: a GPU then updates many parameters as one.
         """
 
 
@@ -107,6 +109,7 @@ class SGD:
     weight_decay: factor of the weights in their gradients, >= 0.
     """
 
+    elementwise: ClassVar[bool] = True
     lr: float = 1e-2
     momentum: float = 0.9
     weight_decay: float = 0.0
@@ -118,6 +121,16 @@ class SGD:
 
     def init(self, params: Arrays) -> Arrays:
         return {f"velocity/{k}": p * 0 for k, p in params.items()} if self.momentum else {}
+
+    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        """What `change` needs of an update, as floats."""
+        return (lr,)
+
+    def change(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
+        """As `update`, on a GPU in place; numbers: those of `numbers`, float64."""
+        for k, g in grads.items():
+            decay = self.weight_decay if self.weight_decay and k in decayed else None
+            _sgd_in_place(params[k], g, state.get(f"velocity/{k}"), numbers[0], self.momentum, decay)
 
     def update(
         self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
@@ -143,6 +156,14 @@ def _sgd(p: Array, g: Array, velocity: Array | None, lr: float, momentum: float,
     return p - lr * g, g
 
 
+@fused
+def _sgd_in_place(p: Array, g: Array, velocity: Array | None, lr: Array, momentum: float, decay: float | None) -> None:
+    new, g = _sgd(p, g, velocity, lr.astype(p.dtype), momentum, decay)
+    if velocity is not None:
+        velocity[...] = g
+    p[...] = new
+
+
 @optimizer("adam")
 @dataclass(frozen=True)
 class Adam:
@@ -155,6 +176,7 @@ class Adam:
     epsilon: what is added to the root of the squares, >= 0.
     """
 
+    elementwise: ClassVar[bool] = True
     lr: float = 1e-3
     weight_decay: float = 0.0
     beta1: float = 0.9
@@ -173,15 +195,30 @@ class Adam:
         self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
     ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
-        numbers = _weak(lr / (1 - self.beta1**step), 1 / (1 - self.beta2**step), 1 - lr * self.weight_decay)
+        numbers = _weak(*self.numbers(lr, step))
         for k, g in grads.items():
             rate, scale, kept = numbers(params[k].dtype)
             kept = kept if self.weight_decay and k in decayed else 1.0
             averages = state[f"first/{k}"], state[f"second/{k}"]
-            weights = self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2
-            found = _adam(params[k], g, *averages, *weights, kept, rate, scale, self.epsilon)
+            found = _adam(params[k], g, *averages, *self._weights, kept, rate, scale, self.epsilon)
             params[k], state[f"first/{k}"], state[f"second/{k}"] = found
         return params, state
+
+    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        """What `change` needs of an update, as floats."""
+        return lr / (1 - self.beta1**step), 1 / (1 - self.beta2**step), 1 - lr * self.weight_decay
+
+    def change(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
+        """As `update`, on a GPU in place; numbers: those of `numbers`, float64."""
+        rate, scale, kept = numbers[0], numbers[1], numbers[2]
+        for k, g in grads.items():
+            own = kept if self.weight_decay and k in decayed else None
+            averages = state[f"first/{k}"], state[f"second/{k}"]
+            _adam_in_place(params[k], g, *averages, *self._weights, own, rate, scale, self.epsilon)
+
+    @property
+    def _weights(self) -> tuple[float, float, float, float]:
+        return self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2
 
 
 @fused
@@ -204,6 +241,27 @@ def _adam(
     second = old2 * second + new2 * g * g
     root = namespace(second).sqrt(second * scale) + epsilon
     return kept * p - rate * first / root, first, second
+
+
+@fused
+def _adam_in_place(
+    p: Array,
+    g: Array,
+    first: Array,
+    second: Array,
+    old1: float,
+    new1: float,
+    old2: float,
+    new2: float,
+    kept: Array | None,
+    rate: Array,
+    scale: Array,
+    epsilon: float,
+) -> None:
+    dtype = p.dtype
+    factor = 1.0 if kept is None else kept.astype(dtype)
+    weights = old1, new1, old2, new2, factor, rate.astype(dtype), scale.astype(dtype), epsilon
+    p[...], first[...], second[...] = _adam(p, g, first, second, *weights)
 
 
 @schedule("constant")

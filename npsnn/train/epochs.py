@@ -199,28 +199,36 @@ class Trainer:
 
     def updated(self, state: State, grads: Arrays, lr: float) -> State:
         """One step of the optimiser by the gradients of the whole loss, with the constraints around it."""
-        params = state.params
-        grads = {k: g for k, g in grads.items() if self.roles[k] in self.training.trains}
-        for constraint in self.constraints:
-            with _constrained(constraint):
-                params, grads = constraint.before(self.model, all_read_only(params), all_read_only(grads))
+        params, grads = self.before(state.params, grads)
         step = state.steps + 1
         rule = self.training.optimizer
         params, grads, kept = map(all_read_only, (params, grads, state.optimizer))
         with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
             params, moments = rule.update(params, grads, kept, lr, step, self.decayed)
+        return replace(state, params=self.after(params), optimizer=moments, steps=step)
+
+    def before(self, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
+        """The parameters and the gradients that the optimiser is to see."""
+        grads = {k: g for k, g in grads.items() if self.roles[k] in self.training.trains}
+        for constraint in self.constraints:
+            with _constrained(constraint):
+                params, grads = constraint.before(self.model, all_read_only(params), all_read_only(grads))
+        return params, grads
+
+    def after(self, params: Arrays) -> Arrays:
+        """The parameters as the constraints leave them after the optimiser's update."""
         for constraint in self.constraints:
             with _constrained(constraint):
                 params = constraint.after(self.model, all_read_only(params))
-        return replace(state, params=params, optimizer=moments, steps=step)
+        return params
 
     def step(self, state: State, gradient: Callable[[Arrays], Total], lr: float) -> tuple[State, list[Array]]:
         """One step: the state after it, and the arrays of no dimensions that an epoch reports of it.
 
         gradient: from flat parameters to the mean loss of the step's batch and its gradients.
         lr: learning rate.
-        The arrays are the loss, the number of correct predictions and dLoss/dsigma of each noise layer. On a GPU `lr`
-        and the state's number of steps may be such arrays as well: nothing here waits for it.
+        The arrays are the loss, the number of correct predictions and dLoss/dsigma of each noise layer. Nothing here
+        waits for a GPU.
         """
         total = gradient(state.params)
         grads = total.grads or {}

@@ -5,14 +5,13 @@ A step is `Trainer.step` in both. A graph changes its own arrays in place, so wh
 
 import os
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
 import numpy as np
 
-from npsnn.backend import Array, namespace, stacked, to_host, to_numbers
+from npsnn.backend import Array, to_host, to_numbers
 from npsnn.gpu.graphs import Graphs
 from npsnn.layers.moments import WHOLE, Batch
 from npsnn.layers.params import Role, unflatten
@@ -20,6 +19,7 @@ from npsnn.models import sigmas
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
 from npsnn.train.losses import Total
+from npsnn.train.packed import Packed
 
 if TYPE_CHECKING:
     from npsnn.train.epochs import State, Trainer
@@ -40,6 +40,9 @@ class Steps:
         self._trainer: Trainer = proxy(trainer)  # which holds these steps, and whose end is the graphs' end
         self._refused, self._worked = trainer.device == "cpu", False
         self._now: State
+        self._packed: Packed
+        self._given: State
+        self._parts: dict[int, list[slice]] = {}
         self._on: bool | None = None
 
     def begin(self, state: "State") -> None:
@@ -47,13 +50,11 @@ class Steps:
         if self._refused or os.environ.get("NPSNN_GRAPH") == "0":
             self.graphs, self._now = None, state
             return
-        given = _joined(state)
-        if self.graphs is None or _forms(_joined(self._now)) != _forms(given):
-            self.graphs, self._now = Graphs(), _copied(state)
-        own = _joined(self._now)
-        for name, array in given.items():
-            namespace(array).copyto(own[name], array)
-        self._now = _parted(own, state)
+        if self.graphs is None or not self._packed.fits(state):
+            self.graphs, self._packed = Graphs(), Packed(self._trainer, state)
+        else:
+            self._packed.set(state)
+        self._now, self._given, self._parts = self._packed.state, state, {}
         # the host waits here, and not in each step
         on = sigmas.draws(self._trainer.model, unflatten(state.params))
         self._on = None if not on and Role.NOISE in self._trainer.training.trains else on
@@ -93,48 +94,56 @@ class Steps:
         return to_numbers(*values)
 
     def _as_a_graph(self, graphs: Graphs, chosen: np.ndarray, draws: Stream, lr: float) -> list[float]:
-        trainer, now = self._trainer, self._now
+        packed, count = self._packed, self._now.steps + 1
 
         def step(own: Arrays, given: Arrays, streams: tuple[Stream, ...]) -> tuple[Arrays, Array]:
-            rate, count = given["numbers"]
-            state = replace(_parted(own, now), steps=count)
-            after, values = trainer.step(state, lambda params: self._gradient(params, given, *streams), rate)
-            new = _joined(after)
-            if odd := dict(_forms(new) ^ _forms(own)):
-                raise TypeError(f"a step changes the number, the shape or the dtype of {', '.join(odd)}")
-            return new, stacked([value.astype(np.float64) for value in values])
+            total = self._total(packed.params(own), given, *streams)
+            return {}, packed.step(own, total, len(given["images"]), given["numbers"])
 
+        rule = self._trainer.training.optimizer
+        more = rule.numbers(lr, count) if hasattr(rule, "numbers") else ()
         given = {
             "images": self._augmented(chosen, draws),
-            "labels": trainer.train.labels[chosen],
-            "numbers": np.array([lr, now.steps], np.float64),
+            "labels": self._trainer.train.labels[chosen],
+            "numbers": np.array([lr, count, *more]),
         }
-        found = to_host(graphs.run_updating(("step", self._on), step, _joined(now), given, (draws,)))
-        self._now = replace(now, steps=now.steps + 1)
-        return [float(value) for value in found]
+        found = to_host(graphs.run_updating(("step", self._on), step, packed.arrays, given, (draws,)))
+        self._now = replace(self._now, steps=count)
+        return found.tolist()  # type: ignore[no-any-return]
 
     def _augmented(self, chosen: np.ndarray, draws: Stream) -> np.ndarray:
         """The images of a step, which the host augments part by part."""
-        trainer = self._trainer
-        images, augmented = trainer.train.images, trainer.part_gradient.augmented
-        parts = trainer.parts(len(chosen), self._now.params)
-        return np.concatenate([augmented(images[chosen[s]], draws.further(s.start)) for s in parts])
+        images, augmented = self._trainer.train.images, self._trainer.part_gradient.augmented
+        found = [augmented(images[chosen[s]], draws.further(s.start)) for s in self._parts_of(len(chosen))]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _gradient(self, params: Arrays, given: Arrays, draws: Stream) -> Total:
-        """As `Trainer.gradient`, of a batch that lies in the device's memory."""
-        trainer, total = self._trainer, Total()
+    def _parts_of(self, examples: int) -> list[slice]:
+        if examples not in self._parts:
+            self._parts[examples] = self._trainer.parts(examples, self._now.params)
+        return self._parts[examples]
+
+    def _total(self, params: Arrays, given: Arrays, draws: Stream) -> Total:
+        """The sums over a batch that lies in the device's memory, as `Trainer.gradient` averages them."""
+        trainer = self._trainer
         images, labels = given["images"], given["labels"]
         batch = Batch(len(images)) if trainer.model.network.couples_batch else WHOLE
-        for s in trainer.parts(len(images), params):
+        total: Total | None = None
+        for s in self._parts_of(len(images)):
             own = draws.further(s.start)
             noise = trainer.training.noise.stream(draws, own).at("noise")
             part = params, images[s], labels[s], own, noise
-            total.add(trainer.part_gradient.of_augmented(*part, batch, self._on), trainer.statistics)
-        return trainer.averaged(total, len(images), params)
+            found = trainer.part_gradient.of_augmented(*part, batch, self._on)
+            if total is None:  # a sum with 0 would be a kernel
+                total = found
+            else:
+                total.add(found, trainer.statistics)
+        assert total is not None, "a batch has a part"
+        return total
 
     def _without_graphs(self, error: Exception, *step: Any) -> list[float]:
         """The step, and all later ones, by themselves; raises what is wrong with the training itself."""
-        self._now, self.graphs, self._refused = self.state, None, True
+        # the arrays may be half changed
+        self._now, self.graphs, self._refused = self._given, None, True
         found = self._by_itself(*step)
         warnings.warn(
             f"this training goes on without CUDA graphs, which is slower but right: {type(error).__name__}: {error}",
@@ -144,24 +153,6 @@ class Steps:
         return found
 
 
-def _joined(state: "State") -> Arrays:
-    """All arrays of a state by one name each."""
-    named = (("params", state.params), ("optimizer", state.optimizer))
-    return {f"{kind}/{name}": array for kind, arrays in named for name, array in arrays.items()}
-
-
-def _parted(joined: Mapping[str, Array], state: "State") -> "State":
-    """The state with these arrays in the place of its own."""
-    found: dict[str, Arrays] = {"params": {}, "optimizer": {}}
-    for name, array in joined.items():
-        kind, _, own = name.partition("/")
-        found[kind][own] = array
-    return replace(state, params=found["params"], optimizer=found["optimizer"])
-
-
 def _copied(state: "State") -> "State":
-    return _parted({name: array.copy() for name, array in _joined(state).items()}, state)
-
-
-def _forms(arrays: Arrays) -> set[tuple[str, Any]]:
-    return {(name, (array.shape, array.dtype)) for name, array in arrays.items()}
+    params, moments = ({k: a.copy() for k, a in arrays.items()} for arrays in (state.params, state.optimizer))
+    return replace(state, params=params, optimizer=moments)

@@ -1,0 +1,71 @@
+"""Trainings on the double of a GPU, with CUDA graphs and without: both have the same bits."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from trainers import trainer_of
+
+from npsnn import models
+from npsnn.backend import to_host
+from npsnn.data import Split, digits
+from npsnn.models import Model
+from npsnn.train.config import Config
+from npsnn.train.epochs import State, Trainer
+from npsnn.workers.processes import Processes
+
+BATCH = 6
+
+
+def split(count: int, seed: int = 0) -> Split:
+    labels = np.arange(count) % 10
+    return Split(digits.draw(labels, np.random.default_rng(seed)), labels)
+
+
+TRAIN, VALIDATION = split(20), split(20, seed=1)  # three batches, and a smaller one
+
+
+def trained(
+    monkeypatch: pytest.MonkeyPatch,
+    config: Config,
+    graph: bool = True,
+    model: Model | None = None,
+    epochs: int = 2,
+    **changed: Any,
+) -> tuple[State, list[Any], Trainer]:
+    """The state after some epochs on the double, all records, and the trainer."""
+    monkeypatch.setenv("NPSNN_GRAPH", str(int(graph)))
+    model = model or models.build(
+        config.model, (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck
+    )
+    with Processes(1) as workers:
+        trainer = trainer_of(config, model, TRAIN, VALIDATION, workers, "cuda")
+        if changed:
+            trainer = replace(trainer, training=replace(trainer.training, **changed))
+        state, records = trainer.initial(), []
+        for _ in range(epochs):
+            *steps, (state, record) = trainer.epoch(state)  # type: ignore[misc]
+            records += [*steps, replace(record, seconds=0.0, examples_per_second=0.0)]
+    return state, records, trainer
+
+
+def contents(state: State) -> dict[str, bytes]:
+    arrays = {f"params/{k}": p for k, p in state.params.items()} | {f"opt/{k}": p for k, p in state.optimizer.items()}
+    return {k: to_host(a).tobytes() for k, a in arrays.items()}
+
+
+def check_same(monkeypatch: pytest.MonkeyPatch, config: Config, recorded: bool = True, **others: Any) -> None:
+    """The same bits with and without graphs; recorded: whether all steps are to be graphs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if recorded else "ignore")
+        ours, records, trainer = trained(monkeypatch, config, **others)
+    theirs, plain, _ = trained(monkeypatch, config, graph=False, **others)
+    assert contents(ours) == contents(theirs) and ours.steps == theirs.steps
+    assert records == plain
+    found = trainer.steps.graphs
+    assert (found is not None and len(found._graphs) > 0) == recorded
+    if recorded:
+        names = [key[0][0] for key in found._graphs]  # type: ignore[union-attr, index]
+        assert names.count("step") == 2, "whole batches, and the smaller one"
