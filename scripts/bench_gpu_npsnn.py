@@ -45,10 +45,6 @@ class Stepping:
         """The loss, which the host waits for."""
         rows = self.rows[self.done % len(self.rows)]
         self.done += 1
-        if not hasattr(self.trainer, "steps"):  # XXX
-            total = self.trainer.gradient(self.state.params, rows)
-            self.state = self.trainer.updated(self.state, total.grads or {}, LR)
-            return float(total.loss)
         loss, *_ = self.trainer.steps.step(rows, Stream(0).from_sample(self.done * len(rows)), LR)
         return loss
 
@@ -79,10 +75,8 @@ class Server:
                 if wanted and job.start is not None:
                     arrays = {"images": split.images, "labels": split.labels, "rows": np.array(rows)}
                     np.savez(job.start, **arrays, **{k: to_host(p) for k, p in state.params.items()})
-                if hasattr(trainer, "steps"):
-                    trainer.steps.begin(state)
+                trainer.steps.begin(state)
                 own = self.stepping[mode] = Stepping(trainer, rows)
-                own.state = state
                 losses = [own.step() for _ in range(WARM)]
             if wanted:  # before there is memory of steps without graphs
                 found = {"losses": losses, "graphs": recorded(), "memory": memory()}
@@ -92,7 +86,7 @@ class Server:
         """The loss of the first batch; the gradients that it depends on are in the file."""
         with graphs(False):
             mine = self.stepping["plain"]
-            params = mine.state.params  # XXX
+            params = mine.trainer.steps.state.params
             total = mine.trainer.gradient(params, mine.rows[0])
             silent = not mine.trainer.network(params).random
             unused = f"{mine.trainer.model.noise_layer}." if silent else "-"

@@ -73,6 +73,8 @@ class Server:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        if ":" in device:
+            torch.cuda.set_device(device)
         self.steps: dict[str, Callable[[Any, Any], float]] = {}
         self.twins: dict[str, Twin] = {}
         self.batches: list[tuple[Any, Any]] = []
