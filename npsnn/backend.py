@@ -30,7 +30,7 @@ def namespace(*arrays: Array) -> ModuleType:
         if arrays:
             return np
     # By the name of the type's module: CuPy's arrays (14.2) have no __array_namespace__.
-    found = {type(a).__module__.partition(".")[0] for a in arrays} - {"builtins"}
+    found = {"cupy" if type(a) is Later else type(a).__module__.partition(".")[0] for a in arrays} - {"builtins"}
     if len(found) != 1 or not found <= SPECIAL_FUNCTIONS.keys():
         kinds = ", ".join(f"{type(a).__module__}.{type(a).__name__}" for a in arrays) or "nothing"
         raise TypeError(f"arguments must be arrays of one library, NumPy or CuPy, got {kinds}")
@@ -152,11 +152,83 @@ def fused(f: F) -> F:
 
     @wraps(f)
     def call(*args: Any) -> Any:
-        if any(type(a) is np.ndarray for a in args) or not on_gpu(*args) or os.environ.get("NPSNN_FUSE") == "0":
+        if any(type(a) is np.ndarray for a in args) or not on_gpu(*args) or not _fuses():
             return f(*args)
-        return _kernel(f)(*args)
+        return _launched(f, args)
 
     return call  # type: ignore[return-value]
+
+
+class Later:
+    """What a fused function makes of its arguments, to be computed in the kernel of the function that takes it.
+
+    It stands for an array on a GPU of the shape and dtype of the first argument; the others have that shape or spread
+    over it from one number for each channel. Fused functions take it as an argument, everything else takes `settled`.
+    """
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.f, self.args, self.array = f, args, None
+        self.shape, self.dtype, self.ndim, self.size = (getattr(args[0], k) for k in ("shape", "dtype", "ndim", "size"))
+
+    def __getitem__(self, key: Any) -> "Later":
+        """A part along axes on which nothing has one number for each channel."""
+        return self.mapped(lambda a: a[key] if getattr(a, "shape", None) == self.shape else a)
+
+    def mapped(self, g: Callable[[Any], Any]) -> "Later":
+        """The same of g of each argument."""
+        return Later(self.f, tuple(a.mapped(g) if type(a) is Later else g(a) for a in self.args))
+
+
+def later(f: Callable[..., Array], *args: Any) -> Array:
+    """f(*args), on a GPU as `Later`.
+
+    f: a fused function of the module's level with one array as its result.
+    """
+    if any(type(a) is np.ndarray for a in args) or not on_gpu(*args) or not _fuses():
+        return f(*args)
+    return Later(f, args)
+
+
+def settled(x: Array) -> Array:
+    """The array that `Later` stands for, computed once; anything else as it is."""
+    if type(x) is not Later:
+        return x
+    if x.array is None:
+        x.array = _launched(x.f, x.args)
+    return x.array
+
+
+def _fuses() -> bool:
+    return os.environ.get("NPSNN_FUSE") != "0"
+
+
+def _launched(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    if any(type(a) is Later for a in args):
+        places: dict[int, int] = {}
+        flat: list[Any] = []
+
+        def plan(a: Any) -> Any:
+            """Where the argument is in the flat list, or the function that makes it and the plans of its arguments."""
+            if type(a) is Later:
+                return plan(a.array) if a.array is not None else (a.f, *map(plan, a.args))
+            if places.setdefault(id(a), len(flat)) == len(flat):
+                flat.append(a)
+            return places[id(a)]
+
+        f, args = _composed(f, *map(plan, args)), tuple(flat)
+    return _kernel(f)(*args)
+
+
+@cache
+def _composed(f: Callable[..., Any], *plans: Any) -> Callable[..., Any]:
+    def value(plan: Any, flat: tuple[Any, ...]) -> Any:
+        return flat[plan] if isinstance(plan, int) else plan[0](*(value(p, flat) for p in plan[1:]))
+
+    @wraps(f)
+    def composed(*flat: Any) -> Any:
+        return f(*(value(p, flat) for p in plans))
+
+    return composed
 
 
 @cache

@@ -7,10 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from cupy_graph_double import launches
-from on_device import leaves, positive, tree, values
+from on_device import leaves, on_both, positive, tree, values
 
-from npsnn import objectives
-from npsnn.layers.moments import Moments
+from npsnn import models, objectives
+from npsnn.backend import Later, fused, later, namespace, settled
+from npsnn.layers.activation import PReLU, ReLU
+from npsnn.layers.affine import Conv2d
+from npsnn.layers.base import Want
+from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated
+from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.pool import MaxPool
 from npsnn.ops import activation, gaussian, loss, norm, pool
 from npsnn.ops.gaussian import RULES
 
@@ -76,12 +84,13 @@ def with_slopes(rule: gaussian.Rule) -> Callable[..., Any]:
 def normalised(x: Any, w: Any, b: Any, dy: Any) -> Any:
     y, mean, var, saved = norm.batch_norm(x, w, b, 1e-5, x.size // len(w), lambda sums: sums)
     dw, db = norm.batch_norm_weight_backward(dy, saved)
-    return y, mean, var, dw, db, norm.batch_norm_backward(dy, w, dw, db, saved)
+    return settled(y), mean, var, dw, db, norm.batch_norm_backward(dy, w, dw, db, saved)
 
 
 def normalised_by_averages(x: Any, v: Any, w: Any, dy: Any, dv: Any) -> Any:
     mean, var, saved = norm.fixed_norm(x, v, (w, w), (w, w * w), 1e-5)
-    return mean, var, norm.fixed_norm_backward(dy, dv, saved), norm.fixed_norm_weight_backward(dy, dv, saved)
+    dmean, dvar = norm.fixed_norm_backward(dy, dv, saved)
+    return settled(mean), var, settled(dmean), dvar, norm.fixed_norm_weight_backward(dy, dv, saved)
 
 
 def units(f: Any) -> Callable[..., Any]:
@@ -170,3 +179,96 @@ def test_the_far_tail_asks_the_host_nothing_and_is_a_cpus(double: ModuleType, ru
     theirs = gaussian.RULES[rule].rectify(mean, var)
     for a, b in zip(leaves(ours), leaves(theirs), strict=True):
         np.testing.assert_allclose(a.get(), b, rtol=1e-15)
+
+
+@fused
+def _shifted(x: Any, b: Any) -> Any:
+    return x + b
+
+
+@fused
+def _root(x: Any, y: Any) -> Any:
+    return namespace(x).sqrt(x * y)
+
+
+def test_what_comes_later_is_a_part_of_the_next_kernel(double: ModuleType) -> None:
+    x, b = double.ones((4, 2, 4, 3)), double.asarray(np.array([3.0, 8.0]))[:, None, None]
+    with launches() as count:
+        first = later(_shifted, x, b)
+        found = _root(later(_shifted, first, b)[::2], first[::2])
+        assert count[0] == 1 and (first.shape, first.ndim, first.dtype) == (x.shape, 4, x.dtype)
+        np.testing.assert_array_equal(found.get()[1, :, 2, 1], np.sqrt([28.0, 153.0]))
+        assert settled(first) is settled(first) and count[0] == 2
+        _root(first, x)
+        assert count[0] == 3 and settled(x) is x
+    assert type(later(_shifted, np.ones(2), 1.0)) is np.ndarray
+
+
+def test_nothing_comes_later_without_fusion(double: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPSNN_FUSE", "0")
+    assert isinstance(later(_shifted, double.ones(2), 1.0), double.ndarray)
+
+
+class Doubled(ReLU):
+    """A layer with a forward of its own, which takes and gives arrays."""
+
+    def forward(self, params: Any, m: Moments, noise: Noise) -> Any:
+        assert not isinstance(m.mean, Later)
+        out, back = super().forward(params, m, noise)
+        assert not isinstance(out.mean, Later)
+        return Moments(2 * out.mean), lambda g, want: back(Moments(2 * g.mean), want)
+
+
+BLOCK = Sequential((("conv", Conv2d(3, 3, padding=1)), ("bn", BatchNorm()), ("relu", ReLU()), ("bn2", BatchNorm())))
+BLOCKS = {
+    "block": (("conv", Conv2d(3, 1)), ("block", Residual(BLOCK, Sequential(()))), ("relu", ReLU())),
+    "two branches": (
+        ("block", Residual(BLOCK, Sequential((("conv", Conv2d(3, 1)), ("bn", BatchNorm()))))),
+        ("relu", ReLU()),
+    ),
+    "last": (("conv", Conv2d(3, 1)), ("bn", BatchNorm())),
+    "own layer": (("conv", Conv2d(3, 1)), ("relu", Doubled()), ("bn", BatchNorm()), ("relu2", Doubled())),
+    "pooling": (("conv", Conv2d(3, 3)), ("pool", MaxPool(2)), ("prelu", PReLU())),
+    "pooling of 1": (("conv", Conv2d(3, 3)), ("pool", MaxPool(1)), ("relu", ReLU())),
+}
+
+
+@pytest.mark.parametrize("noise", [EXPECTATION, Expectation(training=WHOLE), Propagated()], ids=["off", "training", ""])
+@pytest.mark.parametrize("layers", BLOCKS.values(), ids=BLOCKS)
+def test_layers_that_leave_work_to_the_next_give_the_same_numbers(cupy: ModuleType, layers: Any, noise: Noise) -> None:
+    network = Sequential(layers)
+    params, _ = network.init(np.random.default_rng(0), (2, 6, 6))
+    flat = {k: p + 0.1 * values(*p.shape) for k, p in flatten(params).items()}
+    flat |= {k: np.abs(p) + 0.5 for k, p in flat.items() if k.endswith("running_var")}
+
+    def both_ways(flat: Any, x: Any) -> Any:
+        m, backward = network.forward(unflatten(flat), Moments(x), noise)
+        return m, backward(Moments(m.mean * 2), Want.BOTH)
+
+    on_both(cupy, both_ways, flat, values(6, 2, 6, 5))
+
+
+LIMITS = {
+    ("lenet5", "off", "cross-entropy"): 65,
+    ("lenet5", "laplace", "noise-aware"): 118,
+    ("lenet5", "exact", "noise-aware"): 118,
+    ("lenetpp", "training", "cross-entropy"): 158,
+    ("resnet18", "training", "cross-entropy"): 550,
+}
+
+
+@pytest.mark.parametrize(("name", "kind", "objective"), LIMITS)
+def test_a_step_starts_few_kernels(double: ModuleType, name: str, kind: str, objective: str) -> None:
+    """Forward, loss and backward of a small batch, without the optimiser: hardly more kernels than today."""
+    shape = (3, 32, 32) if name == "resnet18" else (1, 28, 28)
+    noisy = kind in RULES
+    model = models.build(name, shape, 10, 0.6 if noisy else 0.0, "preactivation" if name == "lenet5" else "features")
+    noise = Propagated(RULES[kind]) if noisy else Expectation(training=WHOLE)
+    params = tree(double.asarray, model.init(np.random.default_rng(0)))
+    x = double.asarray(np.random.default_rng(1).random((shape[1], shape[0], shape[2], 4)).astype(np.float32))
+    labels = double.asarray(np.arange(4))
+    for _ in range(2):  # constants come to the device in the first
+        with launches() as count:
+            m, backward = model.network.forward(params, Moments(x), noise)
+            backward(objectives.OBJECTIVES[objective](m, labels)[1], Want.PARAMS)
+    assert count[0] <= LIMITS[name, kind, objective]

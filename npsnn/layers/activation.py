@@ -6,15 +6,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer, rule_of
+from npsnn.backend import later, settled
+from npsnn.layers.base import Backward, Params, Passing, Shape, Want, filled, layer, rule_of
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role
 from npsnn.ops import activation
+from npsnn.ops.gaussian import DETERMINISTIC, masked
 
 
 @layer
 @dataclass(frozen=True)
-class ReLU:
+class ReLU(Passing):
     """max(x, 0), with moments by the rule that carries the noise.
 
     Source: noise paper Eq. 6 (audit N14), extension E1.
@@ -23,19 +25,21 @@ class ReLU:
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {}, shape
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule = rule_of(m, noise)
         mean, var, saved = rule.rectify(m.mean, m.var)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            return Moments(*rule.rectify_backward(g.mean, g.var, saved)), {}
+            if rule is DETERMINISTIC and g.var is None:
+                return Moments(later(masked, g.mean, saved[0])), {}
+            return Moments(*rule.rectify_backward(settled(g.mean), g.var, saved)), {}
 
         return Moments(mean, var), backward
 
 
 @layer
 @dataclass(frozen=True)
-class PReLU:
+class PReLU(Passing):
     """x where x > 0 and slope x elsewhere, with moments by the rule that carries the noise.
 
     Each channel has a slope of its own, learned from 0.25 on.
@@ -47,7 +51,7 @@ class PReLU:
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {"slope": filled(rng, shape[:1], 0.25)}, shape
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule, slope = rule_of(m, noise), params["slope"]
         mean, var, saved = activation.prelu(m.mean, m.var, slope, rule)
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from npsnn.backend import Array, constant, fused, namespace, on_gpu
+from npsnn.backend import Array, constant, fused, later, namespace, on_gpu
 from npsnn.gpu import blas
-from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, image_shape, layer
+from npsnn.layers.base import Backward, Forms, Params, Passing, Shape, Want, filled, image_shape, layer
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role
 from npsnn.ops import conv, linear, shifts, winograd
@@ -22,7 +22,7 @@ WORTH_IT, ENOUGH_CHANNELS = 0.6, 32
 """The part of the direct products, and the channels on both sides, from which Winograd's transforms pay (measured)."""
 
 
-class Affine(ABC):
+class Affine(Passing, ABC):
     """y = A(w) x + b, hence mean' = A(w) mean + b, var' = A(w∘w) var, dw = dw_mean + 2 w∘dw_var.
 
     A subclass defines A. The same code serves the mean and the variance.
@@ -60,7 +60,8 @@ class Affine(ABC):
         """Compute A(w) x for w and x without negative entries."""
         return self.apply(w, x)
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        m = m.settled()
         w, b = self.weight(params, m.mean), params.get("b")
         shape = m.mean.shape
         mean, saved = self.apply(w, m.mean, b)
@@ -70,6 +71,7 @@ class Affine(ABC):
             var, saved_var = self.apply_squared(squared, m.var)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            g = g.settled()
             dx, dw = self.pull(w, g.mean, saved, shape, want)
             dvar = None
             if g.var is not None:
@@ -93,10 +95,18 @@ def _add_from_squares(dw: Array, dw_var: Array, w: Array) -> None:
 
 
 def _shifted(y: Array, b: Array | None) -> Array:
-    """y + b for each channel, written to y."""
-    if b is not None:
-        y += per_channel(b, y)
+    """y + b for each channel: on a CPU written to y, on a GPU later."""
+    if b is None:
+        return y
+    if on_gpu(y):
+        return later(_plus, y, per_channel(b, y))
+    y += per_channel(b, y)
     return y
+
+
+@fused
+def _plus(y: Array, b: Array) -> Array:
+    return y + b
 
 
 def _he_normal(rng: np.random.Generator, shape: Shape) -> Params:
@@ -229,8 +239,8 @@ class Linear(Affine):
     def weight_backward(self, w: Array, dy: Array, saved: Array) -> Array:
         return linear.linear_weight_backward(dy, saved)
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        y, marginal_backward = super().forward(params, Moments(m.mean, None if self.joint else m.var), noise)
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        y, marginal_backward = super().passed(params, Moments(m.mean, None if self.joint else m.var), noise)
         if not self.joint or m.var is None:
             return y, marginal_backward
         w, v = params["w"], m.var
@@ -297,8 +307,9 @@ class Normalise(Constant):
     def apply(self, w: Array, x: Array, b: Array | None = None) -> tuple[Array, Array]:
         return w * x, w
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        return super().forward(params, Moments(m.mean - self._channels(self.mean, m.mean), m.var), noise)
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        m = m.settled()
+        return super().passed(params, Moments(m.mean - self._channels(self.mean, m.mean), m.var), noise)
 
     def adjoint(self, w: Array, dy: Array, shape: Shape) -> Array:
         return w * dy

@@ -112,6 +112,36 @@ class Layer(Protocol):
         """
 
 
+class Passing:
+    """A layer whose means, and cotangents of means, in and out, may be `npsnn.backend.Later` instead of arrays.
+
+    On a GPU that saves passes over memory: what one layer does to each number is a part of the next one's kernel.
+    """
+
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        """As `forward`, but for means that are not computed yet."""
+        raise NotImplementedError
+
+    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        """As for every layer."""
+        out, back = self.passed(params, m, noise)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            below, grads = back(g, want)
+            return None if below is None else below.settled(), grads
+
+        return out.settled(), backward
+
+
+def passed(layer: Layer, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    """What the layer makes of moments whose mean may not be computed yet; so may be the mean of the result."""
+    forward: Any = type(layer).forward
+    if isinstance(layer, Passing) and forward is Passing.forward:  # a subclass may have its own
+        return layer.passed(params, m, noise)
+    out, back = layer.forward(params, m.settled(), noise)
+    return out, lambda g, want: back(g.settled(), want)
+
+
 def couples_batch(layer: Layer) -> bool:
     """Whether, in training, the layer's output for an example depends on the other examples of its batch."""
     return bool(getattr(layer, "couples_batch", False))

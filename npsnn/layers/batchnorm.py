@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from npsnn.backend import on_gpu
-from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer
+from npsnn.layers.base import Backward, Params, Passing, Shape, Want, filled, layer
 from npsnn.layers.moments import Batch, Moments, Noise
 from npsnn.layers.params import Role
 from npsnn.ops import norm
@@ -22,7 +22,7 @@ def is_statistic(name: str) -> bool:
 
 @layer
 @dataclass(frozen=True)
-class BatchNorm:
+class BatchNorm(Passing):
     """y = w (x - m)/√(v + epsilon) + b for each channel of an image, or each feature of a vector.
 
     momentum: weight of the newest batch in the running averages, in [0, 1].
@@ -67,7 +67,8 @@ class BatchNorm:
         mean, var = norm.moved_averages(*old, *new, self.momentum)
         return {"running_mean": mean, "running_var": var}
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        m = m.settled()
         if not noise.training:
             return self._fixed(params, m)
         if m.var is not None:

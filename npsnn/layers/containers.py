@@ -5,16 +5,16 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 
 import numpy as np
 
-from npsnn.backend import Array
+from npsnn.backend import Array, fused, later
 from npsnn.interrupts import heed
-from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, couples_batch, layer
+from npsnn.layers.base import Backward, Forms, Layer, Params, Passing, Shape, Want, couples_batch, layer, passed
 from npsnn.layers.moments import Moments, Noise
 from npsnn.validate import check_types
 
 
 @layer
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(Passing):
     """Named layers, one after the other; the parameters of the layer "conv1" are params["conv1"].
 
     layers: pairs of a name and a layer.
@@ -41,11 +41,11 @@ class Sequential:
                 rng.output(name, shape)
         return {name: p for name, p in params.items() if p}, shape
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         steps: list[tuple[str, Backward]] = []
         for name, part in self.layers:
             heed()
-            m, back = part.forward(params.get(name, {}), m, noise.at(name))
+            m, back = passed(part, params.get(name, {}), m, noise.at(name))
             steps.append((name, back))
         first = next((i for i, (name, _) in enumerate(steps) if name in params), len(steps))
 
@@ -66,7 +66,7 @@ class Sequential:
 
 @layer
 @dataclass(frozen=True)
-class Residual:
+class Residual(Passing):
     """The sum of two branches of one input, body(x) + shortcut(x).
 
     body: layers of one branch.
@@ -96,9 +96,10 @@ class Residual:
             raise ValueError(f"both branches of a Residual must have one output shape, got {out} and {other}")
         return {name: p for name, p in (("body", body), ("shortcut", shortcut)) if p}, out
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
-        y, body = self.body.forward(params.get("body", {}), m, noise.at("body"))
-        z, shortcut = self.shortcut.forward(params.get("shortcut", {}), m, noise.at("shortcut"))
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        m = m.settled()  # both branches take it
+        y, body = self.body.passed(params.get("body", {}), m, noise.at("body"))
+        z, shortcut = self.shortcut.passed(params.get("shortcut", {}), m, noise.at("shortcut"))
         branches = [("body", body, y.var is not None), ("shortcut", shortcut, z.var is not None)]
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
@@ -112,9 +113,14 @@ class Residual:
             if Want.INPUT not in want:
                 return None, grads
             a, b = map(known, cotangents)
-            return Moments(a.mean + b.mean, _added(a.var, b.var)), grads
+            return Moments(_sum(a.mean, b.mean), _added(a.var, b.var)), grads
 
-        return Moments(y.mean + z.mean, _added(y.var, z.var)), backward
+        return Moments(later(_sum, y.mean, z.mean), _added(y.var, z.var)), backward
+
+
+@fused
+def _sum(a: Array, b: Array) -> Array:
+    return a + b
 
 
 def _added(a: Array | None, b: Array | None) -> Array | None:

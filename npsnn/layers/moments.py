@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from npsnn.backend import Array
+from npsnn.backend import Array, settled
 from npsnn.ops.gaussian import EXACT, Rule
 from npsnn.streams import Stream
 
@@ -22,6 +22,11 @@ class Moments:
 
     mean: Array
     var: Array | None = None
+
+    def settled(self) -> "Moments":
+        """The same, with a mean that is computed: on a GPU a layer may leave that to the next one."""
+        mean = settled(self.mean)
+        return self if mean is self.mean else Moments(mean, self.var)
 
 
 @dataclass(frozen=True, slots=True)

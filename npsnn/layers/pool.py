@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npsnn.backend import Array, constant
+from npsnn.backend import Array, constant, settled
 from npsnn.layers.affine import Constant
-from npsnn.layers.base import Backward, Params, Shape, Want, layer, pooled_shape, rule_of
+from npsnn.layers.base import Backward, Params, Passing, Shape, Want, layer, pooled_shape, rule_of
 from npsnn.layers.moments import Moments, Noise
 from npsnn.ops import pool
 from npsnn.validate import check_types
@@ -14,7 +14,7 @@ from npsnn.validate import check_types
 
 @layer
 @dataclass(frozen=True)
-class MaxPool:
+class MaxPool(Passing):
     """The largest of each window, with moments by the rule that carries the noise.
 
     size: height and width of a window.
@@ -31,12 +31,12 @@ class MaxPool:
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         return {}, pooled_shape(self, shape, self.size)
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         rule = rule_of(m, noise)
         mean, var, saved = pool.max_pool(m.mean, m.var, self.size, rule)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            return Moments(*pool.max_pool_backward(g.mean, g.var, saved, self.size, rule)), {}
+            return Moments(*pool.max_pool_backward(settled(g.mean), g.var, saved, self.size, rule)), {}
 
         return Moments(mean, var), backward
 

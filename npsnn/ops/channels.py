@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.backend import Array, Later, fused, namespace, on_gpu
 
 FEW = 4096
 """So many numbers of a channel a GPU sums up in one kernel; more keep it busy in two kernels only (estimated)."""
@@ -63,19 +63,27 @@ def summed(over: Callable[[Any], Callable[..., Array]], x: Array, *others: Array
     x: of full shape.
     others: of full shape, of the shape that `per_channel` gives, or None.
     """
-    rows = x.ndim == 4 and len(x) > 1 and x.size > FEW * x.shape[1]
+    rows = x.ndim == 4 and x.shape[0] > 1 and x.size > FEW * x.shape[1]
     if not rows:
-        others = tuple(a if a is None or a.ndim == 4 or a.shape == x.shape else with_gaps(a) for a in others)
-        return over(1 if x.ndim == 2 else (0, 2, 3))(x, *others)
-    if not others:
+        return over(1 if x.ndim == 2 else (0, 2, 3))(*(_apart(a, x.shape) for a in (x, *others)))
+    if not others and not isinstance(x, Later):
         return over((2, 3))(x).sum(axis=0)
     return over((2, 3))(*map(_rows_last, (x, *others))).sum(axis=1)
+
+
+def _apart(a: Array | None, shape: tuple[int, ...]) -> Array | None:
+    """The argument, with gaps where it has one number for each channel."""
+    if isinstance(a, Later):
+        return a.mapped(lambda own: _apart(own, shape))
+    return a if a is None or a.shape == shape else with_gaps(a)
 
 
 def _rows_last(a: Array | None) -> Array | None:
     """(H, C, W, N) -> (C, H, W, N), and (C, 1, 1) -> (C, 1, 1, 1)."""
     if a is None:
         return None
+    if isinstance(a, Later):
+        return a.mapped(_rows_last)
     return a.swapaxes(0, 1) if a.ndim == 4 else a[:, None]
 
 
@@ -96,7 +104,16 @@ def with_gaps(values: Array, count: int | None = None) -> Array:
 
 
 def _sums(axes: Any) -> Callable[..., Array]:
-    return lambda x: x.sum(axis=axes)
+    return lambda x: _sum_of_later(axes)(x) if isinstance(x, Later) else x.sum(axis=axes)
+
+
+@cache
+def _sum_of_later(axes: Any) -> Callable[..., Array]:
+    @fused
+    def sums(x: Array) -> Array:
+        return namespace(x).sum(x, axis=axes)
+
+    return sums
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.backend import Array, fused, later, namespace, on_gpu
 from npsnn.ops.channels import centred, channel_dots, channel_squares, channel_sums, per_channel, with_gaps
 
 
@@ -27,7 +27,7 @@ def batch_norm(
     x, m = _apart(x, per_channel(mean, x))
     squares = total(channel_squares(x, m))
     scale, a, unbiased = _scales(squares, w, epsilon, count, count - 1)
-    y = _scaled(x, m, per_channel(a, x), per_channel(b, x))
+    y = later(_scaled, x, m, per_channel(a, x), per_channel(b, x))
     return y, mean, unbiased, (x, m, scale, count)
 
 
@@ -127,7 +127,7 @@ def fixed_norm(
     spread = [per_channel(values, mean) for values in (a, b)]
     saved = a, scale, x, shift, var
     if var is None:
-        return _scaled(x, shift, *spread), None, saved
+        return later(_scaled, x, shift, *spread), None, saved
     y, v = _scaled_with_variance(x, var, shift, *spread)
     return y, v, saved
 
@@ -150,7 +150,12 @@ def fixed_norm_backward(dmean: Array, dvar: Array | None, saved: Any) -> tuple[A
     saved: the last result of `fixed_norm`.
     """
     a = per_channel(saved[0], dmean)
-    return (dmean * a, None) if dvar is None else _both_scaled(dmean, dvar, a)
+    return (later(_times, dmean, a), None) if dvar is None else _both_scaled(dmean, dvar, a)
+
+
+@fused
+def _times(d: Array, a: Array) -> Array:
+    return d * a
 
 
 @fused
