@@ -63,8 +63,8 @@ class BatchNorm(Passing):
         batch: running_mean and running_var of the batch, as the backward pass returns them.
         The result holds running_mean and running_var alone.
         """
-        old, new = ([source[name] for name in ("running_mean", "running_var")] for source in (params, batch))
-        mean, var = norm.moved_averages(*old, *new, self.momentum)
+        mean, var = (params[name] for name in ("running_mean", "running_var"))
+        mean, var = norm.moved_averages(mean, var, batch["running_mean"], batch["running_var"], self.momentum)
         return {"running_mean": mean, "running_var": var}
 
     def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:

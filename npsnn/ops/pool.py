@@ -53,7 +53,7 @@ def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule
     whole = (h, w) == (shape[0], shape[2])
     # empty_like: in the order in memory that the cotangent has, which the input's is likely to be
     new = xp.empty_like if whole else xp.zeros_like
-    dx = [new(dmean, shape=shape) if wanted else None for wanted in (True, has_var)]
+    dx: list[Any] = [new(dmean, shape=shape) if wanted else None for wanted in (True, has_var)]
     inner = dx[0][:h, :, :w], None if dx[1] is None else dx[1][:h, :, :w]
     put = _put_by_windows if _in_one_kernel(dmean, k) else _put_by_rows
     put((dmean, dvar), steps, inner, k, rule)
