@@ -12,18 +12,15 @@ the name of the class and belongs to one entry of all tables. Files hold values 
 a key for each field. No file is ever executed or unpickled, and no file names a module.
 """
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from importlib import import_module
-from math import isfinite, isnan
-from numbers import Integral, Real
+from inspect import get_annotations
 from pkgutil import iter_modules
-from types import NoneType, UnionType
-from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Any, Generic, TypeVar, overload
 
+from npsnn.documents import PLUGIN, decoded, encoded, twins, type_of
 from npsnn.words import nearest, plain_word
 
 T = TypeVar("T")
@@ -33,9 +30,7 @@ _TYPES: dict[str, Any] = {}
 """Every entry of every table, by the name that files hold."""
 _TABLES: dict[str, "Table[Any]"] = {}
 """The table of every such name."""
-PLAIN = (bool, int, float, str, NoneType)
 WORD = re.compile(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?")
-PLUGIN = "or a plugin's by --plugin FILE.py"
 
 
 class Table(Mapping[str, T], Generic[T]):
@@ -82,7 +77,7 @@ class Table(Mapping[str, T], Generic[T]):
 
     def _entered(self, entry: E, name: str | None) -> E:
         own = entry.__name__
-        if isinstance(entry, type) and not is_dataclass(entry):
+        if isinstance(entry, type) and not _is_dataclass(entry):
             raise TypeError(
                 f"{own} must be a dataclass to be {self.one}: put @dataclass(frozen=True) below @{self.kind}"
             )
@@ -108,7 +103,7 @@ class Table(Mapping[str, T], Generic[T]):
     def name_of(self, value: Any) -> str:
         """The name that people have for an entry, or for the class of a value; raises ValueError where it has none."""
         for name, entry in self._entries.items():
-            if value is entry or _twins(type(value), entry):
+            if value is entry or twins(type(value), entry):
                 return name
         raise ValueError(self._missing(value))
 
@@ -118,12 +113,12 @@ class Table(Mapping[str, T], Generic[T]):
 
     def encode(self, value: Any) -> dict[str, Any]:
         """The value as JSON; raises ValueError, with the line that mends it, for what is in no table."""
-        if _TABLES.get(_type_of(value)) is not self:
+        if _TABLES.get(type_of(value)) is not self:
             raise ValueError(self._missing(value))
         try:
-            return _encoded(value, f"this {self.kind}")  # type: ignore[no-any-return]
+            return encoded(value, f"this {self.kind}", _TYPES)  # type: ignore[no-any-return]
         except RecursionError:
-            raise ValueError(f"{_type_of(value)} is nested too deeply to be saved") from None
+            raise ValueError(f"{type_of(value)} is nested too deeply to be saved") from None
 
     def decode(self, document: Any) -> Any:
         """The value that `encode` made JSON of; raises ValueError, naming what is wrong."""
@@ -131,7 +126,7 @@ class Table(Mapping[str, T], Generic[T]):
             raise ValueError(f"{self.one} must be an object with a type, got {document!r:.100}")
         self.of_type(document["type"])
         try:
-            return _decoded(document, f"this {self.kind}")
+            return decoded(document, f"this {self.kind}", _TYPES)
         except RecursionError:
             raise ValueError(f"{document['type']} is nested too deeply to be read") from None
 
@@ -146,12 +141,12 @@ class Table(Mapping[str, T], Generic[T]):
     def type_of(self, value: Any) -> str:
         """The name by which files hold the value's class; raises ValueError, with the line that mends it, for none."""
         name = type(value).__name__
-        if _TABLES.get(name) is not self or not _twins(type(value), _TYPES[name]):
+        if _TABLES.get(name) is not self or not twins(type(value), _TYPES[name]):
             raise ValueError(self._missing(value))
         return name
 
     def _missing(self, value: Any) -> str:
-        name = _type_of(value)
+        name = type_of(value)
         return (
             f"{name} is in no table of every {self.kind}, and could not be saved: "
             f"put @{self.kind} above it ({self.decorator})"
@@ -188,118 +183,16 @@ def import_all(package: str, path: Iterable[str]) -> None:
         import_module(f"{package}.{module.name}")
 
 
+def _is_dataclass(kind: type) -> bool:
+    """Whether a class is a dataclass, or inherits from one and declares no field that would be none of its fields."""
+    if "__dataclass_fields__" in vars(kind) or not is_dataclass(kind):
+        return is_dataclass(kind)
+    try:
+        return all("ClassVar" in str(declared) for declared in get_annotations(kind).values())
+    except NameError:  # a type that only type checkers import
+        return False
+
+
 def _same(one: Any, other: Any) -> bool:
     """Whether two entries are the same definition: a module may be read twice."""
-    return _twins(one, other) or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
-
-
-def _twins(one: Any, other: Any) -> bool:
-    """Whether two entries are one, or one definition in a file that was read as two modules: imported and a plugin."""
-    if one is other or getattr(one, "__qualname__", one) != getattr(other, "__qualname__", other):
-        return one is other
-    file = _file(one)
-    return one.__module__ != other.__module__ and file is not None and file == _file(other)
-
-
-def _file(entry: Any) -> str | None:
-    """The file of the module of an entry, if it has one."""
-    file = getattr(sys.modules.get(entry.__module__), "__file__", None)
-    return file and os.path.realpath(file)
-
-
-def _type_of(value: Any) -> str:
-    """The name by which files would hold the value."""
-    return value.__name__ if callable(value) and hasattr(value, "__name__") else type(value).__name__
-
-
-def _encoded(value: Any, where: str) -> Any:
-    """The value as JSON; where: its place, in messages."""
-    if isinstance(value, PLAIN):
-        return _encoded_float(value, where) if isinstance(value, float) else value
-    if isinstance(value, Integral | Real):  # NumPy's
-        return int(value) if isinstance(value, Integral) else _encoded_float(float(value), where)
-    if isinstance(value, tuple | list):
-        return [_encoded(v, where) for v in value]
-    name = _type_of(value)
-    entry = _TYPES.get(name)
-    if entry is None or not (value is entry or _twins(type(value), entry)):
-        ours = is_dataclass(value) or callable(value)
-        mend = "enter it by the decorator of its kind" if ours else "give plain values"
-        raise ValueError(f"{where}: {name} is in no table, and could not be saved: {mend}")
-    if isinstance(value, type):
-        raise ValueError(f"{where}: {name} must be a value, as {name}(), got the class")
-    options = () if value is entry else (f.name for f in fields(value) if f.init)
-    return {"type": name} | {option: _encoded(getattr(value, option), f"{name}.{option}") for option in options}
-
-
-def _encoded_float(value: float, where: str) -> Any:
-    if isnan(value):
-        raise ValueError(f"{where}: a NaN could not be saved")
-    return float(value) if isfinite(value) else {"number": repr(float(value))}
-
-
-def _decoded(document: Any, where: str) -> Any:
-    """The value of JSON; where: its place, in messages."""
-    if isinstance(document, list):
-        return tuple(_decoded(v, where) for v in document)
-    if not isinstance(document, dict):
-        if isinstance(document, float) and isnan(document):
-            raise ValueError(f"{where} must be a number, got NaN")
-        return document
-    if document.keys() == {"number"} and document["number"] in ("inf", "-inf"):
-        return float(document["number"])
-    name = document.get("type")
-    entry = _TYPES.get(name) if isinstance(name, str) else None
-    if entry is None:
-        raise ValueError(f"{where}: unknown type {name!r:.100}, expected a known one, {PLUGIN}{nearest(name, _TYPES)}")
-    return _made(entry, name, {k: _decoded(v, f"{name}.{k}") for k, v in document.items() if k != "type"})
-
-
-def _made(entry: Any, name: Any, values: dict[str, Any]) -> Any:
-    """The entry of that name with the values as its options."""
-    if not isinstance(entry, type):
-        if values:
-            raise ValueError(f"{name} has no options, got {_listed(values)}")
-        return entry
-    known = [f.name for f in fields(entry) if f.init]
-    if odd := [k for k in values if k not in known]:
-        raise ValueError(f"{name} has no option {_listed(odd)}{nearest(odd[0], known)}")
-    for option, kind in _kinds(entry).items():
-        if option in values and not _fits(values[option], kind):
-            kind_name = kind.__name__ if isinstance(kind, type) else kind
-            raise ValueError(f"{name}.{option} must be of the type {kind_name}, got {values[option]!r:.100}")
-    try:
-        return entry(**values)
-    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _listed(names: Iterable[str]) -> str:
-    return f"{', '.join(sorted(names)):.100}"
-
-
-def _kinds(entry: type) -> dict[str, Any]:
-    """The declared types of an entry's fields; none where a name in them is unknown when the program runs."""
-    try:
-        return get_type_hints(entry)
-    except (NameError, TypeError, AttributeError):
-        return {}
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a field declared as `kind` may have the value, as far as plain types and entries can tell it."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, k) for k in inner)
-    if origin is tuple:
-        endless = inner[1:] == (Ellipsis,)
-        kinds = inner[:1] * len(value) if endless and isinstance(value, tuple) else inner
-        return isinstance(value, tuple) and len(kinds) == len(value) and all(map(_fits, value, kinds))
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind in (bool, int, str, NoneType):
-        return type(value) is kind
-    if not isinstance(kind, type) or kind in (Any, object, tuple):
-        return True
-    plain = isinstance(value, (*PLAIN, tuple))
-    return not plain and (getattr(kind, "_is_protocol", False) or isinstance(value, kind))
+    return twins(one, other) or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

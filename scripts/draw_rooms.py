@@ -16,7 +16,7 @@ BEGIN, END = "<!-- drawn by scripts/draw_rooms.py -->", "<!-- end of the drawing
 
 RANKS: list[set[str]] = [
     {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables", "foreign", "words"}
-    | {"gpu", "philox", "products"},
+    | {"documents", "gpu", "philox", "products"},
     {"ops"},
     {"workers"},
     {"layers"},

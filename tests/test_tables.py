@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from shapes import Several, Square, Table2, shapes, twice
@@ -41,6 +41,27 @@ def test_a_name_is_taken_once() -> None:
     assert table.enter("square")(Square) is Square, "a module may be read twice"
     with pytest.raises(TypeError, match=r"Plain must be a dataclass to be a shape: put @dataclass"):
         table.enter(type("Plain", (), {}))
+
+
+@dataclass(frozen=True)
+class Base:
+    side: float = 1.0
+
+
+class Renamed(Base):
+    kind: ClassVar[str] = "renamed"
+
+
+class Extended(Base):
+    other: float = 2.0
+
+
+def test_a_class_that_declares_fields_is_a_dataclass_itself() -> None:
+    """The fields would be none, and be lost where a value is saved."""
+    table = Table[Any]("shape", "from shapes import shape")
+    with pytest.raises(TypeError, match=r"Extended must be a dataclass to be a shape: put @dataclass"):
+        table.enter(Extended)
+    assert table.enter(Renamed) is Renamed
 
 
 ODD = ["average sign", "", "2nd", "-x", "a-", "größe", "a.b", "--x", "a=b", "x\n", "a" * 200 + "!"]
