@@ -183,7 +183,7 @@ class Fusion:
         return self.f(*(a if a is None else Traced(a, trace, i) for i, a in enumerate(own))), trace
 
     def computed(self, own: list[Any]) -> tuple[list[np.ndarray], bool]:
-        """New arrays of the results, and whether there is one that is in no tuple."""
+        """New arrays of the results, in C order, and whether there is one that is in no tuple."""
         result, trace = self.traced(own)
         trace.check_order([a for a in own if isinstance(a, np.ndarray)])
         if result is None and trace.written and not trace.summed:
@@ -197,7 +197,8 @@ class Fusion:
         size = sum(16 + 16 * len(trace.shape) for a in (*own, *values) if isinstance(a, np.ndarray))
         if size > LARGEST:
             raise TypeError(f"the arguments of {self.f.__name__} take {size} bytes, more than {LARGEST}")
-        return [np.array(v) for v in values], not isinstance(result, tuple)
+        # sums in NumPy's order: what is summed up again then has the bits of the operations one by one
+        return [np.array(v, order="K" if trace.summed else "C") for v in values], not isinstance(result, tuple)
 
 
 def fuse(*args: Any, **keywords: Any) -> Any:

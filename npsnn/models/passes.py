@@ -7,7 +7,7 @@ another order than on a CPU, where each draw has passes of its own.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from npsnn.backend import Array, fused, namespace, on_gpu, stacked
@@ -30,9 +30,21 @@ ANSWERS = 50
 def engine_form(x: Array, like: Array) -> Array:
     """Images (N, C, H, W), of 8 bits or in [0, 1], as (H, C, W, N) in [0, 1], with the dtype and device of `like`."""
     xp, eight_bit = namespace(like), x.dtype == "uint8"
+    turned = xp.asarray(x).transpose(2, 1, 3, 0)
+    if eight_bit and on_gpu(like):
+        return _unit(like.dtype)(turned)
     # moved as they are: 8-bit images are a quarter of the floats
-    moved = xp.ascontiguousarray(xp.asarray(x).transpose(2, 1, 3, 0), None if eight_bit else like.dtype)
-    return moved.astype(like.dtype) / 255 if eight_bit else moved
+    moved = xp.ascontiguousarray(turned, None if eight_bit else like.dtype)
+    return _unit(like.dtype)(moved) if eight_bit else moved
+
+
+@cache
+def _unit(dtype: Any) -> Callable[[Array], Array]:
+    @fused
+    def in_unit(pixels: Array) -> Array:
+        return pixels.astype(dtype) / 255
+
+    return in_unit
 
 
 def double(m: Moments) -> Moments:
