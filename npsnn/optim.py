@@ -122,12 +122,12 @@ class SGD:
     def init(self, params: Arrays) -> Arrays:
         return {f"velocity/{k}": p * 0 for k, p in params.items()} if self.momentum else {}
 
-    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
-        """What `change` needs of an update, as floats."""
+    def update_numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        """What `update_in_place` needs of an update, as floats."""
         return (lr,)
 
-    def change(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
-        """As `update`, on a GPU in place; numbers: those of `numbers`, float64."""
+    def update_in_place(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
+        """As `update`, on a GPU in place; numbers: those of `update_numbers`, float64."""
         for k, g in grads.items():
             decay = self.weight_decay if self.weight_decay and k in decayed else None
             _sgd_in_place(params[k], g, state.get(f"velocity/{k}"), numbers[0], self.momentum, decay)
@@ -195,7 +195,7 @@ class Adam:
         self, params: Arrays, grads: Arrays, state: Arrays, lr: float, step: int, decayed: Set[str] = frozenset()
     ) -> tuple[Arrays, Arrays]:
         params, state = dict(params), dict(state)
-        numbers = _weak(*self.numbers(lr, step))
+        numbers = _weak(*self.update_numbers(lr, step))
         for k, g in grads.items():
             rate, scale, kept = numbers(params[k].dtype)
             kept = kept if self.weight_decay and k in decayed else 1.0
@@ -204,12 +204,12 @@ class Adam:
             params[k], state[f"first/{k}"], state[f"second/{k}"] = found
         return params, state
 
-    def numbers(self, lr: float, step: int) -> tuple[float, ...]:
-        """What `change` needs of an update, as floats."""
+    def update_numbers(self, lr: float, step: int) -> tuple[float, ...]:
+        """What `update_in_place` needs of an update, as floats."""
         return lr / (1 - self.beta1**step), 1 / (1 - self.beta2**step), 1 - lr * self.weight_decay
 
-    def change(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
-        """As `update`, on a GPU in place; numbers: those of `numbers`, float64."""
+    def update_in_place(self, params: Arrays, grads: Arrays, state: Arrays, numbers: Array, decayed: Set[str]) -> None:
+        """As `update`, on a GPU in place; numbers: those of `update_numbers`, float64."""
         rate, scale, kept = numbers[0], numbers[1], numbers[2]
         for k, g in grads.items():
             own = kept if self.weight_decay and k in decayed else None

@@ -52,12 +52,6 @@ def _scaled(x: Array, m: Array, a: Array, b: Array) -> Array:
 
 
 @fused
-def moved(average: Array, batch: Array, momentum: float) -> Array:
-    """The running average after one more batch: average + momentum (batch - average)."""
-    return average + momentum * (batch - average)
-
-
-@fused
 def moved_averages(mean: Array, var: Array, new_mean: Array, new_var: Array, momentum: float) -> tuple[Array, Array]:
     """Averages after one more batch, old + momentum (new - old), of the mean and of the variance.
 
@@ -65,7 +59,7 @@ def moved_averages(mean: Array, var: Array, new_mean: Array, new_var: Array, mom
     new_mean, new_var: of the batch.
     momentum: weight of the batch, in [0, 1].
     """
-    return moved(mean, new_mean, momentum), moved(var, new_var, momentum)
+    return mean + momentum * (new_mean - mean), var + momentum * (new_var - var)
 
 
 def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:

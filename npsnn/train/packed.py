@@ -15,7 +15,7 @@ from npsnn.foreign import all_read_only, blamed_on, name_of
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import leaves
 from npsnn.layers.params import Role
-from npsnn.ops.norm import moved
+from npsnn.ops.norm import moved_averages
 from npsnn.optim import Arrays
 from npsnn.train import diagnostics
 from npsnn.train.losses import Total
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 ALIGNED = 256
 """Bytes to whose multiples each array is moved, as CUDA's own allocations are: products of others take longer."""
 
-DECAYED, TRAINED, AVERAGES, STILL = "decayed", "trained", "averages", "still"
-"""Groups of parameters: with weight decay, without, running averages that `moved` moves, and all others."""
+DECAYED, TRAINED, STILL = "decayed", "trained", "still"
+"""Groups of parameters: with weight decay, without, and those that no gradient moves."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,6 @@ class Layout:
         """The groups of these kinds."""
         return [group for group in self._ends if group.partition(" ")[0] in kinds]
 
-    def names(self, groups: Iterable[str]) -> set[str]:
-        """What lies in these groups."""
-        return {name for name, place in self.places.items() if place.group in groups}
-
 
 class Packed:
     """The arrays of a training's state, and a step that changes them in place.
@@ -94,8 +90,7 @@ class Packed:
 
     def __init__(self, trainer: "Trainer", state: "State") -> None:
         self._trainer = trainer
-        self._momenta = _momenta(trainer)
-        self.layout = Layout(state.params, _groups(trainer, self._momenta))
+        self.layout = Layout(state.params, {name: _kind_of_group(trainer, name) for name in state.params})
         self._kinds = _kinds_of_moments(trainer, state)
         self.arrays = {f"params/{group}": flat for group, flat in self.layout.zeros().items()}
         if self._kinds is None:
@@ -104,9 +99,8 @@ class Packed:
             for kind in self._kinds:
                 self.arrays |= {f"optimizer/{kind}/{group}": flat for group, flat in self.layout.zeros().items()}
         self._trained = self.layout.of_kind(DECAYED, TRAINED)
-        gathered = (*self._trained, *self.layout.of_kind(*self._momenta))
-        self._sums = {group: flat for group, flat in self.layout.zeros().items() if group in gathered}
-        self._views = self.layout.views(self._sums, self.layout.places)  # numbers between two of them stay 0
+        self._grads = {group: flat for group, flat in self.layout.zeros().items() if group in self._trained}
+        self._views = self.layout.views(self._grads, self.layout.places)  # numbers between two of them stay 0
         self.state = self._viewed(self.arrays, state)
         self.set(state)
 
@@ -143,7 +137,7 @@ class Packed:
         slopes = diagnostics.slopes(trainer.model, state.params, grads).values()
         places = constant(np.arange(2 + len(slopes)), np.float64, numbers)
         found: Array = _report(places, total.loss, examples, reward, total.correct, *slopes)
-        grads = self._with_averages_moved(own, grads)
+        grads = self._with_averages_moved(state.params, grads)
         params, grads = trainer.before(state.params, grads)
         self._put(state.params, params)
         self._update(own, state, grads, numbers)
@@ -166,9 +160,7 @@ class Packed:
         for name, g in grads.items():
             if name in views:
                 _check_form(name, g, views[name])
-                views[name][...] = g
-        for group in self._trained:
-            self._sums[group] /= examples
+                _write_mean(views[name], g, examples)
         return {k: views[k] if k in views else self._mean(k, g, examples) for k, g in grads.items() if self._needed(k)}
 
     def _mean(self, name: str, g: Array, examples: int) -> Array:
@@ -179,31 +171,30 @@ class Packed:
         role = self._trainer.roles[name]
         return role in self._trainer.training.trains or role is Role.NOISE
 
-    def _with_averages_moved(self, own: Arrays, grads: Arrays) -> Arrays:
+    def _with_averages_moved(self, params: Arrays, grads: Arrays) -> Arrays:
         """The gradients without the statistics of a batch towards which the running averages were moved."""
-        for kind, momentum in self._momenta.items():
-            for group in self.layout.of_kind(kind):
-                names = self.layout.names([group])
-                if not names <= grads.keys():
-                    continue  # then RunningAverages moves them
-                _move(own[f"params/{group}"], self._sums[group], momentum)
+        for path, layer in leaves(self._trainer.model.network):
+            names = f"{path}.running_mean", f"{path}.running_var"
+            if type(layer) is BatchNorm and all(name in grads for name in names):
+                for name in names:
+                    _check_form(name, grads[name], params[name])
+                _move(*(arrays[name] for arrays in (params, grads) for name in names), layer.momentum)
                 grads = {k: g for k, g in grads.items() if k not in names}
         return grads
 
     def _update(self, own: Arrays, state: "State", grads: Arrays, numbers: Array) -> None:
-        trainer, groups = self._trainer, self._trained
-        views = {name: view for name, view in self._views.items() if self.layout.places[name].group in groups}
+        trainer, groups, views = self._trainer, self._trained, self._views
         params, moments, decayed = state.params, state.optimizer, trainer.decayed
         if self._kinds is not None and grads.keys() == views.keys():
             self._put(views, grads)
-            grads = {group: self._sums[group] for group in groups}
+            grads = {group: self._grads[group] for group in groups}
             params = {group: own[f"params/{group}"] for group in groups}
             moments = {f"{k}/{group}": own[f"optimizer/{k}/{group}"] for k in self._kinds for group in groups}
             decayed = frozenset(self.layout.of_kind(DECAYED))
         rule = trainer.training.optimizer
         with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
-            if hasattr(rule, "change"):
-                rule.change(params, grads, moments, numbers[2:], decayed)
+            if of_update(rule, "update_in_place"):
+                rule.update_in_place(params, grads, moments, numbers[2:], decayed)
                 return
             params, grads, moments = map(all_read_only, (params, grads, moments))
             new, kept = rule.update(params, grads, moments, numbers[0], numbers[1], decayed)
@@ -234,8 +225,22 @@ def _report(places: Array, loss: Array, examples: int, reward: Array, correct: A
 
 
 @fused
-def _move(average: Array, batch: Array, momentum: float) -> None:
-    average[...] = moved(average, batch, momentum)
+def _write_mean(out: Array, total: Array, examples: int) -> None:
+    out[...] = total / examples
+
+
+@fused
+def _move(mean: Array, var: Array, new_mean: Array, new_var: Array, momentum: float) -> None:
+    mean[...], var[...] = moved_averages(mean, var, new_mean, new_var, momentum)
+
+
+def of_update(rule: Any, name: str) -> Any:
+    """What the class that has the rule's `update` says by that name, None where it says nothing.
+
+    A class whose base says something may have another update, of which it is not true.
+    """
+    owner = next(kind for kind in type(rule).__mro__ if "update" in vars(kind))
+    return vars(owner).get(name)
 
 
 def _check_form(name: str, g: Array, like: Array) -> None:
@@ -243,30 +248,16 @@ def _check_form(name: str, g: Array, like: Array) -> None:
         raise TypeError(f"the gradient of {name} must be {like.dtype} {like.shape}, got {g.dtype} {g.shape}")
 
 
-def _momenta(trainer: "Trainer") -> dict[str, float]:
-    """The kinds of groups of running averages, with the weight of the newest batch in each."""
-    layers = [layer for _, layer in leaves(trainer.model.network) if type(layer) is BatchNorm]
-    return {f"{AVERAGES}-{layer.momentum!r}": layer.momentum for layer in layers}
-
-
-def _groups(trainer: "Trainer", momenta: Mapping[str, float]) -> dict[str, str]:
-    """The kind of group that each parameter belongs to."""
-    found, kind_of = {}, {momentum: kind for kind, momentum in momenta.items()}
-    layers = dict(leaves(trainer.model.network))
-    for name, role in trainer.roles.items():
-        layer = layers.get(name.rpartition(".")[0])
-        if role not in trainer.training.trains:
-            found[name] = STILL
-        elif role is Role.STATISTIC:
-            found[name] = kind_of[layer.momentum] if type(layer) is BatchNorm else STILL
-        else:
-            found[name] = DECAYED if name in trainer.decayed else TRAINED
-    return found
+def _kind_of_group(trainer: "Trainer", name: str) -> str:
+    role = trainer.roles[name]
+    if role is Role.STATISTIC or role not in trainer.training.trains:
+        return STILL
+    return DECAYED if name in trainer.decayed else TRAINED
 
 
 def _kinds_of_moments(trainer: "Trainer", state: "State") -> list[str] | None:
     """What an elementwise optimiser keeps of each parameter, as "velocity"; None for any other optimiser."""
-    if not getattr(trainer.training.optimizer, "elementwise", False):
+    if not of_update(trainer.training.optimizer, "elementwise"):
         return None
     kinds = list(dict.fromkeys(name.partition("/")[0] for name in state.optimizer))
     expected = {f"{kind}/{name}": array for kind in kinds for name, array in state.params.items()}

@@ -19,7 +19,7 @@ from npsnn.models import sigmas
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
 from npsnn.train.losses import Total
-from npsnn.train.packed import Packed
+from npsnn.train.packed import Packed, of_update
 
 if TYPE_CHECKING:
     from npsnn.train.epochs import State, Trainer
@@ -84,7 +84,7 @@ class Steps:
             if self._worked:
                 raise
             return self._without_graphs(error, chosen, draws, lr)
-        self._worked = True
+        self._worked, self._given = True, self._now
         return found
 
     def _by_itself(self, chosen: np.ndarray, draws: Stream, lr: float) -> list[float]:
@@ -101,7 +101,7 @@ class Steps:
             return {}, packed.step(own, total, len(given["images"]), given["numbers"])
 
         rule = self._trainer.training.optimizer
-        more = rule.numbers(lr, count) if hasattr(rule, "numbers") else ()
+        more = rule.update_numbers(lr, count) if of_update(rule, "update_numbers") else ()  # type: ignore[attr-defined]
         given = {
             "images": self._augmented(chosen, draws),
             "labels": self._trainer.train.labels[chosen],

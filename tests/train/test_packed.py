@@ -53,15 +53,14 @@ class Frozen(Constraint):
     """Takes the gradients of the first layer away."""
 
     def before(self, model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
-        return params, {k: g for k, g in grads.items() if not k.startswith("conv1")}
+        return params, {k: g for k, g in grads.items() if not k.startswith("conv")}
 
 
 class Swapping(Constraint):
     """Gives two parameters of one shape to each other, and the gradients likewise."""
 
     def _swapped(self, arrays: Arrays) -> Arrays:
-        names = ("conv1.b", "noise.b") if "noise.b" in arrays else ("bn.w", "bn.b")
-        return arrays | {names[0]: arrays[names[1]], names[1]: arrays[names[0]]}
+        return arrays | {"bn.w": arrays["bn.b"], "bn.b": arrays["bn.w"]}
 
     def before(self, model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
         return params, self._swapped(grads)
@@ -70,21 +69,49 @@ class Swapping(Constraint):
         return self._swapped(params)
 
 
+class Widening(Constraint):
+    """Makes float64 of a parameter, after the update."""
+
+    def begin(self, model: Model, params: Arrays) -> Arrays:
+        return params
+
+    def after(self, model: Model, params: Arrays) -> Arrays:
+        return params | {"classifier.b": params["classifier.b"].astype("float64")}
+
+
+@dataclass(frozen=True)
+class Normed(SGD):
+    """Divides each gradient by its norm, which is not elementwise: what SGD says of its own update is not true here."""
+
+    def update(
+        self, params: Arrays, grads: Arrays, state: Arrays, lr: Any, step: Any, decayed: Any = frozenset()
+    ) -> tuple[Arrays, Arrays]:
+        unit = {k: g / (abs(g).max() + 1) for k, g in grads.items()}
+        return super().update(params, unit, state, lr, step, decayed)
+
+
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     "changed",
     [
         {"optimizer": Descent()},
         {"optimizer": Counting()},
+        {"optimizer": Normed()},
         {"constraints": (Frozen(),)},
         {"constraints": (Swapping(),), "optimizer": SGD(0.01, 0.9, 1e-3)},
     ],
-    ids=["elementwise", "not elementwise after all", "frozen", "swapping"],
+    ids=["elementwise", "not elementwise after all", "another update than its base", "frozen", "swapping"],
 )
 def test_what_users_write_has_the_bits_of_steps_by_themselves(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     check_same(monkeypatch, Config(batch_size=BATCH, **PLAIN), model=normalised(micro_batch=4), **changed)
+
+
+@pytest.mark.usefixtures("double")
+def test_a_first_step_that_is_half_done_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(batch_size=BATCH, **PLAIN)
+    check_same(monkeypatch, config, recorded=False, model=normalised(micro_batch=4), constraints=(Widening(),))
 
 
 def packed(config: Config, model: Model, monkeypatch: pytest.MonkeyPatch) -> tuple[Trainer, Packed]:
@@ -101,11 +128,11 @@ def built(config: Config, shape: tuple[int, ...] = (1, 28, 28)) -> Model:
 @pytest.mark.parametrize(
     ("options", "shape", "kernels"),
     [
-        # a copy of each gradient; then two groups, of which each is divided and updated, and one that reports
-        (PLAIN | {"optimizer": "sgd"}, (1, 28, 28), 12 + 5),
-        ({"optimizer": "adam", "weight_decay": 0.01, "noise": "none", "loss": "cross-entropy"}, (1, 28, 28), 12 + 5),
-        # the statistics of 20 layers are copied as well, and move the running averages by one kernel more
-        (PLAIN | {"model": "resnet18", "optimizer": "sgd", "weight_decay": 5e-4}, (3, 32, 32), 64 + 40 + 6),
+        # the mean of each gradient, one that reports, and an update of two groups
+        (PLAIN | {"optimizer": "sgd"}, (1, 28, 28), 12 + 3),
+        ({"optimizer": "adam", "weight_decay": 0.01, "noise": "none", "loss": "cross-entropy"}, (1, 28, 28), 12 + 3),
+        # the running averages of 20 layers as well
+        (PLAIN | {"model": "resnet18", "optimizer": "sgd", "weight_decay": 5e-4}, (3, 32, 32), 64 + 20 + 3),
     ],
     ids=["lenet5", "lenet5 by adam", "resnet18"],
 )
