@@ -178,7 +178,8 @@ class Packed:
             if type(layer) is BatchNorm and all(name in grads for name in names):
                 for name in names:
                     _check_form(name, grads[name], params[name])
-                _move(*(arrays[name] for arrays in (params, grads) for name in names), layer.momentum)
+                mean, var = names
+                _move(params[mean], params[var], grads[mean], grads[var], layer.momentum)
                 grads = {k: g for k, g in grads.items() if k not in names}
         return grads
 
@@ -191,7 +192,7 @@ class Packed:
             params = {group: own[f"params/{group}"] for group in groups}
             moments = {f"{k}/{group}": own[f"optimizer/{k}/{group}"] for k in self._kinds for group in groups}
             decayed = frozenset(self.layout.of_kind(DECAYED))
-        rule = trainer.training.optimizer
+        rule: Any = trainer.training.optimizer
         with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
             if of_update(rule, "update_in_place"):
                 rule.update_in_place(params, grads, moments, numbers[2:], decayed)
