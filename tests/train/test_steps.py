@@ -14,6 +14,7 @@ from cupy_double import synchronisations
 from graphed import BATCH, check_same, contents, split, trained
 from small_networks import normalised
 
+from npsnn.attacks import BIM, FGSM, PGD, Attack, ClosedForm, EoT
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset
 from npsnn.gpu import graphs
@@ -23,7 +24,7 @@ from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State, Trainer
-from npsnn.train.losses import CrossEntropy, Total
+from npsnn.train.losses import Adversarial, CrossEntropy, Total
 
 
 @pytest.fixture(autouse=True)
@@ -121,10 +122,18 @@ def test_a_batch_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("adversarial", ["fgsm", "pgd"])
-def test_adversarial_training(monkeypatch: pytest.MonkeyPatch, adversarial: str) -> None:
-    config = Config(batch_size=BATCH, adversarial=adversarial, loss="cross-entropy")
-    check_same(monkeypatch, config)
+@pytest.mark.parametrize(
+    "attack",
+    [
+        BIM(0.1, steps=2, source=EoT(1)),
+        PGD(0.1, steps=1, source=EoT(1)),
+        FGSM(0.1, source=ClosedForm(propagation="laplace")),
+    ],
+    ids=lambda attack: type(attack).__name__,
+)
+def test_adversarial_training(monkeypatch: pytest.MonkeyPatch, attack: Attack) -> None:
+    """The attack is a part of the step's graph, with its starts and its draws of the noise."""
+    check_same(monkeypatch, Config(batch_size=BATCH), loss=Adversarial(CrossEntropy(), attack))
 
 
 @pytest.mark.usefixtures("double")

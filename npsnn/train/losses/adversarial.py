@@ -71,5 +71,8 @@ def attacked(
     count = round(mix * len(x))
     if not count:
         return x
-    found = base.attacked(attack, base.target_of(attack, network), x[:count], labels[:count], stream)
-    return namespace(x).concatenate([found, x[count:]])  # type: ignore[no-any-return]
+    target = base.target_of(attack, network)
+    found = base.attacked(attack, target, *base.in_place(attack, target, x[:count], labels[:count]), stream)
+    xp = namespace(found)
+    # a GPU's images stay there, with the others
+    return xp.concatenate([found, xp.asarray(x[count:])])  # type: ignore[no-any-return]
