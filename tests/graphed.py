@@ -1,4 +1,4 @@
-"""Trainings on the double of a GPU, with CUDA graphs and without: both have the same bits."""
+"""Trainings on the double of a GPU, each step a CUDA graph or by itself: both have the same bits."""
 
 import warnings
 from dataclasses import replace
@@ -33,10 +33,15 @@ def trained(
     graph: bool = True,
     model: Model | None = None,
     epochs: int = 2,
+    variable: str = "1",
     **changed: Any,
 ) -> tuple[State, list[Any], Trainer]:
-    """The state after some epochs on the double, all records, and the trainer."""
-    monkeypatch.setenv("NPSNN_GRAPH", str(int(graph)))
+    """The state after some epochs on the double, all records, and the trainer.
+
+    graph: whether steps may be graphs; else each is by itself, as on a CPU.
+    variable: what NPSNN_GRAPH is.
+    """
+    monkeypatch.setenv("NPSNN_GRAPH", variable)
     model = model or models.build(
         config.model, (1, 28, 28), 10, config.sigma, config.noise, config.covariance, config.bottleneck
     )
@@ -44,6 +49,7 @@ def trained(
         trainer = trainer_of(config, model, TRAIN, VALIDATION, workers, "cuda")
         if changed:
             trainer = replace(trainer, training=replace(trainer.training, **changed))
+        trainer.steps._refused = not graph
         state, records = trainer.initial(), []
         for _ in range(epochs):
             *steps, (state, record) = trainer.epoch(state)  # type: ignore[misc]
@@ -57,7 +63,7 @@ def contents(state: State) -> dict[str, bytes]:
 
 
 def check_same(monkeypatch: pytest.MonkeyPatch, config: Config, recorded: bool = True, **others: Any) -> None:
-    """The same bits with and without graphs; recorded: whether all steps are to be graphs."""
+    """The same bits as graphs and by themselves; recorded: whether all steps are to be graphs."""
     with warnings.catch_warnings():
         warnings.simplefilter("error" if recorded else "ignore")
         ours, records, trainer = trained(monkeypatch, config, **others)

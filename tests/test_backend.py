@@ -24,7 +24,8 @@ from npsnn.runs.environment import environment
 from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.train.config import Config
-from npsnn.train.epochs import Epoch, State, Step, Trainer
+from npsnn.train.epochs import Epoch, Step
+from npsnn.train.steps import Steps
 from npsnn.workers.processes import Processes
 
 A2SNN = {"noise": "features", "learn_sigma": True, "propagation": "sampled", "alignment": 1.0}
@@ -207,13 +208,13 @@ def test_a_resumed_run_goes_on_on_the_gpu(cupy: Module, tmp_path: Path, monkeypa
     steps = fit(Config(epochs=2, batch_size=44), dataset(), tmp_path, device="cuda")
     assert any(isinstance(record, Epoch) for record in steps)
     used: set[type] = set()
-    step = Trainer.step
+    step = Steps.step
 
-    def watched(self: Trainer, state: State, *others: Any) -> Any:
-        used.update(type(p) for p in state.params.values())
-        return step(self, state, *others)
+    def watched(self: Steps, *others: Any) -> Any:
+        used.update(type(p) for p in self.params.values())
+        return step(self, *others)
 
-    monkeypatch.setattr(Trainer, "step", watched)
+    monkeypatch.setattr(Steps, "step", watched)
     _, epochs = records(resume(tmp_path, dataset(), device="cuda"))
     assert [e.epoch for e in epochs] == [2]
     assert used == {cupy.ndarray}, "the run was to go on on the GPU"

@@ -3,7 +3,6 @@
 A step is `Trainer.step` in both. A graph changes its own arrays in place, so what leaves it is copied.
 """
 
-import os
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,8 @@ class Steps:
     """The steps of one training, from one state after another.
 
     On a GPU a step is a CUDA graph in which learning rate and number of the step are float64 arrays of no dimensions,
-    and images and labels lie in the device's memory. A training that needs Python's numbers, or the host's images,
-    goes on without graphs, and NPSNN_GRAPH=0 switches them off.
+    and images and labels lie in the device's memory. With NPSNN_GRAPH=0 the same step is run plainly, to the same bits.
+    A training that needs Python's numbers, or the host's images, goes on as a CPU does.
 
     graphs: where computations on `params` may be kept as CUDA graphs; None where there are none.
     """
@@ -47,7 +46,7 @@ class Steps:
 
     def begin(self, state: "State") -> None:
         """Go on from a state, whose arrays no step changes."""
-        if self._refused or os.environ.get("NPSNN_GRAPH") == "0":
+        if self._refused:
             self.graphs, self._now = None, state
             return
         if self.graphs is None or not self._packed.fits(state):

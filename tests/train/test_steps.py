@@ -210,6 +210,15 @@ def test_a_long_training_keeps_no_more_graphs_and_ends_with_its_trainer(monkeypa
 
 
 @pytest.mark.usefixtures("double")
+def test_graphs_that_are_switched_off_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(batch_size=BATCH, noise="none", loss="cross-entropy")
+    ours, records, _ = trained(monkeypatch, config)
+    theirs, plain, trainer = trained(monkeypatch, config, variable="0")
+    assert contents(ours) == contents(theirs) and records == plain
+    assert trainer.steps.graphs is not None and not trainer.steps.graphs._graphs
+
+
+@pytest.mark.usefixtures("double")
 def test_a_resumed_run_goes_on_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPSNN_GRAPH", "1")
     data = Dataset("few", split(24), split(4), 10, {})
