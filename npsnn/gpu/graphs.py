@@ -179,7 +179,7 @@ class _Graph:
     outputs: Tree = None
     graph: Any = None
 
-    def launch(self, arrays: Arrays, streams: Streams) -> Tree:
+    def launch(self, arrays: Mapping[str, Array], streams: Streams) -> Tree:
         sent = {}
         for name, a in arrays.items():
             if isinstance(a, np.ndarray) and name in self.staging.arrays:
