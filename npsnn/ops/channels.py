@@ -43,6 +43,17 @@ def channel_dots(x: Array, y: Array, m: Array = None) -> Array:
     return xp.einsum("hcwn,hcwn->hc", x, y).sum(axis=0) if x.ndim == 4 else xp.einsum("cn,cn->c", x, y)
 
 
+def channel_sums_and_dots(x: Array, y: Array, m: Array = None) -> tuple[Array, Array]:
+    """`channel_sums` of x and `channel_dots`, for which a GPU reads x once: they are the parts of one complex sum.
+
+    x, y, m: as in `channel_dots`.
+    """
+    if on_gpu(x, y):
+        both = summed(_sums_and_dots, x, y, m)
+        return both.real, both.imag
+    return channel_sums(x), channel_dots(x, y, m)
+
+
 def channel_squares(x: Array, m: Array) -> Array:
     """Σ (x - m)² within each channel; arguments as of `channel_dots`."""
     if on_gpu(x):
@@ -123,6 +134,16 @@ def _dots(axes: Any) -> Callable[..., Array]:
         return namespace(x, y).sum(x * centred(y, m), axis=axes)
 
     return dots
+
+
+@cache
+def _sums_and_dots(axes: Any) -> Callable[..., Array]:
+    @fused
+    def sums_and_dots(x: Array, y: Array, m: Array) -> Array:
+        # CuPy fuses one sum, of one array
+        return namespace(x, y).sum(x + x * centred(y, m) * 1j, axis=axes)
+
+    return sums_and_dots
 
 
 @cache

@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import Any
 
 from npsnn.backend import Array, fused, later, namespace, on_gpu
-from npsnn.ops.channels import centred, channel_dots, channel_squares, channel_sums, per_channel, with_gaps
+from npsnn.ops.channels import (
+    centred,
+    channel_dots,
+    channel_squares,
+    channel_sums,
+    channel_sums_and_dots,
+    per_channel,
+    with_gaps,
+)
 
 
 def batch_norm(
@@ -69,7 +77,8 @@ def batch_norm_weight_backward(dy: Array, saved: Any) -> tuple[Array, Array]:
     saved: the last result of `batch_norm`.
     """
     x, m, scale, _ = saved
-    return channel_dots(dy, x, m) * scale, channel_sums(dy)
+    db, dots = channel_sums_and_dots(dy, x, m)
+    return dots * scale, db
 
 
 def batch_norm_backward(dy: Array, w: Array, dw: Array, db: Array, saved: Any) -> Array:
@@ -163,7 +172,7 @@ def fixed_norm_weight_backward(dmean: Array, dvar: Array | None, saved: Any) -> 
     dmean, dvar, saved: as in `fixed_norm_backward`.
     """
     a, scale, x, m, var = saved
-    da = channel_dots(dmean, x, m)
+    db, da = channel_sums_and_dots(dmean, x, m)
     if dvar is not None:
         da += 2 * a * channel_dots(dvar, var)
-    return da * scale, channel_sums(dmean)
+    return da * scale, db
