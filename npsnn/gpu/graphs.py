@@ -17,6 +17,7 @@ import numpy as np
 from npsnn.backend import Array, gpu, namespace, on_gpu
 from npsnn.gpu import blas
 from npsnn.gpu.staging import Staging
+from npsnn.gpu.traced import DRAWS, Draw, Traced, keys_of
 from npsnn.streams import Stream
 
 Arrays: TypeAlias = dict[str, Array]
@@ -26,9 +27,6 @@ Tree: TypeAlias = Any
 
 KEPT = 16
 """Graphs that one object keeps; the one that was not used for longest goes first."""
-
-DRAWS = 4096
-"""Draws that one graph may have."""
 
 
 class Graphs:
@@ -175,7 +173,7 @@ class _Graph:
     state: Arrays
     inputs: Arrays
     staging: Staging
-    draws: dict["Draw", int] = field(default_factory=dict)
+    draws: dict[Draw, int] = field(default_factory=dict)
     outputs: Tree = None
     graph: Any = None
 
@@ -187,8 +185,7 @@ class _Graph:
             else:
                 gpu().copyto(self.inputs[name], gpu().asarray(a))
         if self.draws:
-            words = [_words(_moved(streams[which], steps)) for which, steps in self.draws]
-            sent[KEYS] = np.array(words, np.uint64)
+            sent[KEYS] = keys_of(self.draws, streams)
         if sent:
             self.staging.send(sent)
         self.graph.launch()
@@ -204,7 +201,8 @@ def _recorded(
     staging = Staging(sent | {KEYS: ((DRAWS, 2), np.dtype(np.uint64))})
     inputs = {name: staging.arrays[name] if name in sent else a.copy() for name, a in arrays.items()}
     made = _Graph(dict(state), inputs, staging)
-    traced = tuple(_Traced(s.seed, s.path, s.first, s.shared, which=i, graph=made) for i, s in enumerate(streams))
+    keyed = {"draws": made.draws, "keys": staging.arrays[KEYS]}
+    traced = tuple(Traced(s.seed, s.path, s.first, s.shared, which=i, **keyed) for i, s in enumerate(streams))
     stream = xp.cuda.Stream(non_blocking=True)
     with xp.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
@@ -247,55 +245,3 @@ def mapped(tree: Tree, f: Callable[[Array], Array]) -> Tree:
     if is_dataclass(tree) and not isinstance(tree, type):
         return replace(tree, **{own.name: mapped(getattr(tree, own.name), f) for own in fields(tree) if own.init})
     return f(tree) if hasattr(tree, "dtype") else tree
-
-
-Steps: TypeAlias = tuple[tuple[str, tuple[Any, ...]], ...]
-Draw: TypeAlias = tuple[int, Steps]
-"""The place of a stream among the arguments, and the calls that lead from the stream to the draw's own."""
-
-
-def _moved(stream: Stream, steps: Steps) -> Stream:
-    for name, arguments in steps:
-        stream = getattr(stream, name)(*arguments)
-    return stream
-
-
-def _words(stream: Stream) -> tuple[int, int]:
-    """Key and first sample of a stream's draws; samples that share their numbers are all the first."""
-    return stream._key()[0], 0 if stream.shared else stream.first
-
-
-@dataclass(frozen=True)
-class _Traced(Stream):
-    """A stream while a graph is recorded: it notes how each draw's stream comes from it.
-
-    The draw's key is then data: the next run computes the key from the stream that it is given.
-    """
-
-    which: int = field(default=0, kw_only=True)
-    steps: Steps = field(default=(), kw_only=True)
-    graph: Any = field(default=None, kw_only=True, compare=False, repr=False)
-
-    def at(self, *path: str | int) -> Stream:
-        return self._then(super().at(*path), "at", *path)
-
-    def from_sample(self, first: int) -> Stream:
-        # as far from this stream's own first as now: the next run's stream has another
-        return self._then(super().from_sample(first), "further", first - self.first)
-
-    def further(self, samples: int) -> Stream:
-        return self._then(super().from_sample(self.first + samples), "further", samples)
-
-    def one_draw(self) -> Stream:
-        return self._then(super().one_draw(), "one_draw")
-
-    def _then(self, stream: Stream, name: str, *arguments: Any) -> Stream:
-        return replace(stream, steps=(*self.steps, (name, arguments)))  # type: ignore[call-arg]
-
-    def device_keys(self, like: Array) -> Array:
-        """Key and first sample, where the graph looks for them."""
-        draws = self.graph.draws
-        place = draws.setdefault((self.which, self.steps), len(draws))
-        if place >= DRAWS:
-            raise ValueError(f"a graph may have at most {DRAWS} draws of random numbers, got more")
-        return self.graph.staging.arrays[KEYS][place]

@@ -137,6 +137,18 @@ def test_what_cannot_be_recorded_says_why_once_and_goes_on(double: Module) -> No
         assert float(given.run("g", f, {"x": double.ones(1)})[0]) == 2
 
 
+@pytest.mark.parametrize("draw", [lambda s, x: s.generator().random(), lambda s, x: s.normal(np.zeros(2))[0]])
+def test_numbers_of_the_host_are_not_recorded(double: Module, draw: Callable[..., Any]) -> None:
+    def f(arrays: Any, streams: Any) -> Any:
+        return arrays["x"] + float(draw(streams[0], arrays["x"]))
+
+    given, found = Graphs(), []
+    with pytest.warns(RuntimeWarning, match="the same each time"):
+        for i in range(3):
+            found.append(float(given.run("f", f, {"x": double.zeros(1)}, (Stream(i),))[0]))
+    assert len(set(found)) == 3
+
+
 def test_an_error_of_the_function_is_its_own(double: Module) -> None:
     def f(arrays: Any, streams: Any) -> Any:
         raise ValueError("no such thing")
