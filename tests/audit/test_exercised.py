@@ -17,6 +17,7 @@ from corrupted import Part, corrupted, noted, wrong
 from npsnn import audit
 from npsnn.audit.card import Card
 from npsnn.audit.engine import checked_on, resolve
+from npsnn.layers.base import Passing
 from npsnn.objectives import sobol_normal
 
 FORMULAS = (
@@ -29,7 +30,7 @@ FORMULAS = (
     "npsnn.optim.",
 )
 LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.")
-"""What they compute is `forward` and what it returns."""
+"""What they compute is `forward` and what it returns, or `passed` where that is `Passing.forward`."""
 
 
 def engine(card: Card) -> list[str]:
@@ -112,7 +113,8 @@ def is_result(symbol: str, function: FunctionType, part: Part) -> bool:
     """Whether it is what the formula is for; of a pooling, what it saves for the backward pass is not."""
     if symbol == "npsnn.ops.pool.max_pool":
         return part[0] != "2"
-    return not symbol.startswith(LAYERS) or function.__name__ == "forward"
+    own = function.__name__ in ("forward", "passed") and function is not Passing.forward
+    return own or not symbol.startswith(LAYERS)
 
 
 @pytest.mark.slow
