@@ -13,6 +13,7 @@ from on_device import same
 from strategies import Convolution, convolutions
 
 from npsnn.backend import Array
+from npsnn.gpu import blas
 from npsnn.layers.affine import Conv2d
 from npsnn.layers.base import Want
 from npsnn.layers.moments import Moments, Propagated
@@ -56,8 +57,9 @@ def test_all_forms_are_numpys_sum(
 ) -> None:
     monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
     monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
+    monkeypatch.setattr(shifts, "IDLE", 0)
     monkeypatch.setattr(shifts, "LARGE", 0 if large else 1 << 22)
-    monkeypatch.setattr(shifts, "LONG", 1 if large else 256)  # sums over each row of outputs are cut into pieces
+    monkeypatch.setattr(shifts, "LONG", 1 if large else 512)  # sums over each row of outputs are cut into pieces
     w = (case.filters, *case.kernel, case.pixels.channels)
     compare(cupy, values(case.pixels.shape, w, case.stride, case.padding), case.stride, case.padding)
 
@@ -77,6 +79,7 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_layers_of_networks(cupy: ModuleType, name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, w, stride, padding, forward, backward = NETWORKS[name]
+    monkeypatch.setattr(shifts, "IDLE", 0)  # as if the batches were large
     forms: list[str] = []
     correlated = shifts._correlated
     monkeypatch.setattr(shifts, "_correlated", lambda *args: forms.append((y := correlated(*args))[1].form) or y)
@@ -93,6 +96,7 @@ def test_views_are_read_as_they_are(
     """Cut out, turned, every other pixel, some channels, every other example, and one number for all."""
     monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
     monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
+    monkeypatch.setattr(shifts, "IDLE", 0)
     arrays = values((7, 2, 6, 4), (3, 3, 3, 2), stride, padding)
     want = with_numpy(*arrays, stride, padding)
 
@@ -119,7 +123,8 @@ def test_views_are_read_as_they_are(
     same(by_shifts(x, *map(cupy.asarray, arrays[1:]), stride, padding), with_numpy(*arrays, stride, padding))
 
 
-def test_the_gradient_of_the_weights_is_one_call(double: Module) -> None:
+def test_the_gradient_of_the_weights_is_one_call(double: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shifts, "IDLE", 0)
     x, w, dy = map(double.asarray, values((6, 64, 6, 4), (64, 3, 3, 64), 1, 1, "f"))
     with cublas_double.called() as calls:
         _, taken = shifts.conv2d(x, w, 1, 1)
@@ -131,11 +136,62 @@ def test_the_gradient_of_the_weights_is_one_call(double: Module) -> None:
 
 @pytest.mark.parametrize(
     ("tiles", "width", "n", "pieces"),
-    [(28, 28, 128, 14), (30, 10, 128, 5), (30, 10, 1024, 10), (288, 32, 128, 1), (100, 8, 1024, 4), (1, 7, 8, 1)],
+    [(28, 28, 128, 7), (30, 10, 128, 2), (30, 10, 1024, 10), (288, 32, 128, 4), (1152, 8, 1024, 1), (1, 7, 8, 1)],
 )
 def test_sums_are_cut_into_as_many_pieces_as_keep_a_gpu_busy(tiles: int, width: int, n: int, pieces: int) -> None:
-    assert shifts._pieces(tiles, width, n) == pieces
+    assert shifts._pieces(tiles, width, n, shifts.BUSY) == pieces
     assert pieces == 1 or width // pieces * n >= shifts.LONG
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "kernel", "step", "size", "form", "with_tf32"),
+    [
+        (1, 6, 5, 1, 28, "columns", "columns"),
+        (3, 64, 3, 1, 32, "columns", "columns"),
+        (16, 6, 5, 1, 14, "gather", "gather"),
+        (32, 32, 5, 1, 28, "shifts", "shifts"),
+        (64, 64, 3, 1, 32, "shifts", "columns"),
+        (64, 128, 3, 2, 16, "shifts", "columns"),
+        (128, 64, 3, 1, 8, "shifts", "shifts"),
+        (512, 512, 3, 1, 4, "shifts", "columns"),
+        (128, 128, 3, 1, 2, "gather", "gather"),
+        (128, 128, 1, 1, 2, "shifts", "shifts"),
+    ],
+)
+def test_the_form_suits_the_sizes(a: int, b: int, kernel: int, step: int, size: int, form: str, with_tf32: str) -> None:
+    tiles = size * -(-b // shifts.TILE) * (size * 128 // shifts.TILE)
+    for tensor_cores, want in ((False, form), (True, with_tf32)):
+        assert shifts._form(a, b, kernel, kernel, step, tiles, tensor_cores) == want
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_with_tf32_every_product_is_of_many_matrices(
+    double: Module, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a gradient of 6 by 25 numbers is no multiple of 16 bytes."""
+    monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
+    monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
+    monkeypatch.setattr(shifts, "LONG", 1)
+    monkeypatch.setitem(blas._precision, "tf32", True)
+    arrays = values((8, 1, 8, 4), (6, 5, 5, 1), 1, 2, "f")
+    with cublas_double.called() as calls:
+        found = by_shifts(*map(double.asarray, arrays), 1, 2)
+    for a, b in zip(found, with_numpy(*arrays, 1, 2), strict=True):
+        assert np.linalg.norm(a.get() - b) < 1e-3 * np.linalg.norm(b)
+    assert len(calls) <= 11 and calls[-1] == "cublasGemmBatchedEx"
+
+
+@pytest.mark.parametrize(("n", "kind"), [(8, "D"), (6, "f")])
+def test_copies_move_large_numbers_where_they_can(
+    double: Module, n: int, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds, view = [], type(double.zeros(1)).__setitem__
+    monkeypatch.setattr(
+        type(double.zeros(1)), "__setitem__", lambda self, *args: kinds.append(self.dtype.char) or view(self, *args)
+    )
+    x, w, _ = map(double.asarray, values((6, 3, 6, n), (64, 3, 3, 3), 1, 1, "f"))
+    shifts.conv2d(x, w, 1, 1)
+    assert kinds == [kind, kind], "zeros around the image, and the columns"
 
 
 def test_nothing_is_copied_without_need(double: Module) -> None:
