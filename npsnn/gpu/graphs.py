@@ -109,11 +109,27 @@ class Graphs:
         self._graphs.pop(full, None)  # of another state
         # what the plain run took and gave back would stay there beside the graph's memory
         gpu().get_default_memory_pool().free_all_blocks()
-        self._pool = self._pool or gpu().cuda.MemoryPool()
+        self._pool = self._pool or _lasting_pool()
         self._graphs[full] = graph = _recorded(self._pool, *what)
         if len(self._graphs) > KEPT:
             self._graphs.popitem(last=False)
         return graph
+
+
+def _lasting_pool() -> Any:
+    """A memory pool that gives nothing back to the device before it goes.
+
+    Where a device has no memory left, CuPy's pools give back what no array holds. The graphs that were recorded know
+    addresses in there: their next launch would be an illegal access.
+    """
+    kept = []
+
+    def allocate(size: int) -> Any:
+        memory = gpu().cuda.Memory(size)
+        kept.append(memory)
+        return gpu().cuda.MemoryPointer(memory, 0)
+
+    return gpu().cuda.MemoryPool(allocate)
 
 
 def _there(arrays: Mapping[str, Array]) -> Arrays:

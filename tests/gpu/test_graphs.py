@@ -1,6 +1,8 @@
 """Graphs: recorded once, started with new data, and the same bits as without."""
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -185,3 +187,21 @@ def test_the_graph_that_was_not_used_for_longest_goes_first(double: Module, monk
     for size in (1, 2, 1, 2, 1, 3, 3, 1, 2):
         given.run("f", f, {"x": double.ones(size)})
     assert calls == [1, 2, 1, 2, 3, 3, 2], "of 2 the graph was dropped for 3's, and was recorded anew"
+
+
+def test_memory_of_graphs_is_not_given_back_before_they_go(double: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's pool drops what no array holds where memory runs out; a graph may look there still."""
+
+    class Memory:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+    monkeypatch.setattr(double.cuda, "Memory", Memory)
+    monkeypatch.setattr(double.cuda, "MemoryPointer", lambda memory, offset: memory, raising=False)
+    pool = graphs._lasting_pool()
+    alive = weakref.ref(pool.allocator(8))
+    gc.collect()
+    assert alive() is not None
+    del pool
+    gc.collect()
+    assert alive() is None
