@@ -18,10 +18,10 @@ Source: noise paper Eq. 2, Sec. 2.3 (audit N2, N27).
 
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 
 from npsnn.backend import Array, namespace, strided
 from npsnn.gpu import blas
+from npsnn.ops.framing import WIDE, Span, copy_wide, framed_part, remainders_of, rows_met
 from npsnn.products import matmul
 
 SHORT = 64
@@ -36,24 +36,6 @@ IDLE = 32
 BUSY, BUSY_TF32, LONG = 1024, 80, 512
 """The tiles up to which a gradient's sums are cut into pieces, without and with TF32, and the numbers that a piece has
 at least."""
-WIDE = 16
-"""Bytes of the largest number that a GPU copies at once."""
-LARGE = 1 << 22
-"""The numbers of an image with zeros around it from which only the zeros are set, and not the image as well."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """The rows, or the columns, of an image that a kernel meets; beyond the image there are zeros.
-
-    first: the first output's first row, counted from the image's own first one.
-    step: rows from one output to the next.
-    count: number of outputs.
-    """
-
-    first: int
-    step: int
-    count: int
 
 
 @dataclass(frozen=True)
@@ -102,13 +84,13 @@ def conv2d_input_backward(dy: Array, w: Array, stride: int, padding: int, shape:
     if not padding and (kh, kw) == (h, width):
         return matmul(_covering(w).T, dy.reshape(o, n)).reshape(shape)
     xp = namespace(dy, w)
-    rows, columns = _remainders(kh, stride, padding, h), _remainders(kw, stride, padding, width)
+    rows, columns = remainders_of(kh, stride, padding, h), remainders_of(kw, stride, padding, width)
     if not rows or not columns:
         return xp.zeros(shape, dy.dtype)
     if stride == 1:
         return _correlated(dy, _turned(w), *(Span(r.first, 1, r.count) for r in (rows[0], columns[0])))[0]
-    top, left = _met(rows), _met(columns)
-    framed = _framed(dy, top, left)  # once, for all remainders
+    top, left = rows_met(rows), rows_met(columns)
+    framed = framed_part(dy, top, left)  # once, for all remainders
     every = len(rows) * len(columns) == min(stride, h) * min(stride, width)
     dx = (xp.empty if every else xp.zeros)(shape, dy.dtype)  # pixels that meet no kernel have no gradient
     for r, q in product(rows, columns):
@@ -244,13 +226,13 @@ def _taken(x: Array, kernel: tuple[int, int], rows: Span, columns: Span, form: s
     parts = []
     for q in range(min(apart, kw)):
         width = columns.count + (kw - 1 - q) // apart if apart > 1 else columns.step * (columns.count - 1) + kw
-        parts.append(_framed(x, Span(rows.first, down, height), Span(columns.first + q, apart, width)))
+        parts.append(framed_part(x, Span(rows.first, down, height), Span(columns.first + q, apart, width)))
     if form == "columns":
         (part,) = parts
         (height, c, _, _), (down, line, across, number) = part.shape, part.strides
         windows = strided(part, (height, kw, c, columns.count, n), (down, across, line, columns.step * across, number))
         copied = namespace(x).empty(windows.shape, x.dtype)
-        _copy(copied, windows)
+        copy_wide(copied, windows)
         parts = [copied.reshape(height, kw * c, columns.count, n)]
     return Taken(form, tuple(parts), step, rows.count, columns.count)
 
@@ -269,99 +251,3 @@ def _turned_windows(part: Array, taken: Taken, sizes: tuple[int, int, int, int])
     (columns, pieces, length, k), (row, line, across, number) = sizes, part.strides
     shape = columns, taken.rows, pieces, length, k
     return strided(part, shape, (across, taken.step * row, length * number, number, line))
-
-
-def _framed(x: Array, rows: Span, columns: Span) -> Array:
-    """Rows and columns of an image with zeros around it, in which kh rows are a matrix; a view where that will do.
-
-    rows, columns: `step` of them is taken, `count` in all.
-    """
-    xp, (h, c, width, n) = namespace(x), x.shape
-    down, own_rows = _inside(rows, h)
-    across, own_columns = _inside(columns, width)
-    image = x[own_rows, :, own_columns]
-    if image.shape[0] == rows.count and image.shape[2] == columns.count:
-        return image if _is_matrix(image) else xp.ascontiguousarray(image)
-    shape = rows.count, c, columns.count, n
-    if prod(shape) < LARGE:  # where starting a kernel takes longer than the kernel
-        framed = xp.zeros(shape, x.dtype)
-    else:
-        framed = xp.empty(shape, x.dtype)
-        for edge in _edges(down, rows.count):
-            framed[edge] = 0
-        for edge in _edges(across, columns.count):
-            framed[down, :, edge] = 0
-    _copy(framed[down, :, across], image)
-    return framed
-
-
-def _copy(into: Array, x: Array) -> None:
-    """Copy x in the largest numbers that both consist of.
-
-    A kernel of CuPy computes each number's place by divisions, which takes longer than to move 4 bytes.
-    """
-    if all(_is_wide(array) for array in (into, x)):
-        into, x = into.view("D"), x.view("D")
-    into[...] = x
-
-
-def _is_wide(x: Array) -> bool:
-    """Whether the last dimension consists of whole numbers of `WIDE` bytes, each at a multiple of so many."""
-    sizes = x.data.ptr, x.shape[-1] * x.itemsize, *x.strides[:-1]
-    return x.strides[-1] == x.itemsize and not any(size % WIDE for size in sizes)
-
-
-def _edges(inside: slice, size: int) -> list[slice]:
-    """What is left of so many rows, in as few slices as will do."""
-    if inside.start == size - inside.stop == 1:
-        return [slice(None, None, size - 1)]
-    return [edge for edge in (slice(inside.start), slice(inside.stop, size)) if edge.start != edge.stop and edge.stop]
-
-
-def _inside(span: Span, size: int) -> tuple[slice, slice]:
-    """Which of the rows of a span lie in an image of so many, and which rows of the image they are."""
-    start = min(max(0, -(span.first // span.step)), span.count)
-    stop = max(start, min(span.count, -((span.first - size) // span.step)))
-    first = span.first + span.step * start
-    return slice(start, stop), slice(first, max(first, first + span.step * (stop - start - 1) + 1), span.step)
-
-
-def _is_matrix(x: Array) -> bool:
-    """Whether rows that follow one another are a matrix, and the numbers of a line lie side by side."""
-    (_, c, width, n), (row, line, across, number) = x.shape, x.strides
-    return bool((number == x.itemsize) and (across == n * number) and line >= width * across and row == c * line)
-
-
-@dataclass(frozen=True)
-class Remainder:
-    """The rows of an image that are a stride apart: they meet the same rows of the kernel.
-
-    pixel: the first of them.
-    count: their number.
-    tap: the first row of the kernel; `taps` of them are a stride apart.
-    first: the first row of the output that the first one meets, which may lie before the output.
-    """
-
-    pixel: int
-    count: int
-    tap: int
-    taps: int
-    first: int
-
-
-def _remainders(kernel: int, stride: int, padding: int, size: int) -> list[Remainder]:
-    """All of them that meet the kernel."""
-    found = []
-    for tap in range(min(stride, kernel)):
-        row = -(-(padding - tap) // stride)  # the first output, if there were as many as one likes
-        pixel = tap + stride * row - padding
-        taps = -(-(kernel - tap) // stride)
-        if pixel < size:
-            found.append(Remainder(pixel, -(-(size - pixel) // stride), tap, taps, row - taps + 1))
-    return found
-
-
-def _met(remainders: list[Remainder]) -> Span:
-    """The rows of the output, and of the zeros around it, that all remainders meet together."""
-    first = min(r.first for r in remainders)
-    return Span(first, 1, max(r.first + r.count + r.taps - 1 for r in remainders) - first)

@@ -17,7 +17,7 @@ from npsnn.gpu import blas
 from npsnn.layers.affine import Conv2d
 from npsnn.layers.base import Want
 from npsnn.layers.moments import Moments, Propagated
-from npsnn.ops import conv, shifts
+from npsnn.ops import conv, framing, shifts
 
 FORMS = {"shifts": (0, 0), "columns": (10**9, 0), "gather": (0, 10**9)}
 """SHORT and FEW for each form, where the form has a choice."""
@@ -58,7 +58,7 @@ def test_all_forms_are_numpys_sum(
     monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
     monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
     monkeypatch.setattr(shifts, "IDLE", 0)
-    monkeypatch.setattr(shifts, "LARGE", 0 if large else 1 << 22)
+    monkeypatch.setattr(framing, "LARGE", 0 if large else 1 << 22)
     monkeypatch.setattr(shifts, "LONG", 1 if large else 512)  # sums over each row of outputs are cut into pieces
     w = (case.filters, *case.kernel, case.pixels.channels)
     compare(cupy, values(case.pixels.shape, w, case.stride, case.padding), case.stride, case.padding)
