@@ -262,7 +262,10 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize(("name", "kind", "objective"), LIMITS)
+@pytest.mark.parametrize(
+    ("name", "kind", "objective"),
+    [pytest.param(*step, marks=[pytest.mark.slow] * (step[0] == "resnet18")) for step in LIMITS],
+)
 def test_a_step_starts_few_kernels(double: ModuleType, name: str, kind: str, objective: str) -> None:
     """Forward, loss and backward of a small batch, without the optimiser: hardly more kernels than today."""
     shape = (3, 32, 32) if name == "resnet18" else (1, 28, 28)

@@ -27,6 +27,7 @@ def test_tf32_is_recorded_and_ends_with_the_command(npsnn: Npsnn, trained: Path,
     assert [e.get("tf32") for e in environments] == [True, False, None]
 
 
+@pytest.mark.slow
 def test_tf32_is_recorded_in_a_run(npsnn: Npsnn, tmp_path: Path, double: Module) -> None:
     options = "--model", "lenet5", "--dataset", "digits", "--epochs", 1, "--limit", 64
     assert npsnn("train", *options, "--runs-dir", tmp_path, "--name", "run", "--device", "cuda", "--tf32").code == 0

@@ -163,6 +163,7 @@ def test_arrays_lie_apart_where_products_want_them(monkeypatch: pytest.MonkeyPat
         assert all(end <= first for (_, end), (first, _) in pairwise(lying))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_the_slopes_are_of_the_parameters_before_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
     """The update is in place, and PositiveSigma's gradient is another one: the report comes first."""

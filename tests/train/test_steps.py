@@ -103,7 +103,10 @@ class Deciding(Doubling):
         return super().update(params, grads, state, 0.1 if int(step) == 2 else 0.01, 1)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in CONFIGS if name not in ("plain", "sampled")]
+
+
+@pytest.mark.parametrize("name", ["plain", "sampled", *SLOW])
 @pytest.mark.usefixtures("double")
 def test_graphs_give_the_bits_of_steps_by_themselves(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     check_same(monkeypatch, Config(batch_size=BATCH, epochs=3, **CONFIGS[name]), epochs=3)
@@ -115,12 +118,14 @@ def test_averages_of_batches_and_augmented_images(monkeypatch: pytest.MonkeyPatc
     check_same(monkeypatch, config, model=normalised(micro_batch=4))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_a_batch_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "micro_batch", 4)
     check_same(monkeypatch, Config(batch_size=BATCH, augmentation="crop-flip"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(
     "attack",
