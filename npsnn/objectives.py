@@ -6,6 +6,7 @@ a value above 0 says that another class than the label is ahead.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from math import sqrt
 from typing import TypeAlias
@@ -15,7 +16,7 @@ import numpy as np
 from npsnn.backend import Array, constant, fused, namespace
 from npsnn.foreign import asked_for
 from npsnn.layers.moments import Moments
-from npsnn.ops import loss
+from npsnn.ops import loss, ratio
 from npsnn.ops.sure import FAINT
 from npsnn.tables import Table
 
@@ -26,8 +27,10 @@ OBJECTIVES: Table[Objective] = Table(
 )
 objective = OBJECTIVES.enter
 
-MARGINS = ("margin", "least-win-probability", "true-class-probability")
+MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", "targeted-dlr", "targeted-margin")
 """The objectives that an attack alone ascends; no training minimises one."""
+TARGETED = ("targeted-dlr", "targeted-margin")
+"""The objectives whose labels are (N, 2), the label and the class to raise above it."""
 
 
 def losses() -> tuple[str, ...]:
@@ -146,6 +149,56 @@ def margin(m: Moments, labels: Array) -> tuple[Array, Moments]:
     hot = loss.one_hot(m.mean, labels)
     rival = loss.one_hot(m.mean, xp.where(hot > 0, -xp.inf, m.mean).argmax(axis=0))
     return (m.mean * rival).sum(axis=0) - (m.mean * hot).sum(axis=0), Moments(rival - hot)
+
+
+@objective("dlr")
+def dlr(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """The difference of logits ratio, max_{i≠k} (mean_i - mean_k) / (mean_(1) - mean_(3)); the variance does not enter.
+
+    Neither an offset nor a scale of the logits changes it. Of two classes it is the margin. Source: Croce and Hein
+    2020, `npsnn.ops.ratio`.
+    """
+    value, dmean = ratio.leading(m.mean, labels)
+    return value, Moments(dmean)
+
+
+@objective("targeted-dlr")
+def targeted_dlr(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """(mean_t - mean_k) / (mean_(1) - (mean_(3) + mean_(4))/2) for the class t to raise above the label k.
+
+    labels: (N, 2), the label and the class to raise.
+    Of three classes the ratio is to mean_(1) - mean_(3), of two it is the margin. Source: Croce and Hein 2020,
+    `npsnn.ops.ratio`.
+    """
+    value, dmean = ratio.targeted(m.mean, labels[:, 0], labels[:, 1])
+    return value, Moments(dmean)
+
+
+@objective("targeted-margin")
+def targeted_margin(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """mean_t - mean_k for the class t to raise above the label k; the variance does not enter.
+
+    labels: (N, 2), the label and the class to raise.
+    """
+    slope = loss.one_hot(m.mean, labels[:, 1]) - loss.one_hot(m.mean, labels[:, 0])
+    return (m.mean * slope).sum(axis=0), Moments(slope)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An objective that also says whether the mean of the logits is misread: its values are (2, N).
+
+    ascended: the objective, whose values are the first row and whose cotangent it is. The second row is 1 where the
+    largest logit is not the label's, and 0 elsewhere; averaged over draws it is the share of the draws that misread.
+    """
+
+    ascended: Objective
+
+    def __call__(self, m: Moments, labels: Array) -> tuple[Array, Moments]:
+        xp, own = namespace(m.mean), labels if labels.ndim == 1 else labels[:, 0]
+        values, cotangent = self.ascended(m, labels)
+        misread = (m.mean.argmax(axis=0) != own).astype(values.dtype)
+        return xp.stack([values, misread]), cotangent
 
 
 @objective("least-win-probability")

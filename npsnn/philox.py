@@ -95,7 +95,8 @@ NORMAL = {"float32": _normal32, "float64": _normal64}
 def normal(keys: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Standard normal numbers by the method of Box and Muller, at most 6.6 in float32 and 8.6 in float64.
 
-    keys: (2,) of uint64, the key and the index of the first sample; the numbers get its library.
+    keys: (2,) of uint64, the key and the index of the first sample; the numbers get its library. Samples that do not
+        follow one another are (1 + N,): the key, and by how much each sample is beyond its column.
     shape: (..., N), where N is the number of samples.
     dtype: float32 or float64.
     Raises ValueError for another dtype.
@@ -106,7 +107,8 @@ def normal(keys: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
 def uniform(keys: Array, shape: tuple[int, ...], dtype: np.dtype) -> Array:
     """Uniform numbers on [0, 1), multiples of 2⁻²⁴ in float32 and of 2⁻⁵³ in float64.
 
-    keys: (2,) of uint64, the key and the index of the first sample; the numbers get its library.
+    keys: (2,) of uint64, the key and the index of the first sample; the numbers get its library. Samples that do not
+        follow one another are (1 + N,): the key, and by how much each sample is beyond its column.
     shape: (..., N), where N is the number of samples.
     dtype: float32 or float64.
     Raises ValueError for another dtype.

@@ -1,6 +1,7 @@
 """Keyed random numbers: the same draws for the same seed, purpose and sample, in whatever order they are asked for."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral
 from operator import index
@@ -28,6 +29,7 @@ class Stream:
     path: the purpose, from wide to narrow.
     first: the index of the sample in column 0 of what is drawn.
     shared: whether every sample has the same numbers.
+    samples: the index of the sample in each column, where the samples do not follow one another, as `chosen` sets it.
 
     The seed and the path become a key of 128 bits. On a GPU the numbers are keyed by sample as well, but are not a
     CPU's: `npsnn.philox` takes the first 64 bits of the key. Among 100 million draws two are the same with a
@@ -39,6 +41,7 @@ class Stream:
     path: tuple[str | int, ...] = ()
     first: int = 0
     shared: bool = False
+    samples: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
@@ -60,14 +63,36 @@ class Stream:
 
         first: the index of the batch's first sample.
         """
-        return replace(self, first=first)
+        return replace(self, first=first, samples=None)
 
     def further(self, samples: int) -> "Stream":
         """The same stream for a part of the batch.
 
         samples: how many samples later the part begins.
         """
-        return self.from_sample(self.first + samples)
+        if self.samples is None:
+            return self.from_sample(self.first + samples)
+        return self._of(self.samples[samples:])
+
+    def chosen(self, columns: Iterable[int]) -> "Stream":
+        """The same stream for some samples of the batch, whose numbers stay what they were in the batch.
+
+        columns: the index in the batch of each sample that is kept.
+        """
+        return self._of(tuple(self.sample(int(column)) for column in columns))
+
+    def sample(self, column: int) -> int:
+        """The index of the sample in a column."""
+        return self.first + column if self.samples is None else self.samples[column]
+
+    def _of(self, samples: tuple[int, ...]) -> "Stream":
+        return replace(self, first=samples[0] if samples else self.first, samples=samples)
+
+    def as_in(self, other: "Stream") -> "Stream":
+        """The same stream for the samples of another stream's batch, counted from the first sample of this one."""
+        if other.samples is None:
+            return self.further(other.first)
+        return self._of(tuple(self.first + sample for sample in other.samples))
 
     def one_draw(self) -> "Stream":
         """The stream whose samples all have the same numbers: one draw for a whole batch.
@@ -104,7 +129,7 @@ class Stream:
         start = bits.state  # to set it takes a fifth of the time of another generator
         out = np.empty((shape[-1], *shape[:-1]), dtype)
         for n in range(len(out)):
-            start["state"]["counter"][3] = self.first + n
+            start["state"]["counter"][3] = self.sample(n)
             bits.state = start
             draw(dtype=dtype.type, out=out[n, ...])
         return np.ascontiguousarray(np.moveaxis(out, 0, -1))
@@ -114,7 +139,7 @@ class Stream:
             raise ValueError(f"draws of the stream {self.path} belong to no sample: take its generator()")
         xp = namespace(like)
         if self.shared:
-            one = replace(self, first=0, shared=False)._draw(like[..., :1], kind)
+            one = replace(self, first=0, shared=False, samples=None)._draw(like[..., :1], kind)
             return xp.broadcast_to(one, like.shape)
         if not on_gpu(like):
             return self._samples(like.shape, kind, like.dtype)
@@ -127,12 +152,16 @@ class Stream:
     def device_keys(self, like: Array) -> Array:
         """The first 64 bits of the key, and the first sample: uint64 (2,), by which `npsnn.philox` knows a draw.
 
+        Samples that do not follow one another each have an entry, by how much the sample is beyond its column.
+
         A draw on a GPU asks for this array alone, and nothing else is copied to the GPU. A stream whose keys are on the
         GPU already, such as a stream of a CUDA graph, overrides this method.
 
         like: the array whose library the keys get.
         """
-        return namespace(like).asarray(np.array([self._key()[0], self.first], np.uint64))
+        beyond = [self.first] if self.samples is None else [s - n for n, s in enumerate(self.samples[: like.shape[-1]])]
+        with np.errstate(over="ignore"):
+            return namespace(like).asarray(np.array([self._key()[0], *(b % 2**64 for b in beyond)], np.uint64))
 
     def normal(self, like: Array) -> Array:
         """Standard normal numbers, keyed by sample.

@@ -10,8 +10,9 @@ from scipy.special import ndtr
 from strategies import SEEDS, frozen, variances
 
 from npsnn.layers.moments import Moments
-from npsnn.objectives import MARGINS, OBJECTIVES, least_win_probability, margin, true_class_probability
+from npsnn.objectives import MARGINS, OBJECTIVES, TARGETED, least_win_probability, margin, true_class_probability
 from npsnn.ops.linear import joint_covariance
+from npsnn.reference import ratio
 from npsnn.testing.gradients import Arrays, check_gradient
 
 SIZES = st.tuples(st.integers(2, 5), st.integers(1, 4))  # classes, N
@@ -44,7 +45,13 @@ def pairs(m: Moments, n: int, k: int) -> list[tuple[float, float]]:
     return found
 
 
-def wanted(name: str, m: Moments, n: int, k: int) -> float:
+def wanted(name: str, m: Moments, n: int, label: np.ndarray) -> float:
+    if name in TARGETED:
+        k, t = map(int, label)
+        return float(m.mean[t, n] - m.mean[k, n]) if name == "targeted-margin" else ratio.targeted(m.mean[:, n], k, t)
+    k = int(label)
+    if name == "dlr":
+        return ratio.leading(m.mean[:, n], k)
     if name == "margin":
         return -min(d for d, _ in pairs(m, n, k))
     if name == "least-win-probability":
@@ -60,8 +67,10 @@ CASES.remove(("least-win-probability", "plain"))
 @given(SEEDS, SIZES)
 def test_values_and_gradients(name: str, kind: str, seed: int, sizes: tuple[int, ...]) -> None:
     m, labels = logits(seed, sizes, kind)
+    if name in TARGETED:
+        labels = np.stack([labels, (labels + 1) % sizes[0]], axis=1)
     value, cotangent = OBJECTIVES[name](m, labels)
-    np.testing.assert_allclose(value, [wanted(name, m, n, int(k)) for n, k in enumerate(labels)], rtol=1e-10)
+    np.testing.assert_allclose(value, [wanted(name, m, n, k) for n, k in enumerate(labels)], rtol=1e-10)
     arrays: Arrays = {"mean": m.mean}
     gradients: dict[str, Any] = {"mean": cotangent.mean}
     if m.var is not None and cotangent.var is None:

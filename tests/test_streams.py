@@ -235,3 +235,23 @@ def test_a_draw_on_a_gpu_moves_its_key_alone_and_waits_for_nothing(
     with cupy_double.synchronisations() as waits:
         Stream(0).normal(like)
     assert moved == [16] and not waits.total()
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("columns", [[2, 0], [1], [0, 3, 4], []])
+def test_chosen_samples_keep_their_numbers(kind: str, columns: list[int], cupy: ModuleType) -> None:
+    stream, like = Stream(3).at("draw", 1).from_sample(7), np.zeros((2, 5))
+    wanted = getattr(stream, kind)(like)[:, columns]
+    chosen = stream.chosen(columns)
+    np.testing.assert_array_equal(getattr(chosen, kind)(like[:, : len(columns)]), wanted)
+    np.testing.assert_array_equal(
+        getattr(chosen.at("a"), kind)(wanted), getattr(stream.at("a"), kind)(like)[:, columns]
+    )
+    assert [chosen.sample(n) for n in range(len(columns))] == [7 + column for column in columns]
+    if len(columns) > 1:
+        again = chosen.further(1).chosen([0])
+        np.testing.assert_array_equal(getattr(again, kind)(like[:, :1]), wanted[:, 1:2])
+        there = Stream(4).at("judge").as_in(chosen)
+        np.testing.assert_array_equal(there.normal(wanted), Stream(4).at("judge").further(7).normal(like)[:, columns])
+        whole, part = on_gpu(cupy, stream, kind, (2, 5)), on_gpu(cupy, chosen, kind, (2, len(columns)))
+        np.testing.assert_array_equal(part, whole[:, columns])

@@ -14,6 +14,7 @@ from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.inputs import in_kind
+from npsnn.objectives import Objective
 from npsnn.runs.caveats import Caveat, of_attack
 from npsnn.streams import Stream
 
@@ -124,11 +125,12 @@ class Watched:
 
     target: NetworkTarget
     notes: Array
+    stream: Stream
 
     @staticmethod
-    def of(target: NetworkTarget, x: Array) -> "Watched":
-        """The target with no notes yet on the images x."""
-        return Watched(target, namespace(x).zeros((4, len(x)), bool))
+    def of(target: NetworkTarget, x: Array, stream: Stream) -> "Watched":
+        """The target with no notes yet on the images x, whose samples are those of the stream."""
+        return Watched(target, namespace(x).zeros((4, len(x)), bool), stream)
 
     @property
     def passes(self) -> int:
@@ -138,29 +140,55 @@ class Watched:
     def random(self) -> bool:
         return self.target.random
 
+    @property
+    def certain(self) -> bool:
+        return self.target.certain
+
     def looks(self, draws: int) -> int:
         return self.target.looks(draws)
 
-    def _note(self, row: int, met: Array) -> None:
-        notes = self.notes[row]
-        notes |= namespace(notes).asarray(in_kind(met, notes))
+    def _note(self, row: int, met: Array, stream: Stream) -> None:
+        notes, met = self.notes[row], in_kind(met, self.notes)
+        if stream.samples is None:
+            notes |= namespace(notes).asarray(met)
+        else:
+            columns = {self.stream.sample(n): n for n in range(len(notes))}
+            notes[[columns[sample] for sample in stream.samples[: len(met)]]] |= met
 
     def __call__(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]:
         loss, g = self.target(x, labels, stream)
+        return loss, self._seen(g, stream)
+
+    def looked(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array, Array]:
+        loss, misread, g = self.target.looked(x, labels, stream)
+        return loss, misread, self._seen(g, stream)
+
+    def answers(self, x: Array, stream: Stream) -> Array:
+        return self.target.answers(x, stream)
+
+    def ascending(self, objective: str | Objective) -> "Watched":
+        """The target with another objective, which notes in the same place."""
+        return replace(self, target=self.target.ascending(objective))
+
+    def _seen(self, g: Array, stream: Stream) -> Array:
+        """The gradient with 0 for what is not finite, once it is noted of whom it was so.
+
+        stream: that of the gradient, whose samples are those of the images.
+        """
         xp, flat = namespace(g), g.reshape(len(g), -1)
         bad = ~xp.isfinite(flat).all(axis=1)
-        self._note(0, (flat == 0).all(axis=1))
-        self._note(1, bad)
+        self._note(0, (flat == 0).all(axis=1), stream)
+        self._note(1, bad, stream)
         # a GPU is not asked whether any is
-        return loss, g if xp is np and not bad.any() else xp.where(each(bad), 0, g)
+        return g if xp is np and not bad.any() else xp.where(each(bad), 0, g)
 
     def value(self, x: Array, labels: Array, stream: Stream) -> Array:
         return self.target.value(x, labels, stream)
 
     def misread(self, x: Array, labels: Array, draws: int, stream: Stream) -> Array:
         part = self.target.misread(x, labels, draws, stream)
-        self._note(2, part > 0)
-        self._note(3, namespace(part).isnan(part))
+        self._note(2, part > 0, stream)
+        self._note(3, namespace(part).isnan(part), stream)
         return part
 
 
@@ -190,7 +218,7 @@ class Attacking:
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         there = in_place(self.attack, self.target, x, labels)
-        watched = Watched.of(self.target, there[0])
+        watched = Watched.of(self.target, there[0], stream)
         x_adv = to_host(attacked(self.attack, watched, *there, stream))
         zero, bad, once, lost = to_host(watched.notes)
         if lost.any():

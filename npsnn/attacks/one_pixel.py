@@ -127,7 +127,7 @@ class OnePixel(Attack):
         if self.pixels > height * width:
             raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")
         found = [
-            self._search(target, image, labels[n : n + 1], stream.at("image", stream.first + n).from_sample(0))
+            self._search(target, image, labels[n : n + 1], stream.at("image", stream.sample(n)).from_sample(0))
             for n, image in enumerate(x)
         ]
         return namespace(x).stack(found) if found else x

@@ -4,11 +4,11 @@ All of them are `target(x, labels, stream) -> (loss, gradient)`. The objective i
 expectation over transformations averages the gradients of the losses, not the loss of averaged logits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 from npsnn.attacks.judging import judge
-from npsnn.attacks.queries import gradients, values
+from npsnn.attacks.queries import gradients, logits, values
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_images, as_labels, in_kind
@@ -16,12 +16,17 @@ from npsnn.layers.moments import EXPECTATION, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import (
     OBJECTIVES,
+    TARGETED,
+    Looked,
     Objective,
     chosen,
     cross_entropy,
+    dlr,
     least_win_probability,
     margin,
     mse,
+    targeted_dlr,
+    targeted_margin,
     true_class_probability,
     win_probability,
 )
@@ -31,7 +36,7 @@ from npsnn.tables import named
 from npsnn.validate import check_count
 from npsnn.workers.base import micro_batches
 
-_OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability)
+_OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability, dlr, targeted_dlr, targeted_margin)
 
 
 def given(target: "Target", x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array, Stream]:
@@ -59,17 +64,30 @@ class Queried(Target, Protocol):
     """A target that can also be asked for the loss alone, and how often its network misreads an image.
 
     random: whether the loss of an image differs from one stream to another.
+    certain: whether an image that a look of this target finds misread is misread by whoever judges it.
     looks: the forward passes by which `misread` judges an image on so many draws.
+    looked: a gradient that also says how many of its own draws misread the image.
+    answers: the logits that the objective is asked of.
+    ascending: the same target with another objective.
     """
 
     @property
     def random(self) -> bool: ...
+
+    @property
+    def certain(self) -> bool: ...
 
     def looks(self, draws: int) -> int: ...
 
     def value(self, x: Array, labels: Array, stream: Stream) -> Array: ...
 
     def misread(self, x: Array, labels: Array, draws: int, stream: Stream) -> Array: ...
+
+    def looked(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array, Array]: ...
+
+    def answers(self, x: Array, stream: Stream) -> Array: ...
+
+    def ascending(self, objective: str | Objective) -> "Queried": ...
 
 
 @dataclass(frozen=True)
@@ -105,14 +123,43 @@ class NetworkTarget:
         """Whether the loss of an image differs from one stream to another."""
         return self.kind == "sampled"
 
+    @property
+    def certain(self) -> bool:
+        """Whether an image that a look finds misread is misread by whoever judges it: no draw differs from another."""
+        return self.looks(2) == 1
+
     def __call__(self, x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
 
         x: (N, C, H, W) in [0, 1], one micro-batch; `stream` is keyed by sample, from the first of them on.
         """
+        return self._gradient(x, labels, stream, self.objective)
+
+    def looked(self, x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array, Array]:
+        """Loss (N,), the share of the draws of this gradient that misread each image (N,), and the gradient.
+
+        The share says of the closed form whether its mean misreads the image: 0 or 1.
+        The arguments are those of a call.
+        """
+        (loss, misread), gradient = self._gradient(x, labels, stream, Looked(self.objective))
+        return loss, misread, gradient
+
+    def _gradient(self, x: Array, labels: Array, stream: Randomness, objective: Objective) -> tuple[Array, Array]:
         labels, noises = self._fitting(x, labels), self._noises(as_stream(stream))
-        loss, gradient = gradients(self.classifier, x, labels, noises, self.objective)
+        loss, gradient = gradients(self.classifier, x, labels, noises, objective)
         return in_kind(loss / len(noises), x), in_kind(gradient / len(noises), x)
+
+    def answers(self, x: Array, stream: Randomness) -> Array:
+        """The mean logits (classes, N) of a micro-batch, over the draws that a gradient has, or of the closed form."""
+        noises = self._noises(as_stream(stream))
+        return in_kind(logits(self.classifier, x, noises), x).mean(axis=0)
+
+    def ascending(self, objective: str | Objective) -> "NetworkTarget":
+        """The same target with another objective.
+
+        objective: what to ascend, by its name or the function.
+        """
+        return replace(self, objective=chosen(objective))
 
     def value(self, x: Array, labels: Array, stream: Randomness) -> Array:
         """The loss alone, (N,), by forward passes, of any number of images; under the noise that a gradient has."""
@@ -125,7 +172,7 @@ class NetworkTarget:
         """The part of `draws` draws in which the network misreads each image of a micro-batch, (N,), as `judge`."""
         labels, stream = self._fitting(x, labels), as_stream(stream)
         if self.judging is not None:
-            draws, stream = 1, self.judging.further(stream.first)
+            draws, stream = 1, self.judging.as_in(stream)
         return 1 - judge(self.classifier, x, labels, draws, stream)
 
     def _fitting(self, x: Array, labels: Array) -> Array:
@@ -133,7 +180,14 @@ class NetworkTarget:
         model = self.classifier.model
         if x.shape[1:] != model.shape:
             raise ValueError(f"images must have the shape (N, {', '.join(map(str, model.shape))}), got {x.shape}")
+        if self._aimed and labels.ndim == 2 and labels.shape[1:] == (2,):
+            as_labels(labels.ravel(), 2 * len(x), model.classes)
+            return labels
         return as_labels(labels, len(x), model.classes)
+
+    @property
+    def _aimed(self) -> bool:
+        return self.objective in [OBJECTIVES[name] for name in TARGETED]
 
     def _value(self, x: Array, labels: Array, stream: Stream) -> Array:
         found = values(self.classifier, x, labels, self._noises(stream), self.objective)
@@ -145,7 +199,7 @@ class NetworkTarget:
         if self.kind == "closed-form":
             return [Propagated(self.rule)]
         if self.judging is not None:
-            return [Sampled(self.judging.at(0).further(stream.first))]
+            return [Sampled(self.judging.at(0).as_in(stream))]
         return [Sampled(stream.at("draw", d)) for d in range(self.draws)]
 
 

@@ -62,8 +62,8 @@ def _lasting(noises: Noises, objective: Objective | None) -> bool:
     An objective in no table may be of one call alone, as is a batch that is trained on. A class of streams of one's own
     has other numbers. What is recorded already, as a part of something larger, is recorded once.
     """
-    named = objective is None or objective in OBJECTIVES.values()
-    plain = all(type(stream) is Stream for stream in _streams(noises))
+    named = objective is None or getattr(objective, "ascended", objective) in OBJECTIVES.values()
+    plain = all(type(stream) is Stream and stream.samples is None for stream in _streams(noises))
     return named and plain and all(noise.training is None for noise in noises) and not recording()
 
 

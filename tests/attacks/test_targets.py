@@ -12,7 +12,7 @@ from npsnn.attacks.plan import Plan
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
-from npsnn.objectives import OBJECTIVES, losses
+from npsnn.objectives import OBJECTIVES, TARGETED, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 
@@ -172,3 +172,54 @@ def test_the_closed_form_of_noise_on_the_features() -> None:
 def test_a_margin_in_standard_deviations_needs_noise(network: Classifier) -> None:
     with pytest.raises(ValueError, match="least-win-probability objective needs noise: sigma must be > 0, got 0"):
         closed_form(network.with_sigma(0), "least-win-probability")
+
+
+@pytest.mark.parametrize("kind", ["sampled", "expectation", "closed-form"])
+def test_a_look_has_the_gradient_of_a_call_and_counts_what_its_draws_misread(kind: str, network: Classifier) -> None:
+    target = {"sampled": sampled(network, 3), "expectation": expectation(network), "closed-form": closed_form(network)}[
+        kind
+    ]
+    stream = Stream(0).at("look")
+    loss, misread, gradient = target.looked(X, LABELS, stream)
+    for found, wanted in zip((loss, gradient), target(X, LABELS, stream), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    noises = {
+        "sampled": [Sampled(stream.at("draw", d)) for d in range(3)],
+        "expectation": [EXPECTATION],
+        "closed-form": [Propagated(RULES["exact"])],
+    }[kind]
+    answers = np.stack([network.scores(X, noise).mean for noise in noises])
+    np.testing.assert_array_equal(misread, (answers.argmax(axis=1) != LABELS).mean(axis=0))
+    np.testing.assert_array_equal(target.answers(X, stream), answers.mean(axis=0))
+
+
+@pytest.mark.parametrize("objective", TARGETED)
+def test_an_aimed_objective_raises_the_second_column(objective: str, network: Classifier) -> None:
+    aimed = np.stack([LABELS, (LABELS + 2) % 10], axis=1)
+    target = sampled(network, 2).ascending(objective)
+    loss, gradient = target(X, aimed, Stream(0))
+    z = target.answers(X, Stream(0))
+    assert loss.shape == (4,) and gradient.shape == X.shape
+    if objective == "targeted-margin":
+        np.testing.assert_allclose(loss, z[aimed[:, 1], range(4)] - z[LABELS, range(4)])
+    with pytest.raises(ValueError, match=r"labels must be in 0 \.\.\. 9"):
+        target(X, aimed + 5, Stream(0))
+    with pytest.raises(ValueError, match="labels must be 4 integers"):
+        sampled(network, 2)(X, aimed, Stream(0))
+
+
+def test_some_images_of_a_batch_meet_their_own_draws(network: Classifier) -> None:
+    for target in (sampled(network, 2), known(network, Stream(1).at("judge"))):
+        whole, part = Stream(0).from_sample(5), [3, 0]
+        loss, misread, gradient = target.looked(X, LABELS, whole)
+        for found, wanted in zip(target.looked(X[part], LABELS[part], whole.chosen(part)), (loss, misread, gradient),
+                                 strict=True):  # fmt: skip
+            np.testing.assert_allclose(found, wanted[part], rtol=1e-12, atol=1e-18)
+
+
+def test_a_look_is_certain_where_no_draw_differs_from_another(network: Classifier) -> None:
+    stream = Stream(1).at("judge")
+    assert [t(network).certain for t in (closed_form, expectation, lambda n: sampled(n, 2))] == [False] * 3
+    assert known(network, stream).certain
+    off = network.with_sigma(0)
+    assert all(t(off).certain for t in (closed_form, expectation, lambda n: sampled(n, 2)))
