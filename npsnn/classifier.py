@@ -14,7 +14,7 @@ from npsnn.layers.base import Params
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import flatten, unflatten
 from npsnn.models import sigmas
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.models.passes import Passes, engine_form
 from npsnn.objectives import Objective, chosen
 from npsnn.ops.gaussian import RULES, Rule

@@ -7,6 +7,8 @@
     @dataclass(frozen=True)
     class CrossEntropy: ...
 
+A class that is no dataclass is made a frozen one. A type checker knows its fields by the line alone.
+
 An entry has two names: the one that people type, "cross-entropy", and the one that files hold, "CrossEntropy", which is
 the name of the class and belongs to one entry of all tables. Files hold values as `{"type": "CrossEntropy", ...}` with
 a key for each field. No file is ever executed or unpickled, and no file names a module.
@@ -14,7 +16,7 @@ a key for each field. No file is ever executed or unpickled, and no file names a
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from inspect import get_annotations
 from pkgutil import iter_modules
@@ -69,7 +71,8 @@ class Table(Mapping[str, T], Generic[T]):
 
         name: name that people type; by default the name of the class.
         Raises ValueError where another entry has one of its names, or one that people take for it, and for a name that
-        is no plain word; TypeError for a class that is no dataclass, and for what lacks what its kind is asked for.
+        is no plain word; TypeError for a class that is no dataclass and has an `__init__` of its own, and for what
+        lacks what its kind is asked for.
         """
         if name is not None and not isinstance(name, str):
             return self._entered(name, None)
@@ -78,9 +81,9 @@ class Table(Mapping[str, T], Generic[T]):
     def _entered(self, entry: E, name: str | None) -> E:
         own = entry.__name__
         if isinstance(entry, type) and not _is_dataclass(entry):
-            raise TypeError(
-                f"{own} must be a dataclass to be {self.one}: put @dataclass(frozen=True) below @{self.kind}"
-            )
+            if "__init__" in vars(entry):
+                raise TypeError(f"{own} must be a dataclass to be {self.one}: declare its fields, without an __init__")
+            dataclass(frozen=True)(entry)  # the same class, made one
         typed = own if name is None else name
         if not WORD.fullmatch(typed):
             word = "a word of letters, digits and hyphens that begins with a letter"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from npsnn.layers import Flatten, Linear, PreactivationNoise, ReLU, Sequential
 from npsnn.layers.base import layer
-from npsnn.models.model import Model, model
+from npsnn.models.base import Model, model
 
 
 @layer

@@ -16,7 +16,7 @@ from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
 from npsnn.train.losses import base

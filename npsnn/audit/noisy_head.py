@@ -20,7 +20,7 @@ from npsnn.layers.moments import Moments, Propagated
 from npsnn.layers.noise import COVARIANCES, FeatureNoise
 from npsnn.layers.params import Role, flatten
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.objectives import (
     Objective,
     expected_cross_entropy,

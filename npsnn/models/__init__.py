@@ -5,7 +5,7 @@ from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table 
 # isort: split
 from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
-from npsnn.models.model import MODELS, Model, without_noise
+from npsnn.models.base import MODELS, Model, model, without_noise
 from npsnn.models.named import NOISES, build, may_be_noisy
 from npsnn.tables import import_all
 
@@ -19,6 +19,7 @@ __all__ = [
     "lenet5",
     "lenetpp",
     "may_be_noisy",
+    "model",
     "resnet18",
     "with_feature_noise",
     "without_noise",

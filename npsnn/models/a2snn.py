@@ -7,7 +7,7 @@ from npsnn.layers.base import Layer, Shape
 from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import FeatureNoise
 from npsnn.models.backbones import backbone
-from npsnn.models.model import Model, model, without_noise
+from npsnn.models.base import Model, model, without_noise
 from npsnn.validate import check_choice
 
 

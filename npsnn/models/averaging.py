@@ -6,7 +6,7 @@ from typing import TypeAlias
 from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.containers import Sequential, known
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 
 Answer: TypeAlias = tuple[Moments, Callable[[Moments, Want], Moments]]
 """The logits, and the backward pass from them to the features, without gradients of parameters."""

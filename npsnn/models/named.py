@@ -2,7 +2,7 @@
 
 from npsnn.layers.base import Shape
 from npsnn.models.a2snn import with_feature_noise
-from npsnn.models.model import MODELS, Model, without_noise
+from npsnn.models.base import MODELS, Model, without_noise
 from npsnn.validate import check_choice
 
 __all__ = ["MODELS", "NOISES", "build", "may_be_noisy"]

@@ -7,7 +7,7 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model, model
+from npsnn.models.base import Model, model
 
 
 def _missing(shape: Shape) -> int:

@@ -16,7 +16,7 @@ from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.models import averaging, sigmas
 from npsnn.models.averaging import Answer
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.objectives import OBJECTIVES, Objective, in_units
 from npsnn.streams import Stream
 from npsnn.workers.base import micro_batches

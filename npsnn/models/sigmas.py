@@ -7,7 +7,7 @@ from npsnn.layers.base import Params, is_random
 from npsnn.layers.containers import nested
 from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import at_path, flatten, unflatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.validate import check_sigma
 
 

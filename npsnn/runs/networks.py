@@ -9,7 +9,7 @@ from npsnn.backend import Array
 from npsnn.files import json_files
 from npsnn.layers.base import Params
 from npsnn.layers.params import unflatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.runs import checkpoint, plugins
 
 

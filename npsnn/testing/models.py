@@ -9,7 +9,7 @@ from npsnn.classifier import Classifier
 from npsnn.layers.base import Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.testing.demands import demand, frozen, same

@@ -7,7 +7,7 @@ import numpy as np
 from npsnn.classifier import Classifier
 from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, ReLU, Sequential
 from npsnn.layers.params import Role, flatten, roles, unflatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 
 SHAPE, CLASSES = (2, 3, 4), 3
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from npsnn.layers.params import flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.testing.demands import close, demand, frozen, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
 from npsnn.testing.inputs import Valid

@@ -10,7 +10,7 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Batch, Noise, Sampled
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.ops import feature_noise
 from npsnn.optim import Arrays
 from npsnn.streams import Stream

@@ -18,7 +18,7 @@ from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.containers import leaves, nested, parts
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.layers.params import Role, of_layer, roles
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.tables import Table
 from npsnn.train.terms import class_vectors

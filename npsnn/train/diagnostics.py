@@ -13,7 +13,7 @@ from npsnn.layers.containers import Residual, Sequential, parts
 from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import flatten, of_layer
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.products import matmul
 from npsnn.streams import Stream

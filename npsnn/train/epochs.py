@@ -16,7 +16,7 @@ from npsnn.foreign import all_read_only, blamed_on, name_of
 from npsnn.gpu.graphs import Graphs
 from npsnn.layers.moments import EXPECTATION, Batch, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.models.sigmas import brief
 from npsnn.optim import SGD, Arrays
 from npsnn.streams import Stream

@@ -6,7 +6,7 @@ from npsnn import attacks, models
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.layers.base import Shape
 from npsnn.layers.params import Role
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.optim import OPTIMIZERS, SCHEDULES, Optimizer
 from npsnn.train.authors import as_authors
 from npsnn.train.config import AUTHORS, SAMPLED, Config

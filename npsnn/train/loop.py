@@ -20,7 +20,7 @@ from npsnn.files import json_files
 from npsnn.files.paths import user_path
 from npsnn.host import one_by_one
 from npsnn.layers.params import Role, flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.optim import Arrays
 from npsnn.runs import checkpoint, plugins, provenance
 from npsnn.runs.environment import environment

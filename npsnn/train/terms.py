@@ -18,7 +18,7 @@ from npsnn.foreign import all_read_only, asked_for, blamed_on, name_of
 from npsnn.layers.containers import parts
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import of_layer
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.objectives import sigma_reward
 from npsnn.ops import feature_noise
 from npsnn.optim import Arrays

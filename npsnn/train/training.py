@@ -6,7 +6,7 @@ from typing import Any
 
 from npsnn.data.augment import AUGMENTATIONS, Augmentation, unchanged
 from npsnn.layers.params import Role
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.optim import OPTIMIZERS, SCHEDULES, Adam, Constant, Optimizer, Schedule, check_longer
 from npsnn.streams import Stream
 from npsnn.tables import Table

@@ -105,7 +105,7 @@ def test_one_that_enters_nothing_is_warned_of(npsnn: Npsnn, mine: Path) -> None:
     [
         ("x = 1\ny = (\n", "mine.py, line 2: SyntaxError"),
         ("x = 1\n1 / 0\n", "mine.py, line 2: ZeroDivisionError: division by zero"),
-        ("from npsnn.models.model import model\nmodel('lenet5')(lambda: 0)\n", "line 2: ValueError: there is another"),
+        ("from npsnn.models.base import model\nmodel('lenet5')(lambda: 0)\n", "line 2: ValueError: there is another"),
     ],
 )
 def test_a_plugin_that_fails_is_wrong_usage(npsnn: Npsnn, mine: Path, text: str, said: str) -> None:

@@ -18,7 +18,7 @@ from npsnn.layers import Conv2d, Flatten, Linear, MaxPool, PreactivationNoise, R
 from npsnn.layers.base import Backward, Params, Shape, Want
 from npsnn.layers.moments import Moments, Noise
 from npsnn.models import Model
-from npsnn.models.model import MODELS
+from npsnn.models.base import MODELS
 
 MODULE = '''
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import npsnn
 from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, Residual, Sequential, layer
 from npsnn.layers.moments import Moments
-from npsnn.models.model import Model, model
+from npsnn.models.base import Model, model
 
 
 {decorator}

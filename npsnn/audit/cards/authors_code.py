@@ -10,7 +10,7 @@ from npsnn.audit.heads import ALIGNMENT, ENTROPY, Formula, directions, factor, t
 from npsnn.audit.noisy_head import AUTHORS, HEAD, head, reward_gradients
 from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import FeatureNoise
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.ops import feature_noise
 from npsnn.reference import alignment, authors_code, differences
 from npsnn.train import authors, terms

@@ -21,7 +21,7 @@ from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Sampled
 from npsnn.layers.noise import FeatureNoise
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.reference import a2snn, alignment, authors_code, plain
 from npsnn.streams import Stream
 from npsnn.train import authors

@@ -14,7 +14,7 @@ from npsnn.layers.affine import Linear
 from npsnn.layers.containers import Sequential
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.reshape import Flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.reference import theorem
 from npsnn.streams import Stream
 

@@ -21,7 +21,7 @@ from npsnn.validate import as_int, check_sigma
 LARGEST_IMAGE = 4096
 
 MODELS: Table[Callable[..., "Model"]] = Table(
-    "model", "from npsnn.models.model import model", asked_for(__call__="shape, classes, sigma")
+    "model", "from npsnn.models.base import model", asked_for(__call__="shape, classes, sigma")
 )
 """Networks by name: `@model("name")` above a function (shape, classes, sigma) -> Model enters it."""
 model = MODELS.enter
