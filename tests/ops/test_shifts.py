@@ -42,6 +42,12 @@ def values(x: tuple[int, ...], w: tuple[int, ...], stride: int, padding: int, dt
     return [(0.1 * rng.normal(size=shape)).astype(dtype) for shape in shapes]
 
 
+def take(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have convolutions take the form, as if the batches were large."""
+    for name, limit in zip(("SHORT", "FEW", "IDLE"), (*FORMS[form], 0), strict=True):
+        monkeypatch.setattr(shifts, name, limit)
+
+
 def compare(cupy: ModuleType, arrays: list[Any], stride: int, padding: int) -> None:
     want = with_numpy(*arrays, stride, padding)
     rtol = 1e-12 if arrays[0].dtype == np.float64 else 1e-5
@@ -55,9 +61,7 @@ def compare(cupy: ModuleType, arrays: list[Any], stride: int, padding: int) -> N
 def test_all_forms_are_numpys_sum(
     cupy: ModuleType, form: str, large: bool, case: Convolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
-    monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
-    monkeypatch.setattr(shifts, "IDLE", 0)
+    take(form, monkeypatch)
     monkeypatch.setattr(framing, "LARGE", 0 if large else 1 << 22)
     monkeypatch.setattr(shifts, "LONG", 1 if large else 512)  # sums over each row of outputs are cut into pieces
     w = (case.filters, *case.kernel, case.pixels.channels)
@@ -94,9 +98,7 @@ def test_views_are_read_as_they_are(
     cupy: ModuleType, form: str, stride: int, padding: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut out, turned, every other pixel, some channels, every other example, and one number for all."""
-    monkeypatch.setattr(shifts, "SHORT", FORMS[form][0])
-    monkeypatch.setattr(shifts, "FEW", FORMS[form][1])
-    monkeypatch.setattr(shifts, "IDLE", 0)
+    take(form, monkeypatch)
     arrays = values((7, 2, 6, 4), (3, 3, 3, 2), stride, padding)
     want = with_numpy(*arrays, stride, padding)
 
