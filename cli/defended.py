@@ -64,5 +64,6 @@ class Defended:
             draws = f"{self.judging.draws} draws{averaged(self.judging.average or 1)}"
             noise = f"noise {in_words(self.sigma)}, {draws}"
             off = f"; {percent(self.off.mean)} with the noise off"
-        say(f"{self.run.heading}: {images}, {noise}")
+        grid = "; adversarial images have 8 bits" if self.judging.on_grid else ""
+        say(f"{self.run.heading}: {images}, {noise}{grid}")
         say(f"clean accuracy {percent(self.clean.mean)}, 95 % interval {interval(self.clean.ci95)}{off}")

@@ -25,6 +25,20 @@ BALLS: Table[type["Limit"]] = Table("ball", "from npsnn.attacks.balls import bal
 ball = BALLS.enter
 
 
+LEVELS = 255
+"""The steps from black to white of an 8-bit image."""
+NEAR = 2.0**-24
+"""Half of what single precision can tell of a pixel: so close to a level is a pixel that was rounded from it."""
+
+
+def check_grid(x: Images) -> None:
+    """Raise ValueError unless every pixel is a multiple of 1/255, but for rounding."""
+    off = np.abs(LEVELS * x.astype(np.float64) - np.rint(LEVELS * x.astype(np.float64)))
+    if off.size and off.max() > 4 * LEVELS * NEAR:
+        got = float(x.ravel()[off.argmax()])
+        raise ValueError(f"on_grid is for images of 8 bits, whose pixels are multiples of 1/255, got one of {got:.9g}")
+
+
 def check_linf(eps: float) -> None:
     """Raise ValueError where a Linf radius is beyond the box of pixels: nobody means it who counts from 0 to 1."""
     if 1 < eps < inf:
@@ -60,6 +74,32 @@ class Limit:
         xp = namespace(delta)
         flat = xp.abs(_flat(delta))
         return flat.max(axis=1) if self.norm == "linf" else xp.sqrt((flat * flat).sum(axis=1))
+
+    def on_grid(self, x_adv: Images, x: Images) -> Images:
+        """The images of 8 bits near x_adv, whose pixels are multiples of 1/255, and which stay in the set round x.
+
+        In Linf a pixel goes to the nearest level that is within eps of its own, in L0 and without a limit to the
+        nearest. In L2 and L1 a pixel goes to the next level towards its own, so that no distance becomes longer.
+
+        x_adv: images of the set.
+        x: the originals, whose pixels are multiples of 1/255 (`check_grid`); pixels that do not move stay as they are.
+        Returns images with the dtype of x.
+        """
+        xp = namespace(x)
+        own = xp.rint(LEVELS * x.astype(xp.float64))
+        steps = LEVELS * x_adv.astype(xp.float64) - own
+        if self.norm == "linf":
+            most = xp.floor(LEVELS * self.eps * (1 + 1e-12))  # 8/255 is eight steps
+            steps = xp.clip(xp.rint(steps), -most, most)
+        elif self.norm == "l0" or self.eps == inf:
+            steps = xp.rint(steps)
+        else:
+            # a pixel that was rounded from a level is on it, unless that would lead outside
+            rounded = _towards_0(steps, LEVELS * NEAR * xp.maximum(x_adv, x))
+            far = self.size(rounded) > LEVELS * self.eps * (1 + 1e-12)
+            steps = xp.where(each(far), _towards_0(steps, 0), rounded)
+        moved = (own + steps).astype(x.dtype) / LEVELS
+        return xp.where(steps == 0, x, moved)
 
     def check(self, x_adv: Images, x: Images) -> None:
         """Raise ValueError unless every image is finite, in the box, and within eps but for rounding.
@@ -133,6 +173,12 @@ class Ball(Limit):
 def _flat(x: Images) -> Images:
     """(N, ...) -> (N, -1), for N = 0 as well."""
     return x.reshape(len(x), prod(x.shape[1:]))
+
+
+def _towards_0(steps: Images, slack: Images | float) -> Images:
+    """Whole steps, none longer than before by more than `slack`."""
+    xp = namespace(steps)
+    return xp.sign(steps) * xp.floor(xp.abs(steps) + slack)
 
 
 def each(values: Images) -> Images:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsnn.attacks.balls import each
+from npsnn.attacks.balls import check_grid, each
 from npsnn.attacks.base import Attack, ask, attacked, checked_attack, in_place, target_of
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.targets import NetworkTarget
@@ -210,11 +210,13 @@ class Attacked(NamedTuple):
 class Attacking:
     """An attack on a target, as a job that workers can be handed.
 
+    on_grid: whether its images are rounded to 8 bits.
     Raises ValueError where the attack leaves its ball or the box.
     """
 
     attack: Attack
     target: NetworkTarget
+    on_grid: bool = False
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         there = in_place(self.attack, self.target, x, labels)
@@ -227,6 +229,8 @@ class Attacking:
             self.attack.ball.check(x_adv, x)
         except ValueError as error:
             raise ValueError(f"{ask(self.attack, 'label')}: {error}") from None
+        if self.on_grid:
+            x_adv = self.attack.ball.on_grid(x_adv, x)
         return Attacked(x_adv, zero, bad, once)
 
 
@@ -240,13 +244,14 @@ def run(
     stream: Stream,
     judging: Stream | None = None,
     progress: Progress | None = None,
+    on_grid: bool = False,
 ) -> Result:
     """One attack on all images, and the accuracy of the target's network on what comes out, under fresh noise.
 
-    judging: the stream of that noise, by default one of `stream`'s. Raises ValueError where the attack leaves its ball
-    or the box.
+    judging: the stream of that noise, by default one of `stream`'s. on_grid: whether the images are rounded to 8 bits.
+    Raises ValueError where the attack leaves its ball or the box.
     """
-    network, job, start = target.classifier, Attacking(attack, target), perf_counter()
+    network, job, start = target.classifier, Attacking(attack, target, on_grid), perf_counter()
     size = 1 if ask(attack, "one_by_one") else None
     parts = each_part(network, job, x, labels, stream.at("attack"), progress, size)
     seconds = perf_counter() - start
@@ -291,11 +296,13 @@ def robust_accuracy(
         that their differences are not those of the noise.
     progress: called with the number of images done, in all len(attacks) times N.
     clean: the accuracy of the defended network on as many draws, where it is known already.
-    Raises TypeError for what is no attack, ValueError for what does not fit the network.
+    Raises TypeError for what is no attack, ValueError for what does not fit the network, or the judging.
     """
     judging = checked_judging(judging or Judging())
-    checked_attacks = several(attacks)
-    return _each(network, *checked(network, x, labels), checked_attacks, judging, progress, clean)
+    checked_attacks, (x, labels) = several(attacks), checked(network, x, labels)
+    if judging.on_grid:
+        check_grid(x)
+    return _each(network, x, labels, checked_attacks, judging, progress, clean)
 
 
 def several(attacks: Any) -> list[Any]:
@@ -320,8 +327,8 @@ def _each(
         target, name = target_of(attack, defended), ask(attack, "label")
         stream = judging.stream.at(attack.ball.norm, repr(float(attack.ball.eps)))
         own, judge = stream.at(name), stream.at("judge")
-        result = run(name, attack, target, x, labels, judging.draws, own, judge, progress)
+        result = run(name, attack, target, x, labels, judging.draws, own, judge, progress, judging.on_grid)
         if (control := ask(attack, "control")()) is not None:
-            alone = run(name, control, target, x, labels, judging.draws, own, judge)
+            alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
             result = replace(result, control=alone.misread_once)
         yield replace(result, clean=clean.each)

@@ -55,6 +55,7 @@ class Judging:
     seed: of all random numbers, those of the attacks as well.
     sigma: the defender's noise, as in `Classifier.with_sigma`; None for the network's own, 0 for no noise.
     average: number of draws whose logits the defender averages for one answer; None for the network's own.
+    on_grid: whether adversarial images are rounded to 8 bits before they are judged (`Limit.on_grid`).
     """
 
     draws: int = option(10, "Fresh draws of the noise on which accuracy is judged.", "Judging", low=1)
@@ -73,6 +74,11 @@ class Judging:
         "Judging",
         low=1,
     )
+    on_grid: bool = option(
+        False,
+        "Round adversarial images to multiples of 1/255, as an image of 8 bits has, and stay in the ball.",
+        "Judging",
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -82,6 +88,8 @@ class Judging:
                 check_sigma(sigma)
         if self.average is not None:
             check_count("average", self.average)
+        if not isinstance(self.on_grid, bool):
+            raise ValueError(f"on_grid must be True or False, got {self.on_grid!r}")
 
     @property
     def stream(self) -> Stream:
