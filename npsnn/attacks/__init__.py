@@ -28,6 +28,7 @@ from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
@@ -53,6 +54,8 @@ __all__ = [
     "EoT",
     "Expectation",
     "GradientAttack",
+    "Group",
+    "Grouping",
     "InBall",
     "Judging",
     "Known",

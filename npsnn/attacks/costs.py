@@ -10,7 +10,7 @@ import numpy as np
 from npsnn.attacks.base import ask, target_of
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.suite import Suite
-from npsnn.attacks.evaluation import several
+from npsnn.attacks.groups import Grouping, grouped
 from npsnn.attacks.judging import Judging, checked, checked_judging
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import to_device, to_host
@@ -35,7 +35,7 @@ def cost(
     classifier: Classifier,
     x: np.ndarray,
     labels: np.ndarray,
-    attacks: Iterable[Any] | Checklist,
+    attacks: Iterable[Any] | Grouping | Checklist,
     judging: Judging | None = None,
 ) -> Cost:
     """The cost of `robust_accuracy`, or of `examine` with a checklist.
@@ -49,7 +49,8 @@ def cost(
     if isinstance(attacks, Checklist):
         planned, judging = Suite(classifier, x, labels, attacks, None).planned(), attacks.judging
     else:
-        planned, judging = several(attacks), checked_judging(judging or Judging())
+        judging = checked_judging(judging or Judging())
+        planned = [attack for group in grouped(attacks, judging.defended(classifier)) for attack in group]
     x, labels = checked(classifier, x, labels)
     network = judging.defended(classifier)
     return _cost([(a, target_of(a, network)) for a in planned], network, x, labels, judging.draws)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsnn.attacks.balls import check_grid, each
-from npsnn.attacks.base import Attack, ask, attacked, checked_attack, in_place, target_of
+from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
+from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import Array, namespace, to_host
@@ -43,6 +44,9 @@ class Result:
     x: the images before the attack.
     clean: the part of the draws in which each of these is right, (N,).
     by: the attack itself.
+    group: the name of the group that the attack is a member of, "" for none.
+    met: which images the attack met, (N,), those that the members before it had left; None where it met all. The images
+        and the accuracy are then what these members and the attack leave together.
     """
 
     attack: str
@@ -65,6 +69,13 @@ class Result:
     x: np.ndarray | None = field(default=None, repr=False)
     clean: np.ndarray | None = field(default=None, repr=False)
     by: Any = field(default=None, repr=False)
+    group: str = ""
+    met: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def took(self) -> int | None:
+        """How many of the images that it met the attack took; None where it met all."""
+        return None if self.met is None else int((self.met & (self.accuracy.each < 1)).sum())
 
     @property
     def kappa(self) -> float | None:
@@ -80,10 +91,11 @@ class Result:
     @property
     def images(self) -> dict[str, np.ndarray]:
         """Figures of each image, each (N,): the part of the draws that are right with and without the attack, the
-        norm of its perturbation, and whether it met an all-zero or a non-finite gradient.
+        norm of its perturbation, whether it met an all-zero or a non-finite gradient, and whether the attack met it
+        where others ran before.
         """
         known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}
-        known["clean"] = self.clean
+        known |= {"clean": self.clean, "met": self.met}
         return {name: values for name, values in known.items() if values is not None}
 
     @property
@@ -256,11 +268,18 @@ def run(
     parts = each_part(network, job, x, labels, stream.at("attack"), progress, size)
     seconds = perf_counter() - start
     found = Attacked(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    left = accuracy(network, found.x_adv, labels, draws, judging or stream.at("judge"))
+    return _result(name, attack, target, x, found, left, seconds)
+
+
+def _result(
+    name: str, attack: Attack, target: NetworkTarget, x: np.ndarray, found: Attacked, left: Accuracy, seconds: float
+) -> Result:
     return Result(
         attack=name,
         norm=attack.ball.norm,
         eps=attack.ball.eps,
-        accuracy=accuracy(network, found.x_adv, labels, draws, judging or stream.at("judge")),
+        accuracy=left,
         gradient=target.kind,
         gradient_passes=ask(attack, "passes")(target),
         seconds=seconds,
@@ -270,7 +289,7 @@ def run(
         says=ask(attack, "says"),
         size=attack.ball.size(found.x_adv.astype(np.float64) - x),
         misread_once=int(found.once.sum()),
-        noise_ignored=target.kind == "expectation" and network.random,
+        noise_ignored=target.kind == "expectation" and target.classifier.random,
         met_zero=found.zero,
         met_bad=found.bad,
         x=x,
@@ -282,7 +301,7 @@ def robust_accuracy(
     network: Classifier,
     x: np.ndarray,
     labels: np.ndarray,
-    attacks: Iterable[Any],
+    attacks: Iterable[Any] | Grouping,
     judging: Judging | None = None,
     progress: Progress | None = None,
     clean: Accuracy | None = None,
@@ -291,7 +310,8 @@ def robust_accuracy(
 
     x: (N, C, H, W), floats in [0, 1] or 8-bit.
     labels: (N,).
-    attacks: values such as attacks.PGD(8 / 255), or any objects with a ball and attack(target, x, labels, stream).
+    attacks: values such as attacks.PGD(8 / 255), or any objects with a ball and attack(target, x, labels, stream); or a
+        group such as attacks.auto(network, 0.1).
     judging: the defender's noise, and the draws on which success is judged. Attacks of one ball meet the same draws, so
         that their differences are not those of the noise.
     progress: called with the number of images done, in all len(attacks) times N.
@@ -299,36 +319,77 @@ def robust_accuracy(
     Raises TypeError for what is no attack, ValueError for what does not fit the network, or the judging.
     """
     judging = checked_judging(judging or Judging())
-    checked_attacks, (x, labels) = several(attacks), checked(network, x, labels)
+    x, labels = checked(network, x, labels)
     if judging.on_grid:
         check_grid(x)
-    return _each(network, x, labels, checked_attacks, judging, progress, clean)
-
-
-def several(attacks: Any) -> list[Any]:
-    """The attacks; TypeError for what is none, or no list of them."""
-    if not isinstance(attacks, Iterable):
-        raise TypeError(f"attacks must be a list, as [attacks.PGD(8 / 255)] or plan.made(), got {attacks!r:.80}")
-    return [checked_attack(attack) for attack in attacks]
+    defended = judging.defended(network)
+    return _each(defended, x, labels, grouped(attacks, defended), judging, progress, clean)
 
 
 def _each(
-    network: Classifier,
+    defended: Classifier,
     x: np.ndarray,
     labels: np.ndarray,
-    attacks: list[Any],
+    groups: list[Group],
     judging: Judging,
     progress: Progress | None,
     clean: Accuracy | None,
 ) -> Iterator[Result]:
-    defended = judging.defended(network)
     clean = clean or accuracy(defended, x, labels, judging.draws, judging.seed)
-    for attack in attacks:
-        target, name = target_of(attack, defended), ask(attack, "label")
-        stream = judging.stream.at(attack.ball.norm, repr(float(attack.ball.eps)))
-        own, judge = stream.at(name), stream.at("judge")
-        result = run(name, attack, target, x, labels, judging.draws, own, judge, progress, judging.on_grid)
-        if (control := ask(attack, "control")()) is not None:
-            alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
-            result = replace(result, control=alone.misread_once)
-        yield replace(result, clean=clean.each)
+    for group in groups:
+        stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
+        targets = [target_of(attack, defended) for attack in group]
+        judge = stream.at("judge")
+        if group.name and in_turn(targets):
+            judge = targets[0].judging or judge
+            yield from _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
+            continue
+        for attack, target in zip(group, targets, strict=True):
+            name = ask(attack, "label")
+            own = stream.at(name)
+            result = run(name, attack, target, x, labels, judging.draws, own, judge, progress, judging.on_grid)
+            if (control := ask(attack, "control")()) is not None:
+                alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
+                result = replace(result, control=alone.misread_once)
+            yield replace(result, clean=clean.each, group=group.name)
+
+
+def _in_turn(
+    group: Group,
+    targets: list[NetworkTarget],
+    x: np.ndarray,
+    labels: np.ndarray,
+    stream: Stream,
+    judge: Stream,
+    progress: Progress | None,
+    on_grid: bool,
+) -> Iterator[Result]:
+    """Each member on the images that are still right, of a network that has one answer to each image."""
+    network, found, none = targets[0].classifier, x, np.zeros(len(x), bool)
+    clean = each = accuracy(network, x, labels, 1, judge).each
+    for attack, target in zip(group, targets, strict=True):
+        name, met, seconds = ask(attack, "label"), each == 1, 0.0
+        so_far = Attacked(found, none, none, none)
+        # the graphs of a GPU are of whole batches
+        left = np.arange(len(x)) if network.on_gpu and met.any() else np.flatnonzero(met)
+        own, judged = (s if len(left) == len(x) else s.chosen(left) for s in (stream.at(name), judge))
+        if progress:
+            progress(len(x) - len(left))
+        if len(left):
+            part = run(name, attack, target, x[left], labels[left], 1, own, judged, progress, on_grid)
+            seconds = part.seconds
+            its = (part.x_adv, part.met_zero, part.met_bad, none[left])
+            so_far = Attacked(*(_where(met, left, new, old) for new, old in zip(its, so_far, strict=True)))
+            found = so_far.x_adv
+        # all anew: the answers of whole micro-batches are those by which the worst case is judged
+        accuracy_left = accuracy(network, found, labels, 1, judge)
+        each = accuracy_left.each
+        result = _result(name, attack, target, x, so_far, accuracy_left, seconds)
+        yield replace(result, clean=clean, group=group.name, met=met)
+
+
+def _where(met: np.ndarray, left: np.ndarray, new: Any, old: np.ndarray) -> np.ndarray:
+    """What is new, of the images `left`, where an image was met, and else what was before: (N, ...)."""
+    whole = old.copy()
+    whole[left] = new
+    return np.where(met.reshape(-1, *[1] * (old.ndim - 1)), whole, old)

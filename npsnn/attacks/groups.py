@@ -1,0 +1,93 @@
+"""Groups: attacks that are one evaluation, whose members meet an image in turn or all to the end.
+
+    for result in attacks.robust_accuracy(network, x, labels, attacks.Group("mine", (attacks.PGD(0.1), Mine(0.1)))):
+        print(result.group, result.attack, result.accuracy.mean)
+
+Where the network is certain the members run in order, each on the images that are still right: an image that one has
+taken is taken for good. Where it is random one look says little, and every member attacks every image to the end.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from npsnn.attacks.balls import Limit
+from npsnn.attacks.base import ask, checked_attack
+from npsnn.classifier import Classifier
+
+
+class Grouping:
+    """What becomes a group once it meets the network, as a source of gradients becomes a target."""
+
+    def of(self, network: Classifier) -> "Group":
+        """The group for the defended network, noise and all."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Group(Grouping):
+    """Attacks in one ball, in the order in which they run; iterating yields them.
+
+    name: what the group is called in results; "" for an attack by itself.
+    members: any values that `robust_accuracy` takes.
+    Raises TypeError for what is no attack, ValueError for no member, other balls, and names that are the same.
+    """
+
+    name: str
+    members: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(map(checked_attack, self.members)))
+        if not self.members:
+            raise ValueError("members must hold at least one attack, got none")
+        balls = {(member.ball.norm, float(member.ball.eps)) for member in self.members}
+        if len(balls) > 1:
+            got = " and ".join(f"{norm} {eps:g}" for norm, eps in sorted(balls))
+            raise ValueError(f"members must be of one ball, got {got}")
+        names = [_told(member) for member in self.members]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"members must differ in their names, got {twice[0]} twice")
+
+    @property
+    def ball(self) -> Limit:
+        """The ball of its members."""
+        found: Limit = self.members[0].ball
+        return found
+
+    def of(self, network: Classifier) -> "Group":
+        """The group itself: its members are known."""
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+
+def _told(attack: Any) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """What tells an attack from the others of its ball."""
+    return ask(attack, "label"), tuple(dict(ask(attack, "says")).items())
+
+
+def grouped(attacks: Any, network: Classifier) -> list[Group]:
+    """The attacks and groups as groups, an attack by itself as one without a name.
+
+    attacks: a list of attacks and groups, or one group.
+    network: the defended network, which says what the members of some groups are.
+    Raises TypeError for what is neither, or no list.
+    """
+    if isinstance(attacks, Grouping):
+        return [attacks.of(network)]
+    if not isinstance(attacks, Iterable):
+        raise TypeError(f"attacks must be a list, as [attacks.PGD(8 / 255)] or plan.made(), got {attacks!r:.80}")
+    return [a.of(network) if isinstance(a, Grouping) else Group("", (a,)) for a in attacks]
+
+
+def in_turn(targets: Iterable[Any]) -> bool:
+    """Whether attacks on these targets run in turn, each on what the others have left.
+
+    So they do where a look settles whether an image is misread: no noise, or one draw that all attackers know.
+    """
+    settled = [(getattr(target, "certain", False), getattr(target, "judging", None)) for target in targets]
+    return all(certain for certain, _ in settled) and len(dict.fromkeys(judging for _, judging in settled)) == 1
