@@ -27,10 +27,10 @@ OBJECTIVES: Table[Objective] = Table(
 )
 objective = OBJECTIVES.enter
 
-MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", "targeted-dlr", "targeted-margin")
-"""The objectives that an attack alone ascends; no training minimises one."""
-TARGETED = ("targeted-dlr", "targeted-margin")
+TARGETED = ("targeted-dlr", "targeted-margin", "targeted-win")
 """The objectives whose labels are (N, 2), the label and the class to raise above it."""
+MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", *TARGETED)
+"""The objectives that an attack alone ascends; no training minimises one."""
 
 
 def losses() -> tuple[str, ...]:
@@ -182,6 +182,25 @@ def targeted_margin(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """
     slope = loss.one_hot(m.mean, labels[:, 1]) - loss.one_hot(m.mean, labels[:, 0])
     return (m.mean * slope).sum(axis=0), Moments(slope)
+
+
+@objective("targeted-win")
+def targeted_win(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """u_t = (mean_t - mean_k)/√Var(Y_t - Y_k) for the class t to raise above the label k: Φ(u_t) is P(Y_t > Y_k).
+
+    labels: (N, 2), the label and the class to raise.
+    ∂u/∂d = 1/√S, ∂u/∂S = -u/(2S). A pair without variance counts as decided, as in `least_win_probability`. Of logits
+    without variance it is the targeted margin. Source: extension E3.
+    """
+    if m.var is None:
+        return targeted_margin(m, labels)
+    own, raised = loss.one_hot(m.mean, labels[:, 0]), loss.one_hot(m.mean, labels[:, 1])
+    d, s = loss.margins(m.mean, m.var, own)
+    uncertain, root = loss.spread(s, own)
+    lead = -d * raised / root
+    slope = raised * uncertain / root
+    dmean, dvar = loss.margins_backward(-slope, -0.5 * lead * slope / root, own, m.var.ndim > m.mean.ndim)
+    return lead.sum(axis=0), Moments(dmean, dvar)
 
 
 @dataclass(frozen=True)

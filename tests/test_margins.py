@@ -34,7 +34,7 @@ def logits(seed: int, sizes: tuple[int, ...], kind: str) -> tuple[Moments, np.nd
 def pairs(m: Moments, n: int, k: int) -> list[tuple[float, float]]:
     """mean_k - mean_i and Var(Y_k - Y_i) for each i ≠ k of example n, by loops."""
     found = []
-    for i in set(range(len(m.mean))) - {k}:
+    for i in sorted(set(range(len(m.mean))) - {k}):
         if m.var is None:
             s = 0.0
         elif m.var.ndim == 2:
@@ -48,7 +48,10 @@ def pairs(m: Moments, n: int, k: int) -> list[tuple[float, float]]:
 def wanted(name: str, m: Moments, n: int, label: np.ndarray) -> float:
     if name in TARGETED:
         k, t = map(int, label)
-        return float(m.mean[t, n] - m.mean[k, n]) if name == "targeted-margin" else ratio.targeted(m.mean[:, n], k, t)
+        if name == "targeted-dlr":
+            return ratio.targeted(m.mean[:, n], k, t)
+        d, s = pairs(m, n, k)[t - (t > k)]
+        return -d if name == "targeted-margin" or m.var is None else -d / np.sqrt(s)
     k = int(label)
     if name == "dlr":
         return ratio.leading(m.mean[:, n], k)
