@@ -21,7 +21,7 @@ def onto_plane(norm: str, x: Floats, w: Floats, b: float) -> Floats:
             if a[i] > 0 and left > 0:
                 length[i] = min(room[i], left / a[i])
                 left -= a[i] * length[i]
-        return -sign * length
+        return np.asarray(-sign * length)
     speed = a if norm == "l2" else np.where(a > 0, 1.0, 0.0)
     moving = [int(i) for i in np.flatnonzero(a)]
     left = abs(above)
@@ -34,4 +34,4 @@ def onto_plane(norm: str, x: Floats, w: Floats, b: float) -> Floats:
         length[i] = room[i]
         left -= a[i] * room[i]
         moving.remove(i)
-    return -sign * length
+    return np.asarray(-sign * length)

@@ -28,6 +28,7 @@ from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.fab import FAB
 from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.one_pixel import OnePixel
@@ -41,6 +42,7 @@ from npsnn.tables import import_all
 
 __all__ = [
     "BIM",
+    "FAB",
     "FGSM",
     "PGD",
     "Accuracy",

@@ -14,6 +14,7 @@ from npsnn.attacks.balls import NORMS, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.fab import FAB
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
@@ -104,6 +105,10 @@ class Plan:
     norm: str = option("linf", "Norm of the ball: {choices}.", "Ball", choices=NORMS)
     steps: int = option(20, "Steps of bim and pgd.", "Gradients", low=1)
     restarts: int = option(1, "Random starts of pgd. Each image keeps its worst.", "Gradients", low=1)
+    fab_steps: int = option(FAB.steps, "Steps of fab-t for each class.", "Gradients", low=1)
+    targets: int = option(
+        FAB.targets, "Classes that fab-t aims at: the likeliest other than the label.", "Gradients", low=1
+    )
     eot: int = option(
         10,
         "Draws of the noise over which a plain attack averages each gradient. With 0 it attacks the network without "

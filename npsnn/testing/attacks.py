@@ -61,24 +61,39 @@ def check_attack(attack: Any, network: Classifier | None = None) -> None:
 class Slope:
     """A target of which everything is known: a loss that is linear in the image, with noise of each image's own.
 
-    No example's numbers depend on the batch it comes in, not even by rounding.
+    No example's numbers depend on the batch it comes in, not even by rounding. An image is misread if its loss is
+    above 0.
 
     size: of the gradient's entries.
+    draw: of the noise of the gradient's entries.
     """
 
     size: float = 1.0
+    draw: float = DRAW
     passes: int = 3
-    random: bool = True
     counted: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("gradients", "values", "looks"), 0))
 
+    @property
+    def random(self) -> bool:
+        return self.draw > 0
+
+    @property
+    def certain(self) -> bool:
+        return not self.random
+
     def looks(self, draws: int) -> int:
-        return draws
+        return draws if self.random else 1
+
+    def ascending(self, objective: Any) -> "Slope":
+        """The same target, whatever the objective: there is but one loss."""
+        return self
 
     def _gradient(self, x: np.ndarray, labels: np.ndarray, stream: Any) -> np.ndarray:
         pattern = np.sin(1 + np.arange(x[0].size)).reshape(x.shape[1:])
         noise = np.moveaxis(as_stream(stream).normal(np.moveaxis(x.astype(np.float64), 0, -1)), -1, 0)
-        side = (1 - 2 * (labels % 2)).reshape(-1, 1, 1, 1)
-        return np.asarray(self.size * (pattern * side + DRAW * noise))
+        own = labels if labels.ndim == 1 else labels[:, 0]
+        side = (1 - 2 * (own % 2)).reshape(-1, 1, 1, 1)
+        return np.asarray(self.size * (pattern * side + self.draw * noise))
 
     def _loss(self, x: np.ndarray, labels: np.ndarray, stream: Any) -> tuple[np.ndarray, np.ndarray]:
         g = self._gradient(x, labels, stream)
@@ -88,13 +103,23 @@ class Slope:
         self.counted["gradients"] += len(x) * self.passes
         return self._loss(x, labels, stream)
 
+    def looked(self, x: np.ndarray, labels: np.ndarray, stream: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        loss, g = self(x, labels, stream)
+        return loss, (loss > 0).astype(float), g
+
+    def answers(self, x: np.ndarray, stream: Any) -> np.ndarray:
+        """Logits of three classes, of which the first two differ by the loss."""
+        self.counted["looks"] += len(x) * self.passes
+        loss = self._loss(x, np.zeros(len(x), int), stream)[0]
+        return np.stack([-loss / 2, loss / 2, np.full(len(x), -np.inf)])
+
     def value(self, x: np.ndarray, labels: np.ndarray, stream: Any) -> np.ndarray:
         self.counted["values"] += len(x) * self.passes
         return self._loss(x, labels, stream)[0]
 
     def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Any) -> np.ndarray:
         self.counted["looks"] += len(x) * self.looks(draws)
-        losses = [self._loss(x, labels, as_stream(stream).at(d))[0] > 0 for d in range(draws)]
+        losses = [self._loss(x, labels, as_stream(stream).at(d))[0] > 0 for d in range(self.looks(draws))]
         return np.asarray(np.mean(losses, axis=0))
 
 

@@ -171,9 +171,9 @@ def test_the_command_line_offers_what_is_in_the_table(half: type[Any]) -> None:
     assert [a for a in plan.made() if isinstance(a, half)] == [Half(0.1, source=EoT(5)), Half(0.2, source=EoT(5))]
     assert [a.label for a in plan.made()] == ["half", "fgsm"] * 2
     assert not {"eps", "eot"} & plan.unused(["eps", "eot", "steps"]).keys()
-    assert Plan(("half",)).unused(["norm", "eot"]) == {
-        "norm": ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd", "random")
-    }
+    unused = Plan(("half",)).unused(["norm", "eot"])
+    assert unused.keys() == {"norm"} and {"fgsm", "adaptive-pgd", "random"} <= set(unused["norm"])
+    assert "half" not in unused["norm"]
 
 
 def test_a_field_without_an_option_needs_a_default() -> None:
