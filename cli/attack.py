@@ -73,8 +73,8 @@ def _attack(
 
     RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. The attacked
     network is the defended one, noise and all. Success is judged on fresh draws of the noise; the interval is a 95 %
-    interval over test images and noise. The last line for each eps has the worst case: each image meets the
-    strongest attack, unless another attack is surely stronger on that image.
+    interval over test images and noise. The last line for each eps has the worst case: each image meets the attack
+    that most of --selection draws misread it under, and other draws judge what is left.
 
     Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
     attacks take the gradient of a closed form, one pass for the whole distribution. They ascend the cross-entropy of
@@ -128,7 +128,7 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         defended.print_heading(what)
         click.echo()
     say_cost(attacks.cost(classifier, x, labels, made, judging), len(labels))
-    show = Rows(made, shown=what is not None)
+    show = Rows(made, what is not None, judging.draws)
     about = {"plan": asdict(plan)} | defended.about
     kept = Kept(run.folder, about | defended.qualified, save)
     stop: BaseException | None = None

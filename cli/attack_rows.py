@@ -33,9 +33,9 @@ Keep: TypeAlias = Callable[[dict[str, Any]], None]
 class Rows:
     """Results, printed as they come and kept as JSON."""
 
-    def __init__(self, attacks: list[Any], shown: bool) -> None:
-        """attacks: those whose results will come; shown: whether to print a table as well."""
-        self.attacks = attacks
+    def __init__(self, attacks: list[Any], shown: bool, draws: int = 1) -> None:
+        """attacks: those whose results will come; shown: whether to print a table as well; draws: that judge."""
+        self.attacks, self.draws = attacks, draws
         self.nearest = any(isinf(attack.ball.eps) for attack in attacks)
         self.table = self._table() if shown else None
         self.rows: list[dict[str, Any]] = []
@@ -89,6 +89,10 @@ class Rows:
         entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met]}
         entry |= {"strongest": found.strongest, "strongest_on_same_draws": found.alone.mean}
         entry |= {"above_strongest": found.rise.mean, "above_by_chance": by_chance if rises else None}
+        entry |= {"chosen": dict(found.chosen), "selection_draws": found.selection, "right_in_every_draw": None}
+        once, clean = found.in_every_draw, found.clean_in_every_draw
+        if found.selection > 1:
+            entry["right_in_every_draw"] = {"attacked": once.mean, "clean": clean.mean if clean else None}
         self.worst_rows.append(entry)
         keep(entry)
         self._print(f"worst of them{MARK if met else ''}", results[0], found, *[""] * 6)
@@ -96,6 +100,9 @@ class Rows:
             why = "within the noise of the draws" if by_chance else "by more than the noise of the draws"
             say(f"  {100 * found.rise.mean:.1f} points above the line of {found.strongest}, {why};")
             say(f"  on the draws of the worst case {found.strongest} alone leaves {percent(found.alone.mean)}")
+        if self.table and found.selection > 1:
+            beside = f" (the images as they are: {percent(clean.mean)})" if clean else ""
+            say(f"  {percent(once.mean)}{beside} if one misreading in {self.draws} draws loses an image")
 
     def caveats(self) -> None:
         """Print under the table what qualifies the rows that are marked."""

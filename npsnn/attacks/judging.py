@@ -52,6 +52,7 @@ class Judging:
     """How success is judged: on fresh draws of the noise that the defended network has at inference.
 
     draws: number of fresh draws, or of averaged answers where the network averages.
+    selection: number of draws on which `worst_case` chooses, for each image, the worst of several attacks.
     seed: of all random numbers, those of the attacks as well.
     sigma: the defender's noise, as in `Classifier.with_sigma`; None for the network's own, 0 for no noise.
     average: number of draws whose logits the defender averages for one answer; None for the network's own.
@@ -80,8 +81,16 @@ class Judging:
         "Judging",
     )
 
+    selection: int = option(
+        100,
+        "Draws of the noise on which the worst of several attacks is chosen for each image; they judge nothing.",
+        "Judging",
+        low=1,
+    )
+
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
+        check_count("selection", self.selection)
         _ = self.stream
         if self.sigma is not None:
             for sigma in self.sigma.values() if isinstance(self.sigma, Mapping) else (self.sigma,):

@@ -25,7 +25,7 @@ from npsnn.validate import check_choice, check_options, documented, option, same
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
-_EVERYBODYS = ("attacks", "draws", "sigma", "average", "on_grid", "seed")
+_EVERYBODYS = ("attacks", "draws", "sigma", "average", "on_grid", "selection", "seed")
 """The options that act on all attacks, or on none by itself."""
 
 
@@ -157,6 +157,7 @@ class Plan:
     sigma: float | None = same(Judging, "sigma")
     average: int | None = same(Judging, "average")
     on_grid: bool = same(Judging, "on_grid")
+    selection: int = same(Judging, "selection")
     seed: int = same(Judging, "seed")
 
     def __post_init__(self) -> None:
@@ -223,7 +224,7 @@ class Plan:
 
     def judging(self) -> Judging:
         """How success is judged, as a value."""
-        return Judging(self.draws, self.seed, self.sigma, self.average, self.on_grid)
+        return Judging(self.draws, self.seed, self.sigma, self.average, self.on_grid, self.selection)
 
 
 def evaluate(

@@ -1,11 +1,17 @@
-"""The accuracy that several attacks leave together, each image met by the one that is surely strongest on it."""
+"""The accuracy that several attacks leave together: each image meets the one that is worst for it.
 
-from dataclasses import dataclass
+Which attack is worst for an image is chosen on draws of its own, common to all attacks and to the image as it is, and
+judged on others: a choice that is judged by the draws that made it would pass off luck for strength.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from npsnn.attacks.evaluation import Result
-from npsnn.attacks.judging import Accuracy, Judging, accuracy, checked_judging
+from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked_judging
 from npsnn.attacks.statistics import Difference
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_labels
@@ -17,27 +23,57 @@ CLEAN = "no attack"
 class Worst(Accuracy):
     """Accuracy in the worst case, judged on draws that chose nothing.
 
-    strongest: the attack that leaves least by itself, "no attack" where none leaves less than the image as it is.
-    alone: what it leaves by itself on the same draws; the worst case is never above.
-    rise: how much more the worst case is than what the strongest attack left on the draws by which it was chosen. It
-    may be above 0, for other draws leave another accuracy; by chance unless `rise.surely()`.
+    strongest: the attack that leaves least by itself, "no attack" where none leaves less than the image as it is. A
+        group whose members ran in turn counts as one attack, by its name.
+    alone: what it leaves by itself on the same draws. The worst case may be above by the luck of the draws, and is in
+        no other way: nothing is chosen by these draws.
+    rise: how much more the worst case is than what the strongest attack left on the draws of its result. It may be
+        above 0, for other draws leave another accuracy; by chance unless `rise.surely()`.
+    x_adv: the chosen images.
+    chosen: how many images each attack gave, and "no attack" those left as they are.
+    selection: number of draws that chose; 1 where no draw differs from another.
+    in_every_draw: the accuracy if an image counts as lost that any of the judging draws misreads.
+    clean_in_every_draw: the same of the images as they are; None where they are not known.
     """
 
     strongest: str
     alone: Accuracy
     rise: Difference
+    x_adv: np.ndarray = field(default_factory=lambda: np.empty(0))
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    selection: int = 1
+    clean_in_every_draw: Accuracy | None = None
+
+    @property
+    def in_every_draw(self) -> Accuracy:
+        """The part of the images that are right in every one of the judging draws."""
+        return _in_every_draw(self)
 
 
-def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result], judging: Judging) -> Worst:
-    """Accuracy under the strongest attack, or on images where another is surely stronger under that one.
+class Candidate(NamedTuple):
+    """What an image may meet: the name of an attack, the accuracy of each image under it, (N,), and its images."""
+
+    name: str
+    each: np.ndarray
+    x: np.ndarray
+
+
+def worst_case(
+    classifier: Classifier,
+    labels: np.ndarray,
+    results: list[Result],
+    judging: Judging,
+    progress: Progress | None = None,
+) -> Worst:
+    """Accuracy where each image meets the attack that most of `judging.selection` draws misread it under.
 
     labels: (N,).
     results: of one norm and eps. The image as it is counts as an attack.
     judging: as the results were judged.
+    progress: called with the number of images of an attack that a draw has chosen among.
 
-    The strongest attack by itself and the attacks so combined are both judged, on the same draws, which are not those
-    that chose; the lower counts. The lower of two is the luckier one, by little: the two differ on few images, and on
-    these by more than luck. Raises ValueError for no result, and for labels of other images.
+    The draws that choose are common to all attacks. The images that they chose are judged on `judging.draws` others,
+    which were nobody's. Raises ValueError for no result, and for labels of other images.
     """
     judging = checked_judging(judging)
     if not results:
@@ -45,40 +81,35 @@ def worst_case(classifier: Classifier, labels: np.ndarray, results: list[Result]
     labels = as_labels(labels, len(results[0].accuracy.each), classifier.model.classes)
     defended = judging.defended(classifier)
     candidates = _candidates(results)
-    choice = _chosen([each for _, each, _ in candidates], judging.draws, defended.random)
     stream = judging.stream.at(results[0].norm, repr(float(results[0].eps)), "worst case")
-    name, own, images = candidates[0]
-    alone = together = accuracy(defended, images, labels, judging.draws, stream)
-    if choice.any():
-        x_adv = np.stack([x for _, _, x in candidates])[choice, np.arange(len(choice))]
-        together = accuracy(defended, x_adv, labels, judging.draws, stream)
-    each = min(alone, together, key=lambda found: found.mean).each
-    return Worst(each, name, alone, Difference.of(each, own))
+    draws = judging.selection if defended.random else 1
+    said = [accuracy(defended, c.x, labels, draws, stream.at("selection"), progress).each for c in candidates]
+    choice = np.stack(said).argmin(axis=0)  # the first of equals, which leaves least of all
+    x_adv = np.stack([c.x for c in candidates])[choice, np.arange(len(labels))]
+    found = accuracy(defended, x_adv, labels, judging.draws, stream)
+    strongest, clean = candidates[0], next((c for c in candidates if c.name == CLEAN), None)
+    return Worst(
+        found.each,
+        strongest.name,
+        accuracy(defended, strongest.x, labels, judging.draws, stream),
+        Difference.of(found.each, strongest.each),
+        x_adv,
+        {c.name: count for c, count in zip(candidates, np.bincount(choice).tolist(), strict=False) if count},
+        draws,
+        _in_every_draw(accuracy(defended, clean.x, labels, judging.draws, stream)) if clean else None,
+    )
 
 
-def _candidates(results: list[Result]) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Name, accuracy of each image and images of each attack and of none, the strongest first."""
-    found = [(r.attack, r.accuracy.each, r.x_adv) for r in results]
+def _candidates(results: list[Result]) -> list[Candidate]:
+    """What each attack, each group whose members ran in turn, and no attack leave, the strongest first."""
+    last = {r.group: r for r in results if r.met is not None}
+    found = [Candidate(r.attack, r.accuracy.each, r.x_adv) for r in results if r.met is None]
+    found += [Candidate(name, r.accuracy.each, r.x_adv) for name, r in last.items()]
     first = results[0]
     if first.x is not None and first.clean is not None:
-        found.append((CLEAN, first.clean, first.x))
-    return sorted(found, key=lambda candidate: candidate[1].mean())
+        found.append(Candidate(CLEAN, first.clean, first.x))
+    return sorted(found, key=lambda candidate: candidate.each.mean())
 
 
-def _chosen(parts: list[np.ndarray], draws: int, random: bool) -> np.ndarray:
-    """Which candidate each image meets, (N,): the first, unless another is surely stronger on it.
-
-    Surely: beyond two standard errors of the draws. To take the luckier of two attacks that are alike would let luck
-    choose, and lose more than it gains.
-    """
-    best, choice = parts[0], np.zeros(len(parts[0]), int)
-    for i, each in enumerate(parts[1:], start=1):
-        surely = best - each > (2 * _standard_error(best, each, draws) if random else 0)
-        best, choice = np.where(surely, each, best), np.where(surely, i, choice)
-    return choice
-
-
-def _standard_error(p: np.ndarray, q: np.ndarray, draws: int) -> np.ndarray:
-    """Standard error of p - q, parts of `draws` draws; half a hit is added to both sides, lest 0 and 1 look sure."""
-    p, q = ((draws * part + 0.5) / (draws + 1) for part in (p, q))
-    return np.asarray(np.sqrt((p * (1 - p) + q * (1 - q)) / draws))
+def _in_every_draw(found: Accuracy) -> Accuracy:
+    return Accuracy((found.each == 1).astype(np.float64))

@@ -152,9 +152,9 @@ def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch
     monkeypatch.setattr(Classifier, "scores", watched(scores, "judge", 2))
     results = list(evaluate(network, X, LABELS, SMALL))
     before = len(seen["judge"])
-    worst_case(network, LABELS, results[:3], SMALL.judging())
+    worst_case(network, LABELS, results[:3], replace(SMALL.judging(), selection=4))
     assert before == 3 * 3 * (1 + len(SMALL.eps)), "the attacks of one eps, and none, are judged on the same draws"
-    assert len(seen["judge"]) == before + 3 * 3, "the worst case is judged on others"
+    assert len(seen["judge"]) == before + 3 * (4 + 3), "the worst case is chosen on others, and judged on others"
     assert seen["attack"] and not seen["attack"] & seen["judge"]
 
 
