@@ -21,7 +21,7 @@ from npsnn.cli.defended import Defended
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
 from npsnn.cli.options import RUN_ARGUMENT, given, options_of, shared
-from npsnn.cli.runs import Run, load_run, load_test_images
+from npsnn.cli.runs import Run, load_run, load_test_images, surrogates
 from npsnn.cli.terminal import Bar, say
 from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
@@ -94,6 +94,8 @@ def _attack(
     """
     if save:
         check_save(save)
+    if chosen["transfer_from"]:
+        chosen["transfer_from"] = surrogates(chosen["transfer_from"], runs_dir)
     with speaking_of_flags():
         plan = _plan(chosen | {"inference_sigma": inference_sigma})
     set_precision(device, tf32)

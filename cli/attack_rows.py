@@ -68,6 +68,10 @@ class Rows:
             found = [percent(rate), *("-" if d is None else f"{d:.3g}" for d in (median, mean))]
         if r.control is not None:
             entry |= {"samples": getattr(r.by, "samples", None), "misread_once": r.misread_once, "control": r.control}
+        if r.surrogate is not None:
+            other = r.by.source
+            entry["surrogate"] = {"run": other.network or None, "parameters": other.parameters}
+            entry["surrogate"] |= {"clean_accuracy": r.surrogate.mean, "ci95": list(r.surrogate.ci95)}
         self.rows.append(entry)
         keep(entry)
         cells = (r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
@@ -77,6 +81,9 @@ class Rows:
         if self.table and isinf(r.eps):
             what = f"{r.misread_anyway.sum():,} of {images:,} images are misread without an attack"
             say(f"  {what}; the distances are of the other {r.moved.sum():,} that are misread under it")
+        if self.table and r.surrogate is not None:
+            right = f"{percent(r.surrogate.mean)} of these images without an attack"
+            say(f"  with the gradients of {entry['surrogate']['run']}, which reads {right}")
         if self.table and r.control is not None:
             tries = f"{samples:,} samples" if (samples := entry["samples"]) else "the samples"
             what = f"misread under at least one of {tries}: {r.misread_once:,} of {images:,} images"

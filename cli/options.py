@@ -67,6 +67,8 @@ def _in_words(default: Any) -> str:
 
 
 def _word(declared: validate.Option, kind: type) -> str:
+    if declared.word:
+        return declared.word
     return "NAME" if declared.choices else {int: "N", float: "EPS" if declared.fraction else "X"}.get(kind, "TEXT")
 
 

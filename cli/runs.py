@@ -85,6 +85,17 @@ def load_run(
     return Run(folder, classifier, config, about, found)
 
 
+def surrogates(runs: tuple[str, ...], runs_dir: Path) -> tuple[str, ...]:
+    """The folders of the runs that attacks are to transfer from; "noise-off" stays as it is.
+
+    Raises FileNotFoundError for an unknown run.
+    """
+    from npsnn.attacks.plan import NOISE_OFF
+    from npsnn.runs.checkpoint import find_run
+
+    return tuple(run if run == NOISE_OFF else str(find_run(run, runs_dir)) for run in runs)
+
+
 def start_on_other_data(config: dict[str, Any]) -> str:
     """How the data of a run, by its config.json, differ from those of the network that it began with, or ""."""
     start = config.get("start")

@@ -32,6 +32,7 @@ class Option:
     flag: the flag of the command line, where it is not made of the field's name.
     shown: the default in the words of --help.
     check: one more check of a value, which raises ValueError.
+    word: what stands for the value in --help, where its type does not say it.
     """
 
     help: str
@@ -46,6 +47,7 @@ class Option:
     flag: str | None = None
     shown: str | None = None
     check: Callable[[Any], None] | None = None
+    word: str | None = None
 
     def words(self) -> list[str] | None:
         """The choices as they are now; None where there are none to choose from."""

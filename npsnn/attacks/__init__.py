@@ -35,7 +35,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, source
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, Transfer, source
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.tables import import_all
@@ -69,6 +69,7 @@ __all__ = [
     "RandomSearch",
     "Result",
     "Source",
+    "Transfer",
     "Worst",
     "accuracy",
     "attack",

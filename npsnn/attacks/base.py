@@ -44,7 +44,7 @@ OPTIONS = frozenset(
     "average checkpoint config conv cw-constant cw-lr cw-searches cw-steps data-dir device draws eot eps generations "  # noqa: SIM905
     "help inference-sigma json kappa limit norm objective other-data pixels population propagation restarts run "
     "runs-dir samples save seed steps tf32 threads "
-    "on-grid selection "
+    "on-grid selection transfer-from "
     "fab-steps targets".split()
 )
 """The options of `npsnn attack`: no attack can have a flag of such a name."""

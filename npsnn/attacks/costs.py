@@ -61,11 +61,11 @@ def _cost(
 ) -> Cost:
     batches = micro_batches(len(x), network.micro_batch)
     first = batches[0]
-    seconds: dict[tuple[str, str], float] = {}
+    seconds: dict[tuple[str, str, str], float] = {}
     total = passes = 0.0
     for attack, target in planned:
         forward = ask(attack, "forward_only")
-        key = "forward" if forward else target.kind, str(target.rule)
+        key = "forward" if forward else target.kind, str(target.rule), target.classifier.model.name
         if key not in seconds:
             seconds[key] = _timed(target, x[first], labels[first], forward)
         needed = ask(attack, "passes")(target)

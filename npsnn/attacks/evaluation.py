@@ -11,6 +11,7 @@ from npsnn.attacks.balls import check_grid, each
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
 from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
+from npsnn.attacks.surrogates import Surrogates
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
@@ -47,6 +48,7 @@ class Result:
     group: the name of the group that the attack is a member of, "" for none.
     met: which images the attack met, (N,), those that the members before it had left; None where it met all. The images
         and the accuracy are then what these members and the attack leave together.
+    surrogate: of a transfer, the accuracy without an attack of the network whose gradients were taken.
     """
 
     attack: str
@@ -69,6 +71,7 @@ class Result:
     x: np.ndarray | None = field(default=None, repr=False)
     clean: np.ndarray | None = field(default=None, repr=False)
     by: Any = field(default=None, repr=False)
+    surrogate: Accuracy | None = field(default=None, repr=False)
     group: str = ""
     met: np.ndarray | None = field(default=None, repr=False)
 
@@ -268,7 +271,7 @@ def run(
     parts = each_part(network, job, x, labels, stream.at("attack"), progress, size)
     seconds = perf_counter() - start
     found = Attacked(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    left = accuracy(network, found.x_adv, labels, draws, judging or stream.at("judge"))
+    left = accuracy(target.judged, found.x_adv, labels, draws, judging or stream.at("judge"))
     return _result(name, attack, target, x, found, left, seconds)
 
 
@@ -289,7 +292,7 @@ def _result(
         says=ask(attack, "says"),
         size=attack.ball.size(found.x_adv.astype(np.float64) - x),
         misread_once=int(found.once.sum()),
-        noise_ignored=target.kind == "expectation" and target.classifier.random,
+        noise_ignored=target.kind == "expectation" and target.attacked is None and target.classifier.random,
         met_zero=found.zero,
         met_bad=found.bad,
         x=x,
@@ -336,13 +339,15 @@ def _each(
     clean: Accuracy | None,
 ) -> Iterator[Result]:
     clean = clean or accuracy(defended, x, labels, judging.draws, judging.seed)
+    surrogates = Surrogates(x, labels, judging)
     for group in groups:
         stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
         targets = [target_of(attack, defended) for attack in group]
         judge = stream.at("judge")
         if group.name and in_turn(targets):
             judge = targets[0].judging or judge
-            yield from _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
+            found = _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
+            yield from (replace(r, surrogate=surrogates.of(t)) for r, t in zip(found, targets, strict=True))
             continue
         for attack, target in zip(group, targets, strict=True):
             name = ask(attack, "label")
@@ -351,7 +356,7 @@ def _each(
             if (control := ask(attack, "control")()) is not None:
                 alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
                 result = replace(result, control=alone.misread_once)
-            yield replace(result, clean=clean.each, group=group.name)
+            yield replace(result, clean=clean.each, group=group.name, surrogate=surrogates.of(target))
 
 
 def _in_turn(
@@ -365,7 +370,7 @@ def _in_turn(
     on_grid: bool,
 ) -> Iterator[Result]:
     """Each member on the images that are still right, of a network that has one answer to each image."""
-    network, found, none = targets[0].classifier, x, np.zeros(len(x), bool)
+    network, found, none = targets[0].judged, x, np.zeros(len(x), bool)
     clean = each = accuracy(network, x, labels, 1, judge).each
     for attack, target in zip(group, targets, strict=True):
         name, met, seconds = ask(attack, "label"), each == 1, 0.0

@@ -87,7 +87,7 @@ def grouped(attacks: Any, network: Classifier) -> list[Group]:
 def in_turn(targets: Iterable[Any]) -> bool:
     """Whether attacks on these targets run in turn, each on what the others have left.
 
-    So they do where a look settles whether an image is misread: no noise, or one draw that all attackers know.
+    So they do where judging an image once settles it: no noise, or one draw that all attackers know.
     """
-    settled = [(getattr(target, "certain", False), getattr(target, "judging", None)) for target in targets]
+    settled = [(getattr(target, "settled", False), getattr(target, "judging", None)) for target in targets]
     return all(certain for certain, _ in settled) and len(dict.fromkeys(judging for _, judging in settled)) == 1

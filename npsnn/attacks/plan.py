@@ -6,6 +6,8 @@ A `Plan` names attacks by the names of the table and says in one record how they
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
-from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
+from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
 from npsnn.classifier import Classifier
 from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
@@ -25,6 +27,8 @@ from npsnn.validate import check_choice, check_options, documented, option, same
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
+NOISE_OFF = "noise-off"
+"""What stands for the attacked network without its noise among the runs to transfer from."""
 _EVERYBODYS = ("attacks", "draws", "sigma", "average", "on_grid", "selection", "seed")
 """The options that act on all attacks, or on none by itself."""
 
@@ -55,6 +59,7 @@ class Choice:
         if any(f.name == "source" for f in fields(self.kind)):
             ascends = () if ask(self.kind, "ascends").closed_form else ("objective",)
             own |= {"propagation", *ascends} if self.adaptive else {"eot"}
+            own |= {"transfer_from"}
         return own
 
 
@@ -128,6 +133,13 @@ class Plan:
         "How the adaptive attacks carry the variance: {choices}. laplace is the noise paper's Eq. 6.",
         "Gradients",
         choices=RULES,
+    )
+    transfer_from: tuple[str, ...] | None = option(
+        None,
+        "Run from whose network each chosen attack with a gradient also transfers. noise-off is the attacked network "
+        "without its noise.",
+        "Gradients",
+        word="RUN",
     )
     samples: int = option(1000, "Points that random tries (A2SNN: 10,000).", "Searches", low=1)
     pixels: tuple[int, ...] = option((1,), "Number of pixels that one-pixel may change.", "Searches", low=1)
@@ -204,22 +216,43 @@ class Plan:
     def attack(self, name: str, strength: float) -> Any:
         """The named attack at an eps, a number of pixels or a kappa; ValueError for an unknown name."""
         choice = choice_of(name)
+        return self._made(choice, strength, self._source(choice))
+
+    def _made(self, choice: Choice, strength: float, source: Source) -> Any:
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _EVERYBODYS}
         options |= {"draws": self.draws, choice.offer.strengths: strength}
-        return ask(choice.kind, "planned")(options, self._source(choice))
+        return ask(choice.kind, "planned")(options, source)
 
     def _source(self, choice: Choice) -> Source:
         if choice.adaptive:
             return ClosedForm(None if ask(choice.kind, "ascends").closed_form else self.objective, self.propagation)
         return EoT(self.eot) if self.eot else Expectation()
 
+    @cached_property
+    def _surrogates(self) -> tuple[Transfer, ...]:
+        return tuple(Transfer(run) for run in self.transfer_from or () if run != NOISE_OFF)
+
+    def _sources(self, choice: Choice) -> list[Source]:
+        """Where the attack takes its gradients, each for one attack: the network itself, and others."""
+        own = self._source(choice)
+        found = [own]
+        if "transfer_from" in choice.heeds(["transfer_from"]):
+            if NOISE_OFF in (self.transfer_from or ()) and isinstance(own, EoT):
+                found.append(Expectation(own.objective, NOISE_OFF))
+            several = len(self._surrogates) > 1
+            names = (f"transfer{n}" if several else "transfer" for n in count(1))
+            found += [other.taking(own, name) for other, name in zip(self._surrogates, names, strict=False)]
+        return found
+
     def made(self) -> list[Any]:
-        """The attacks, as values, in the order of `runs`."""
+        """The attacks, as values, in the order of `runs`; beside each its transfers."""
         found: list[Any] = []
-        for run in self.runs():
-            attack = self.attack(*run)
-            if attack not in found:
-                found.append(attack)
+        for name, strength in self.runs():
+            choice = choice_of(name)
+            for source in self._sources(choice):
+                attack = self._made(choice, strength, source)
+                if attack not in found:
+                    found.append(attack)
         return found
 
     def judging(self) -> Judging:

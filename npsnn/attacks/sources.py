@@ -6,16 +6,20 @@ class Mine:
     def of(self, network: Classifier, ascends: Ascends = Ascends()) -> NetworkTarget: ...
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, known, sampled
+from npsnn.backend import to_device
 from npsnn.classifier import Classifier
 from npsnn.foreign import asked_for
+from npsnn.layers.params import flatten, unflatten
 from npsnn.objectives import OBJECTIVES
 from npsnn.ops.gaussian import RULES
+from npsnn.runs import provenance
 from npsnn.streams import Randomness
-from npsnn.tables import Table, named
+from npsnn.tables import WORD, Table, named
 from npsnn.validate import check_count
 
 SOURCES: Table[type[Any]] = Table("source", "from npsnn.attacks import source", asked_for(of="network, ascends"))
@@ -51,18 +55,33 @@ def _check(objective: str | None) -> None:
         OBJECTIVES.named(objective)
 
 
+def _before(name: str) -> str:
+    """The prefix of a word, which tables and files write before an attack's name."""
+    if name and not WORD.fullmatch(name):
+        raise ValueError(f"name must be a word of letters, digits and hyphens, got {name!r:.80}")
+    return f"{name}-" if name else ""
+
+
 @source("expectation")
 @dataclass(frozen=True)
 class Expectation:
     """The network without its noise: the attacker ignores the noise, and the images transfer.
 
     objective: the name of what to ascend; None for the attack's own.
+    name: word before the names of its attacks, "noise-off" to tell them from attacks on draws; "" for none.
     """
 
     objective: str | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         _check(self.objective)
+        _before(self.name)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its attacks."""
+        return _before(self.name)
 
     def of(self, network: Classifier, ascends: Ascends = Ascends()) -> NetworkTarget:
         return expectation(network, self.objective or ascends.plain)
@@ -135,3 +154,70 @@ class Known:
 
     def of(self, network: Classifier, ascends: Ascends = Ascends()) -> NetworkTarget:
         return known(network, self.judging, self.objective or ascends.plain)
+
+
+@source("transfer")
+@dataclass(frozen=True)
+class Transfer:
+    """The gradients of another network, the surrogate: the attacked network is asked for nothing, and only judged.
+
+    A file holds the name of the surrogate's run and the digest of its parameters. Whoever reads it back has the network
+    loaded from that run when it is first asked for gradients.
+
+    network: the surrogate, or the folder or name of its run. The surrogate may be of any model, and has the shape and
+        the classes of the attacked network.
+    parameters: digest of the surrogate's parameters; "" for what they are found to be.
+    source: how gradients are taken of it.
+    name: word before the names of its attacks.
+    Raises TypeError for what is no network; `of` raises ValueError for a network of another shape or number of classes,
+    or of other parameters.
+    Source: Papernot et al. 2016, arXiv 1605.07277.
+    """
+
+    network: Any
+    parameters: str = ""
+    source: Source = DRAWN
+    name: str = "transfer"
+
+    def __post_init__(self) -> None:
+        _before(self.name)
+        if isinstance(self.network, Classifier):
+            vars(self)["surrogate"] = self.network
+            object.__setattr__(self, "network", "")
+        elif not isinstance(self.network, str):
+            raise TypeError(f"network must be a Classifier or the name of a run, got {self.network!r:.80}")
+        if not self.parameters:
+            object.__setattr__(self, "parameters", provenance.of_network(self.surrogate.params))
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of its attacks."""
+        return _before(self.name) + str(getattr(self.source, "prefix", ""))
+
+    @cached_property
+    def surrogate(self) -> Classifier:
+        """The network whose gradients are taken."""
+        shown = self.parameters[: provenance.SHOWN]
+        if not self.network:
+            raise ValueError(f"the network of the parameters {shown} is of no run: give it again, as Transfer(network)")
+        found = Classifier.load(self.network)
+        digest = provenance.of_network(found.params)
+        if self.parameters not in ("", digest):
+            raise ValueError(f"{self.network} must have the parameters {shown}, got {digest[: provenance.SHOWN]}")
+        return found
+
+    def taking(self, source: Source, name: str) -> "Transfer":
+        """The same surrogate with gradients taken in another way, under another name."""
+        made = replace(self, source=source, name=name)
+        vars(made)["surrogate"] = self.surrogate
+        return made
+
+    def of(self, network: Classifier, ascends: Ascends = Ascends()) -> NetworkTarget:
+        other = self.surrogate
+        if (other.model.shape, other.model.classes) != (network.model.shape, network.model.classes):
+            expected, got = (f"{c.model.classes} classes and images {c.model.shape}" for c in (network, other))
+            raise ValueError(f"the network to transfer from must have {expected}, got {got}")
+        if network.on_gpu and not other.on_gpu:
+            there = {k: to_device(p, "cuda") for k, p in flatten(other.params).items()}
+            other = replace(other, params=unflatten(there))
+        return replace(self.source.of(replace(other, threads=network.threads), ascends), attacked=network)

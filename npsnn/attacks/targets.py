@@ -97,6 +97,7 @@ class NetworkTarget:
     kind: "expectation" switches the noise off; "sampled" averages over `draws` draws of the noise (EoT); "closed-form"
     propagates its variance by `rule`, one pass for the whole distribution; "known" has one draw for each image, the
     first that judging on the stream `judging` meets.
+    attacked: the network that is judged, where it is another than the one whose gradients these are.
     Images and labels may be NumPy's or a GPU's; the answer is where the images are.
     """
 
@@ -108,6 +109,12 @@ class NetworkTarget:
     draws: int = 1
     rule: Rule = RULES["exact"]
     judging: Stream | None = None
+    attacked: Classifier | None = None
+
+    @property
+    def judged(self) -> Classifier:
+        """The network that an attack is judged on."""
+        return self.classifier if self.attacked is None else self.attacked
 
     @property
     def passes(self) -> int:
@@ -124,9 +131,14 @@ class NetworkTarget:
         return self.kind == "sampled"
 
     @property
+    def settled(self) -> bool:
+        """Whether whoever judges an image finds the same: the judged network has no noise, or has a known draw."""
+        return self.judging is not None or not self.judged.random
+
+    @property
     def certain(self) -> bool:
-        """Whether an image that a look finds misread is misread by whoever judges it: no draw differs from another."""
-        return self.looks(2) == 1
+        """Whether an image that a look finds misread is misread by whoever judges it: all draws are one."""
+        return self.attacked is None and self.settled
 
     def __call__(self, x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.
