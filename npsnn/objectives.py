@@ -167,7 +167,7 @@ def targeted_dlr(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """(mean_t - mean_k) / (mean_(1) - (mean_(3) + mean_(4))/2) for the class t to raise above the label k.
 
     labels: (N, 2), the label and the class to raise.
-    Of three classes the ratio is to mean_(1) - mean_(3), of two it is the margin. Source: Croce and Hein 2020,
+    Of two and of three classes it is the margin. Source: Croce and Hein 2020,
     `npsnn.ops.ratio`.
     """
     value, dmean = ratio.targeted(m.mean, labels[:, 0], labels[:, 1])

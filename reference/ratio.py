@@ -11,9 +11,8 @@ def leading(z: np.ndarray, label: int) -> float:
 
 
 def targeted(z: np.ndarray, label: int, target: int) -> float:
-    """(z_t - z_y) / (z_(1) - (z_(3) + z_(4))/2); of three classes over z_(1) - z_(3), of two the margin."""
+    """(z_t - z_y) / (z_(1) - (z_(3) + z_(4))/2); of two and three classes the margin."""
     falling, lead = np.sort(z)[::-1], z[target] - z[label]
-    if len(z) < 3:
+    if len(z) < 4:
         return float(lead)
-    low = falling[2] if len(z) == 3 else (falling[2] + falling[3]) / 2
-    return float(lead / (falling[0] - low))
+    return float(lead / (falling[0] - (falling[2] + falling[3]) / 2))

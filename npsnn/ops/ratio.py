@@ -31,14 +31,14 @@ def targeted(mean: Array, labels: Array, targets: Array) -> tuple[Array, Array]:
     """(z_t - z_y) / (z_(1) - (z_(3) + z_(4))/2) for a class t, and its cotangent, (classes, N).
 
     targets: (N,), the class t of each example.
-    Of three classes the ratio is to z_(1) - z_(3), of two it is the margin z_t - z_y.
+    Of two and of three classes it is the margin z_t - z_y. Over z_(1) - z_(3) the last of three classes would have no
+    slope: the ratio is -1 there, whatever the logits are.
     """
     raised = one_hot(mean, targets) - one_hot(mean, labels)
-    if len(mean) < 3:
+    if len(mean) < 4:
         return _margin(mean, raised)
-    ranked = _ranked(mean, min(4, len(mean)))
-    low = ranked[2] if len(mean) == 3 else (ranked[2] + ranked[3]) / 2
-    return _ratio(mean, raised, ranked[0] - low, ranked[0])
+    ranked = _ranked(mean, 4)
+    return _ratio(mean, raised, ranked[0] - (ranked[2] + ranked[3]) / 2, ranked[0])
 
 
 def _margin(mean: Array, raised: Array) -> tuple[Array, Array]:

@@ -42,10 +42,10 @@ def test_the_cotangents_are_gradients(seed: int, sizes: tuple[int, int]) -> None
 @given(SEEDS, SIZES)
 def test_neither_an_offset_nor_a_scale_changes_it(seed: int, sizes: tuple[int, int]) -> None:
     mean, labels, targets = apart(seed, sizes)
-    for f in (lambda z: ratio.leading(z, labels), lambda z: ratio.targeted(z, labels, targets)):
+    for least, f in ((3, lambda z: ratio.leading(z, labels)), (4, lambda z: ratio.targeted(z, labels, targets))):
         value, slope = f(mean)
         np.testing.assert_allclose(slope.sum(axis=0), 0, atol=1e-12)
-        if sizes[0] > 2:
+        if sizes[0] >= least:
             np.testing.assert_allclose(f(1000 * mean + 7)[0], value, rtol=1e-9, atol=1e-12)
             np.testing.assert_allclose((slope * mean).sum(axis=0), 0, atol=1e-12)
 
@@ -75,3 +75,9 @@ def test_ties_have_a_gradient_of_bounded_size(mean: list[float]) -> None:
 def test_the_first_of_equal_rivals_is_raised() -> None:
     _, slope = ratio.leading(np.array([[1.0], [3.0], [1.0], [0.0]]), np.array([1]))
     assert slope[0, 0] > slope[2, 0]
+
+
+def test_the_last_of_three_classes_can_be_raised() -> None:
+    """Over z_(1) - z_(3) its ratio would be -1 everywhere, without a slope."""
+    _, slope = ratio.targeted(np.array([[3.0], [2.0], [1.0]]), np.array([0]), np.array([2]))
+    np.testing.assert_array_equal(slope, [[-1], [0], [1]])
