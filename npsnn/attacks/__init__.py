@@ -20,6 +20,7 @@ C&W and One-Pixel want a target that ascends a margin (`npsnn.objectives.MARGINS
 
 from typing import Any
 
+from npsnn.attacks.apgd import APGD, APGDT
 from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.base import Attack, InBall, Offer, attack
 from npsnn.attacks.carlini_wagner import CarliniWagner
@@ -41,6 +42,8 @@ from npsnn.attacks.worst import Worst, worst_case
 from npsnn.tables import import_all
 
 __all__ = [
+    "APGD",
+    "APGDT",
     "BIM",
     "FAB",
     "FGSM",

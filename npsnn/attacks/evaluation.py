@@ -176,7 +176,8 @@ class Watched:
 
     def looked(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array, Array]:
         loss, misread, g = self.target.looked(x, labels, stream)
-        return loss, misread, self._seen(g, stream)
+        # an image that is misread for sure needs no slope; a ratio of logits has none where the label is third
+        return loss, misread, self._seen(g, stream, in_kind(misread, g) < 1)
 
     def answers(self, x: Array, stream: Stream) -> Array:
         return self.target.answers(x, stream)
@@ -185,14 +186,15 @@ class Watched:
         """The target with another objective, which notes in the same place."""
         return replace(self, target=self.target.ascending(objective))
 
-    def _seen(self, g: Array, stream: Stream) -> Array:
+    def _seen(self, g: Array, stream: Stream, noted: Array | bool = True) -> Array:
         """The gradient with 0 for what is not finite, once it is noted of whom it was so.
 
         stream: that of the gradient, whose samples are those of the images.
+        noted: of whom it is noted that the gradient is 0.
         """
         xp, flat = namespace(g), g.reshape(len(g), -1)
         bad = ~xp.isfinite(flat).all(axis=1)
-        self._note(0, (flat == 0).all(axis=1), stream)
+        self._note(0, (flat == 0).all(axis=1) & noted, stream)
         self._note(1, bad, stream)
         # a GPU is not asked whether any is
         return g if xp is np and not bad.any() else xp.where(each(bad), 0, g)

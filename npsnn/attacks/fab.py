@@ -5,13 +5,13 @@ from math import inf
 
 import numpy as np
 
+from npsnn.attacks.aims import likeliest, number
 from npsnn.attacks.balls import Ball, each
 from npsnn.attacks.base import InBall, Offer, attack
 from npsnn.attacks.hyperplanes import onto_plane
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, given
 from npsnn.backend import Array, namespace
-from npsnn.ops.loss import one_hot
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types
 
@@ -214,23 +214,3 @@ class Way:
         stretched = there * each(xp.maximum(ball.eps / xp.where(size > 0, size, 1), 1))
         delta = xp.where(each(size > 0), stretched, ball.eps * self.outward)
         return ball.project((self.x + delta).astype(self.x.dtype), self.x)
-
-
-def likeliest(logits: Array, labels: Array, count: int) -> list[Array]:
-    """The label and the likeliest class other than it, (N, 2); the label and the next likeliest; and so on.
-
-    logits: (classes, N). labels: (N,). count: how many, at most; there are no more than the classes but one.
-    """
-    xp, found = namespace(logits), []
-    left = xp.where(one_hot(logits, labels) > 0, -xp.inf, logits)
-    for _ in range(min(count, len(logits) - 1)):
-        rival = left.argmax(axis=0)
-        found.append(xp.stack([labels, rival.astype(labels.dtype)], axis=1))
-        left = xp.where(one_hot(logits, rival) > 0, -xp.inf, left)
-    return found
-
-
-def number(loss: Array) -> Array:
-    """The loss; a NaN, which compares with nothing, is the least."""
-    xp = namespace(loss)
-    return xp.where(xp.isnan(loss), -inf, loss)

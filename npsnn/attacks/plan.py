@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from npsnn.attacks.apgd import APGD
 from npsnn.attacks.balls import NORMS, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
@@ -109,10 +110,14 @@ class Plan:
     )
     norm: str = option("linf", "Norm of the ball: {choices}.", "Ball", choices=NORMS)
     steps: int = option(20, "Steps of bim and pgd.", "Gradients", low=1)
-    restarts: int = option(1, "Random starts of pgd. Each image keeps its worst.", "Gradients", low=1)
+    restarts: int = option(1, "Random starts of pgd and apgd. Each image keeps its worst.", "Gradients", low=1)
+    apgd_steps: int = option(APGD.steps, "Steps of apgd, and of apgd-t for each class.", "Gradients", low=1)
     fab_steps: int = option(FAB.steps, "Steps of fab-t for each class.", "Gradients", low=1)
     targets: int = option(
-        FAB.targets, "Classes that fab-t aims at: the likeliest other than the label.", "Gradients", low=1
+        FAB.targets,
+        "Classes that apgd-t and fab-t aim at: the likeliest other than the label.",
+        "Gradients",
+        low=1,
     )
     eot: int = option(
         10,

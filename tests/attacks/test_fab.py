@@ -10,7 +10,8 @@ from scipy.special import ndtr
 from small_networks import Asked, convolutional, images, linear, on_features, predicted
 
 from npsnn.attacks import FAB, Ball, ClosedForm, EoT, Judging, robust_accuracy
-from npsnn.attacks.fab import Way, likeliest
+from npsnn.attacks.aims import likeliest
+from npsnn.attacks.fab import Way
 from npsnn.attacks.hyperplanes import onto_plane
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.targets import closed_form, expectation, known, sampled

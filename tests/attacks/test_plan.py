@@ -144,7 +144,7 @@ def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: st
     assert target_of(replace(PLAN, eot=0).attack("cw", 0.0), linear(0.3)).kind == "expectation"
 
 
-@pytest.mark.parametrize("name", ["apgd", "adaptive-apgd", "", "PGD"])
+@pytest.mark.parametrize("name", ["auto-pgd", "adaptive-auto-pgd", "", "PGD"])
 def test_an_unknown_attack_is_refused_wherever_it_is_named(name: str) -> None:
     for call in (
         lambda: Plan().attack(name, 0.1),
