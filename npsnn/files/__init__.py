@@ -50,7 +50,7 @@ def writing(path: Path) -> Iterator[None]:
         raise _unwritable(path, error) from error
 
 
-def _lock(descriptor: int) -> bool:
+def lock(descriptor: int) -> bool:
     """Claim an open file until it is closed; False where another process or thread has it."""
     try:
         if fcntl is not None:
@@ -66,7 +66,7 @@ def _new_beside(path: Path) -> BinaryIO:
         # Not `tempfile`: its files are private to the user, and a data folder may be shared.
         file = path.with_name(f".npsnn-{secrets.token_hex(8)}.tmp").open("xb")
         with contextlib.suppress(OSError):  # a file system without locks: nobody will take the file for a stale one
-            if not _lock(file.fileno()) or not os.fstat(file.fileno()).st_nlink:
+            if not lock(file.fileno()) or not os.fstat(file.fileno()).st_nlink:
                 file.close()
                 continue  # somebody who sweeps saw the file before it was locked
         return file
@@ -87,7 +87,7 @@ def _remove_unlocked(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and lock(descriptor):
             path.unlink()
     finally:
         os.close(descriptor)
