@@ -32,6 +32,7 @@ from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
+from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
@@ -63,6 +64,7 @@ __all__ = [
     "Grouping",
     "InBall",
     "Judging",
+    "Kept",
     "Known",
     "Limit",
     "Offer",

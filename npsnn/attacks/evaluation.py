@@ -11,6 +11,7 @@ from npsnn.attacks.balls import check_grid, each
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
 from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
+from npsnn.attacks.kept import Kept, named, spared
 from npsnn.attacks.surrogates import Surrogates
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import Array, namespace, to_host
@@ -235,6 +236,12 @@ class Attacking:
     target: NetworkTarget
     on_grid: bool = False
 
+    @property
+    def name(self) -> str:
+        """The attack's name in files."""
+        ball = self.attack.ball
+        return named(ask(self.attack, "label"), ask(self.attack, "says"), ball.norm, ball.eps)
+
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         there = in_place(self.attack, self.target, x, labels)
         watched = Watched.of(self.target, there[0], stream)
@@ -268,10 +275,10 @@ def run(
     judging: the stream of that noise, by default one of `stream`'s. on_grid: whether the images are rounded to 8 bits.
     Raises ValueError where the attack leaves its ball or the box.
     """
-    network, job, start = target.classifier, Attacking(attack, target, on_grid), perf_counter()
+    network, job, start = target.classifier, Attacking(attack, target, on_grid), perf_counter() + spared()
     size = 1 if ask(attack, "one_by_one") else None
     parts = each_part(network, job, x, labels, stream.at("attack"), progress, size)
-    seconds = perf_counter() - start
+    seconds = perf_counter() + spared() - start
     found = Attacked(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     left = accuracy(target.judged, found.x_adv, labels, draws, judging or stream.at("judge"))
     return _result(name, attack, target, x, found, left, seconds)
@@ -310,6 +317,7 @@ def robust_accuracy(
     judging: Judging | None = None,
     progress: Progress | None = None,
     clean: Accuracy | None = None,
+    keep: Kept | None = None,
 ) -> Iterator[Result]:
     """The accuracy that each attack leaves of the defended network; yields a result at a time.
 
@@ -321,14 +329,20 @@ def robust_accuracy(
         that their differences are not those of the noise.
     progress: called with the number of images done, in all len(attacks) times N.
     clean: the accuracy of the defended network on as many draws, where it is known already.
-    Raises TypeError for what is no attack, ValueError for what does not fit the network, or the judging.
+    keep: a file that keeps what is done of each attack, so that a call after this one was stopped goes on from there.
+    Raises TypeError for what is no attack, ValueError for what does not fit the network, the judging, or the file.
     """
     judging = checked_judging(judging or Judging())
     x, labels = checked(network, x, labels)
     if judging.on_grid:
         check_grid(x)
     defended = judging.defended(network)
-    return _each(defended, x, labels, grouped(attacks, defended), judging, progress, clean)
+    groups = grouped(attacks, defended)
+    results = _each(defended, x, labels, groups, judging, progress, clean)
+    if keep is None:
+        return results
+    keep.begin(defended, x, labels, groups, judging)
+    return keep.over(results)
 
 
 def _each(

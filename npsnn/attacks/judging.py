@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from npsnn.attacks.kept import at_work
 from npsnn.attacks.queries import logits
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import Array, namespace
@@ -15,6 +16,7 @@ from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_count, check_sigma, option
+from npsnn.workers.base import micro_batches
 
 Progress: TypeAlias = Callable[[int], None]
 
@@ -167,6 +169,8 @@ def each_part(
 ) -> list[Any]:
     """job(x, labels, stream) of each micro-batch of the network, on all workers, in order.
 
+    In a block of `Kept.at_work` the parts that are kept are not computed again.
+
     progress: called with the number of images of each that is done.
     size: number of images of a part; None for the network's own.
     """
@@ -174,6 +178,8 @@ def each_part(
     def part(s: slice) -> tuple[np.ndarray, np.ndarray, Stream]:
         return x[s], labels[s], stream.further(s.start)
 
+    if kept := at_work():
+        return kept.parts(network, job, part, micro_batches(len(x), size or network.micro_batch), progress)
     return network.each_batch(job, len(x), progress, part, size)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from npsnn.attacks.base import ATTACKS
 from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.kept import exact, named
 from npsnn.files import journal, write_atomic
 from npsnn.files.npz import write_npz
 
@@ -18,16 +19,9 @@ IMAGES = "attacks"
 """The folder of the images' figures."""
 
 
-def exact(value: float) -> str:
-    """The number in as few digits as name it and no other: 0.1, 0, 0.03137254901960784."""
-    short = f"{value:g}"
-    return short if float(short) == value else repr(float(value))
-
-
 def name_of(r: Result) -> str:
     """A name for a result that tells it from all others of its plan: fgsm-linf-0.1, cw-kappa-0.5-l2-inf."""
-    says = [part for name, value in r.says.items() for part in (name, exact(value))]
-    return "-".join([r.attack, *says, r.norm, exact(r.eps)])
+    return named(r.attack, r.says, r.norm, r.eps)
 
 
 def attack_in(line: dict[str, Any]) -> Any:

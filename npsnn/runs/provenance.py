@@ -1,7 +1,9 @@
 """Which data and which network a number is about, by digests of the arrays themselves, whatever files and users say."""
 
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,15 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
 def of_network(params: Params) -> str:
     """The digest of a network's parameters: the same in last.npz, in best.npz and in memory, on any device."""
     return digest({name: to_host(p) for name, p in flatten(params).items()})
+
+
+@cache
+def of_code() -> str:
+    """The digest of the files of npsnn: another one may compute other numbers, whatever the version says."""
+    found, folder = sha256(), Path(__file__).parent.parent
+    for path in sorted(folder.rglob("*.py")):
+        found.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def of_data(dataset: Dataset) -> dict[str, Any]:

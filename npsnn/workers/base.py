@@ -60,16 +60,20 @@ def each_slice(
     arguments: Callable[[slice], tuple[Any, ...]],
     slices: list[slice],
     progress: Callable[[int], None] | None = None,
+    note: Callable[[slice, Any], None] | None = None,
 ) -> list[Any]:
     """f(*arguments(s)) of each slice of some examples, in order.
 
     progress: is told how many examples were done.
+    note: is given each slice with its result, in order, as soon as the results before it are there.
     """
     results: list[Any] = []
 
     def collect(result: Any) -> None:
         done = slices[len(results)]
         results.append(deepcopy(result))  # its arrays may lie in memory that another process shares
+        if note:
+            note(done, results[-1])
         if progress:
             progress(done.stop - done.start)
 
