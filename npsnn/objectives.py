@@ -27,6 +27,8 @@ OBJECTIVES: Table[Objective] = Table(
 )
 objective = OBJECTIVES.enter
 
+SIGNED = ("margin", "dlr", "targeted-dlr", "targeted-margin")
+"""The objectives that are above 0 only where the mean of the logits has the label behind another class."""
 TARGETED = ("targeted-dlr", "targeted-margin", "targeted-win")
 """The objectives whose labels are (N, 2), the label and the class to raise above it."""
 MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", *TARGETED)

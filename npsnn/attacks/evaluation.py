@@ -160,6 +160,10 @@ class Watched:
     def certain(self) -> bool:
         return self.target.certain
 
+    @property
+    def signed(self) -> bool:
+        return self.target.signed
+
     def looks(self, draws: int) -> int:
         return self.target.looks(draws)
 

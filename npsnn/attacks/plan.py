@@ -21,6 +21,7 @@ from npsnn.attacks.fab import FAB
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
+from npsnn.attacks.square import Square
 from npsnn.classifier import Classifier
 from npsnn.objectives import losses
 from npsnn.ops.gaussian import RULES
@@ -147,6 +148,9 @@ class Plan:
         word="RUN",
     )
     samples: int = option(1000, "Points that random tries (A2SNN: 10,000).", "Searches", low=1)
+    queries: int = option(
+        Square.queries, "Points that square asks the network about, for each image.", "Searches", low=1
+    )
     pixels: tuple[int, ...] = option((1,), "Number of pixels that one-pixel may change.", "Searches", low=1)
     population: int = option(OnePixel.population, "Candidates of one-pixel.", "Searches", low=5)
     generations: int = option(

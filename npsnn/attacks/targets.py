@@ -16,6 +16,7 @@ from npsnn.layers.moments import EXPECTATION, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import (
     OBJECTIVES,
+    SIGNED,
     TARGETED,
     Looked,
     Objective,
@@ -65,6 +66,7 @@ class Queried(Target, Protocol):
 
     random: whether the loss of an image differs from one stream to another.
     certain: whether an image that a look of this target finds misread is misread by whoever judges it.
+    signed: whether a loss above 0 says that the logits misread the image.
     looks: the forward passes by which `misread` judges an image on so many draws.
     looked: a gradient that also says how many of its own draws misread the image.
     answers: the logits that the objective is asked of.
@@ -76,6 +78,9 @@ class Queried(Target, Protocol):
 
     @property
     def certain(self) -> bool: ...
+
+    @property
+    def signed(self) -> bool: ...
 
     def looks(self, draws: int) -> int: ...
 
@@ -139,6 +144,11 @@ class NetworkTarget:
     def certain(self) -> bool:
         """Whether an image that a look finds misread is misread by whoever judges it: all draws are one."""
         return self.attacked is None and self.settled
+
+    @property
+    def signed(self) -> bool:
+        """Whether a loss above 0 says that the logits misread the image, as a margin does."""
+        return self.objective in [OBJECTIVES[name] for name in SIGNED]
 
     def __call__(self, x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array]:
         """Loss (N,) of each image and its gradient, of the shape of x: the means over the draws.

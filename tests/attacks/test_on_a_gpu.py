@@ -45,6 +45,9 @@ ATTACKS: dict[str, Any] = {
     "apgd-t": attacks.APGDT(0.1, "l2", 4, targets=2, source=DRAWN),
     "apgd-t, known": attacks.APGDT(0.05, steps=4, source=Known(7)),
     "random": attacks.RandomSearch(0.1, samples=4, draws=3),
+    "square": attacks.Square(0.1, queries=15, source=DRAWN),
+    "square, expectation": attacks.Square(0.5, "l2", 15, source=Expectation()),
+    "square, known": attacks.Square(0.1, queries=15, source=Known(7)),
     "cw": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=DRAWN),
     "cw, closed form": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=ClosedForm()),
     "one-pixel": attacks.OnePixel(1, population=5, generations=3, draws=3, source=DRAWN),
@@ -99,7 +102,9 @@ def waits(network: Classifier, attack: Any, count: int = 6) -> int:
 def test_the_host_waits_no_more_for_more_steps(double: ModuleType, name: str) -> None:
     """Twice for the attack, images and notes, and twice for the control's; once for each of two judgings."""
     attack, network = ATTACKS[name], convolutional().to("cuda")
-    more = {f: 2 * getattr(attack, f) for f in ("steps", "samples", "searches", "restarts") if hasattr(attack, f)}
+    more = {
+        f: 2 * getattr(attack, f) for f in ("steps", "samples", "searches", "restarts", "queries") if hasattr(attack, f)
+    }
     expected = 7 if name == "random" else 4
     assert waits(network, attack) == waits(network, replace(attack, **more)) == expected
 

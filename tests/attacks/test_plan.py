@@ -133,6 +133,9 @@ def test_what_a_plan_makes_is_called_as_the_plan_names_it() -> None:
         ("one-pixel", 0.0, "expectation", "cross-entropy"),
         ("adaptive-one-pixel", 0.3, "closed-form", "least-win-probability"),
         ("adaptive-one-pixel", 0.0, "expectation", "cross-entropy"),
+        ("square", 0.3, "sampled", "margin"),
+        ("adaptive-square", 0.3, "closed-form", "least-win-probability"),
+        ("adaptive-square", 0.0, "expectation", "margin"),
         ("random", 0.3, "sampled", "cross-entropy"),
     ],
 )
@@ -191,7 +194,7 @@ def test_what_an_attack_does_not_heed_does_not_change_it(name: str) -> None:
     changes: dict[str, Any] = {
         "eps": (0.05,), "norm": "l2", "steps": 3, "restarts": 2, "eot": 3, "objective": "noise-aware",
         "propagation": "laplace", "samples": 7, "pixels": (2,), "population": 6, "generations": 3, "kappa": (1.0,),
-        "cw_steps": 5, "cw_lr": 0.5, "cw_constant": 0.5, "cw_searches": 3,
+        "queries": 9, "cw_steps": 5, "cw_lr": 0.5, "cw_constant": 0.5, "cw_searches": 3,
     }  # fmt: skip
     unused = plan.unused(changes)
 

@@ -33,6 +33,9 @@ OURS = [
     attacks.FAB(0.1, steps=3, source=CLOSED),
     attacks.CarliniWagner(**FEW_CW),
     attacks.CarliniWagner(**FEW_CW, source=CLOSED),
+    attacks.Square(0.1, queries=120),
+    attacks.Square(0.5, "l2", 120),
+    attacks.Square(0.5, "l2", 20, source=CLOSED),
     attacks.OnePixel(**FEW_PIXELS),
     attacks.OnePixel(2, **FEW_PIXELS, source=CLOSED),
 ]
