@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import groupby
 from math import isinf
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import click
 from click.core import ParameterSource
 
 from npsnn.attacks.evaluation import Result, robust_accuracy
-from npsnn.attacks.judging import Judging
+from npsnn.attacks.groups import grouped
 from npsnn.attacks.plan import Plan, choices
+from npsnn.cli.advance import Advance
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
@@ -124,21 +125,29 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     """what: the images in words, for people; None for JSON."""
     from npsnn import attacks
 
-    classifier, made, judging = run.classifier, plan.made(), plan.judging()
+    classifier, judging = run.classifier, plan.judging()
     defended = Defended.of(run, judging, x, labels)
+    groups = grouped(plan.made(), defended.network)
+    made = [attack for group in groups for attack in group]
     if what:
         defended.print_heading(what)
         click.echo()
-    say_cost(attacks.cost(classifier, x, labels, made, judging), len(labels))
-    show = Rows(made, what is not None, judging.draws)
+    cost = attacks.cost(classifier, x, labels, groups, judging)
+    say_cost(cost, len(labels))
+    show = Rows(made, what is not None, judging.draws, cost.at_most)
     about = {"plan": asdict(plan)} | defended.about
     kept = Kept(run.folder, about | defended.qualified, save)
     stop: BaseException | None = None
     try:
-        for results in _by_ball(classifier, x, labels, made, judging, show, kept, defended.clean):
-            if len(results) > 1 and not isinf(results[0].eps):
-                worst = attacks.worst_case(classifier, labels, results, judging)
-                show.worst(results, worst, partial(kept.worst, results[0], worst))
+        with Bar("attacking", cost.seconds) as bar:
+            advance = Advance(bar, cost, len(labels))
+            results = robust_accuracy(classifier, x, labels, groups, judging, advance.update, defended.clean)
+            for _, some in groupby(made, lambda attack: attack.ball):
+                found = _results(list(some), results, advance, show, kept, len(labels))
+                advance.to_choice(len(found) + 1)
+                if len(found) > 1 and not isinf(found[0].eps):
+                    worst = attacks.worst_case(classifier, labels, found, judging, advance.update)
+                    show.worst(found, worst, partial(kept.worst, found[0], worst))
     except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
         stop = error
     try:
@@ -156,17 +165,15 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         raise stop
 
 
-def _by_ball(
-    classifier: Any, x: Any, labels: Any, made: list[Any], judging: Judging, show: Rows, kept: Kept, clean: Any
-) -> Iterator[list[Result]]:
-    """The results of each ball together; each is shown and kept as it comes, over a bar."""
-    balls = [len(list(group)) for _, group in groupby(attack.ball for attack in made)]
-    with Bar("attacking", len(labels) * len(made)) as bar:
-        results = robust_accuracy(classifier, x, labels, made, judging, bar.update, clean)
-        for length in balls:
-            group = []
-            for result in islice(results, length):
-                with uninterrupted():
-                    show.row(result, len(labels), partial(kept.result, result))
-                group.append(result)
-            yield group
+def _results(
+    made: list[Any], results: Iterator[Result], advance: Advance, show: Rows, kept: Kept, images: int
+) -> list[Result]:
+    """The results of the attacks of one ball; each is shown and kept as it comes."""
+    found = []
+    for number, attack in enumerate(made, start=1):
+        advance.to(attack, number, len(made))
+        result = next(results)
+        with uninterrupted():
+            show.row(result, images, partial(kept.result, result))
+        found.append(result)
+    return found

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 from npsnn.attacks.base import ask
 from npsnn.attacks.evaluation import Result
+from npsnn.attacks.groups import STANDARD
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.worst import Worst
+from npsnn.attacks.worst import CLEAN, Worst
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import say
@@ -19,8 +20,13 @@ MARK = " *"
 
 
 def title(r: Result) -> str:
-    """What an attack is called in the table and among saved images."""
+    """What a result's attack is called in the table and among saved images."""
     return _title(r.attack, r.says)
+
+
+def title_of(attack: Any) -> str:
+    """What an attack will be called in the table."""
+    return _title(ask(attack, "label"), ask(attack, "says"))
 
 
 def _title(label: str, says: Mapping[str, float]) -> str:
@@ -33,9 +39,13 @@ Keep: TypeAlias = Callable[[dict[str, Any]], None]
 class Rows:
     """Results, printed as they come and kept as JSON."""
 
-    def __init__(self, attacks: list[Any], shown: bool, draws: int = 1) -> None:
-        """attacks: those whose results will come; shown: whether to print a table as well; draws: that judge."""
-        self.attacks, self.draws = attacks, draws
+    def __init__(self, attacks: list[Any], shown: bool, draws: int = 1, in_turn: bool = False) -> None:
+        """attacks: those whose results will come; shown: whether to print a table as well; draws: that judge.
+
+        in_turn: whether some of the attacks meet what others left.
+        """
+        self.attacks, self.draws, self.in_turn = attacks, draws, in_turn
+        self.begun: set[tuple[str, str, float]] = set()
         self.nearest = any(isinf(attack.ball.eps) for attack in attacks)
         self.table = self._table() if shown else None
         self.rows: list[dict[str, Any]] = []
@@ -43,9 +53,10 @@ class Rows:
         self.met: dict[Caveat, list[str]] = {}
 
     def _table(self) -> Table:
-        titles = (_title(ask(attack, "label"), ask(attack, "says")) for attack in self.attacks)
-        width = max(len(name) for name in ("worst of them", *titles)) + len(MARK)
+        names = ("worst of them", *([STANDARD] if self.in_turn else []))
+        width = max(len(name) for name in (*names, *map(title_of, self.attacks))) + len(MARK)
         columns = {"attack": -width, "norm": -4, "eps": 7, "accuracy": 8, "95 % interval": -16}
+        columns |= {"takes": -16} if self.in_turn else {}
         columns |= {"gradient": -11, "passes": 6, "seconds": 7}
         columns |= {"misread": 7, "median": 8, "mean": 8} if self.nearest else {}
         return Table(
@@ -58,6 +69,7 @@ class Rows:
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
         entry |= {"zero_gradients": r.zero_gradients, "bad_gradients": r.bad_gradients}
         entry["caveats"] = [asdict(caveat) for caveat in r.caveats]
+        entry |= {"group": r.group or None, "met": None if r.met is None else int(r.met.sum()), "took": r.took}
         entry |= r.says
         found = [""] * 3
         if isinf(r.eps):
@@ -74,7 +86,8 @@ class Rows:
             entry["surrogate"] |= {"clean_accuracy": r.surrogate.mean, "ci95": list(r.surrogate.ci95)}
         self.rows.append(entry)
         keep(entry)
-        cells = (r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
+        self._begin(r)
+        cells = (*self._takes(r), r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
         for caveat in r.caveats:
             self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
         self._print(title(r) + (MARK if r.caveats else ""), r, r.accuracy, *cells)
@@ -89,11 +102,25 @@ class Rows:
             what = f"misread under at least one of {tries}: {r.misread_once:,} of {images:,} images"
             say(f"  {what}, without the perturbation {r.control:,}")
 
+    def _begin(self, r: Result) -> None:
+        """Print what is left without an attack, before the first of those that meet what is left."""
+        if r.met is not None and r.clean is not None and (begun := (r.group, r.norm, r.eps)) not in self.begun:
+            self.begun.add(begun)
+            self._print(CLEAN, r, Accuracy(r.clean), *[""] * 7)
+
+    def _takes(self, r: Result) -> list[str]:
+        """How many images an attack took of those that it met, as a cell, where the table has the column."""
+        if not self.in_turn:
+            return []
+        return ["" if r.met is None else f"{r.took:,} of {r.met.sum():,}"]
+
     def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:
         """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
         met = dict.fromkeys(caveat for r in results for caveat in r.caveats)
         rises, by_chance = found.rise.mean > 0, not found.rise.surely()
-        entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met]}
+        groups = {r.group for r in results if r.met is not None or not r.group}
+        name = groups.pop() if len(groups) == 1 and "" not in groups else "worst of them"
+        entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met], "name": name}
         entry |= {"strongest": found.strongest, "strongest_on_same_draws": found.alone.mean}
         entry |= {"above_strongest": found.rise.mean, "above_by_chance": by_chance if rises else None}
         entry |= {"chosen": dict(found.chosen), "selection_draws": found.selection, "right_in_every_draw": None}
@@ -102,7 +129,7 @@ class Rows:
             entry["right_in_every_draw"] = {"attacked": once.mean, "clean": clean.mean if clean else None}
         self.worst_rows.append(entry)
         keep(entry)
-        self._print(f"worst of them{MARK if met else ''}", results[0], found, *[""] * 6)
+        self._print(f"{name}{MARK if met else ''}", results[0], found, *[""] * 7)
         if self.table and rises:
             why = "within the noise of the draws" if by_chance else "by more than the noise of the draws"
             say(f"  {100 * found.rise.mean:.1f} points above the line of {found.strongest}, {why};")

@@ -63,7 +63,8 @@ def say_cost(cost: Any, images: int) -> None:
         if seconds > 90
         else f"{seconds:.0f} s"
     )
-    say(f"{cost.passes:,} passes an image; {images:,} images will take about {time}", err=True)
+    most = "at most about" if cost.at_most else "about"
+    say(f"{cost.passes:,} passes an image; {images:,} images will take {most} {time}", err=True)
 
 
 def print_caveats(caveats: Iterable[Caveat], mark: str = "") -> None:

@@ -147,8 +147,8 @@ class Bar:
 
     shown: "Bar | None" = None
 
-    def __init__(self, label: str, length: int) -> None:
-        self.label, self.length, self.done = label, length, 0
+    def __init__(self, label: str, length: float) -> None:
+        self.label, self.length, self.done = label, length, 0.0
         self.start = self.last = monotonic()
         self.line = ""
 
@@ -160,7 +160,7 @@ class Bar:
 
     def restart(self, label: str, length: int) -> None:
         """Begin anew, for other work."""
-        self.label, self.length, self.done, self.start = label, length, 0, monotonic()
+        self.label, self.length, self.done, self.start = label, length, 0.0, monotonic()
         if Bar.shown is self:
             self.draw()
 
@@ -171,7 +171,13 @@ class Bar:
             self.clear()
             Bar.shown = None
 
-    def update(self, more: int) -> None:
+    def say(self, label: str) -> None:
+        """Go on under another label."""
+        self.label = label
+        if Bar.shown is self:
+            self.draw()
+
+    def update(self, more: float) -> None:
         """Count `more` as done."""
         self.done += more
         if Bar.shown is self and monotonic() - self.last > BETWEEN_DRAWINGS:

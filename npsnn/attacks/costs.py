@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -10,9 +12,9 @@ import numpy as np
 from npsnn.attacks.base import ask, target_of
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.suite import Suite
-from npsnn.attacks.groups import Grouping, grouped
+from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Judging, checked, checked_judging
-from npsnn.attacks.targets import NetworkTarget
+from npsnn.attacks.targets import NetworkTarget, expectation
 from npsnn.backend import to_device, to_host
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
@@ -25,10 +27,16 @@ class Cost:
 
     passes: of one image, forward and backward, or forward alone where an attack needs no more; without the judging.
     seconds: of all images with the judging, on all threads. It may be off by half.
+    each: seconds of each attack with its judging, in the order in which they run.
+    choosing: seconds in which the worst attack of each image is chosen, of each ball in turn.
+    at_most: whether attacks run in turn, so that images which one takes cost nothing more.
     """
 
     passes: int
     seconds: float
+    each: tuple[float, ...] = ()
+    choosing: tuple[float, ...] = ()
+    at_most: bool = False
 
 
 def cost(
@@ -38,7 +46,7 @@ def cost(
     attacks: Iterable[Any] | Grouping | Checklist,
     judging: Judging | None = None,
 ) -> Cost:
-    """The cost of `robust_accuracy`, or of `examine` with a checklist.
+    """The cost of `robust_accuracy` and of `worst_case` for each ball, or of `examine` with a checklist.
 
     x: (N, C, H, W), floats in [0, 1] or 8-bit.
     labels: (N,).
@@ -47,35 +55,43 @@ def cost(
     Raises TypeError for what is no attack, ValueError for what does not fit the network.
     """
     if isinstance(attacks, Checklist):
-        planned, judging = Suite(classifier, x, labels, attacks, None).planned(), attacks.judging
+        suite, judging = Suite(classifier, x, labels, attacks, None), attacks.judging
+        groups = [Group("", (attack,)) for attack in suite.planned()]
     else:
         judging = checked_judging(judging or Judging())
-        planned = [attack for group in grouped(attacks, judging.defended(classifier)) for attack in group]
+        groups = grouped(attacks, judging.defended(classifier))
     x, labels = checked(classifier, x, labels)
     network = judging.defended(classifier)
-    return _cost([(a, target_of(a, network)) for a in planned], network, x, labels, judging.draws)
-
-
-def _cost(
-    planned: list[tuple[Any, NetworkTarget]], network: Classifier, x: np.ndarray, labels: np.ndarray, draws: int
-) -> Cost:
-    batches = micro_batches(len(x), network.micro_batch)
-    first = batches[0]
+    targets = [[target_of(attack, network) for attack in group] for group in groups]
+    first = micro_batches(len(x), network.micro_batch)[0]
+    batches = len(x) / (first.stop - first.start) / min(network.workers().threads, -(-len(x) // network.micro_batch))
+    look = batches * _timed(expectation(network), x[first], labels[first], forward=True)
+    judging = judging if network.random else replace(judging, draws=1, selection=1)
+    choosing = tuple(look * looks for looks in _choosing(groups, judging) if not isinstance(attacks, Checklist))
+    planned = [
+        (attack, target)
+        for group, its in zip(groups, targets, strict=True)
+        for attack, target in zip(group, its, strict=True)
+    ]
     seconds: dict[tuple[str, str, str], float] = {}
-    total = passes = 0.0
+    each, passes = [], 0
     for attack, target in planned:
         forward = ask(attack, "forward_only")
         key = "forward" if forward else target.kind, str(target.rule), target.classifier.model.name
         if key not in seconds:
-            seconds[key] = _timed(target, x[first], labels[first], forward)
+            seconds[key] = batches * _timed(target, x[first], labels[first], forward)
         needed = ask(attack, "passes")(target)
         passes += needed
-        total += needed * seconds[key]
-    if planned:
-        judging = _timed(planned[0][1], x[first], labels[first], forward=True)
-        total += len(planned) * (draws if network.random else 1) * judging
-    threads = min(network.workers().threads, len(batches))
-    return Cost(int(passes), total * len(x) / len(x[first]) / threads)
+        each.append(needed * seconds[key] + judging.draws * look)
+    in_turns = any(group.name and in_turn(network, its) for group, its in zip(groups, targets, strict=True))
+    return Cost(int(passes), sum(each) + sum(choosing), tuple(each), choosing, in_turns)
+
+
+def _choosing(groups: list[Group], judging: Judging) -> list[int]:
+    """The looks at an image by which `worst_case` chooses among the attacks of each ball, and judges the choice."""
+    counts = [(ball, sum(map(len, some))) for ball, some in groupby(groups, lambda group: group.ball)]
+    judged = 3 * judging.draws  # the worst, the strongest, and the image as it is
+    return [(count + 1) * judging.selection + judged if count > 1 and ball.eps < inf else 0 for ball, count in counts]
 
 
 def _timed(target: NetworkTarget, x: np.ndarray, labels: np.ndarray, forward: bool) -> float:

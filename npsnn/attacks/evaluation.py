@@ -364,7 +364,7 @@ def _each(
         stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
         targets = [target_of(attack, defended) for attack in group]
         judge = stream.at("judge")
-        if group.name and in_turn(targets):
+        if group.name and in_turn(defended, targets):
             judge = targets[0].judging or judge
             found = _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
             yield from (replace(r, surrogate=surrogates.of(t)) for r, t in zip(found, targets, strict=True))

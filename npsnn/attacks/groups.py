@@ -15,6 +15,9 @@ from npsnn.attacks.balls import Limit
 from npsnn.attacks.base import ask, checked_attack
 from npsnn.classifier import Classifier
 
+STANDARD = "AutoAttack, standard"
+"""The name of the group whose members, budgets and order are the standard version's, on a network that is certain."""
+
 
 class Grouping:
     """What becomes a group once it meets the network, as a source of gradients becomes a target."""
@@ -84,10 +87,12 @@ def grouped(attacks: Any, network: Classifier) -> list[Group]:
     return [a.of(network) if isinstance(a, Grouping) else Group("", (a,)) for a in attacks]
 
 
-def in_turn(targets: Iterable[Any]) -> bool:
+def in_turn(network: Classifier, targets: Iterable[Any]) -> bool:
     """Whether attacks on these targets run in turn, each on what the others have left.
 
-    So they do where judging an image once settles it: no noise, or one draw that all attackers know.
+    So they do where a look settles whether the network misreads an image: no noise, or a draw that all attackers know.
     """
-    settled = [(getattr(target, "settled", False), getattr(target, "judging", None)) for target in targets]
-    return all(certain for certain, _ in settled) and len(dict.fromkeys(judging for _, judging in settled)) == 1
+    settled = [(getattr(target, "certain", False), getattr(target, "judging", None)) for target in targets]
+    drawn = [judging for _, judging in settled]
+    known = drawn[0] is not None and all(judging == drawn[0] for judging in drawn)
+    return known or (not network.random and all(certain for certain, _ in settled))

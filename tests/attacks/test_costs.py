@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from small_networks import SHAPE, linear
 
-from npsnn.attacks import FGSM, Checklist, EoT, Judging, Plan, RandomSearch, cost, evaluate
+from npsnn.attacks import (
+    FGSM,
+    Checklist,
+    EoT,
+    Group,
+    Judging,
+    Plan,
+    RandomSearch,
+    accuracy,
+    cost,
+    evaluate,
+    robust_accuracy,
+    worst_case,
+)
 from npsnn.attacks.base import target_of
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.plan import choices
@@ -31,10 +44,35 @@ def test_the_time_is_of_all_images_and_attacks(monkeypatch: pytest.MonkeyPatch) 
     network, plan = linear(), Plan(("pgd",), eps=(0.1, 0.2), steps=4, eot=5, draws=10)
     whole = cost(network, X, LABELS, plan.made(), plan.judging())
     assert (whole.passes, whole.seconds) == (2 * 4 * 5, 0.5 * (2 * 4 * 5 + 2 * 10))
+    assert whole.each == (0.5 * 30,) * 2 and whole.choosing == (0, 0), "one attack alone is the worst"
     many = np.tile(X, (100, 1, 1, 1)), np.tile(LABELS, 100)
     assert cost(network, *many, plan.made(), plan.judging()).seconds == pytest.approx(
         whole.seconds * 600 / network.micro_batch
     )
+
+
+@pytest.mark.parametrize(("sigma", "draws", "selection"), [(0.3, 10, 40), (0.0, 1, 1)])
+def test_the_time_to_choose_the_worst_counts(
+    monkeypatch: pytest.MonkeyPatch, sigma: float, draws: int, selection: int
+) -> None:
+    """As many looks as there are: at each attack and at no attack, and at what is judged."""
+    monkeypatch.setattr("npsnn.attacks.costs._timed", lambda *args, **kw: 1.0)
+    network, judging, looks = linear(sigma), Judging(draws=10, selection=40), []
+    made = Plan(("fgsm", "bim", "cw"), eps=(0.1, 0.2), steps=2, cw_steps=1, cw_searches=1).made()
+    whole = cost(network, X, LABELS, made, judging)
+    results = list(robust_accuracy(network, X, LABELS, made[:2], judging))
+    monkeypatch.setattr("npsnn.attacks.worst.accuracy", lambda *a: looks.append(a[3]) or accuracy(*a))
+    worst_case(network, LABELS, results, judging)
+    counted = sum(looks) if sigma else len(looks)
+    assert whole.choosing == (counted, counted, 0) and counted == 3 * selection + 3 * draws
+    assert whole.seconds == pytest.approx(sum(whole.each) + 2 * counted) and not whole.at_most
+
+
+def test_members_that_run_in_turn_cost_at_most_their_sum() -> None:
+    group = Group("two", (FGSM(0.1), RandomSearch(0.1, samples=7)))
+    assert cost(linear(0.0), X, LABELS, group).at_most and not cost(linear(), X, LABELS, group).at_most
+    assert cost(linear(0.0), X, LABELS, group).passes == 8
+    assert not cost(linear(0.0), X, LABELS, list(group)).at_most
 
 
 def test_an_attack_that_needs_no_gradient_takes_the_time_of_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:

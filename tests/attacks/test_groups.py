@@ -87,9 +87,11 @@ def test_a_draw_that_is_known_makes_the_network_certain() -> None:
         right = attacks.accuracy(network, r.x_adv, LABELS, 1, drawn).each
         np.testing.assert_array_equal(r.accuracy.each, right)
     apart = tuple(replace(PGD(EPS), source=Known(drawn.at(n))) for n in range(2))
-    assert in_turn(target_of(member, network) for member in members)
-    assert not in_turn(target_of(member, network) for member in apart), "what one takes another draw may leave"
-    assert not in_turn(target_of(member, network) for member in GROUP)
+    assert in_turn(network, [target_of(member, network) for member in members])
+    assert not in_turn(network, [target_of(member, network) for member in apart]), (
+        "what one takes another draw may leave"
+    )
+    assert not in_turn(network, [target_of(member, network) for member in GROUP])
 
 
 def test_the_bytes_are_those_of_any_number_of_threads() -> None:

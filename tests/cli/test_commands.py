@@ -44,6 +44,9 @@ ATTACK = {
     "zero_gradients",
     "bad_gradients",
     "caveats",
+    "group",
+    "met",
+    "took",
 }
 
 
