@@ -68,6 +68,7 @@ class Rows:
         entry = {"attack": r.attack, **_judged(r, r.accuracy), "gradient": r.gradient}
         entry |= {"gradient_passes": r.gradient_passes, "seconds": r.seconds}
         entry |= {"zero_gradients": r.zero_gradients, "bad_gradients": r.bad_gradients}
+        entry["wrong_signs"] = None if r.wrong_signs is None else float(r.wrong_signs.mean())
         entry["caveats"] = [asdict(caveat) for caveat in r.caveats]
         entry |= {"group": r.group or None, "met": None if r.met is None else int(r.met.sum()), "took": r.took}
         entry |= r.says

@@ -9,10 +9,10 @@ import numpy as np
 
 from npsnn.attacks.balls import check_grid, each
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
+from npsnn.attacks.beside import Beside
 from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.kept import Kept, named, spared
-from npsnn.attacks.surrogates import Surrogates
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
@@ -50,6 +50,8 @@ class Result:
     met: which images the attack met, (N,), those that the members before it had left; None where it met all. The images
         and the accuracy are then what these members and the attack leave together.
     surrogate: of a transfer, the accuracy without an attack of the network whose gradients were taken.
+    wrong_signs: the share of the pixels of each clean image whose gradient has another sign in each half of the draws,
+        (N,); None where gradients are not averaged over draws.
     """
 
     attack: str
@@ -73,6 +75,7 @@ class Result:
     clean: np.ndarray | None = field(default=None, repr=False)
     by: Any = field(default=None, repr=False)
     surrogate: Accuracy | None = field(default=None, repr=False)
+    wrong_signs: np.ndarray | None = field(default=None, repr=False)
     group: str = ""
     met: np.ndarray | None = field(default=None, repr=False)
 
@@ -90,16 +93,17 @@ class Result:
     def caveats(self) -> list[Caveat]:
         """The reasons to read the accuracy with care."""
         met = (self.zero_gradients, self.bad_gradients)
-        return of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored)
+        signs = None if self.wrong_signs is None else float(self.wrong_signs.mean())
+        return of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs)
 
     @property
     def images(self) -> dict[str, np.ndarray]:
         """Figures of each image, each (N,): the part of the draws that are right with and without the attack, the
-        norm of its perturbation, whether it met an all-zero or a non-finite gradient, and whether the attack met it
-        where others ran before.
+        norm of its perturbation, whether it met an all-zero or a non-finite gradient, whether the attack met it where
+        others ran before, and the share of wrong signs.
         """
         known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}
-        known |= {"clean": self.clean, "met": self.met}
+        known |= {"clean": self.clean, "met": self.met, "wrong_signs": self.wrong_signs}
         return {name: values for name, values in known.items() if values is not None}
 
     @property
@@ -359,7 +363,7 @@ def _each(
     clean: Accuracy | None,
 ) -> Iterator[Result]:
     clean = clean or accuracy(defended, x, labels, judging.draws, judging.seed)
-    surrogates = Surrogates(x, labels, judging)
+    beside = Beside(x, labels, judging)
     for group in groups:
         stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
         targets = [target_of(attack, defended) for attack in group]
@@ -367,7 +371,7 @@ def _each(
         if group.name and in_turn(defended, targets):
             judge = targets[0].judging or judge
             found = _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
-            yield from (replace(r, surrogate=surrogates.of(t)) for r, t in zip(found, targets, strict=True))
+            yield from (replace(r, **beside.of(r.by, t)) for r, t in zip(found, targets, strict=True))
             continue
         for attack, target in zip(group, targets, strict=True):
             name = ask(attack, "label")
@@ -376,7 +380,7 @@ def _each(
             if (control := ask(attack, "control")()) is not None:
                 alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
                 result = replace(result, control=alone.misread_once)
-            yield replace(result, clean=clean.each, group=group.name, surrogate=surrogates.of(target))
+            yield replace(result, clean=clean.each, group=group.name, **beside.of(attack, target))
 
 
 def _in_turn(

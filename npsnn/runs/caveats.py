@@ -10,6 +10,9 @@ FEW = 100
 LARGE_EPS = 0.5
 """A Linf ball of this radius holds the grey image, which shows nothing."""
 
+MANY_SIGNS = 1 / 3
+"""Halves of draws that are noise alone differ in half of the signs; where they differ in a third, 21 % are wrong."""
+
 
 @dataclass(frozen=True)
 class Caveat:
@@ -98,11 +101,14 @@ def of_network(own: Noisy, defended: Noisy, clean: Measured, labels: np.ndarray)
     return found
 
 
-def of_attack(norm: str, eps: float, zero: int, bad: int, images: int, noise_ignored: bool) -> list[Caveat]:
+def of_attack(
+    norm: str, eps: float, zero: int, bad: int, images: int, noise_ignored: bool, signs: float | None = None
+) -> list[Caveat]:
     """Caveats of one attack's result.
 
     zero, bad: the images on which it met an all-zero or a non-finite gradient.
     noise_ignored: whether its gradient is that of the network without the noise it is defended by.
+    signs: the mean share of pixels whose gradient has another sign in each half of its draws; None without draws.
     """
     found = []
     for count, code, kind in ((zero, "zero-gradients", "an all-zero"), (bad, "bad-gradients", "a non-finite")):
@@ -111,6 +117,9 @@ def of_attack(norm: str, eps: float, zero: int, bad: int, images: int, noise_ign
             found.append(Caveat(code, where))
     if noise_ignored:
         found.append(Caveat("noise-ignored", "the gradient is that of the network without its noise"))
+    if signs is not None and signs > MANY_SIGNS:
+        halves = f"halves of its draws differ in the sign of {100 * signs:.0f} % of the pixels"
+        found.append(Caveat("few-draws", f"{halves}: the attack is limited by its draws, and more make it stronger"))
     if norm == "linf" and LARGE_EPS <= eps < float("inf"):
         found.append(Caveat("large-eps", f"eps {eps:.4g} is in units of the [0, 1] pixel and takes any image to grey"))
     return found

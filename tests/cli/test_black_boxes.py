@@ -42,3 +42,15 @@ def test_transfer_from_another_run(npsnn: Npsnn, runs: Path, data_dir: Path) -> 
     assert "unknown run 'othr'" in ended.error_line(1)
     ended = npsnn("attack", "small", "--runs-dir", runs, "--random", "--transfer-from", "other")
     assert ended.code == 2 and "--transfer-from acts on" in ended.err
+
+
+def test_the_share_of_wrong_signs_is_told_and_kept(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--draws", 2, "--eps", 0.1)
+    ended = npsnn("attack", *where, "--eot", 2, "--fgsm", "--adaptive-fgsm", "--json")
+    drawn, closed = json.loads(ended.out)["results"]
+    assert 0 < drawn["wrong_signs"] < 0.6 and closed["wrong_signs"] is None
+    line = json.loads((runs / "small" / "attacks.jsonl").read_text().splitlines()[0])
+    assert line["result"]["wrong_signs"] == drawn["wrong_signs"]
+    with np.load(runs / "small" / line["images"]) as kept:
+        assert kept["wrong_signs"].mean() == drawn["wrong_signs"]
+    assert ("few-draws" in [c["code"] for c in drawn["caveats"]]) is (drawn["wrong_signs"] > 1 / 3)
