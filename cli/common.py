@@ -55,16 +55,15 @@ def averaged(average: int) -> str:
 
 def say_cost(cost: Any, images: int) -> None:
     """Print the cost of attacks on standard error."""
-    seconds = cost.seconds
-    time = (
-        f"{seconds / 3600:.1f} h"
-        if seconds > 3600
-        else f"{seconds / 60:.0f} min"
-        if seconds > 90
-        else f"{seconds:.0f} s"
-    )
-    most = "at most about" if cost.at_most else "about"
+    most, time = "at most about" if cost.at_most else "about", in_words_of_time(cost.seconds)
     say(f"{cost.passes:,} passes an image; {images:,} images will take {most} {time}", err=True)
+
+
+def in_words_of_time(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    if seconds > 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def print_caveats(caveats: Iterable[Caveat], mark: str = "") -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
     "evaluate": "Measure the accuracy of a network, with its noise off and on.",
     "attack": "Attack a network and print its robust accuracy.",
+    "certify": "Certify L2 radii within which no attack can change the answer.",
     "checklist": "Judge by eight criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "data": "List, fetch and verify the data sets.",

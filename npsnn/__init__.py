@@ -5,13 +5,25 @@ from typing import TYPE_CHECKING, Any
 
 from npsnn._version import __version__ as __version__
 
-__all__ = ["Classifier", "Stream", "attacks", "audit", "bounds", "data", "load_plugin", "models", "recipes", "train"]
+__all__ = [
+    "Classifier",
+    "Stream",
+    "attacks",
+    "audit",
+    "bounds",
+    "certify",
+    "data",
+    "load_plugin",
+    "models",
+    "recipes",
+    "train",
+]
 
 _CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams", "load_plugin": "npsnn.runs.plugins"}
 _MODULES = {"recipes": "npsnn.train.recipes"}
 
 if TYPE_CHECKING:
-    from npsnn import attacks, audit, bounds, data, models, train
+    from npsnn import attacks, audit, bounds, certify, data, models, train
     from npsnn.classifier import Classifier
     from npsnn.runs.plugins import load_plugin
     from npsnn.streams import Stream

@@ -24,6 +24,7 @@ RANKS: list[set[str]] = [
     {"classifier"},
     {"bounds"},
     {"attacks"},
+    {"certify"},
     {"train"},
     {"audit", "testing"},
 ]

@@ -50,10 +50,16 @@ def split(
     before = model.before_noise if model.noisy else Sequential(())
     after = Sequential(model.network.layers[len(before.layers) :])
     features, into = before.forward(params, m, noise)
-    return features, into, lambda noise: _averaged(after, params, features, noise, count)
+    return features, into, lambda noise: averaged(after, params, features, noise, count)
 
 
-def _averaged(after: Sequential, params: Params, features: Moments, noise: Noise, count: int) -> Answer:
+def averaged(after: Sequential, params: Params, features: Moments, noise: Noise, count: int) -> Answer:
+    """The answer that the layers from the first noise on make of the features before it.
+
+    after: these layers.
+    features: what comes before the noise, without variance.
+    The other arguments are those of `forward`.
+    """
     if count == 1:
         y, one_back = after.forward(params, features, noise)
         return y, lambda g, want: known(one_back(g, want)[0])

@@ -96,9 +96,12 @@ def of_network(own: Noisy, defended: Noisy, clean: Measured, labels: np.ndarray)
     if one_class is not None:
         guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than {100 * one_class:.1f} %"
         found.append(Caveat("at-chance", f"{guess}, the part of the commonest class"))
-    if images < FEW:
-        found.append(Caveat("few-images", f"the number of images is {images}, fewer than {FEW}"))
-    return found
+    return found + of_few(images)
+
+
+def of_few(images: int) -> list[Caveat]:
+    """Caveats of the number of images alone."""
+    return [Caveat("few-images", f"the number of images is {images}, fewer than {FEW}")] if images < FEW else []
 
 
 def of_attack(
