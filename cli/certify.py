@@ -96,7 +96,7 @@ def _certify(
     locuslab/smoothing. A predict of -1 is an abstention. The same command goes on with the file where it was stopped.
 
     \b
-    The newest run, as far as its own noise reaches; any run, by noise on its images:
+    The newest run by its own noise, any run by noise on its images:
       npsnn certify --limit 500 --save certified.tsv
       npsnn certify RUN --sigma 0.25 --samples 1000 --limit 100
     """
@@ -115,7 +115,7 @@ def _certify(
 def _run(
     run: Run, x: Any, labels: Any, plan: Plan, seed: int, radii: tuple[float, ...], kept: Kept, as_json: bool
 ) -> None:
-    from npsnn import Stream, certify
+    from npsnn import certify
     from npsnn.certify.certificates import seconds_needed
     from npsnn.runs import caveats
 
@@ -126,18 +126,12 @@ def _run(
     if not as_json:
         say(f"{run.heading}: {what}, {plan.samples:,} draws each, alpha {plan.alpha:g}")
         say(_noise_in_words(smoothed, plan))
-    if left:
-        time = in_words_of_time(seconds_needed(smoothed, x, plan) * left)
-        say(f"{plan.draws:,} passes forward an image; {left:,} images will take about {time}", err=True)
     stop: BaseException | None = None
     try:
-        with Bar("certifying", left * plan.draws) as bar:
-            start = len(rows)
-            stream = Stream(seed).from_sample(start)
-            for row in certify.certificates(run.classifier, x[start:], labels[start:], plan, stream, bar.update):
-                with uninterrupted():
-                    rows.append(row)
-                    kept.row(row)
+        if left:
+            time = in_words_of_time(seconds_needed(smoothed, x, plan) * left)
+            say(f"{plan.draws:,} passes forward an image; {left:,} images will take about {time}", err=True)
+            _measure(rows, run, x, labels, plan, seed, kept)
     except BaseException as error:  # what was finished is printed, whatever ended the rest
         stop = error
     if rows:
@@ -149,6 +143,19 @@ def _run(
         leave(stop, kept.in_words(len(labels), len(rows)))
     if stop:
         raise stop
+
+
+def _measure(rows: list[Any], run: Run, x: Any, labels: Any, plan: Plan, seed: int, kept: Kept) -> None:
+    """Add the certificates of the images that have none to the rows, and keep each as it comes, over a bar."""
+    from npsnn import Stream, certify
+
+    start = len(rows)
+    with Bar("certifying", (len(labels) - start) * plan.draws) as bar:
+        stream = Stream(seed).from_sample(start)
+        for row in certify.certificates(run.classifier, x[start:], labels[start:], plan, stream, bar.update):
+            with uninterrupted():
+                rows.append(row)
+                kept.row(row)
 
 
 def _noise_in_words(smoothed: Any, plan: Plan) -> str:

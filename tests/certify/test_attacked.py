@@ -1,0 +1,74 @@
+"""No attack finds, within a certified radius, an image whose smoothed answer is another; farther out one does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_networks import convolutional, images, predicted, several
+from smoothed_networks import Known, on_images, on_units
+
+from npsnn import Classifier, certify, data, models, train
+from npsnn.attacks import PGD, EoT
+from npsnn.certify import Certificate, votes
+from npsnn.streams import Stream
+from npsnn.train import CrossEntropy, Drawn, Training, UnitFilters
+
+
+def answers(network: Classifier, x: np.ndarray, draws: int) -> list[int]:
+    """The most frequent class of many draws that neither a certificate nor an attack has seen."""
+    return [int(row.counts[0].argmax()) for row in votes.votes(network, x, {"judge": draws}, Stream(99))]
+
+
+def attacked(network: Classifier, x: np.ndarray, rows: list[Certificate], part: float, draws: int = 10) -> list[bool]:
+    """Whether PGD in L2 with a part of each image's certified radius finds another answer."""
+    found = []
+    for image, row in zip(x, rows, strict=True):
+        attack = PGD(part * row.radius, "l2", steps=10, source=EoT(draws, "margin"))
+        target, label = attack.source.of(network), np.array([row.predicted])
+        x_adv = attack(target, image[None], label, Stream(row.index))
+        assert np.linalg.norm(x_adv - image) <= part * row.radius * (1 + 1e-6)
+        found.append(answers(network, x_adv, 1_500) != [row.predicted])
+    return found
+
+
+def certified(network: Classifier, x: np.ndarray, labels: np.ndarray, sigma: float | None) -> tuple[Classifier, list]:
+    """The smoothed network, and the certificates of the images that have one."""
+    rows = certify.certify(network, x, labels, n=2_000, sigma=sigma).rows
+    return certify.smoothing(network, sigma).network, [row for row in rows if row.radius > 0]
+
+
+@pytest.mark.parametrize("known", [on_images(), on_units(2.0, aligned=True)], ids=["images", "units"])
+def test_within_the_radius_no_attack_changes_an_answer_that_it_changes_beyond_the_exact_distance(known: Known) -> None:
+    smoothed = certify.smoothing(known.network)
+    x = known.at(np.array([0.5, -0.8]) * smoothed.unit)
+    _, rows = certified(known.network, x, np.array([1, 0]), None)
+    assert len(rows) == 2
+    assert not any(attacked(known.network, x, rows, 0.99))
+    assert all(attacked(known.network, x, rows, 1.3))
+
+
+@pytest.mark.parametrize("sigma", [None, 0.3], ids=["first layer", "images"])
+@pytest.mark.parametrize("made", [convolutional, several], ids=["one noise", "several"])
+def test_nor_with_a_layer_and_later_noise(made: Callable[[], Classifier], sigma: float | None) -> None:
+    network, x = made(), images(6)
+    smoothed, rows = certified(network, x, predicted(network, x), sigma)
+    assert len(rows) >= 3
+    assert not any(attacked(smoothed, x[[row.index for row in rows]], rows, 0.99))
+
+
+@pytest.mark.slow
+def test_nor_on_a_trained_network(tmp_path: Path) -> None:
+    digits = data.load("digits")
+    training = Training(
+        models.lenet5(sigma=0.5), CrossEntropy(), noise=Drawn(), constraints=[UnitFilters("l2")], epochs=3, limit=3_000
+    )
+    list(train.fit(training, digits, tmp_path / "run"))
+    network = Classifier.load(tmp_path / "run")
+    x, labels = data.as_float(digits.test.images[:12]), digits.test.labels[:12]
+    for sigma in (None, 0.1):
+        smoothed, rows = certified(network, x, labels, sigma)
+        assert len(rows) >= 6
+        left = x[[row.index for row in rows]]
+        assert not any(attacked(smoothed, left, rows, 0.99))
+        assert any(attacked(smoothed, left[:6], rows[:6], 20.0))
