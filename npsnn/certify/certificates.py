@@ -82,7 +82,7 @@ class Certificates:
     @property
     def abstained(self) -> npt.NDArray[np.bool_]:
         """Which images have no certificate: (N,)."""
-        return self.predicted == ABSTAIN
+        return np.array([row.predicted == ABSTAIN for row in self.rows])
 
     @property
     def correct(self) -> npt.NDArray[np.bool_]:

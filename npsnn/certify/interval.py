@@ -19,7 +19,8 @@ def lower_bound(count: npt.ArrayLike, draws: int, alpha: float) -> npt.NDArray[n
     Source: Clopper and Pearson 1934; Cohen et al. 2019 (arXiv 1902.02918), LowerConfBound.
     """
     k = np.asarray(count, np.float64)
-    bound: npt.NDArray[np.float64] = betaincinv(np.maximum(k, 1), draws - np.maximum(k, 1) + 1, alpha)
+    some = np.maximum(k, 1)
+    bound = np.asarray(betaincinv(some, draws - some + 1, alpha), np.float64)
     return np.where(k > 0, bound * (1 - ROUNDING), 0.0)
 
 
@@ -35,4 +36,5 @@ def chance(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float6
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     # P(X >= a) = I_(1/2)(a, b + 1); without a vote nothing is known
     tail = np.where(a > 0, betainc(np.maximum(a, 1), b + 1, 0.5), 1.0)
-    return np.minimum(1.0, 2 * tail)
+    both: npt.NDArray[np.float64] = np.minimum(1.0, 2 * tail)
+    return both

@@ -14,7 +14,7 @@ from npsnn.layers.base import Forms, is_random
 from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.layers.params import flatten
-from npsnn.models.model import Model
+from npsnn.models.base import Model
 from npsnn.validate import check_sigma
 
 INPUT = "smoothing"
