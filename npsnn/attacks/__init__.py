@@ -38,6 +38,7 @@ from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, Transfer, source
+from npsnn.attacks.sparse_rs import SparseRS
 from npsnn.attacks.square import Square
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
@@ -75,6 +76,7 @@ __all__ = [
     "RandomSearch",
     "Result",
     "Source",
+    "SparseRS",
     "Square",
     "Transfer",
     "Worst",

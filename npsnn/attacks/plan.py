@@ -149,9 +149,11 @@ class Plan:
     )
     samples: int = option(1000, "Points that random tries (A2SNN: 10,000).", "Searches", low=1)
     queries: int = option(
-        Square.queries, "Points that square asks the network about, for each image.", "Searches", low=1
+        Square.queries, "Points that square and sparse-rs ask the network about, for each image.", "Searches", low=1
     )
-    pixels: tuple[int, ...] = option((1,), "Number of pixels that one-pixel may change.", "Searches", low=1)
+    pixels: tuple[int, ...] = option(
+        (1,), "Number of pixels that one-pixel and sparse-rs may change.", "Searches", low=1
+    )
     population: int = option(OnePixel.population, "Candidates of one-pixel.", "Searches", low=5)
     generations: int = option(
         OnePixel.generations, "Generations of one-pixel at most (A2SNN: 75, then 1000).", "Searches", low=1

@@ -5,6 +5,7 @@ the rest: which images are done, which draws of the noise a comparison is made o
 depend neither on the batch nor on the images that are done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeAlias
 
@@ -23,15 +24,16 @@ State: TypeAlias = tuple[Array, ...]
 """Arrays with an entry for each image; the first are images (N, C, H, W)."""
 
 
-def stage(proposed: int, queries: int, rescale: bool = True) -> int:
-    """How often the proposals have become smaller, 0 to 9.
+def stage(proposed: int, queries: int, rescale: bool = True, stages: Sequence[int] = STAGES) -> int:
+    """How often the proposals have become smaller.
 
     proposed: number of proposals before this one.
     queries: the budget.
     rescale: whether the schedule for 10,000 queries is stretched to the budget.
+    stages: the schedule.
     """
     at = proposed * 10_000 // queries if rescale else proposed
-    return sum(at > limit for limit in STAGES)
+    return sum(at > limit for limit in stages)
 
 
 class Proposals(Protocol):

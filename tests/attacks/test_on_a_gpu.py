@@ -48,6 +48,7 @@ ATTACKS: dict[str, Any] = {
     "square": attacks.Square(0.1, queries=15, source=DRAWN),
     "square, expectation": attacks.Square(0.5, "l2", 15, source=Expectation()),
     "square, known": attacks.Square(0.1, queries=15, source=Known(7)),
+    "sparse-rs": attacks.SparseRS(4, 15, source=DRAWN),
     "cw": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=DRAWN),
     "cw, closed form": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=ClosedForm()),
     "one-pixel": attacks.OnePixel(1, population=5, generations=3, draws=3, source=DRAWN),

@@ -134,6 +134,8 @@ def test_what_a_plan_makes_is_called_as_the_plan_names_it() -> None:
         ("adaptive-one-pixel", 0.3, "closed-form", "least-win-probability"),
         ("adaptive-one-pixel", 0.0, "expectation", "cross-entropy"),
         ("square", 0.3, "sampled", "margin"),
+        ("sparse-rs", 0.3, "sampled", "margin"),
+        ("adaptive-sparse-rs", 0.3, "closed-form", "least-win-probability"),
         ("adaptive-square", 0.3, "closed-form", "least-win-probability"),
         ("adaptive-square", 0.0, "expectation", "margin"),
         ("random", 0.3, "sampled", "cross-entropy"),

@@ -36,6 +36,8 @@ OURS = [
     attacks.Square(0.1, queries=120),
     attacks.Square(0.5, "l2", 120),
     attacks.Square(0.5, "l2", 20, source=CLOSED),
+    attacks.SparseRS(1, 120),
+    attacks.SparseRS(5, 20, source=CLOSED),
     attacks.OnePixel(**FEW_PIXELS),
     attacks.OnePixel(2, **FEW_PIXELS, source=CLOSED),
 ]
