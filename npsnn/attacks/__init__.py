@@ -39,6 +39,7 @@ from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, p
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, Transfer, source
 from npsnn.attacks.sparse_rs import SparseRS
+from npsnn.attacks.spsa import SPSA
 from npsnn.attacks.square import Square
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
@@ -51,6 +52,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "PGD",
+    "SPSA",
     "Accuracy",
     "Attack",
     "Ball",

@@ -110,7 +110,7 @@ class Plan:
         shown="; ".join(f"{norm} {', '.join(f'{eps:g}' for eps in radii)}" for norm, radii in RADII.items()),
     )
     norm: str = option("linf", "Norm of the ball: {choices}.", "Ball", choices=NORMS)
-    steps: int = option(20, "Steps of bim and pgd.", "Gradients", low=1)
+    steps: int = option(20, "Steps of bim, pgd and spsa.", "Gradients", low=1)
     restarts: int = option(1, "Random starts of pgd and apgd. Each image keeps its worst.", "Gradients", low=1)
     apgd_steps: int = option(APGD.steps, "Steps of apgd, and of apgd-t for each class.", "Gradients", low=1)
     fab_steps: int = option(FAB.steps, "Steps of fab-t for each class.", "Gradients", low=1)

@@ -49,6 +49,8 @@ ATTACKS: dict[str, Any] = {
     "square, expectation": attacks.Square(0.5, "l2", 15, source=Expectation()),
     "square, known": attacks.Square(0.1, queries=15, source=Known(7)),
     "sparse-rs": attacks.SparseRS(4, 15, source=DRAWN),
+    "spsa": attacks.SPSA(0.1, steps=2, directions=3, source=DRAWN),
+    "spsa, known": attacks.SPSA(0.5, "l2", 2, 3, source=Known(7)),
     "cw": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=DRAWN),
     "cw, closed form": attacks.CarliniWagner(steps=4, searches=2, draws=3, source=ClosedForm()),
     "one-pixel": attacks.OnePixel(1, population=5, generations=3, draws=3, source=DRAWN),

@@ -136,6 +136,7 @@ def test_what_a_plan_makes_is_called_as_the_plan_names_it() -> None:
         ("square", 0.3, "sampled", "margin"),
         ("sparse-rs", 0.3, "sampled", "margin"),
         ("adaptive-sparse-rs", 0.3, "closed-form", "least-win-probability"),
+        ("spsa", 0.3, "sampled", "margin"),
         ("adaptive-square", 0.3, "closed-form", "least-win-probability"),
         ("adaptive-square", 0.0, "expectation", "margin"),
         ("random", 0.3, "sampled", "cross-entropy"),

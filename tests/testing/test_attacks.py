@@ -38,6 +38,8 @@ OURS = [
     attacks.Square(0.5, "l2", 20, source=CLOSED),
     attacks.SparseRS(1, 120),
     attacks.SparseRS(5, 20, source=CLOSED),
+    attacks.SPSA(0.1, steps=3, directions=4),
+    attacks.SPSA(0.5, "l2", 3, 4, source=CLOSED),
     attacks.OnePixel(**FEW_PIXELS),
     attacks.OnePixel(2, **FEW_PIXELS, source=CLOSED),
 ]
