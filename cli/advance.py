@@ -1,10 +1,13 @@
-"""The bar of `npsnn attack`: which attack runs, which of how many it is, and how much of the estimated time is done."""
+"""The progress of `npsnn attack`: what runs, and what is left out; a bar that says which attack runs, of how many."""
 
 from typing import Any
 
+from npsnn.attacks.base import ask
 from npsnn.attacks.costs import Cost
+from npsnn.attacks.ensemble import Auto, Quick
+from npsnn.attacks.groups import Group
 from npsnn.cli.attack_rows import title_of
-from npsnn.cli.terminal import Bar
+from npsnn.cli.terminal import Bar, say
 
 CHOOSING = "choosing the worst"
 
@@ -40,3 +43,20 @@ class Advance:
     def update(self, images: int) -> None:
         """Count images of what runs now as done."""
         self.bar.update(images * self.each)
+
+
+def say_left_out(made: list[Any], groups: list[Group], network: Any) -> None:
+    """Print on standard error who the members of the group quick are, and what the whole group would add.
+
+    made: the attacks and groups of a plan; groups: the same once the network is known.
+    """
+    for value, group in zip(made, groups, strict=True):
+        if isinstance(value, Quick):
+            names, whole = map(_names, (group, Auto(value.eps, value.norm).of(network)))
+            added = [name for name in whole if name not in names]
+            say(f"{value.label}: {', '.join(names)}; --{Auto.label} adds {', '.join(added)}", err=True)
+            return
+
+
+def _names(group: Group) -> list[str]:
+    return [str(ask(member, "label")) for member in group]

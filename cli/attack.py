@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.groups import grouped
 from npsnn.attacks.plan import Plan, choices
-from npsnn.cli.advance import Advance
+from npsnn.cli.advance import Advance, say_left_out
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
@@ -27,7 +27,7 @@ from npsnn.cli.terminal import Bar, say
 from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
 
-ATTACKS = {True: "Attacks, all of which run where none is named", False: "Attacks that run where they are named"}
+ATTACKS = {True: "Attacks that run where none is named", False: "Attacks that run where they are named"}
 """The headings of attacks that run where none is named, and of the others."""
 
 
@@ -77,16 +77,23 @@ def _attack(
     interval over test images and noise. The last line for each eps has the worst case: each image meets the attack
     that most of --selection draws misread it under, and other draws judge what is left.
 
+    quick and auto are groups of attacks, chosen for the kind of network. Without noise each member attacks the images
+    that are still right: "takes" says how many it took, "accuracy" what is left so far. auto is then called by the name
+    of AutoAttack's standard version, if --apgd-steps, --targets, --fab-steps and --queries are. With noise every member
+    attacks every image to the end, and the worst is chosen as of any attacks.
+
     Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
-    attacks take the gradient of a closed form, one pass for the whole distribution. They ascend the cross-entropy of
-    the exact mean logits by default, under --propagation laplace the loss of the noise paper, and the expected
-    cross-entropy where the noise is on the features. win-probability is -Σ ln P(the label's logit beats another's).
+    attacks take the gradient of a closed form, one pass for the whole distribution. They ascend win-probability by
+    default, -Σ ln P(the label's logit beats another's), under --propagation laplace the loss of the noise paper, and
+    the expected cross-entropy where the noise is on the features.
 
     cw has no eps. "misread" counts the images that at least half of the draws misread. "median" and "mean" are
     distances in L2, of those misread images that are right without an attack. At kappa 0 an image is on the boundary,
     where noise misreads it half of the time. The pixels of one-pixel stand under eps, with the norm l0.
 
     \b
+    The lowest accuracy that npsnn finds, AutoAttack where there is no noise:
+      npsnn attack --auto --eps 0.1 --limit 500
     One pass of the exact closed form against 50 of EoT:
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
     The adaptive attack of the noise paper, and C&W:
@@ -133,6 +140,8 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
         defended.print_heading(what)
         click.echo()
     cost = attacks.cost(classifier, x, labels, groups, judging)
+    if what:
+        say_left_out(plan.made(), groups, defended.network)
     say_cost(cost, len(labels))
     show = Rows(made, what is not None, judging.draws, cost.at_most)
     about = {"plan": asdict(plan)} | defended.about

@@ -28,6 +28,7 @@ from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.costs import Cost, cost
+from npsnn.attacks.ensemble import Auto, Quick, auto, standard
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.groups import Group, Grouping
@@ -55,6 +56,7 @@ __all__ = [
     "SPSA",
     "Accuracy",
     "Attack",
+    "Auto",
     "Ball",
     "CarliniWagner",
     "Checklist",
@@ -75,6 +77,7 @@ __all__ = [
     "OnePixel",
     "Outcome",
     "Plan",
+    "Quick",
     "RandomSearch",
     "Result",
     "Source",
@@ -84,6 +87,7 @@ __all__ = [
     "Worst",
     "accuracy",
     "attack",
+    "auto",
     "bim",
     "closed_form",
     "cost",
@@ -96,6 +100,7 @@ __all__ = [
     "robust_accuracy",
     "sampled",
     "source",
+    "standard",
     "worst_case",
 ]
 

@@ -49,6 +49,8 @@ OPTIONS = frozenset(
     "queries".split()
 )
 """The options of `npsnn attack`: no attack can have a flag of such a name."""
+GROUPED = ("auto", "quick")
+"""The names of the groups of `npsnn.attacks.ensemble`."""
 
 
 def _check_entry(kind: Any, name: str) -> None:
@@ -59,6 +61,8 @@ def _check_entry(kind: Any, name: str) -> None:
             f"the attack {name} of {kind.__name__} cannot have the flag --{taken}: it is an option of "
             f"npsnn attack, rename the attack"
         )
+    if plain_word(name) in GROUPED:
+        raise ValueError(f"the attack {name} of {kind.__name__} must have another name: {name} is a group of attacks")
     if plain_word(name).startswith("adaptive-"):
         raise ValueError(f"the attack {name} must not begin with adaptive-: that is the attack on the closed form")
     if not isinstance(kind, type):

@@ -16,6 +16,7 @@ from npsnn.attacks.apgd import APGD
 from npsnn.attacks.balls import NORMS, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
+from npsnn.attacks.ensemble import GROUPS
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.judging import Accuracy, Judging, Progress
@@ -39,7 +40,7 @@ _EVERYBODYS = ("attacks", "draws", "sigma", "average", "on_grid", "selection", "
 class Choice:
     """An attack that a plan may name.
 
-    kind: the class of the table.
+    kind: the class of the table, or of a group.
     adaptive: whether it is the attack on the closed form.
     help: one line.
     by_default: whether it runs where none is named.
@@ -66,10 +67,13 @@ class Choice:
 
 
 def choices() -> dict[str, Choice]:
-    """Every attack that a plan may name: first those that run where none is named, then by what their strength is."""
+    """Every attack and group that a plan may name: first those that run where none is named, then groups, then by what
+    their strength is.
+    """
     order = [f.name for f in fields(Plan)]
     offered = [(name, kind, offer) for name, kind in ATTACKS.items() if (offer := ask(kind, "offer"))]
     offered.sort(key=lambda entry: order.index(entry[2].strengths) if entry[2].strengths in order else len(order))
+    offered = [(name, kind, kind.offer) for name, kind in GROUPS.items()] + offered
     plain = {name: Choice(kind, False, o.help or _summary(kind), o.by_default) for name, kind, o in offered}
     closed = {f"adaptive-{n}": Choice(kind, True, o.adaptive, o.by_default) for n, kind, o in offered if o.adaptive}
     found = {name: choice for name, choice in (plain | closed).items() if choice.by_default}
@@ -97,7 +101,7 @@ class Plan:
 
     Raises ValueError naming the field, what was expected and what came.
 
-    attacks: names of attacks; by default those that run where none is named.
+    attacks: names of attacks and of groups; by default those that run where none is named.
     """
 
     attacks: tuple[str, ...] | None = None

@@ -115,7 +115,6 @@ class FGSM(Setting):
     offer = Offer(
         "FGSM: one step of length eps.",
         adaptive="FGSM on the closed form of the randomised network (noise paper Sec. 4).",
-        by_default=True,
     )
 
     @property
@@ -137,7 +136,7 @@ class BIM(Setting):
     steps: int = 20
     source: Source = DRAWN
 
-    offer = Offer("BIM: --steps steps, each eps/steps long.", by_default=True)
+    offer = Offer("BIM: --steps steps, each eps/steps long.")
 
     @property
     def general(self) -> GradientAttack:
@@ -163,7 +162,6 @@ class PGD(Setting):
     offer = Offer(
         "PGD: --steps steps from a random point, each 2.5 eps/steps long.",
         adaptive="PGD on the closed form.",
-        by_default=True,
     )
 
     @property

@@ -261,8 +261,9 @@ def closed_form(
     """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
 
     objective: by default the expected cross-entropy where there is noise on the features (extension E3). Elsewhere it
-        is the cross-entropy of the mean under "exact", the noise-aware loss under the rules that leave the mean as it
-        is. Where no noise moves the mean, an objective of the mean alone makes the expectation target, called so.
+        is the win probability under "exact", the noise-aware loss under the rules that leave the mean as it is, and
+        the cross-entropy where there is no noise. Where no noise moves the mean, an objective of the mean alone makes
+        the expectation target, called so. docs/attacks.md measures the objectives.
     propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule.
     Raises ValueError for an objective that needs noise where there is none.
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
@@ -271,7 +272,8 @@ def closed_form(
     on_features = [isinstance(layer, FeatureNoise) for layer in classifier.model.noise_layers.values()]
     # noise on the features meets the last layer alone, which is affine: it leaves the mean as it is
     moved = rule.mean_uses_var and not (on_features and all(on_features))
-    default = "expected-cross-entropy" if any(on_features) else "cross-entropy" if moved else "noise-aware"
+    elsewhere = ("win-probability" if classifier.random else "cross-entropy") if moved else "noise-aware"
+    default = "expected-cross-entropy" if any(on_features) else elsewhere
     ascended = chosen(objective or default)
     if ascended in (win_probability, least_win_probability) and not classifier.random:
         raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")

@@ -31,6 +31,7 @@ LABELS = np.arange(6) % 3
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_the_passes_are_those_that_the_results_will_have(sigma: float) -> None:
     quick: dict[str, Any] = {"steps": 3, "eot": 2, "draws": 2, "samples": 4, "population": 5, "generations": 2}
+    quick |= {"apgd_steps": 3, "fab_steps": 2, "targets": 2, "queries": 9}
     plan = Plan(tuple(choices()), eps=(0.1, 0.2), pixels=(1, 2), cw_steps=3, cw_searches=2, **quick)
     network = linear(sigma)
     found = list(evaluate(network, X, LABELS, plan))

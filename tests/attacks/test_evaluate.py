@@ -247,7 +247,7 @@ def test_the_worst_case_is_no_better_than_any_attack(network: Classifier) -> Non
 @pytest.mark.parametrize(
     ("options", "gradient", "like"),
     [
-        ({}, "closed-form", {"objective": "cross-entropy"}),
+        ({}, "closed-form", {"objective": "win-probability"}),
         ({"propagation": "laplace"}, "closed-form", {"propagation": "laplace", "objective": "noise-aware"}),
         ({"propagation": "laplace", "objective": "cross-entropy"}, "expectation", {"sigma": 0.0}),
         ({"propagation": "linear", "objective": "mse"}, "expectation", {"sigma": 0.0, "objective": "mse"}),

@@ -22,7 +22,7 @@ from npsnn.objectives import OBJECTIVES
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attacks": ("fgsm", "c&w")}, "attack must be one of fgsm, bim, .*adaptive-cw, got 'c&w'"),
+        ({"attacks": ("fgsm", "c&w")}, "attack must be one of quick, auto, .*adaptive-cw, got 'c&w'"),
         ({"attacks": ()}, r"attacks must hold at least one, got \(\)"),
         ({"steps": 0}, "steps must be >= 1, got 0"),
         ({"restarts": 0}, "restarts must be >= 1, got 0"),
@@ -90,7 +90,7 @@ def test_attacks_run_ball_by_ball_and_only_on_request() -> None:
         ("cw", 0.5),
         ("adaptive-cw", 0.5),
     ]
-    assert Plan().attacks == ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
+    assert Plan().attacks == ("quick",)
     assert [name for name, choice in choices().items() if choice.by_default] == list(Plan().attacks)
     others = ("random", "one-pixel", "adaptive-one-pixel", "cw", "adaptive-cw")
     assert tuple(name for name in choices() if name in others) == others
@@ -104,7 +104,8 @@ def test_attacks_have_the_plans_settings() -> None:
     assert PLAN.attack("adaptive-one-pixel", 3) == OnePixel(3, 9, 2, draws=4, **adaptive)
     assert PLAN.attack("cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4, **drawn)
     assert PLAN.attack("adaptive-cw", 0.5) == CarliniWagner(0.5, 11, 0.3, 0.2, 5, 4, **adaptive)
-    plan = Plan(norm="l2", steps=5, restarts=3, eot=4, objective="mse", propagation="laplace")
+    names = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
+    plan = Plan(names, norm="l2", steps=5, restarts=3, eot=4, objective="mse", propagation="laplace")
     closed = {"source": ClosedForm("mse", "laplace")}
     assert [plan.attack(name, 0.1) for name in plan.names] == [
         FGSM(0.1, "l2", EoT(4)),
@@ -157,7 +158,7 @@ def test_an_unknown_attack_is_refused_wherever_it_is_named(name: str) -> None:
         lambda: Plan().strengths(name),
         lambda: Plan(name),  # type: ignore[arg-type]
     ):
-        with pytest.raises(ValueError, match=f"attack must be one of fgsm, bim, .*, got '{name}'"):
+        with pytest.raises(ValueError, match=f"attack must be one of quick, auto, .*, got '{name}'"):
             call()
 
 

@@ -95,7 +95,7 @@ def test_the_closed_form_of_several_noise_layers(rule: str) -> None:
     inner, both = several(), several(features=0.5)
     moved = RULES[rule].mean_uses_var
     assert closed_form(inner, propagation=rule) == closed_form(
-        inner, "cross-entropy" if moved else "noise-aware", propagation=rule
+        inner, "win-probability" if moved else "noise-aware", propagation=rule
     )
     assert closed_form(both, propagation=rule).objective is OBJECTIVES["expected-cross-entropy"]
     assert closed_form(both, "cross-entropy", rule).kind == ("closed-form" if moved else "expectation")

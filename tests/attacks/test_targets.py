@@ -101,7 +101,8 @@ def test_targets_and_their_passes(network: Classifier) -> None:
     assert closed_form(network, "noise-aware").objective is OBJECTIVES["noise-aware"]
     assert closed_form(network, propagation="laplace").rule is RULES["laplace"]
     assert closed_form(network).rule is RULES[Plan().propagation]
-    assert closed_form(network).objective is OBJECTIVES["cross-entropy"]
+    assert closed_form(network).objective is OBJECTIVES["win-probability"]
+    assert closed_form(network.with_sigma(0.0)).objective is OBJECTIVES["cross-entropy"], "nobody wins by chance"
     assert sampled(network, 2).objective is expectation(network).objective is OBJECTIVES["cross-entropy"]
 
 

@@ -54,7 +54,7 @@ def test_options_stand_in_groups_of_a_screen_each(npsnn: Npsnn, command: str) ->
 
 def test_the_help_of_attack_says_what_runs_and_keeps_its_radii_together(npsnn: Npsnn) -> None:
     text = npsnn("attack", "--help").out
-    assert "Attacks, all of which run where none is named:" in text and "Attacks that run where they are named:" in text
+    assert "Attacks that run where none is named:" in text and "Attacks that run where they are named:" in text
     assert "linf 0.1, 0.2, 0.3" in text and "l2 0.5, 1, 2" in text
 
 
