@@ -6,16 +6,18 @@ from functools import partial
 from itertools import groupby
 from math import isinf
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.groups import grouped
+from npsnn.attacks.kept import Kept as Parts
 from npsnn.attacks.plan import Plan, choices
 from npsnn.cli.advance import Advance, say_left_out
 from npsnn.cli.attack_kept import Kept, check_save
+from npsnn.cli.attack_resume import hint, resumable
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
 from npsnn.cli.defended import Defended
@@ -39,12 +41,17 @@ def command() -> click.Command:
     ]
     return new_command(
         "attack",
-        _attack,
+        resumable(_attack),
         RUN_ARGUMENT,
         *flags,
         *options_of(Plan, average=1),
         *shared("limit", "data-dir", "other-data"),
         Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
+        Option(
+            "--resume",
+            is_flag=True,
+            help="Continue the newest unfinished attack on RUN by its own options. Nothing that is done is done again.",
+        ),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config", "json"),
     )
 
@@ -68,6 +75,7 @@ def _attack(
     data_dir: Path | None,
     runs_dir: Path,
     as_json: bool,
+    unfinished: Parts | None,
     **chosen: Any,
 ) -> None:
     """Attack RUN and print the accuracy that is left.
@@ -101,7 +109,7 @@ def _attack(
       npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
     """
     if save:
-        check_save(save)
+        check_save(save, unfinished)
     if chosen["transfer_from"]:
         chosen["transfer_from"] = surrogates(chosen["transfer_from"], runs_dir)
     with speaking_of_flags():
@@ -110,7 +118,9 @@ def _attack(
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     plan = replace(plan, sigma=loaded.sigma(inference_sigma))
-    _run(loaded, x, labels, plan, save, None if as_json else test_images(len(labels), limit))
+    if not unfinished and (other := hint(loaded.folder)):
+        say(f"note: {other}", err=True)
+    _run(loaded, x, labels, plan, save, None if as_json else test_images(len(labels), limit), unfinished)
 
 
 def _plan(chosen: dict[str, Any]) -> Plan:
@@ -128,8 +138,10 @@ def _plan(chosen: dict[str, Any]) -> Plan:
     return plan
 
 
-def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None) -> None:
-    """what: the images in words, for people; None for JSON."""
+def _run(
+    run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None, unfinished: Parts | None
+) -> None:
+    """what: the images in words, for people; None for JSON. unfinished: the parts of a command that goes on."""
     from npsnn import attacks
 
     classifier, judging = run.classifier, plan.judging()
@@ -142,20 +154,28 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
     cost = attacks.cost(classifier, x, labels, groups, judging)
     if what:
         say_left_out(plan.made(), groups, defended.network)
-    say_cost(cost, len(labels))
+    if unfinished:
+        done = sum(unfinished.done.values())
+        say(f"going on with {unfinished.path}: {done:,} of {len(labels) * len(made):,} images are attacked", err=True)
+    else:
+        say_cost(cost, len(labels))
     show = Rows(made, what is not None, judging.draws, cost.at_most)
     about = {"plan": asdict(plan)} | defended.about
-    kept = Kept(run.folder, about | defended.qualified, save)
+    kept = Kept(run.folder, about | defended.qualified, save, unfinished)
     stop: BaseException | None = None
     try:
         with Bar("attacking", cost.seconds) as bar:
             advance = Advance(bar, cost, len(labels))
-            results = robust_accuracy(classifier, x, labels, groups, judging, advance.update, defended.clean)
+            kept.parts.told = advance.skip
+            update = advance.update
+            results = robust_accuracy(classifier, x, labels, groups, judging, update, defended.clean, kept.parts)
+            kept.begun(defended.caveats)
             for _, some in groupby(made, lambda attack: attack.ball):
                 found = _results(list(some), results, advance, show, kept, len(labels))
                 advance.to_choice(len(found) + 1)
                 if len(found) > 1 and not isinf(found[0].eps):
-                    worst = attacks.worst_case(classifier, labels, found, judging, advance.update)
+                    with kept.parts.at_work():
+                        worst = attacks.worst_case(classifier, labels, found, judging, update)
                     show.worst(found, worst, partial(kept.worst, found[0], worst))
     except BaseException as error:  # what was finished is printed and kept, whatever ended the rest
         stop = error
@@ -167,11 +187,17 @@ def _run(run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str
             rows = {"results": show.rows, "worst_case": show.worst_rows, "interrupted": stop is not None}
             print_json(about | rows | defended.qualified)
     finally:
-        kept.write(labels)
-    if isinstance(stop, KeyboardInterrupt):
-        leave(stop, kept.in_words(len(made)))
+        kept.finish(labels, stop is not None)
     if stop:
-        raise stop
+        _stopped(stop, kept.in_words(len(made)))
+
+
+def _stopped(stop: BaseException, kept: str) -> NoReturn:
+    """End with what ended the attacks, once it is said what is kept of them and how to go on."""
+    if isinstance(stop, KeyboardInterrupt):
+        leave(stop, kept)
+    say(f"note: {kept}", err=True)
+    raise stop
 
 
 def _results(

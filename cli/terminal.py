@@ -150,6 +150,7 @@ class Bar:
     def __init__(self, label: str, length: float) -> None:
         self.label, self.length, self.done = label, length, 0.0
         self.start = self.last = monotonic()
+        self.before = 0.0
         self.line = ""
 
     def __enter__(self) -> Self:
@@ -161,6 +162,7 @@ class Bar:
     def restart(self, label: str, length: int) -> None:
         """Begin anew, for other work."""
         self.label, self.length, self.done, self.start = label, length, 0.0, monotonic()
+        self.before = 0.0
         if Bar.shown is self:
             self.draw()
 
@@ -183,6 +185,11 @@ class Bar:
         if Bar.shown is self and monotonic() - self.last > BETWEEN_DRAWINGS:
             self.draw()
 
+    def skip(self, more: float) -> None:
+        """Count `more` as done before, in no time."""
+        self.before += more
+        self.update(more)
+
     def clear(self) -> None:
         if self.line and isinstance(sys.stderr, Output):
             sys.stderr.draw(f"\r{' ' * len(self.line)}\r")
@@ -199,8 +206,9 @@ class Bar:
         if not self.length:
             return self.label[:columns]
         part = min(1.0, self.done / self.length)
-        seconds = round((monotonic() - self.start) * (1 - part) / part) if part else 0
-        left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left" if 0 < part < 1 else ""
+        new = part - self.before / self.length
+        seconds = round((monotonic() - self.start) * (1 - part) / new) if new > 0 else 0
+        left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left" if new > 0 and part < 1 else ""
         room = min(36, columns - len(self.label) - 24)
         drawn = f"[{'#' * round(part * room):-<{room}}]  " if room >= 5 else ""
         return f"{self.label}  {drawn}{part:4.0%}  {left}".rstrip()[: max(columns, 0)]

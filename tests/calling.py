@@ -1,8 +1,12 @@
 """Calling the command line in a test, and what happens meanwhile."""
 
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +58,17 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, where: object, name: str, call
         return called(*args, **kwargs)
 
     monkeypatch.setattr(where, name, signalled)
+
+
+def start(*args: object) -> "subprocess.Popen[str]":
+    """Start `npsnn *args` in a process and a session of its own, which heeds SIGINT."""
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    program = [sys.executable, "-m", "npsnn.cli", *map(str, args)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(program, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed, start_new_session=True)
+
+
+def wait_for(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
+    """Wait until ready() or the end of the process."""
+    while process.poll() is None and not ready():
+        time.sleep(0.01)

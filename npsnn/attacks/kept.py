@@ -62,7 +62,7 @@ class Kept:
 
     path: of the file, which is made when a call begins.
     spared: the seconds that the parts took which were found in this process's calls.
-    told: is given the number of images of each part that is found; None for the progress of the call.
+    told: is given the number of images of each part that is found, in the place of the call's progress.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -159,7 +159,7 @@ class Kept:
         keys = self._keys(job, part, slices)
         known, seconds = self._parts.load([key for key in keys if key in self._parts])
         self.spared += seconds
-        told = self.told or progress
+        told = progress and (self.told or progress)
         left = list[slice]()
         for s, key in zip(slices, keys, strict=True):
             if key not in known:

@@ -1,6 +1,7 @@
 """The record of attacks in a run's folder: a line for each result, and the figures of its images beside it."""
 
 import hashlib
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,16 @@ class Record:
     {...}, "images": "attacks/NAME.npz"}, or "worst_case" instead of "attack" and "result".
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
-        """folder: the run's. about: what all lines have in common."""
+    def __init__(self, folder: Path, about: dict[str, Any], since: int | None = None) -> None:
+        """Note where the record is.
+
+        folder: the run's.
+        about: what all lines have in common.
+        since: the bytes that the record had when the command began that now goes on. A result that a line after them
+            has already is not written again. None for a new command.
+        """
         self.folder, self.about = folder, about
+        self._there = [] if since is None else [_lasting(line) for line in journal.read(self.path, since)]
 
     @property
     def path(self) -> Path:
@@ -60,5 +68,18 @@ class Record:
         write_npz(buffer, **images)
         content = buffer.getvalue()
         file = f"{IMAGES}/{name}-{hashlib.sha256(content).hexdigest()[:12]}.npz"
+        line = what | {"images": file}
+        # as a reader has it: tuples are lists there
+        if (known := _lasting(json.loads(json.dumps(line)))) in self._there:
+            self._there.remove(known)
+            return
         write_atomic(self.folder / file, content)
-        journal.append(self.path, self.about | what | {"images": file})
+        journal.append(self.path, self.about | line)
+
+
+def _lasting(line: dict[str, Any]) -> dict[str, Any]:
+    """What of a line tells one result from another: not how long it took, nor on which machine."""
+    own: dict[str, Any] = {name: line[name] for name in ("attack", "result", "worst_case", "images") if name in line}
+    if isinstance(own.get("result"), dict):
+        own["result"] = {name: value for name, value in own["result"].items() if name != "seconds"}
+    return own

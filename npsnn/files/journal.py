@@ -56,13 +56,15 @@ def _append_whole(descriptor: int, line: bytes) -> None:
         raise
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path, since: int = 0) -> list[dict[str, Any]]:
     """The documents of a file, none where there is no file; lines that are no JSON objects are skipped with a warning.
 
+    path: of the file.
+    since: how many bytes at its beginning are passed over, of whole lines.
     Raises OSError where the file cannot be read, ValueError where it is too large.
     """
     records, torn = [], []
-    for number, record in enumerate(each_line(path), start=1):
+    for number, record in enumerate(each_line(path, since), start=1):
         if record is None:
             torn.append(number)
         else:

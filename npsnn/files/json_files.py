@@ -81,9 +81,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return parse_json(read_bytes(path, JSON_LIMIT), str(path))
 
 
-def each_line(path: Path) -> Iterator[dict[str, Any] | None]:
-    """The document in each line of a file, None for a line that is no JSON object; nothing where there is no file."""
-    for line in BytesIO(read_bytes(path, LINES_LIMIT) if path.exists() else b""):
+def each_line(path: Path, since: int = 0) -> Iterator[dict[str, Any] | None]:
+    """The document in each line of a file, None for a line that is no JSON object; nothing where there is no file.
+
+    since: how many bytes at its beginning are passed over.
+    """
+    for line in BytesIO(read_bytes(path, LINES_LIMIT)[since:] if path.exists() else b""):
         try:
             record = json.loads(line)  # with NaN: a training that goes astray is recorded as it was
         except (ValueError, RecursionError):

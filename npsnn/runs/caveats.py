@@ -104,6 +104,11 @@ def of_few(images: int) -> list[Caveat]:
     return [Caveat("few-images", f"the number of images is {images}, fewer than {FEW}")] if images < FEW else []
 
 
+def of_rounding(moved: bool) -> list[Caveat]:
+    """Caveats of what was begun on one processor and went on on another that rounds differently."""
+    return [Caveat("other-rounding", "parts were computed on processors that round differently")] if moved else []
+
+
 def of_attack(
     norm: str, eps: float, zero: int, bad: int, images: int, noise_ignored: bool, signs: float | None = None
 ) -> list[Caveat]:

@@ -4,18 +4,13 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from calling import Npsnn, interrupt_at
+from calling import Npsnn, interrupt_at, start, wait_for
 
 from npsnn import attacks, data
 from npsnn.attacks import evaluation
@@ -52,7 +47,7 @@ def test_an_attack_keeps_what_was_finished(
         assert set(saved) == {"labels", "fgsm-linf-0.1", "adaptive-fgsm-linf-0.1"}
     said = ended.err.splitlines()[-1]
     kept = f"2 of 4 results are in {runs / 'small' / 'attacks.jsonl'}"
-    assert said == f"Stopped: {kept}; start npsnn attack again for the others"
+    assert said == f"Stopped: {kept}; go on with npsnn attack --resume {runs / 'small'}"
 
 
 def test_an_error_in_an_attack_loses_none_before(
@@ -148,18 +143,6 @@ def test_a_training_says_what_it_has_and_how_it_goes_on(
     way = f"go on with npsnn train --resume {tmp_path / 'cut'}"
     assert ended.err.splitlines()[-1] == f"Stopped: {call - 1} of 3 epochs are in {tmp_path / 'cut'}; {way}"
     assert npsnn("train", "--resume", "cut", *where).code == 0
-
-
-def start(*args: object) -> "subprocess.Popen[str]":
-    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    program = [sys.executable, "-m", "npsnn.cli", *map(str, args)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(program, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed, start_new_session=True)
-
-
-def wait_for(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
-    while process.poll() is None and not ready():
-        time.sleep(0.01)
 
 
 @pytest.mark.slow
