@@ -117,7 +117,7 @@ class Rows:
 
     def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:
         """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
-        met = dict.fromkeys(caveat for r in results for caveat in r.caveats)
+        met = dict.fromkeys([*(caveat for r in results for caveat in r.caveats), *found.caveats])
         rises, by_chance = found.rise.mean > 0, not found.rise.surely()
         groups = {r.group for r in results if r.met is not None or not r.group}
         name = groups.pop() if len(groups) == 1 and "" not in groups else "worst of them"
@@ -131,6 +131,8 @@ class Rows:
         self.worst_rows.append(entry)
         keep(entry)
         self._print(f"{name}{MARK if met else ''}", results[0], found, *[""] * 7)
+        for caveat in found.caveats:
+            self.met.setdefault(caveat, []).append(f"{name} at {results[0].eps:.4g}")
         if self.table and rises:
             why = "within the noise of the draws" if by_chance else "by more than the noise of the draws"
             say(f"  {100 * found.rise.mean:.1f} points above the line of {found.strongest}, {why};")

@@ -10,6 +10,7 @@ import numpy as np
 from npsnn.attacks.balls import check_grid, each
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
 from npsnn.attacks.beside import Beside
+from npsnn.attacks.flags import of_replaced, of_unbounded
 from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.kept import Kept, named, spared
@@ -46,6 +47,7 @@ class Result:
     x: the images before the attack.
     clean: the part of the draws in which each of these is right, (N,).
     by: the attack itself.
+    replaced: caveats of an objective that has too few classes, in whose place another was ascended.
     group: the name of the group that the attack is a member of, "" for none.
     met: which images the attack met, (N,), those that the members before it had left; None where it met all. The images
         and the accuracy are then what these members and the attack leave together.
@@ -76,6 +78,7 @@ class Result:
     by: Any = field(default=None, repr=False)
     surrogate: Accuracy | None = field(default=None, repr=False)
     wrong_signs: np.ndarray | None = field(default=None, repr=False)
+    replaced: tuple[Caveat, ...] = ()
     group: str = ""
     met: np.ndarray | None = field(default=None, repr=False)
 
@@ -94,7 +97,9 @@ class Result:
         """The reasons to read the accuracy with care."""
         met = (self.zero_gradients, self.bad_gradients)
         signs = None if self.wrong_signs is None else float(self.wrong_signs.mean())
-        return of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs)
+        found = of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs)
+        found += self.replaced
+        return found + of_unbounded(self.norm, self.eps, self.accuracy, self.x_adv.shape[1:])
 
     @property
     def images(self) -> dict[str, np.ndarray]:
@@ -314,6 +319,7 @@ def _result(
         met_bad=found.bad,
         x=x,
         by=attack,
+        replaced=tuple(of_replaced(target.objective, target.classifier.model.classes)),
     )
 
 

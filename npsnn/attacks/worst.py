@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from npsnn.attacks.evaluation import Result
+from npsnn.attacks.flags import of_together
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked_judging
 from npsnn.attacks.statistics import Difference
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_labels
+from npsnn.runs.caveats import Caveat
 
 CLEAN = "no attack"
 
@@ -34,6 +36,7 @@ class Worst(Accuracy):
     selection: number of draws that chose; 1 where no draw differs from another.
     in_every_draw: the accuracy if an image counts as lost that any of the judging draws misreads.
     clean_in_every_draw: the same of the images as they are; None where they are not known.
+    caveats: signs that attacks failed for reasons of their own (`npsnn.attacks.flags`).
     """
 
     strongest: str
@@ -43,6 +46,7 @@ class Worst(Accuracy):
     chosen: Mapping[str, int] = field(default_factory=dict)
     selection: int = 1
     clean_in_every_draw: Accuracy | None = None
+    caveats: tuple[Caveat, ...] = ()
 
     @property
     def in_every_draw(self) -> Accuracy:
@@ -97,6 +101,7 @@ def worst_case(
         {c.name: count for c, count in zip(candidates, np.bincount(choice).tolist(), strict=False) if count},
         draws,
         _in_every_draw(accuracy(defended, clean.x, labels, judging.draws, stream)) if clean else None,
+        tuple(of_together(results)),
     )
 
 

@@ -18,6 +18,7 @@ from npsnn.attacks.worst import Worst, worst_case
 from npsnn.classifier import Classifier
 from npsnn.cli.attack_rows import Rows
 from npsnn.models import Model
+from npsnn.runs.caveats import Caveat
 from npsnn.streams import Stream
 
 
@@ -160,7 +161,8 @@ def test_results_know_the_images_before_the_attack() -> None:
 def test_a_worst_case_above_a_row_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     rows, first = Rows(Plan(("fgsm", "pgd"), eps=(0.1,)).made(), shown=True), result([0.5] * 8, 1)
     alone = Accuracy(np.full(8, 0.7))
-    by_chance = Worst(np.full(8, 0.6), "fgsm", alone, Difference(0.1, 0.1, 0.2))
+    flag = Caveat("black-box", "a search takes more")
+    by_chance = Worst(np.full(8, 0.6), "fgsm", alone, Difference(0.1, 0.1, 0.2), caveats=(flag,))
     kept: list[dict[str, Any]] = []
     rows.worst([first], by_chance, kept.append)
     entry = kept[-1]
@@ -168,7 +170,10 @@ def test_a_worst_case_above_a_row_says_why(capsys: pytest.CaptureFixture[str]) -
     assert (entry["above_strongest"], entry["above_by_chance"]) == (0.1, True)
     assert entry["right_in_every_draw"] is None, "without noise there is one draw"
     said = " ".join(capsys.readouterr().out.split())
-    assert "loses an image" not in said
+    assert "loses an image" not in said and "worst of them *" in said
+    assert entry["caveats"] == [{"code": "black-box", "text": "a search takes more"}]
+    rows.caveats()
+    assert "* worst of them at 0.1: a search takes more [black-box]" in capsys.readouterr().out
     assert (
         "10.0 points above the line of fgsm, within the noise of the draws" in said
         and "fgsm alone leaves 70.0 %" in said
