@@ -32,6 +32,7 @@ TESTED_BY = {
     "scripts/run bench-scaling": "tests/scripts/test_bench_report.py",
     "scripts/run coverage": "tests/scripts/test_interval_coverage.py",
     "scripts/run compare-art": "scripts/compare_art.py",  # needs libraries that npsnn does not
+    "scripts/run compare-autoattack": "tests/scripts/test_compare_autoattack.py",
 }
 """Scripts that no test of a document runs, and what does."""
 INSTALLING = ("pip", "git", ".")
