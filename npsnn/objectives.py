@@ -33,11 +33,18 @@ TARGETED = ("targeted-dlr", "targeted-margin", "targeted-win")
 """The objectives whose labels are (N, 2), the label and the class to raise above it."""
 MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", *TARGETED)
 """The objectives that an attack alone ascends; no training minimises one."""
+OF_VARIANCE = ("win-probability", "least-win-probability")
+"""The objectives that are of the variance of the logits, which the closed form has and a draw of the noise has not."""
 
 
 def losses() -> tuple[str, ...]:
     """The names of the objectives that training may minimise: all but the margins."""
     return tuple(name for name in OBJECTIVES if name not in MARGINS)
+
+
+def untargeted() -> tuple[str, ...]:
+    """The names of the objectives that any attack may ascend, those that aim at no class."""
+    return tuple(name for name in OBJECTIVES if name not in TARGETED)
 
 
 def chosen(objective: str | Objective) -> Objective:

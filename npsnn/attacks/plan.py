@@ -24,7 +24,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
 from npsnn.attacks.square import Square
 from npsnn.classifier import Classifier
-from npsnn.objectives import losses
+from npsnn.objectives import OF_VARIANCE, untargeted
 from npsnn.ops.gaussian import RULES
 from npsnn.validate import check_choice, check_options, documented, option, same
 
@@ -60,9 +60,8 @@ class Choice:
         """Those of the options that the attack heeds."""
         own = set(taken(self.kind, dict.fromkeys(options)).values())
         if any(f.name == "source" for f in fields(self.kind)):
-            ascends = () if ask(self.kind, "ascends").closed_form else ("objective",)
-            own |= {"propagation", *ascends} if self.adaptive else {"eot"}
-            own |= {"transfer_from"}
+            own |= {"transfer_from", "propagation" if self.adaptive else "eot"}
+            own |= set() if ask(self.kind, "ascends").closed_form else {"objective"}
         return own
 
 
@@ -133,10 +132,11 @@ class Plan:
     )
     objective: str | None = option(
         None,
-        "Objective that the adaptive attacks ascend: {choices}. The text above says which by default. C&W and "
-        "One-Pixel ascend margins of their own.",
+        "Objective that the gradient attacks ascend: {choices}. Plain attacks ascend the cross-entropy by default, and "
+        'the text above says what the adaptive ones ascend. The objectives in "win" are of the closed form alone. '
+        "apgd-t, fab-t, C&W, One-Pixel and square ascend objectives of their own.",
         "Gradients",
-        choices=losses,
+        choices=untargeted,
     )
     propagation: str = option(
         "exact",
@@ -197,7 +197,18 @@ class Plan:
             object.__setattr__(self, "eps", RADII[self.norm])
         if self.norm == "linf":
             check_linf(max(self.radii))
+        self._check_objective()
         self.made()
+
+    def _check_objective(self) -> None:
+        drawn = [n for n in self.names if not (c := choice_of(n)).adaptive and "objective" in c.heeds(["objective"])]
+        if self.objective in OF_VARIANCE and drawn:
+            adaptive = [f"adaptive-{name}" for name in drawn if f"adaptive-{name}" in choices()]
+            instead = f": name {', '.join(adaptive)} alone" if adaptive else ""
+            raise ValueError(
+                f"objective {self.objective} is of the closed form, as one draw of the noise has no variance, and "
+                f"{', '.join(drawn)} ascend draws{instead}"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -239,9 +250,10 @@ class Plan:
         return ask(choice.kind, "planned")(options, source)
 
     def _source(self, choice: Choice) -> Source:
+        objective = self.objective if "objective" in choice.heeds(["objective"]) else None
         if choice.adaptive:
-            return ClosedForm(None if ask(choice.kind, "ascends").closed_form else self.objective, self.propagation)
-        return EoT(self.eot) if self.eot else Expectation()
+            return ClosedForm(objective, self.propagation)
+        return EoT(self.eot, objective) if self.eot else Expectation(objective)
 
     @cached_property
     def _surrogates(self) -> tuple[Transfer, ...]:

@@ -16,7 +16,7 @@ from npsnn.attacks.plan import RADII, Plan, choices
 from npsnn.attacks.projected import BIM, FGSM, PGD
 from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import OBJECTIVES, untargeted
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,14 @@ def test_attacks_have_the_plans_settings() -> None:
     plan = Plan(names, norm="l2", steps=5, restarts=3, eot=4, objective="mse", propagation="laplace")
     closed = {"source": ClosedForm("mse", "laplace")}
     assert [plan.attack(name, 0.1) for name in plan.names] == [
-        FGSM(0.1, "l2", EoT(4)),
-        BIM(0.1, "l2", 5, EoT(4)),
-        PGD(0.1, "l2", 5, 3, EoT(4)),
+        FGSM(0.1, "l2", EoT(4, "mse")),
+        BIM(0.1, "l2", 5, EoT(4, "mse")),
+        PGD(0.1, "l2", 5, 3, EoT(4, "mse")),
         FGSM(0.1, "l2", **closed),
         PGD(0.1, "l2", 5, 3, **closed),
     ]
-    assert replace(plan, eot=0).attack("fgsm", 0.1) == FGSM(0.1, "l2", Expectation())
+    assert replace(plan, eot=0).attack("fgsm", 0.1) == FGSM(0.1, "l2", Expectation("mse"))
+    assert plan.attack("cw", 0.5).source == plan.attack("apgd-t", 0.1).source == EoT(4), "they have their own"
     assert plan.attack("adaptive-cw", 0.5).source == ClosedForm(propagation="laplace"), "it has margins of its own"
 
 
@@ -149,6 +150,23 @@ def test_what_each_attack_asks(name: str, sigma: float, kind: str, objective: st
         assert (target.kind, target.objective) == (kind, OBJECTIVES[objective])
     assert target_of(PLAN.attack("cw", 0.0), linear(0.3)).draws == 3
     assert target_of(replace(PLAN, eot=0).attack("cw", 0.0), linear(0.3)).kind == "expectation"
+
+
+@pytest.mark.parametrize("objective", untargeted())
+def test_gradient_attacks_ascend_any_objective_but_those_of_the_variance_on_draws(objective: str) -> None:
+    for name in ("fgsm", "bim", "pgd", "apgd", "adaptive-pgd", "adaptive-apgd"):
+        if objective in ("win-probability", "least-win-probability") and not name.startswith("adaptive-"):
+            said = f"objective {objective} is of the closed form, .*{name} ascend draws"
+            with pytest.raises(ValueError, match=said):
+                Plan(("adaptive-fgsm", name), objective=objective)
+            continue
+        plan = Plan((name,), objective=objective)
+        for sigma in (0.0, 0.3):
+            if sigma or objective not in ("win-probability", "least-win-probability"):
+                target = target_of(plan.attack(name, 0.1), linear(sigma))
+                assert target.objective is OBJECTIVES[objective]
+    with pytest.raises(ValueError, match=r"objective must be one of .*, got 'targeted-dlr'"):
+        Plan(("pgd",), objective="targeted-dlr")
 
 
 @pytest.mark.parametrize("name", ["auto-pgd", "adaptive-auto-pgd", "", "PGD"])
