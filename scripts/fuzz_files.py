@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
+from npsnn.attacks.parts import Parts, Waiting
 from npsnn.classifier import Classifier
 from npsnn.cli import train as train_command
 from npsnn.data import Dataset, Split, cifar, digits, idx, svhn
@@ -180,6 +181,38 @@ def run_readers() -> list[Reader]:
     return [Reader(name, f"run/{name}", (contents[f"run/{name}"],), read, contents) for name, read in reads.items()]
 
 
+def parts_reader() -> Reader:
+    """Parts of an unfinished attack; those that are read are those that were written."""
+    x, right = RNG.uniform(size=(4, 1, 2, 2)).astype(np.float32), np.arange(4) / 4
+    with TemporaryDirectory() as name:
+        parts = Parts(Path(name) / "unfinished.parts")
+        parts.begin()
+        parts.say(about={"version": "1"}, rounding=["a"])
+        waiting, judged = Waiting("pgd-linf-0.1"), Waiting("")
+        for n in range(2):
+            half = slice(2 * n, 2 * n + 2)
+            parts.take(waiting, f"attacked {n}", 2, (x[half], x[half, 0, 0, 0] > 0.5), 1.0)
+            parts.take(judged, f"judged {n}", 2, right[half], 1.0)
+        parts.flush()
+        parts.close()
+        content = parts.path.read_bytes()
+
+    def read(folder: Path) -> None:
+        found = Parts(folder / "unfinished.parts")
+        try:
+            keys = [key for key in ("attacked 0", "attacked 1", "judged 0", "judged 1") if key in found]
+            loaded, _ = found.load(keys)
+            for key, part in loaded.items():
+                half = slice(0, 2) if key[-1] == "0" else slice(2, 4)
+                same = part == right[half] if key[0] == "j" else part[0] == x[half]
+                if not same.all():
+                    raise AssertionError("a part is another than was written")
+        finally:
+            found.close()
+
+    return Reader("unfinished attack", "unfinished.parts", (content,), read, {})
+
+
 def option_readers() -> list[Reader]:
     toml = b"[train]\nmodel = 'lenet5'\nsigma = 0.5\nlearn-sigma = true\nepochs = 3\n\n[attack]\neps = [0.1, '8/255']\n"
     texts = {"toml": toml, "json": json.dumps({"train": asdict(run_files()[1]), "spec": {}}).encode()}
@@ -198,5 +231,6 @@ def option_readers() -> list[Reader]:
 @cache
 def readers() -> dict[str, Reader]:
     """All kinds of files by name."""
-    every = [*idx_readers(), *cifar_readers(), svhn_reader(), digits_reader(), *run_readers(), *option_readers()]
+    every = [*idx_readers(), *cifar_readers(), svhn_reader(), digits_reader(), *run_readers()]
+    every += [parts_reader(), *option_readers()]
     return {reader.name: reader for reader in every}

@@ -20,6 +20,7 @@ from npsnn.attacks.ensemble import GROUPS
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.judging import Accuracy, Judging, Progress
+from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
 from npsnn.attacks.square import Square
@@ -294,6 +295,7 @@ def evaluate(
     plan: Plan,
     progress: Progress | None = None,
     clean: Accuracy | None = None,
+    keep: Kept | None = None,
 ) -> Iterator[Result]:
     """`robust_accuracy` of the attacks of a plan, judged as the plan has it.
 
@@ -302,4 +304,4 @@ def evaluate(
     """
     if not isinstance(plan, Plan):
         raise TypeError(f"plan must be a Plan, got {plan!r:.80}; attacks.robust_accuracy takes a list of attacks")
-    return robust_accuracy(classifier, x, labels, plan.made(), plan.judging(), progress, clean)
+    return robust_accuracy(classifier, x, labels, plan.made(), plan.judging(), progress, clean, keep)

@@ -125,6 +125,38 @@ def test_the_bytes_are_the_same_for_any_threads_before_and_after(
             assert figures(run(replace(network, threads=after), x, labels, keep)) == expected
 
 
+@pytest.mark.parametrize("sigma", [0.0, 0.3])
+def test_a_group_and_its_worst_case_go_on(
+    x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sigma: float
+) -> None:
+    """Of a network without noise each member meets what the members before it have left."""
+    network, judging = convolutional(sigma, micro_batch=4), Judging(draws=2, selection=3)
+    group = attacks.Group("mine", (attacks.FGSM(0.05), attacks.PGD(0.05, steps=2), Turned(0.05)))
+
+    def both(keep: Kept) -> list[Any]:
+        found = list(attacks.robust_accuracy(network, x, labels, group, judging, keep=keep))
+        with keep.at_work():
+            worst = attacks.worst_case(network, labels, found, judging)
+        return [*figures(found), worst.each.tobytes(), worst.x_adv.tobytes()]
+
+    with monkeypatch.context() as patch:
+        calls = [stopped_at(patch, job, 0) for job in (Attacking, Judged)]
+        with Kept(tmp_path / "f") as keep:
+            expected = both(keep)
+    assert sigma or len(calls[0]) < 9, "some images are taken before the last member"
+    for job, made in zip((Attacking, Judged), map(len, calls), strict=True):
+        for call in {made // 2, made}:
+            with monkeypatch.context() as patch:
+                stopped_at(patch, job, call)
+                with pytest.raises(StoppedError), Kept(tmp_path / "f") as keep:
+                    both(keep)
+            with monkeypatch.context() as patch:
+                again = stopped_at(patch, job, 0)
+                with Kept(tmp_path / "f") as keep:
+                    assert both(keep) == expected
+                assert len(again) == made - call + 1
+
+
 def test_what_is_done_can_be_asked(
     network: Classifier, x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
