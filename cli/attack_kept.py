@@ -33,8 +33,7 @@ def check_save(path: Path, unfinished: parts.Kept | None = None) -> None:
 
 
 def _is_ours(path: Path, unfinished: parts.Kept) -> bool:
-    digest = unfinished.says.get("saved")
-    return digest is not None and path.is_file() and sha256(path.read_bytes()).hexdigest() == digest
+    return path.is_file() and sha256(path.read_bytes()).hexdigest() in unfinished.says.get("saved", [])
 
 
 class Kept:
@@ -112,8 +111,10 @@ class Kept:
         if self.save and self.saved:
             buffer = BytesIO()
             write_npz(buffer, labels=labels, **self.saved)
+            # said before the file is there, so that it is known to be ours whenever the command is killed
+            digest = sha256(buffer.getvalue()).hexdigest()
+            self.parts.say(saved=[*self.parts.says.get("saved", []), digest])
             write_atomic(self.save, buffer.getvalue())
-            self.parts.say(saved=sha256(buffer.getvalue()).hexdigest())
             click.echo(f"adversarial images: {self.save}", err=True)
 
     def in_words(self, results: int) -> str:

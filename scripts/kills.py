@@ -1,4 +1,4 @@
-"""Trainings and attacks, killed and interrupted at random moments: nothing is lost, and training goes on bit by bit."""
+"""Trainings and attacks, killed and interrupted at random moments: nothing is lost, and both go on bit by bit."""
 
 import json
 import os
@@ -203,6 +203,54 @@ class Kills:
             )
         say("\n")
 
+    def resume(self, stops: int) -> None:
+        """Kill and interrupt attacks at random moments, by turns, resume each until it is whole, and compare it."""
+        if not (self.folder / "runs" / "small").exists():
+            self.timed("train", "--limit", 300, "--epochs", 1, "--name", "small")
+        whole, cut = self.folder / "whole.npz", self.folder / "cut.npz"
+        seconds, out = self.timed(*ATTACK, "--json", "--save", whole)
+        expected, before = _results_of(out), len(self._recorded())
+        done = 0
+        while done < stops:
+            out = ""
+            while not out:
+                args = ("attack", "small", "--resume") if self._unfinished() else (*ATTACK, "--save", cut)
+                with self.command(*args, "--json", "--threads", self.moments.choice((1, 2))) as command:
+                    number = signal.SIGINT if done % 2 else signal.SIGKILL
+                    out = self._stopped(command, seconds, number if done < stops else None)
+                done += not out
+                if not out and not self._unfinished():
+                    cut.unlink(missing_ok=True)  # stopped before there was anything to keep, or after all was done
+                say(f"\r{done} of {stops} stops of attacks that go on ")
+            check(_results_of(out) == expected, "an attack that was continued printed something else")
+            lines = self._recorded()
+            recorded = _lasting(_results(lines[before:]))
+            check(all(row in recorded for row in expected[0]), "the record lacks a result")
+            check(cut.read_bytes() == whole.read_bytes(), "other images were saved")
+            check(not self._unfinished(), "parts were left behind")
+            cut.unlink()
+            before = len(lines)
+        say("\n")
+
+    def _stopped(self, command: Command, seconds: float, number: int | None) -> str:
+        """Send the command a signal within so many seconds; what it has printed where it had ended by itself before."""
+        try:
+            timeout = PATIENCE if number is None else self.moments.uniform(0, seconds)
+            out, err = command.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            command.process.send_signal(number or signal.SIGKILL)
+            out, err = command.ended()
+            if command.code:
+                check(command.code in (130, -signal.SIGKILL), f"a stopped attack ended with {command.code}: {err}")
+                return ""
+        check(command.code == 0, f"the attack ended with {command.code}: {err}")
+        return out
+
+    def _unfinished(self) -> bool:
+        """Whether there are parts that an attack can go on with."""
+        files = (self.folder / "runs" / "small" / "attacks").glob("unfinished-*")
+        return any(b'"options"' in file.read_bytes() for file in files)
+
     def _interrupted(self, command: Command, seconds: float) -> str:
         """Interrupt the command within so many seconds; what it has printed, or nothing where it had ended before."""
         try:
@@ -242,6 +290,12 @@ class Kills:
         return lines
 
 
+def _results_of(out: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What an attack printed, but for times."""
+    document = json.loads(out)
+    return _lasting(document["results"]), document["worst_case"]
+
+
 def _results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line["result"] for line in lines if "result" in line]
 
@@ -258,19 +312,22 @@ def say(text: str) -> None:
 @click.option("--train-kills", type=click.IntRange(0), default=60, show_default=True, help="SIGKILLs of trainings.")
 @click.option("--attack-kills", type=click.IntRange(0), default=40, show_default=True, help="SIGKILLs of attacks.")
 @click.option("--interrupts", type=click.IntRange(0), default=50, show_default=True, help="SIGINTs of attacks.")
+@click.option("--resumes", type=click.IntRange(0), default=40, show_default=True, help="Stops of attacks that go on.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random moments.")
-def main(train_kills: int, attack_kills: int, interrupts: int, seed: int) -> None:
+def main(train_kills: int, attack_kills: int, interrupts: int, resumes: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="npsnn-kills-") as folder:
         kills = Kills(Path(folder), random.Random(seed))
         try:
             kills.train(train_kills)
             kills.attack(attack_kills, interrupts)
+            kills.resume(resumes)
         except LostError as error:
             click.echo(f"\nLOST: {error}", err=True)
             sys.exit(1)
         click.echo(f"{train_kills} kills of trainings: every one resumed to the bytes of an undisturbed one")
         met = f"{kills.killed} of {attack_kills} kills met an attack at work"
         click.echo(f"{met}: every line of attacks.jsonl whole, nothing finished was lost")
+        click.echo(f"{resumes} stops of attacks: every one went on to the results and images of an undisturbed one")
         times = kills.response or [0.0]
         click.echo(
             f"{len(kills.response)} of {interrupts} interrupts met an attack at work: exit code 130, nothing lost; "

@@ -33,6 +33,10 @@ def test_attacks_that_are_killed_and_interrupted_keep_what_was_finished(tmp_path
         kills._recorded()
 
 
+def test_attacks_that_are_stopped_go_on_to_the_same_results(tmp_path: Path) -> None:
+    Kills(tmp_path, random.Random(4)).resume(3)
+
+
 def test_a_difference_is_noticed(tmp_path: Path) -> None:
     kills = Kills(tmp_path, random.Random(0))
     for name in ("whole", "cut"):
