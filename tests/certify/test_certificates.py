@@ -41,6 +41,18 @@ def test_the_radius_is_the_distance_in_the_limit_of_many_draws(known: Known, uni
     np.testing.assert_allclose(got.radius, smoothed.unit * ndtri([row.lower for row in got.rows]))
 
 
+def test_so_much_of_single_draws_is_left_at_least_by_any_attack() -> None:
+    """The worst image at a radius r is r nearer to the boundary: a linear network leaves exactly this bound."""
+    known, distances = on_images(0.25), np.array([0.1, 0.3, 0.5, -0.2])
+    labels = np.array([1, 1, 1, 1])
+    got = certify.certify(known.network, known.at(distances), labels, n=20_000)
+    for radius in (0.0, 0.1, 0.4, 2.0):
+        bound, exact = got.in_draws(radius).each, ndtr((distances - radius) / 0.25)
+        assert (bound <= exact).all() and bound[3] == 0
+        np.testing.assert_allclose(bound[:3], exact[:3], atol=0.025)
+    assert got.in_draws().mean >= got.accuracy().mean / 2
+
+
 def test_averaged_answers_have_the_same_radius_in_the_limit() -> None:
     """The mean of 4 draws is right more often, and its radius is half as large: of a linear network both cancel."""
     known, distances = on_images(0.25), np.array([0.1, 0.2])

@@ -103,6 +103,7 @@ def test_round_radii_reach_the_largest_that_is_certified() -> None:
 
 def test_what_a_summary_says(path: Path) -> None:
     found = certify.read(path)
+    assert [found.in_draws(r).each[3] for r in (0.0, 9.0)] == [0.6, 0.6] and found.in_draws().each[1] == 0
     assert found.accuracy().mean == 0.5 and found.answered.mean == 0.75
     assert found.abstained.tolist() == [False, True, False, False]
     assert found.accuracy().ci95[0] < 0.5 < found.accuracy().ci95[1]

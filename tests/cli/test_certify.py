@@ -28,13 +28,14 @@ def test_the_table_is_of_the_certificates(npsnn: Npsnn, where: tuple[Any, ...], 
     assert heading.endswith("small: the first 6 test images, 60 draws each, alpha 0.001")
     assert noise.startswith("noise 0.6 of the layer noise, norm of the layers before at most ")
     assert accuracy.startswith("smoothed accuracy ") and "; abstained " in accuracy and not empty
-    assert columns.split() == ["radius", "certified", "95", "%", "interval"]
+    assert columns.split() == ["radius", "certified", "95", "%", "interval", "in", "draws"]
     found = certify.read(save)
     assert len(found.rows) == 6
     for row, radius in zip(rows, found.radii(), strict=False):
         cells = row.split()
         assert float(cells[0]) == pytest.approx(radius)
         assert float(cells[1]) == round(100 * found.accuracy(radius).mean, 1)
+        assert float(cells[-2]) == round(100 * found.in_draws(radius).mean, 1)
     assert rows[-1].startswith("note: the number of images is 6")
     assert "70 passes forward an image; 6 images will take about" in ended.err
 
