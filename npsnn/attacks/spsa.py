@@ -76,8 +76,7 @@ class SPSA(InBall):
         clean = target.value(x, labels, end)
         active = (clean <= 0) | (not stops)
         found = self._climb(target, x, labels, stream, active, stops)
-        better = active & (target.value(found, labels, end) > clean)
-        return xp.where(each(better), found, x)
+        return xp.where(each(target.value(found, labels, end) > clean), found, x)
 
     def _climb(self, target: Queried, x: Array, labels: Array, stream: Stream, active: Array, stops: bool) -> Array:
         """The images after all steps, (N, C, H, W).

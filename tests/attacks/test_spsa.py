@@ -86,6 +86,15 @@ def test_a_flat_or_broken_loss_leaves_the_images_as_they_are() -> None:
         np.testing.assert_array_equal(SPSA(0.1, steps=3, directions=4)(target, x, labels_of(x), Stream(0)), x)
 
 
+def test_a_direction_without_a_finite_loss_does_not_count() -> None:
+    def often_nan(image: np.ndarray, label: int) -> float:
+        return np.nan if int(1e7 * image.sum()) % 5 == 3 else float(image.sum())
+
+    target, x = OneByOne(often_nan, certain=False), np.full((2, 1, 2, 2), 0.4)
+    found = SPSA(0.1, steps=10, directions=20)(target, x, np.zeros(2, int), Stream(1))
+    assert (found > x).all()
+
+
 @pytest.mark.parametrize("source", [Expectation("margin"), ClosedForm("least-win-probability")])
 @pytest.mark.parametrize("norm", NORMS)
 def test_it_finds_what_gradients_find(norm: str, source: Any) -> None:

@@ -106,10 +106,10 @@ def test_a_look_that_is_not_certain_ends_nothing(target: OneByOne) -> None:
 
 
 def test_a_loss_of_exactly_0_is_not_misread() -> None:
-    target = OneByOne(lambda image, label: 0.0)
-    x = shaped(2)
+    """The logits of two classes are equal, and the argmax names the first: that may be the label."""
+    target, x = OneByOne(lambda image, label: float(label)), shaped(2)
     np.testing.assert_array_equal(attacked("linf", x, target, 20), x)
-    assert target.asked == [2] * 20
+    assert target.asked == [2] + [1] * 19
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
@@ -154,14 +154,15 @@ def test_the_next_draws_decide_whether_a_window_was_worth_it() -> None:
     class Turning(OneByOne):
         def value(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
             super().value(x, labels, stream)
-            return x.sum(axis=(1, 2, 3)) * (1 if stream.path[-1] == 0 else -1)
+            bright = x.sum(axis=(1, 2, 3)) * (1 if stream.path[-1] == 0 else -1)
+            return np.where((x == 0.4).all(axis=(1, 2, 3)), -1e9, bright)
 
     x, target = np.full((2, 1, 9, 9), 0.4), Turning(noise=1.0, certain=False)
     stripes = Squares(0.1, 180, 0.8, True, 1, 9, 9)
     start = stripes.first(stripes.fixed(x), Stream(4).at("first"))[0]
     least = start.sum(axis=(1, 2, 3))
     found = Square(0.1, queries=180)(target, x, np.zeros(2, int), Stream(4))
-    assert (found.sum(axis=(1, 2, 3)) < least).all()
+    assert (found.sum(axis=(1, 2, 3)) <= least).all()
 
 
 def test_every_place_of_the_image_is_reached() -> None:
