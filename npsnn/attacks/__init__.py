@@ -32,6 +32,7 @@ from npsnn.attacks.ensemble import Auto, Quick, auto, standard
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.groups import Group, Grouping
+from npsnn.attacks.hop_skip_jump import HopSkipJump
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
@@ -68,6 +69,7 @@ __all__ = [
     "GradientAttack",
     "Group",
     "Grouping",
+    "HopSkipJump",
     "InBall",
     "Judging",
     "Kept",

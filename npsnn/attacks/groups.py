@@ -92,7 +92,7 @@ def in_turn(network: Classifier, targets: Iterable[Any]) -> bool:
 
     So they do where a look settles whether the network misreads an image: no noise, or a draw that all attackers know.
     """
-    settled = [(getattr(target, "certain", False), getattr(target, "judging", None)) for target in targets]
+    settled = [(getattr(target, "settled", False), getattr(target, "judging", None)) for target in targets]
     drawn = [judging for _, judging in settled]
     known = drawn[0] is not None and all(judging == drawn[0] for judging in drawn)
-    return known or (not network.random and all(certain for certain, _ in settled))
+    return known or (not network.random and all(sure for sure, _ in settled))

@@ -154,7 +154,10 @@ class Plan:
     )
     samples: int = option(1000, "Points that random tries (A2SNN: 10,000).", "Searches", low=1)
     queries: int = option(
-        Square.queries, "Points that square and sparse-rs ask the network about, for each image.", "Searches", low=1
+        Square.queries,
+        "Points that square and sparse-rs ask about, and answers that hop-skip-jump asks for, for each image.",
+        "Searches",
+        low=1,
     )
     pixels: tuple[int, ...] = option(
         (1,), "Number of pixels that one-pixel and sparse-rs may change.", "Searches", low=1

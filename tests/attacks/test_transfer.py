@@ -157,7 +157,7 @@ def test_a_plan_transfers_beside_its_own_attacks(monkeypatch: pytest.MonkeyPatch
 def test_a_run_is_loaded_once_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = list[str]()
     monkeypatch.setattr(Classifier, "load", staticmethod(lambda run: loaded.append(run) or OTHER))
-    plan = Plan(eps=(0.1, 0.2), transfer_from=("b",))
+    plan = Plan(attacks=("fgsm", "pgd", "adaptive-pgd"), eps=(0.1, 0.2), transfer_from=("b",))
     for attack in plan.made():
         target_of(attack, NETWORK)
     assert loaded == ["b"]
