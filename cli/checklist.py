@@ -55,11 +55,11 @@ def _checklist(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Judge by eight criteria whether RUN is robust or its gradients are obfuscated.
+    """Judge by nine criteria whether RUN is robust or its gradients are obfuscated.
 
     RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. Criteria 1 to 5
     are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018). Criteria 6 to 8 are about the noise; without
-    noise they do not apply.
+    noise they do not apply. Criterion 9 is npsnn's own.
 
     Attacks are in Linf and average each gradient over --eot draws of the noise (EoT). All attacks are judged on the
     same fresh draws. "Leaves" is the accuracy under an attack. "Surely" is by more than chance, in an exact test of
@@ -86,6 +86,9 @@ def _checklist(
     The difference the other way is what the randomness is worth.
 
     8: fails if PGD on the closed form surely leaves less than with EoT: attacks by draws then overstate the robustness.
+
+    9: fails if APGD-T or Square, on the closed form where there is noise, surely leaves less than PGD by more than 10
+    points: PGD then overstates the robustness.
 
     A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
     attack (7 for criterion 2, 11 for criterion 5), the network does not surely read more images than by naming one

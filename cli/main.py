@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluate": "Measure the accuracy of a network, with its noise off and on.",
     "attack": "Attack a network and print its robust accuracy.",
     "certify": "Certify L2 radii within which no attack can change the answer.",
-    "checklist": "Judge by eight criteria whether gradients are obfuscated.",
+    "checklist": "Judge by nine criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "data": "List, fetch and verify the data sets.",
     "info": "Print versions, BLAS, cores and folders.",

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field
 
+from npsnn.attacks.apgd import APGDT
 from npsnn.attacks.balls import check_linf
 from npsnn.attacks.judging import Judging
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.projected import FGSM, PGD
 from npsnn.attacks.random_search import RandomSearch
-from npsnn.attacks.sources import EoT, Source
+from npsnn.attacks.sources import ClosedForm, EoT, Source
+from npsnn.attacks.square import Square
 from npsnn.validate import check_options, documented, option, same
 
 ATTACKS = "Attacks"
@@ -55,7 +57,13 @@ class Checklist:
         rising = all(low < high for low, high in zip(self.ladder, self.ladder[1:], strict=False))
         if len(self.ladder) < 2 or not rising or not self.ladder[0] > 0 or not self.ladder[-1] <= 1:
             raise ValueError(f"ladder must hold at least two rising radii > 0 and at most 1, got {self.ladder}")
-        _ = self.fgsm, self.pgd(self.eps), self.random, [self.one_pixel(p) for p in self.pixels]
+        _ = (
+            self.fgsm,
+            self.pgd(self.eps),
+            self.random,
+            self.stronger(noisy=True),
+            [self.one_pixel(p) for p in self.pixels],
+        )
 
     @property
     def judging(self) -> Judging:
@@ -80,6 +88,14 @@ class Checklist:
         """One-Pixel, of so many pixels."""
         return OnePixel(pixels, self.population, self.generations, draws=self.draws, source=EoT(self.eot))
 
+    def stronger(self, noisy: bool) -> list[APGDT | Square]:
+        """Attacks of other kinds than PGD, and stronger ones: on the closed form where there is noise."""
+        source: Source = ClosedForm() if noisy else EoT()
+        return [
+            APGDT(self.eps, steps=4 * self.steps, source=source),
+            Square(self.eps, queries=5 * self.samples, source=source),
+        ]
+
     def runs(self, noisy: bool) -> int:
         """How many attacks on all images there are: what progress adds up to, over the images."""
-        return 4 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + (2 + self.draws if noisy else 0)
+        return 6 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + (2 + self.draws if noisy else 0)

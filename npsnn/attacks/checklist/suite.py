@@ -56,6 +56,7 @@ class Suite:
         found: list[Attack] = [options.fgsm, options.random, *self._unbounded().values()]
         found += [options.pgd(eps) for eps in {options.eps, *options.ladder}]
         found += [options.one_pixel(pixels) for pixels in set(options.pixels)]
+        found += options.stronger(self.noisy)
         if self.noisy:
             sources: list[Source] = [ClosedForm(), Expectation(), *[Known(self.stream.at("known"))] * options.draws]
             found += [options.pgd(options.eps, source) for source in sources]
@@ -115,6 +116,10 @@ class Suite:
     def adaptive(self) -> Result:
         """PGD on the closed form."""
         return self.run("adaptive-pgd", self.options.pgd(self.options.eps, ClosedForm()))
+
+    def stronger(self) -> list[Result]:
+        """Attacks of other kinds than PGD."""
+        return [self.run(attack.label, attack) for attack in self.options.stronger(self.noisy)]
 
     def transfer(self) -> Result:
         """PGD on the network without its noise."""

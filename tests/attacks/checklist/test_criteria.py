@@ -15,6 +15,7 @@ from checklist_networks import (
     Spoil,
     X,
     balanced,
+    masked,
     moved,
     spoiled,
     suite,
@@ -26,7 +27,7 @@ from npsnn.attacks.checklist import criteria as checklist
 from npsnn.attacks.checklist.criteria import CRITERIA, examine
 from npsnn.attacks.checklist.outcomes import Outcome
 from npsnn.attacks.checklist.suite import Suite
-from npsnn.attacks.judging import judge
+from npsnn.attacks.judging import Accuracy, judge
 from npsnn.attacks.targets import known
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Noise, Sampled
@@ -39,11 +40,11 @@ def test_a_sound_network_passes() -> None:
     done: list[int] = []
     found = list(examine(SOUND, X, LABELS, SMALL, done.append))
     assert [(c.number, c.name) for c in found] == [(i, row[0]) for i, row in enumerate(CRITERIA, start=1)]
-    assert [c.passed for c in found] == [True] * 8, [c for c in found if not c.passed]
+    assert [c.passed for c in found] == [True] * 9, [c for c in found if not c.passed]
     assert sum(done) == 40 * SMALL.runs(noisy=True)
     assert all(c.question.endswith("?") and c.explanation and c.figures for c in found)
     assert all(isinstance(value, int | float) and np.isfinite(value) for c in found for value in c.figures.values())
-    first, last = found[0].figures, found[-1].figures
+    first, last = found[0].figures, found[7].figures
     assert first["PGD less FGSM"] == pytest.approx(first["PGD"] - first["FGSM"])
     assert last["PGD with EoT"] == first["PGD"], "every criterion has the same attack"
     assert found[4].figures["PGD at 0.502"] == 0 < found[4].figures["PGD at 0.003922"]
@@ -64,12 +65,38 @@ def test_without_noise_three_do_not_apply() -> None:
     for network, options in ((SOUND, replace(SMALL, sigma=0.0)), (SOUND.with_sigma(0.0), SMALL)):
         done: list[int] = []
         found = list(examine(network, X, LABELS, options, done.append))
-        assert [c.outcome for c in found[5:]] == [Outcome.NOT_APPLICABLE] * 3
-        assert [c.passed for c in found[5:]] == [None] * 3
-        assert all(c.passed is not None for c in found[:5])
-        assert all(c.explanation == "the network has no noise" and not c.figures for c in found[5:])
+        assert [c.outcome for c in found[5:8]] == [Outcome.NOT_APPLICABLE] * 3
+        assert [c.passed for c in found[5:8]] == [None] * 3
+        assert all(c.passed is not None for c in (*found[:5], found[8]))
+        assert all(c.explanation == "the network has no noise" and not c.figures for c in found[5:8])
         assert "closed form" not in found[1].figures
         assert sum(done) == 40 * SMALL.runs(noisy=False)
+
+
+def test_a_decoy_that_pgd_climbs_to_fails_by_stronger_attacks_alone() -> None:
+    """The network passed all five criteria that apply before there was the ninth."""
+    network, x, labels = masked()
+    assert (network.predict(x).argmax(axis=1) == labels).all()
+    found = list(examine(network, x, labels, SMALL))
+    assert [c.passed for c in found] == [True] * 5 + [None] * 3 + [False]
+    figures = found[8].figures
+    assert (
+        figures["PGD"] == 0.5 and figures["apgd-t"] == 0 and "PGD leaves 50.0 %, apgd-t 0.0 %" in found[8].explanation
+    )
+
+
+@pytest.mark.parametrize(("left", "outcome"), [(0, Outcome.FAILS), (23, Outcome.FAILS), (27, Outcome.PASSES)])
+def test_stronger_attacks_must_take_far_more(left: int, outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 80 images PGD leaves 39. Another that leaves 16 fewer is surely 10 points stronger; with 12 it may be luck."""
+    network, x, labels = masked(80)
+    made = Suite(network, x, labels, SMALL, None)
+    pgd = made.pgd()
+    taken = np.where(np.cumsum(pgd.accuracy.each) > left, 0, pgd.accuracy.each)
+    other = replace(pgd, attack="apgd-t", accuracy=Accuracy(taken))
+    monkeypatch.setattr(Suite, "stronger", lambda self: [replace(pgd, attack="square"), other])
+    found, explanation, figures = checklist.stronger(made)
+    assert found is outcome, explanation
+    assert (figures["square"], figures["apgd-t"]) == (39 / 80, left / 80)
 
 
 @pytest.mark.slow
