@@ -61,8 +61,9 @@ class Beside:
         if target.attacked is not None:
             found["surrogate"] = self._once(key, lambda: self._accuracy(other))
         if halved(attack, target):
-            drawn = *key, target.draws, target.objective
-            found["wrong_signs"] = self._once(drawn, lambda: self._signs(target))
+            plain = target.unaimed
+            drawn = *key, plain.draws, plain.objective
+            found["wrong_signs"] = self._once(drawn, lambda: self._signs(plain))
         return found
 
     def _once(self, key: Any, measure: Any) -> Any:

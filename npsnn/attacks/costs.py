@@ -17,7 +17,6 @@ from npsnn.attacks.judging import Judging, checked, checked_judging
 from npsnn.attacks.targets import NetworkTarget, expectation
 from npsnn.backend import to_device, to_host
 from npsnn.classifier import Classifier
-from npsnn.objectives import OBJECTIVES, TARGETED
 from npsnn.streams import Stream
 from npsnn.workers.base import micro_batches
 
@@ -101,9 +100,7 @@ def _timed(target: NetworkTarget, x: np.ndarray, labels: np.ndarray, forward: bo
     On a GPU, where the draws share layers, a part of the seconds of all.
     """
     network, stream = target.classifier, Stream(0).at("estimate")
-    timed = target if network.on_gpu else replace(target, draws=1)
-    if any(timed.objective is OBJECTIVES[name] for name in TARGETED):
-        timed = timed.ascending("margin")  # which needs no class to aim at, and costs the same
+    timed = target.unaimed if network.on_gpu else replace(target.unaimed, draws=1)
     if network.on_gpu:
         x, labels = to_device(x, "cuda"), to_device(labels, "cuda")
 

@@ -208,6 +208,11 @@ class NetworkTarget:
         return as_labels(labels, len(x), model.classes)
 
     @property
+    def unaimed(self) -> "NetworkTarget":
+        """The same target, with the margin in the place of an objective that needs a class to aim at."""
+        return self.ascending("margin") if self._aimed else self
+
+    @property
     def _aimed(self) -> bool:
         return self.objective in [OBJECTIVES[name] for name in TARGETED]
 
