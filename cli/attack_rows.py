@@ -117,7 +117,8 @@ class Rows:
 
     def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:
         """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
-        met = dict.fromkeys([*(caveat for r in results for caveat in r.caveats), *found.caveats])
+        heeding = [r for r in results if not r.noise_ignored] or results  # a transfer beside others weakens nothing
+        met = dict.fromkeys([*(caveat for r in heeding for caveat in r.caveats), *found.caveats])
         rises, by_chance = found.rise.mean > 0, not found.rise.surely()
         groups = {r.group for r in results if r.met is not None or not r.group}
         name = groups.pop() if len(groups) == 1 and "" not in groups else "worst of them"

@@ -42,8 +42,8 @@ class Auto(Grouping):
     """All kinds of strong attack: AutoAttack's standard version where there is no noise, npsnn's own where there is.
 
     Without noise APGD, APGD-T, FAB-T and Square, each on the images that are still right. With noise every member
-    attacks every image to the end: APGD, APGD-T and Square on the closed form, APGD on draws of the noise, and APGD on
-    the network with its noise off, whose images transfer.
+    attacks every image to the end: APGD on the closed form, APGD on the network with its noise off, whose images
+    transfer, APGD-T on the closed form, APGD on draws of the noise, and Square on the closed form.
 
     eps: radius in units of the [0, 1] pixel.
     norm: "linf" or "l2".
@@ -99,10 +99,10 @@ class Auto(Grouping):
         closed = ClosedForm(propagation=self.propagation)
         return (
             APGD(self.eps, self.norm, self.steps, source=closed),
-            APGD(self.eps, self.norm, self.steps, source=EoT(self.gradient_draws, ON_DRAWS)),
-            APGDT(self.eps, self.norm, self.steps, self.targets, source=closed),
-            Square(self.eps, self.norm, self.queries, source=closed),
             APGD(self.eps, self.norm, self.steps, source=Expectation(name="noise-off")),
+            APGDT(self.eps, self.norm, self.steps, self.targets, source=closed),
+            APGD(self.eps, self.norm, self.steps, source=EoT(self.gradient_draws, ON_DRAWS)),
+            Square(self.eps, self.norm, self.queries, source=closed),
         )
 
 
@@ -110,13 +110,13 @@ class Auto(Grouping):
 class Quick(Auto):
     """Those members of `Auto` that take most for what they cost.
 
-    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form and on
-    draws of the noise.
+    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form, and on the
+    network with its noise off.
     """
 
     label: ClassVar[str] = "quick"
     offer: ClassVar[Offer] = Offer(
-        "Those of auto that take most for what they cost: apgd and apgd-t, with noise adaptive-apgd and apgd.",
+        "Those of auto that take most for what they cost: apgd and apgd-t, with noise adaptive-apgd and noise-off-apgd.",
         by_default=True,
         options={"steps": "apgd_steps", "fab_steps": "", "queries": ""},  # of members that it has not
     )

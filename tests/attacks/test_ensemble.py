@@ -74,11 +74,16 @@ def test_a_figure_is_called_autoattack_only_where_all_is_as_there(made: Any, net
 def test_a_random_network_meets_members_that_know_of_its_noise(network: Classifier) -> None:
     group = attacks.auto(network, 0.1)
     assert [member.label for member in group] == [
-        "adaptive-apgd", "apgd", "adaptive-apgd-t", "adaptive-square", "noise-off-apgd"
-    ]  # fmt: skip
-    sources = [member.source for member in group]
-    assert sources[1] == EoT(20, "true-class-probability") and sources[4] == Expectation(name="noise-off")
-    assert sources[0] == sources[2] == sources[3] == ClosedForm()
+        "adaptive-apgd",
+        "noise-off-apgd",
+        "adaptive-apgd-t",
+        "apgd",
+        "adaptive-square",
+    ]
+    sources = {member.label: member.source for member in group}
+    assert sources["apgd"] == EoT(20, "true-class-probability")
+    assert sources["noise-off-apgd"] == Expectation(name="noise-off")
+    assert sources["adaptive-apgd"] == sources["adaptive-apgd-t"] == sources["adaptive-square"] == ClosedForm()
     kinds = {member.label: target_of(member, network).kind for member in group}
     assert kinds["noise-off-apgd"] == "expectation" and kinds["apgd"] == "sampled"
 
