@@ -13,7 +13,7 @@ COMMANDS = ("npsnn ", "scripts/", "pip ", "git ", ". ")
 APPENDED = {
     "train": {"--limit": "60", "--epochs": "1", "--threads": "1"},
     "evaluate": {"--limit": "30", "--draws": "2", "--threads": "1"},
-    "attack": {"--limit": "2", "--draws": "2", "--threads": "1"},
+    "attack": {"--limit": "2", "--draws": "2", "--selection": "3", "--threads": "1"},
     "checklist": {"--limit": "2", "--draws": "2", "--samples": "3", "--steps": "1", "--eot": "1", "--threads": "1"},
     "audit": {},
 }
@@ -95,6 +95,8 @@ def smaller(words: list[str]) -> list[str]:
         return [*out, "N20", "A17"]  # all rows are examined by tests/audit
     if name == "attack" and "--steps" not in rest and any(word in STEPS for word in rest):
         out += ["--steps", "2"]
+    if name == "attack" and "--auto" in rest:
+        out += ["--apgd-steps", "2", "--fab-steps", "2", "--targets", "2", "--queries", "9"]
     return [*out, *(word for pair in appended.items() for word in pair)]
 
 

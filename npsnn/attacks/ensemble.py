@@ -110,13 +110,14 @@ class Auto(Grouping):
 class Quick(Auto):
     """Those members of `Auto` that take most for what they cost.
 
-    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form, and on the
-    network with its noise off.
+    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form, and APGD
+    on the network with its noise off.
     """
 
     label: ClassVar[str] = "quick"
     offer: ClassVar[Offer] = Offer(
-        "Those of auto that take most for what they cost: apgd and apgd-t, with noise adaptive-apgd and noise-off-apgd.",
+        "Those of auto that take most for what they cost: apgd and apgd-t, or with noise apgd on the closed form and "
+        "on the network with its noise off.",
         by_default=True,
         options={"steps": "apgd_steps", "fab_steps": "", "queries": ""},  # of members that it has not
     )
