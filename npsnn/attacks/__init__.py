@@ -31,6 +31,7 @@ from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.ensemble import Auto, Quick, auto, standard
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
+from npsnn.attacks.fmn import FMN
 from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.hop_skip_jump import HopSkipJump
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
@@ -53,6 +54,7 @@ __all__ = [
     "BIM",
     "FAB",
     "FGSM",
+    "FMN",
     "PGD",
     "SPSA",
     "Accuracy",

@@ -50,7 +50,7 @@ def check_linf(eps: float) -> None:
 class Limit:
     """All images within `eps` of the original; an infinite eps leaves the box alone.
 
-    norm: "linf" or "l2", in units of the [0, 1] pixel; "l0" counts the pixels that differ in any of their channels.
+    norm: "linf", "l2" or "l1", in units of the [0, 1] pixel; "l0" counts the pixels that differ in any channel.
     eps: radius, >= 0.
     Source: noise paper Eq. 9, whose "delta < eps" is read as a norm (audit N32).
     """
@@ -58,7 +58,7 @@ class Limit:
     norm: str
     eps: float
 
-    norms: ClassVar[tuple[str, ...]] = (*NORMS, "l0")
+    norms: ClassVar[tuple[str, ...]] = (*NORMS, "l1", "l0")
     largest: ClassVar[float] = inf
 
     def __post_init__(self) -> None:
@@ -73,6 +73,8 @@ class Limit:
             return (delta != 0).any(axis=1).sum(axis=(1, 2))
         xp = namespace(delta)
         flat = xp.abs(_flat(delta))
+        if self.norm == "l1":
+            return flat.sum(axis=1)
         return flat.max(axis=1) if self.norm == "linf" else xp.sqrt((flat * flat).sum(axis=1))
 
     def on_grid(self, x_adv: Images, x: Images) -> Images:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from npsnn.attacks.apgd import APGD
-from npsnn.attacks.balls import NORMS, check_linf
+from npsnn.attacks.balls import Limit, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.ensemble import GROUPS
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
+from npsnn.attacks.fmn import FMN
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
@@ -113,11 +114,12 @@ class Plan:
         fraction=True,
         shown="; ".join(f"{norm} {', '.join(f'{eps:g}' for eps in radii)}" for norm, radii in RADII.items()),
     )
-    norm: str = option("linf", "Norm of the ball: {choices}.", "Ball", choices=NORMS)
+    norm: str = option("linf", "Norm of the ball: {choices}; l1 and l0 for fmn alone.", "Ball", choices=Limit.norms)
     steps: int = option(20, "Steps of bim, pgd and spsa.", "Gradients", low=1)
     restarts: int = option(1, "Random starts of pgd and apgd. Each image keeps its worst.", "Gradients", low=1)
     apgd_steps: int = option(APGD.steps, "Steps of apgd, and of apgd-t for each class.", "Gradients", low=1)
     fab_steps: int = option(FAB.steps, "Steps of fab-t for each class.", "Gradients", low=1)
+    fmn_steps: int = option(FMN.steps, "Steps of fmn (its authors: 1000).", "Gradients", low=1)
     targets: int = option(
         FAB.targets,
         "Classes that apgd-t and fab-t aim at: the likeliest other than the label.",
@@ -167,7 +169,10 @@ class Plan:
         OnePixel.generations, "Generations of one-pixel at most (A2SNN: 75, then 1000).", "Searches", low=1
     )
     kappa: tuple[float, ...] = option(
-        (0.0,), "Confidence of cw in logits, of adaptive-cw in standard deviations.", "Carlini and Wagner", low=0
+        (0.0,),
+        "Confidence of cw and fmn in logits, on the closed form in standard deviations.",
+        "Carlini and Wagner",
+        low=0,
     )
     cw_steps: int = option(
         CarliniWagner.steps, "Steps of cw for each constant c (A2SNN: 1000).", "Carlini and Wagner", low=1
@@ -198,7 +203,7 @@ class Plan:
         if self.attacks == ():
             raise ValueError("attacks must hold at least one, got ()")
         if self.eps is None:
-            object.__setattr__(self, "eps", RADII[self.norm])
+            object.__setattr__(self, "eps", RADII.get(self.norm, (1.0,)))  # a ball of another norm says so
         if self.norm == "linf":
             check_linf(max(self.radii))
         self._check_objective()

@@ -192,7 +192,7 @@ def test_the_norm_must_be_known() -> None:
         Ball("l1", 0.1)
     with pytest.raises(ValueError, match="norm must be one of linf, l2, got 'l0'"):
         Ball("l0", 1)
-    with pytest.raises(ValueError, match="norm must be one of linf, l2, l0, got 'l3'"):
+    with pytest.raises(ValueError, match="norm must be one of linf, l2, l1, l0, got 'l3'"):
         Limit("l3", 1)
 
 

@@ -22,7 +22,7 @@ from npsnn.objectives import OBJECTIVES, untargeted
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attacks": ("fgsm", "c&w")}, "attack must be one of quick, auto, .*adaptive-cw, got 'c&w'"),
+        ({"attacks": ("fgsm", "c&w")}, "attack must be one of quick, auto, .*adaptive-cw, .*got 'c&w'"),
         ({"attacks": ()}, r"attacks must hold at least one, got \(\)"),
         ({"steps": 0}, "steps must be >= 1, got 0"),
         ({"restarts": 0}, "restarts must be >= 1, got 0"),

@@ -94,7 +94,7 @@ ATTACK_USAGE = {
     ("--apgd", "--targets", "3"): "--targets acts on apgd-t, adaptive-apgd-t",
     ("--apgd", "--apgd-steps", "0"): "--apgd-steps",
     ("--apgd-t", "--targets", "0"): "--targets",
-    ("--kappa", "1"): "--kappa acts on cw, adaptive-cw alone",
+    ("--kappa", "1"): "--kappa acts on cw, adaptive-cw, fmn, adaptive-fmn alone",
     ("--cw-lr", "1"): "--cw-lr acts on cw, adaptive-cw alone",
     ("--cw", "--objective", "mse"): "--objective acts on fgsm, bim, pgd, adaptive-fgsm, adaptive-pgd, ",
     ("--pgd", "--objective", "win-probability"): "name adaptive-pgd alone",

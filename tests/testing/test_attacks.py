@@ -31,6 +31,8 @@ OURS = [
     attacks.FAB(0.1, steps=3, targets=2),
     attacks.FAB(0.5, "l2", steps=3, kappa=0.5),
     attacks.FAB(0.1, steps=3, source=CLOSED),
+    *(attacks.FMN(norm=norm, steps=6) for norm in ("linf", "l2", "l1", "l0")),
+    attacks.FMN(0.5, steps=6, source=CLOSED),
     attacks.CarliniWagner(**FEW_CW),
     attacks.CarliniWagner(**FEW_CW, source=CLOSED),
     attacks.Square(0.1, queries=120),
