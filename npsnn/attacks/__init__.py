@@ -44,6 +44,7 @@ from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, T
 from npsnn.attacks.sparse_rs import SparseRS
 from npsnn.attacks.spsa import SPSA
 from npsnn.attacks.square import Square
+from npsnn.attacks.substitutes import substitute
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.tables import import_all
@@ -105,6 +106,7 @@ __all__ = [
     "sampled",
     "source",
     "standard",
+    "substitute",
     "worst_case",
 ]
 
