@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
+from npsnn import certify
 from npsnn.attacks.parts import Parts, Waiting
+from npsnn.certify import table
 from npsnn.classifier import Classifier
 from npsnn.cli import train as train_command
 from npsnn.data import Dataset, Split, cifar, digits, idx, svhn
@@ -228,9 +230,15 @@ def option_readers() -> list[Reader]:
     return [reader(kind, text) for kind, text in texts.items()]
 
 
+def certificate_reader() -> Reader:
+    rows = [certify.Certificate(i, i, i - 1, 0.1 * i, 0.9, i, 0.5) for i in range(COUNT)]
+    content = (table.HEADER + "".join(map(table.line, rows))).encode()
+    return Reader("certificates", "some.tsv", (content,), lambda folder: certify.read(folder / "some.tsv"), {})
+
+
 @cache
 def readers() -> dict[str, Reader]:
     """All kinds of files by name."""
     every = [*idx_readers(), *cifar_readers(), svhn_reader(), digits_reader(), *run_readers()]
-    every += [parts_reader(), *option_readers()]
+    every += [parts_reader(), *option_readers(), certificate_reader()]
     return {reader.name: reader for reader in every}

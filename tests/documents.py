@@ -14,6 +14,7 @@ APPENDED = {
     "train": {"--limit": "60", "--epochs": "1", "--threads": "1"},
     "evaluate": {"--limit": "30", "--draws": "2", "--threads": "1"},
     "attack": {"--limit": "2", "--draws": "2", "--selection": "3", "--threads": "1"},
+    "certify": {"--limit": "2", "--samples": "20", "--threads": "1"},
     "checklist": {"--limit": "2", "--draws": "2", "--samples": "3", "--steps": "1", "--eot": "1", "--threads": "1"},
     "audit": {},
 }
