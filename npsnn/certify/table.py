@@ -11,7 +11,7 @@ from npsnn.interrupts import uninterrupted
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time", "lower", "answer")
 """The first six are those of locuslab/smoothing, whose programs read the table; time is in seconds."""
 LIMIT = 1 << 24
-"""The bytes that a table may have: ten times what a test set of 26,000 images takes."""
+"""The bytes that a table may have: eight times what 26,000 images take."""
 
 
 def line(row: Certificate) -> str:
