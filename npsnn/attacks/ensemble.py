@@ -43,7 +43,7 @@ class Auto(Grouping):
 
     Without noise APGD, APGD-T, FAB-T and Square, each on the images that are still right. With noise every member
     attacks every image to the end: APGD on the closed form, APGD on the network with its noise off, whose images
-    transfer, APGD-T on the closed form, APGD on draws of the noise, and Square on the closed form.
+    transfer, APGD-T and FAB-T on the closed form, APGD on draws of the noise, and Square on the closed form.
 
     eps: radius in units of the [0, 1] pixel.
     norm: "linf" or "l2".
@@ -101,6 +101,7 @@ class Auto(Grouping):
             APGD(self.eps, self.norm, self.steps, source=closed),
             APGD(self.eps, self.norm, self.steps, source=Expectation(name="noise-off")),
             APGDT(self.eps, self.norm, self.steps, self.targets, source=closed),
+            FAB(self.eps, self.norm, self.fab_steps, self.targets, source=closed),
             APGD(self.eps, self.norm, self.steps, source=EoT(self.gradient_draws, ON_DRAWS)),
             Square(self.eps, self.norm, self.queries, source=closed),
         )

@@ -4,6 +4,7 @@ Which attack is worst for an image is chosen on draws of its own, common to all 
 judged on others: a choice that is judged by the draws that made it would pass off luck for strength.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -91,6 +92,7 @@ def worst_case(
     choice = np.stack(said).argmin(axis=0)  # the first of equals, which leaves least of all
     x_adv = np.stack([c.x for c in candidates])[choice, np.arange(len(labels))]
     found = accuracy(defended, x_adv, labels, judging.draws, stream)
+    counts = Counter(candidates[i].name for i in choice.tolist())
     strongest, clean = candidates[0], next((c for c in candidates if c.name == CLEAN), None)
     return Worst(
         found.each,
@@ -98,7 +100,7 @@ def worst_case(
         accuracy(defended, strongest.x, labels, judging.draws, stream),
         Difference.of(found.each, strongest.each),
         x_adv,
-        {c.name: count for c, count in zip(candidates, np.bincount(choice).tolist(), strict=False) if count},
+        dict(counts),
         draws,
         _in_every_draw(accuracy(defended, clean.x, labels, judging.draws, stream)) if clean else None,
         tuple(of_together(results)),
