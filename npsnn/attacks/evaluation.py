@@ -97,7 +97,8 @@ class Result:
         """The reasons to read the accuracy with care."""
         met = (self.zero_gradients, self.bad_gradients)
         signs = None if self.wrong_signs is None else float(self.wrong_signs.mean())
-        found = of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs)
+        zero, bad = (0 if m is None else int((m & self.success).sum()) for m in (self.met_zero, self.met_bad))
+        found = of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs, (zero, bad))
         found += self.replaced
         return found + of_unbounded(self.norm, self.eps, self.accuracy, self.x_adv.shape[1:])
 

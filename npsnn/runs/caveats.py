@@ -110,19 +110,29 @@ def of_rounding(moved: bool) -> list[Caveat]:
 
 
 def of_attack(
-    norm: str, eps: float, zero: int, bad: int, images: int, noise_ignored: bool, signs: float | None = None
+    norm: str,
+    eps: float,
+    zero: int,
+    bad: int,
+    images: int,
+    noise_ignored: bool,
+    signs: float | None = None,
+    taken: tuple[int, int] = (0, 0),
 ) -> list[Caveat]:
     """Caveats of one attack's result.
 
     zero, bad: the images on which it met an all-zero or a non-finite gradient.
+    taken: how many of both are misread all the same.
     noise_ignored: whether its gradient is that of the network without the noise it is defended by.
     signs: the mean share of pixels whose gradient has another sign in each half of its draws; None without draws.
     """
     found = []
-    for count, code, kind in ((zero, "zero-gradients", "an all-zero"), (bad, "bad-gradients", "a non-finite")):
+    kinds = (zero, "zero-gradients", "an all-zero"), (bad, "bad-gradients", "a non-finite")
+    for (count, code, kind), misread in zip(kinds, taken, strict=True):
         if count:
-            where = f"{kind} gradient on {count:,} of {images:,} images: the attack is weaker there than its name says"
-            found.append(Caveat(code, where))
+            where = f"{kind} gradient on {count:,} of {images:,} images"
+            where += f", {misread:,} of which are misread" if misread else ""
+            found.append(Caveat(code, f"{where}: the attack is weaker there than its name says"))
     if noise_ignored:
         found.append(Caveat("noise-ignored", "the gradient is that of the network without its noise"))
     if signs is not None and signs > MANY_SIGNS:
