@@ -178,3 +178,26 @@ def test_in_a_group_a_transfer_meets_what_is_left_of_a_network_without_noise() -
     backwards = attacks.Group("both", members[::-1])
     *_, same = attacks.robust_accuracy(quiet, x, labels, backwards, JUDGING)
     np.testing.assert_array_equal(same.accuracy.each, both.accuracy.each)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("attack", [attacks.PGD(0.1, steps=2), attacks.HopSkipJump(0.3, queries=120, directions=5)])
+def test_on_a_gpu_the_surrogate_goes_where_the_attacked_network_is(attack: Any) -> None:
+    there = NETWORK.to("cuda")
+    transfers = isinstance(attack, attacks.PGD)
+    attack = replace(attack, source=Transfer(OTHER)) if transfers else attack
+    (found,) = attacks.robust_accuracy(there, X, LABELS, [attack], attacks.Judging(draws=2, on_grid=False))
+    attack.ball.check(found.x_adv, X)
+    assert isinstance(found.x_adv, np.ndarray)
+    if transfers:
+        assert attack.source.of(there).classifier.on_gpu and not OTHER.on_gpu
+        assert found.surrogate is not None and found.wrong_signs is not None and found.wrong_signs.shape == (6,)
+
+
+@pytest.mark.usefixtures("double")
+def test_on_a_gpu_images_are_rounded_and_substitutes_trained() -> None:
+    there, x = NETWORK.to("cuda"), np.rint(255 * X).astype(np.uint8)
+    (found,) = attacks.robust_accuracy(there, x, LABELS, [attacks.FGSM(0.1)], attacks.Judging(draws=2, on_grid=True))
+    np.testing.assert_array_equal(found.x_adv, np.rint(255 * found.x_adv).astype(np.float32) / 255)
+    made = attacks.substitute(there, x, rounds=2, votes=3, epochs=1)
+    assert not made.on_gpu and Transfer(made).of(there).classifier.on_gpu
