@@ -1,14 +1,14 @@
 """What is measured beside attacks, once for all that have it in common: surrogates, and how far draws settle signs."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from npsnn.attacks.base import ask
+from npsnn.attacks.base import ask, in_place
 from npsnn.attacks.judging import Accuracy, Judging, accuracy, each_part
 from npsnn.attacks.targets import NetworkTarget
-from npsnn.backend import namespace, to_host
+from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 
@@ -24,9 +24,11 @@ class Halves:
     target: one that averages over two draws or more.
     """
 
+    on_device: ClassVar[bool] = True
     target: NetworkTarget
 
-    def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
+    def __call__(self, x: Array, labels: Array, stream: Stream) -> np.ndarray:
+        x, labels = in_place(self, self.target, x, labels)
         half = replace(self.target, draws=self.target.draws // 2)
         (_, one), (_, two) = (half(x, labels, stream.at("half", n)) for n in range(2))
         xp = namespace(one)
