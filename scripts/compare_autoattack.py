@@ -174,8 +174,7 @@ def main(
         for radius in eps or (0.1,):
             for row in both.compared(radius, norm, alone):
                 rows.append(row)
-                if not as_json:
-                    click.echo(text(row))
+                click.echo(text(row), err=as_json)
     if as_json:
         click.echo(json.dumps(rows))
     side.close()

@@ -76,9 +76,9 @@ def attack(task: str) -> dict[str, Any]:
         logits = Twin(told["layers"], arrays, noisy=False)(x).numpy()
     said: list[str] = []
     reference = AutoAttack(
-        twin, NORMS[told["norm"]], told["eps"], told["seed"], True, version=told["version"], device="cpu"
+        twin, NORMS[told["norm"]], told["eps"], told["seed"], False, version=told["version"], device="cpu"
     )
-    reference.logger.log = said.append
+    reference.verbose, reference.logger.log = True, said.append
     if told["members"]:
         reference.attacks_to_run = told["members"]  # with the budgets that the version has set
     start = perf_counter()
