@@ -125,6 +125,21 @@ def test_the_bytes_are_the_same_for_any_threads_before_and_after(
             assert figures(run(replace(network, threads=after), x, labels, keep)) == expected
 
 
+def test_parts_that_share_a_block_are_told_apart(
+    network: Classifier, x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "EVERY", 1e9)
+    expected = figures(run(network, x, labels))
+    with monkeypatch.context() as patch:
+        stopped_at(patch, Attacking, 18)
+        with pytest.raises(StoppedError), Kept(tmp_path / "f") as keep:
+            run(network, x, labels, keep)
+    calls = stopped_at(monkeypatch, Attacking, 0)
+    with Kept(tmp_path / "f") as keep:
+        assert figures(run(network, x, labels, keep)) == expected
+    assert len(calls) == 5 * 3 + COUNT - 17, "with random search's control"
+
+
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_a_group_and_its_worst_case_go_on(
     x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sigma: float
@@ -174,9 +189,9 @@ def test_what_is_done_can_be_asked(
 def test_progress_and_seconds_count_what_was_done_before(
     network: Classifier, x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(range(10**6))
-    for module in (kept, evaluation):
-        monkeypatch.setattr(module, "perf_counter", lambda: float(next(clock)))
+    clocks = {module: iter(range(0, 10**9, step)) for module, step in ((kept, 1000), (evaluation, 1))}
+    for module, clock in clocks.items():
+        monkeypatch.setattr(module, "perf_counter", lambda clock=clock: float(next(clock)))
     told, whole = list[int](), list[int]()
     first = run(network, x, labels, progress=whole.append)
     keep = Kept(tmp_path / "f")
@@ -185,8 +200,9 @@ def test_progress_and_seconds_count_what_was_done_before(
     keep.told = found.append
     again = run(network, x, labels, keep, progress=told.append)
     assert told == [] and sum(found) >= sum(whole) == len(SOME) * COUNT
-    for one, other in zip(first, again, strict=True):
-        assert other.seconds >= 2 * one.seconds, "each part of three took a second, and the whole one of the clock"
+    counts = [3, 3, 3, 3, COUNT]
+    for one, other, count in zip(first, again, counts, strict=True):
+        assert one.seconds < 10 and 1000 * count <= other.seconds < 1000 * count + 10, "a part took a thousand seconds"
     keep.clear()
 
 

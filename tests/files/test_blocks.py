@@ -55,6 +55,7 @@ def test_a_block_whose_writer_was_killed_is_cut_off(tmp_path: Path) -> None:
         file = Blocks(tmp_path / "torn")
         whole = sum(end <= length for end in ends[1:])
         assert len(file.heads) == whole
+        assert (tmp_path / "torn").stat().st_size == ends[whole], "what is torn could come to life behind a new block"
         file.append({"i": "new"}, ARRAYS)
         file.close()
         again = Blocks(tmp_path / "torn")
