@@ -36,6 +36,7 @@ from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.hop_skip_jump import HopSkipJump
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.kept import Kept
+from npsnn.attacks.momentum import MomentumFGSM
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
@@ -78,6 +79,7 @@ __all__ = [
     "Kept",
     "Known",
     "Limit",
+    "MomentumFGSM",
     "Offer",
     "OnePixel",
     "Outcome",

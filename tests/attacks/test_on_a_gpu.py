@@ -40,6 +40,7 @@ ATTACKS: dict[str, Any] = {
     "pgd, closed form as it is": attacks.PGD(0.1, "l2", 4, source=ClosedForm()),
     "pgd, expectation": attacks.PGD(0.1, "l2", 4, source=Expectation()),
     "pgd, known": attacks.PGD(0.1, "l2", 4, source=Known(7)),
+    "mi-fgsm": attacks.MomentumFGSM(0.1, steps=3, source=DRAWN),
     "apgd": attacks.APGD(0.1, steps=4, restarts=2, source=DRAWN),
     "apgd, closed form": attacks.APGD(0.1, "l2", 4, source=ClosedForm()),
     "apgd, known": attacks.APGD(0.05, steps=4, restarts=2, source=Known(7)),
