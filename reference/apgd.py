@@ -106,9 +106,10 @@ def apgd_on_draws(
             mean = project(np.sum(since, axis=0) / len(since), x, eps, norm)
             since = []
             of_best, of_mean, of_here = value(best, k), value(mean, k), value(here, k)
+            s = s / 2
             if of_here > max(of_best, of_mean):
                 best = here
-            else:
-                s, best = s / 2, mean if of_mean > of_best else best
+            elif of_mean > of_best:
+                best = mean
             here = best
     return best

@@ -31,8 +31,8 @@ class APGD(InBall):
     Where a look is certain (a network without noise, or a known draw), an image is done once it is misread, and that
     point is the result. Where the loss is that of draws of the noise, the loss of a step is luck: at each checkpoint
     the best point so far, the present one and the mean of the points since the last checkpoint are compared on one set
-    of fresh draws. The best of the three is where the walk goes on, and s is halved unless that is the present one. The
-    best point is the clean image at first, and the last checkpoint is the end.
+    of fresh draws. The walk goes on from the best of the three, and s is halved at every checkpoint: late, small steps
+    average the noise of the gradients. The best point is the clean image at first, and the last checkpoint is the end.
 
     eps: radius in units of the [0, 1] pixel.
     norm: "linf" or "l2".

@@ -148,11 +148,10 @@ def by_draws(ball: Ball, steps: int, target: Queried, x: Array, labels: Array, s
             mean = ball.project(sum(points[1:], points[0]) / len(points), x)
             candidates, points, fresh = (here, best, mean), [], stream.at("checkpoint", step)
             losses = xp.stack([number(target.value(point, labels, fresh)) for point in candidates])
-            # of equals the best so far is kept, and a loss that is the same everywhere halves the steps
-            present = losses[0] > losses[1:].max(axis=0)
+            # of equals the best so far is kept
             other = xp.where(each(losses[2] > losses[1]), mean, best)
-            best = xp.where(each(present), here, other)
-            here, length = best, xp.where(present, length, length / 2)
+            best = xp.where(each(losses[0] > losses[1:].max(axis=0)), here, other)
+            here, length = best, length / 2
     return best, losses.max(axis=0)
 
 
