@@ -4,7 +4,7 @@ All of them are `target(x, labels, stream) -> (loss, gradient)`. The objective i
 expectation over transformations averages the gradients of the losses, not the loss of averaged logits.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 from npsnn.attacks.judging import judge
@@ -114,7 +114,7 @@ class NetworkTarget:
     draws: int = 1
     rule: Rule = RULES["exact"]
     judging: Stream | None = None
-    attacked: Classifier | None = None
+    attacked: Classifier | None = field(default=None, repr=False)
 
     @property
     def judged(self) -> Classifier:
