@@ -16,6 +16,7 @@ from npsnn.attacks.groups import grouped
 from npsnn.attacks.kept import Kept as Parts
 from npsnn.attacks.plan import Plan, choices
 from npsnn.cli.advance import Advance, say_left_out
+from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_resume import hint, resumable
 from npsnn.cli.attack_rows import Rows
@@ -48,6 +49,19 @@ def command() -> click.Command:
         *shared("limit", "data-dir", "other-data"),
         Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
         Option(
+            "--curve",
+            type=UserPath(dir_okay=False),
+            metavar="FILE.png",
+            help="Draw the accuracy over eps that fmn and cw leave, with the other attacks as points. FILE.json gets "
+            "the numbers. Needs matplotlib.",
+        ),
+        Option(
+            "--certificate",
+            type=UserPath(dir_okay=False),
+            metavar="FILE.tsv",
+            help="Draw the certified accuracy of npsnn certify --save under --curve, in L2.",
+        ),
+        Option(
             "--resume",
             is_flag=True,
             help="Continue the newest unfinished attack on RUN by its own options. Nothing that is done is done again.",
@@ -66,6 +80,8 @@ def _attack(
     inference_sigma: float | None,
     limit: int | None,
     save: Path | None,
+    curve: Path | None,
+    certificate: Path | None,
     checkpoint: str,
     other_data: bool,
     conv: str | None,
@@ -104,6 +120,8 @@ def _attack(
       npsnn attack --auto --eps 0.1 --limit 500
     One pass of the exact closed form against 50 of EoT:
       npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
+    The accuracy at every eps from one run, drawn, with PGD at some:
+      npsnn attack --fmn --pgd --curve curve.png
     The adaptive attack of the noise paper, and C&W:
       npsnn attack --adaptive-fgsm --propagation laplace
       npsnn attack --cw --adaptive-cw --kappa 0 --kappa 1 --limit 100
@@ -114,13 +132,17 @@ def _attack(
         chosen["transfer_from"] = surrogates(chosen["transfer_from"], runs_dir)
     with speaking_of_flags():
         plan = _plan(chosen | {"inference_sigma": inference_sigma})
+    drawing = Drawing.of(curve, certificate, plan.made())
     set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     plan = replace(plan, sigma=loaded.sigma(inference_sigma))
     if not unfinished and (other := hint(loaded.folder)):
         say(f"note: {other}", err=True)
-    _run(loaded, x, labels, plan, save, None if as_json else test_images(len(labels), limit), unfinished)
+    shown = None if as_json else test_images(len(labels), limit)
+    if drawing:
+        drawing.heading = f"{loaded.folder.name}, {test_images(len(labels), limit)}"
+    _run(loaded, x, labels, plan, (save, drawing), shown, unfinished)
 
 
 def _plan(chosen: dict[str, Any]) -> Plan:
@@ -139,9 +161,20 @@ def _plan(chosen: dict[str, Any]) -> Plan:
 
 
 def _run(
-    run: Run, x: Any, labels: Any, plan: Plan, save: Path | None, what: str | None, unfinished: Parts | None
+    run: Run,
+    x: Any,
+    labels: Any,
+    plan: Plan,
+    files: tuple[Path | None, Drawing | None],
+    what: str | None,
+    unfinished: Parts | None,
 ) -> None:
-    """what: the images in words, for people; None for JSON. unfinished: the parts of a command that goes on."""
+    """Run the attacks of a plan.
+
+    files: those of --save and --curve.
+    what: the images in words, for people; None for JSON.
+    unfinished: the parts of a command that goes on.
+    """
     from npsnn import attacks
 
     classifier, judging = run.classifier, plan.judging()
@@ -161,7 +194,7 @@ def _run(
         say_cost(cost, len(labels))
     show = Rows(made, what is not None, judging.draws, cost.at_most)
     about = {"plan": asdict(plan)} | defended.about
-    kept = Kept(run.folder, about | defended.qualified, save, unfinished)
+    kept = Kept(run.folder, about | defended.qualified, *files, unfinished)
     stop: BaseException | None = None
     try:
         with Bar("attacking", cost.seconds) as bar:

@@ -14,6 +14,7 @@ from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
 from npsnn.cli import attack_resume
+from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.terminal import say
 from npsnn.files import check_writable, write_atomic, writing
 from npsnn.files.npz import write_npz
@@ -40,19 +41,25 @@ class Kept:
     """Results on their way to the disk. The record is optional: where it cannot be written, a warning says so."""
 
     def __init__(
-        self, folder: Path, about: dict[str, Any], save: Path | None, unfinished: parts.Kept | None = None
+        self,
+        folder: Path,
+        about: dict[str, Any],
+        save: Path | None,
+        drawing: Drawing | None = None,
+        unfinished: parts.Kept | None = None,
     ) -> None:
         """Note where results go.
 
         folder: the run's.
         about: what all results were computed with.
         save: for the adversarial images.
+        drawing: the picture of --curve.
         unfinished: the parts of the command that goes on; None for a new one.
         """
         since = unfinished.says.get("record", 0) if unfinished else None
         self.record: Record | None = Record(folder, about, since)
         self.folder, self.path = folder, self.record.path
-        self.save = save
+        self.save, self.drawing = save, drawing
         self.saved: dict[str, np.ndarray] = {}
         self.recorded = 0
         self.parts = unfinished or parts.Kept(attack_resume.new_file(folder))
@@ -79,6 +86,8 @@ class Kept:
                 self._give_up(error)
         if self.save:
             self.saved[name_of(r)] = r.x_adv
+        if self.drawing:
+            self.drawing.add(r)
 
     def worst(self, r: Result, accuracy: Accuracy, row: dict[str, Any]) -> None:
         """Keep what the attacks of one ball leave together; r: one of them."""
@@ -93,15 +102,17 @@ class Kept:
         self.record = None
 
     def finish(self, labels: np.ndarray, stopped: bool) -> None:
-        """Write the images of --save, and drop the parts unless the command is to go on.
+        """Write the images of --save and the picture of --curve, and drop the parts unless the command is to go on.
 
-        Raises OSError, naming the file, where the images cannot be written; the parts then stay.
+        Raises OSError, naming the file, where one of them cannot be written; the parts then stay.
         """
         try:
             self._write(labels)
+            if self.drawing:
+                self.drawing.write()
         except OSError as error:
             self.parts.close()
-            raise OSError(f"{error}; {self._way}, with another --save") from error
+            raise OSError(f"{error}; {self._way}, with another --save or --curve") from error
         if stopped and any(self.parts.done.values()):
             self.parts.close()
         else:

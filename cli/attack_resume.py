@@ -20,7 +20,7 @@ OPTIONS = "options"
 """The entry of a file of parts that has the options of its command."""
 OF_THE_TIME = ("run", "resume", "runs_dir", "threads", "as_json", "config")
 """Parameters that every command says anew; results do not depend on them."""
-OPEN = (*OF_THE_TIME, "save", "data_dir")
+OPEN = (*OF_THE_TIME, "save", "curve", "certificate", "data_dir")
 """Parameters that may be others than before."""
 
 

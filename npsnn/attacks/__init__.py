@@ -28,6 +28,7 @@ from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import examine
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.costs import Cost, cost
+from npsnn.attacks.curve import Curve, curve
 from npsnn.attacks.ensemble import Auto, Quick, auto, standard
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.fab import FAB
@@ -68,6 +69,7 @@ __all__ = [
     "ClosedForm",
     "Cost",
     "Criterion",
+    "Curve",
     "EoT",
     "Expectation",
     "GradientAttack",
@@ -98,6 +100,7 @@ __all__ = [
     "bim",
     "closed_form",
     "cost",
+    "curve",
     "evaluate",
     "examine",
     "expectation",

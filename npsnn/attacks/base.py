@@ -45,7 +45,7 @@ OPTIONS = frozenset(
     "help inference-sigma json kappa limit norm objective other-data pixels population propagation restarts resume run "
     "runs-dir samples save seed steps tf32 threads "
     "on-grid selection transfer-from "
-    "apgd-steps fab-steps fmn-steps targets "
+    "apgd-steps fab-steps fmn-steps targets curve certificate "
     "queries".split()
 )
 """The options of `npsnn attack`: no attack can have a flag of such a name."""
