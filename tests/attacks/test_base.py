@@ -294,4 +294,4 @@ def test_a_control_is_run_beside_its_attack() -> None:
 
 def test_an_attack_without_a_radius_has_an_infinite_ball() -> None:
     (found,) = robust_accuracy(NETWORK, X, LABELS, [Foreign(inf)], Judging(draws=1))
-    assert found.eps == inf and found.caveats == []
+    assert found.eps == inf and [caveat.code for caveat in found.caveats] == ["unbounded"]
