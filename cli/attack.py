@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
+from npsnn.attacks.base import ask
 from npsnn.attacks.evaluation import Result, robust_accuracy
 from npsnn.attacks.groups import grouped
 from npsnn.attacks.kept import Kept as Parts
-from npsnn.attacks.plan import Plan, choices
+from npsnn.attacks.plan import Choice, Plan, choices
 from npsnn.cli.advance import Advance, say_left_out
 from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.attack_kept import Kept, check_save
@@ -30,14 +31,15 @@ from npsnn.cli.terminal import Bar, say
 from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
 
-ATTACKS = {True: "Attacks that run where none is named", False: "Attacks that run where they are named"}
-"""The headings of attacks that run where none is named, and of the others."""
+BY_DEFAULT = "Attacks that run where none is named"
+NAMED = {False: "Attacks that run where they are named", True: "The same, without gradients"}
+"""The headings of other attacks, by whether forward passes are all that they need."""
 
 
 def command() -> click.Command:
     """The command, made when it is asked for: it has a flag for each attack of the table."""
     flags = [
-        Option([f"--{name}", _parameter(name)], is_flag=True, group=ATTACKS[choice.by_default], help=choice.help)
+        Option([f"--{name}", _parameter(name)], is_flag=True, group=_heading(choice), help=choice.help)
         for name, choice in choices().items()
     ]
     return new_command(
@@ -68,6 +70,11 @@ def command() -> click.Command:
         ),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config", "json"),
     )
+
+
+def _heading(choice: Choice) -> str:
+    """Where the flag of an attack stands in the help."""
+    return BY_DEFAULT if choice.by_default else NAMED[ask(choice.kind, "forward_only")]
 
 
 def _parameter(name: str) -> str:
@@ -118,8 +125,6 @@ def _attack(
     \b
     The lowest accuracy that npsnn finds, AutoAttack where there is no noise:
       npsnn attack --auto --eps 0.1 --limit 500
-    One pass of the exact closed form against 50 of EoT:
-      npsnn attack --adaptive-fgsm --fgsm --eot 50 --eps 0.1 --eps 0.2
     The accuracy at every eps from one run, drawn, with PGD at some:
       npsnn attack --fmn --pgd --curve curve.png
     The adaptive attack of the noise paper, and C&W:

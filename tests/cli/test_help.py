@@ -9,7 +9,7 @@ from calling import Npsnn
 
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.plan import Plan
-from npsnn.cli.attack import ATTACKS
+from npsnn.cli.attack import BY_DEFAULT, NAMED
 from npsnn.cli.main import COMMANDS
 from npsnn.data import NAMES
 from npsnn.train.config import Config, losses
@@ -17,7 +17,7 @@ from npsnn.validate import declared
 
 GROUPS = {
     "train": ["Network", "Noise", "Loss", "Optimiser", "Data", "Run"],
-    "attack": [*ATTACKS.values(), "Ball", "Gradients", "Searches", "Carlini and Wagner", "Judging"],
+    "attack": [BY_DEFAULT, *NAMED.values(), "Ball", "Gradients", "Searches", "Carlini and Wagner", "Judging"],
     "checklist": ["Attacks", "Judging", "Data", "Run"],
     "evaluate": ["Judging", "Data", "Run"],
     "audit": ["Rows", "Report", "Comparison", "Run"],

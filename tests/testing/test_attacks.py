@@ -39,6 +39,8 @@ OURS = [
     attacks.Square(0.1, queries=120),
     attacks.Square(0.5, "l2", 120),
     attacks.Square(0.5, "l2", 20, source=CLOSED),
+    attacks.HopSkipJump(queries=60),
+    attacks.HopSkipJump(0.1, "linf", 60),
     attacks.SparseRS(1, 120),
     attacks.SparseRS(5, 20, source=CLOSED),
     attacks.SPSA(0.1, steps=3, directions=4),
