@@ -10,6 +10,7 @@ from npsnn.attacks.aims import likeliest, number
 from npsnn.attacks.balls import Ball, each
 from npsnn.attacks.base import InBall, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
+from npsnn.attacks.sparse_walks import RADII, by_sparse_steps
 from npsnn.attacks.targets import Queried, given
 from npsnn.attacks.walks import COMPARED, by_draws, by_loss, checkpoints
 from npsnn.backend import Array, namespace
@@ -34,8 +35,14 @@ class APGD(InBall):
     of fresh draws. The walk goes on from the best of the three, and s is halved at every checkpoint: late, small steps
     average the noise of the gradients. The best point is the clean image at first, and the last checkpoint is the end.
 
+    In L1, where the loss is sure, a step moves few entries, equally far: a fifth of them at first, and later two thirds
+    of as many as the best point has changed. There is no momentum. After each 25th part of the steps s is 1.5 times
+    shorter, from the radius down to a tenth; where the best point has come to change fewer entries, s is the radius
+    again, and the walk goes on from the best point. The radius is 3 eps and 2 eps for 30 % of the steps each, and then
+    eps: the points within eps alone are results.
+
     eps: radius in units of the [0, 1] pixel.
-    norm: "linf" or "l2".
+    norm: "linf", "l2" or "l1".
     steps: number of gradient steps.
     restarts: number of random starts. Each image keeps that of the highest loss, of draws on noise that no start has
         seen.
@@ -43,7 +50,8 @@ class APGD(InBall):
     Source: Croce and Hein 2020a (arXiv 2003.01690), Algorithm 1. Their code departs from it, which this does not:
     "fewer" is "at most" there, the first comparison is not with the loss of x_0, there is no second condition at the
     first checkpoint, and short attacks have other checkpoints. As printed, the step after a return to the best point
-    goes on from the point before the return by its momentum. The rule on draws of the noise is npsnn's own.
+    goes on from the point before the return by its momentum. L1: Croce and Hein 2021 (arXiv 2103.01208). The rule on
+    draws of the noise is npsnn's own.
     """
 
     steps: int = 100
@@ -65,7 +73,7 @@ class APGD(InBall):
 
     def passes(self, target: Queried) -> int:
         """Forward and backward passes for one image, at most."""
-        return _passes(target, self.steps, self.restarts)
+        return _passes(target, self.norm, self.steps, self.restarts)
 
     def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
@@ -84,7 +92,7 @@ class APGDT(InBall):
     mean probability, on draws that no start has seen. Where a look is certain, an image that is misread is done.
 
     eps: radius in units of the [0, 1] pixel.
-    norm: "linf" or "l2".
+    norm: "linf", "l2" or "l1".
     steps: number of gradient steps of each start.
     targets: number of classes to aim at, at most.
     source: where its gradients come from. Its objective must be a targeted one: by default `targeted-dlr`,
@@ -116,7 +124,7 @@ class APGDT(InBall):
 
     def passes(self, target: Queried) -> int:
         """Forward and backward passes for one image, at most; of fewer classes than targets they are fewer."""
-        return _passes(target, self.steps, self.targets) + (0 if target.certain else target.passes)
+        return _passes(target, self.norm, self.steps, self.targets) + (0 if target.certain else target.passes)
 
     def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:
         """Adversarial images for one micro-batch: (N, C, H, W) in [0, 1] -> the same shape, in the ball and the box."""
@@ -129,9 +137,10 @@ class APGDT(InBall):
         return starts.best(x, labels, likeliest(clean, labels, self.targets), stream, clean)
 
 
-def _passes(target: Queried, steps: int, starts: int) -> int:
+def _passes(target: Queried, norm: str, steps: int, starts: int) -> int:
     if not target.random:
-        return (starts * (steps + 1) + target.certain) * target.passes
+        looks = len(RADII) if norm == "l1" else 1
+        return (starts * (steps + looks) + target.certain) * target.passes
     compared = COMPARED * len(checkpoints(steps)) + (starts > 1)
     return starts * (steps + compared) * target.passes
 
@@ -177,5 +186,6 @@ class _Starts:
         return best
 
     def _climb(self, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]:
-        climb = by_draws if self.target.random else by_loss
+        sure = by_sparse_steps if self.ball.norm == "l1" else by_loss
+        climb = by_draws if self.target.random else sure
         return climb(self.ball, self.steps, self.target, x, labels, stream)

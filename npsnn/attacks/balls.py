@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
+from npsnn.attacks import l1
 from npsnn.backend import Array, namespace
 from npsnn.streams import Stream
 from npsnn.tables import Table
@@ -133,16 +134,22 @@ class Limit:
 @ball
 @dataclass(frozen=True)
 class Ball(Limit):
-    """A ball of finite radius to walk in: its steepest direction, projections and random points; linf or l2."""
+    """A ball of finite radius to walk in: its steepest direction, projections and random points; linf, l2 or l1."""
 
-    norms: ClassVar[tuple[str, ...]] = NORMS
+    norms: ClassVar[tuple[str, ...]] = (*NORMS, "l1")
     largest: ClassVar[float] = float(np.finfo(np.float64).max)
 
     def steepest(self, gradient: Images) -> Images:
-        """The direction of unit norm that raises the loss most: the sign, or the gradient over its length."""
+        """The direction of unit norm that raises the loss most: the sign, or the gradient over its length.
+
+        In L1 one entry is the steepest. A step would soon have no room there, so the direction goes equally far in a
+        twentieth of the entries, those of the steepest slopes.
+        """
         xp = namespace(gradient)
         if self.norm == "linf":
             return xp.sign(gradient)
+        if self.norm == "l1":
+            return l1.along(gradient, l1.spread(gradient.shape[1:]))
         # scaled first: the squares of a gradient of 1e-30 would all be 0
         largest = xp.abs(_flat(gradient)).max(axis=1)
         scaled = gradient / each(xp.where(largest > 0, largest, 1))
@@ -150,8 +157,13 @@ class Ball(Limit):
         return scaled / each(xp.where(size > 0, size, 1))
 
     def project(self, x_adv: Images, x: Images) -> Images:
-        """The nearest point of the ball round x, then of the box; x is in the box, so both hold in the end."""
+        """The nearest point of the ball round x, then of the box; x is in the box, so both hold in the end.
+
+        In Linf and L1 it is the nearest point of both.
+        """
         xp, delta = namespace(x), x_adv - x
+        if self.norm == "l1":
+            return xp.clip(x + l1.onto_ball(delta, x, self.eps).astype(x.dtype), 0, 1)
         if self.norm == "linf":
             delta = xp.clip(delta, -self.eps, self.eps)
         else:
@@ -163,7 +175,9 @@ class Ball(Limit):
         """A point of the ball for each image, uniform by volume, clipped to the box; keyed by sample."""
         xp = namespace(x)
         like = xp.moveaxis(x, 0, -1)
-        if self.norm == "linf":
+        if self.norm == "l1":
+            delta = l1.uniform(x, self.eps, stream)
+        elif self.norm == "linf":
             delta = self.eps * (2 * xp.moveaxis(stream.uniform(like), -1, 0) - 1)
         else:
             direction = xp.moveaxis(stream.at("direction").normal(like), -1, 0)

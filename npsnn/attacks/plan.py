@@ -30,7 +30,7 @@ from npsnn.objectives import OF_VARIANCE, untargeted
 from npsnn.ops.gaussian import RULES
 from npsnn.validate import check_choice, check_options, documented, option, same
 
-RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0)}
+RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0), "l1": (5.0, 10.0, 20.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
 NOISE_OFF = "noise-off"
 """What stands for the attacked network without its noise among the runs to transfer from."""
@@ -114,8 +114,10 @@ class Plan:
         fraction=True,
         shown="; ".join(f"{norm} {', '.join(f'{eps:g}' for eps in radii)}" for norm, radii in RADII.items()),
     )
-    norm: str = option("linf", "Norm of the ball: {choices}; l1 and l0 for fmn alone.", "Ball", choices=Limit.norms)
-    steps: int = option(20, "Steps of bim, pgd and spsa.", "Gradients", low=1)
+    norm: str = option(
+        "linf", "Norm of the ball: {choices}; l0 for fmn alone, l1 not for square.", "Ball", choices=Limit.norms
+    )
+    steps: int = option(20, "Steps of bim, pgd, mi-fgsm and spsa.", "Gradients", low=1)
     restarts: int = option(1, "Random starts of pgd and apgd. Each image keeps its worst.", "Gradients", low=1)
     apgd_steps: int = option(APGD.steps, "Steps of apgd, and of apgd-t for each class.", "Gradients", low=1)
     fab_steps: int = option(FAB.steps, "Steps of fab-t for each class.", "Gradients", low=1)

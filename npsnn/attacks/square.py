@@ -6,14 +6,14 @@ from math import prod, sqrt
 
 import numpy as np
 
-from npsnn.attacks.balls import each
+from npsnn.attacks.balls import NORMS, each
 from npsnn.attacks.base import InBall, Offer, attack
 from npsnn.attacks.proposals import Search, State, cost, stage
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, given
 from npsnn.backend import Array, constant, namespace
 from npsnn.streams import Randomness, Stream
-from npsnn.validate import check_count, check_types
+from npsnn.validate import check_choice, check_count, check_types
 
 TILES = 5
 """Tiles along each side of the first perturbation in L2."""
@@ -49,6 +49,7 @@ class Square(InBall):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("norm", self.norm, NORMS)
         check_count("queries", self.queries)
         check_types(self)
         if not 0 < self.share <= 1:

@@ -36,7 +36,8 @@ def by_loss(ball: Ball, steps: int, target: Queried, x: Array, labels: Array, st
     """The best point of one start, and its loss, which is infinite for a point that is misread for certain."""
     xp, ends = namespace(x), checkpoints(steps)
     drop = target.certain and xp is np
-    walk = Walk.begin(ball, target, x, labels, stream)
+    start = started(ball, x, stream.at("start"))
+    walk = Walk.at(start, 2 * ball.eps, target, x, labels, stream)
     best, score, last = x.copy(), xp.full(len(x), -inf), 0
     for step in range(1, steps + 1):
         if drop and (walk.best_loss == inf).any():
@@ -86,14 +87,14 @@ class Walk:
     halved: Array
 
     @staticmethod
-    def begin(ball: Ball, target: Queried, x: Array, labels: Array, stream: Stream) -> "Walk":
-        """At a random point."""
-        xp, start = namespace(x), started(ball, x, stream.at("start"))
+    def at(start: Array, length: float, target: Queried, x: Array, labels: Array, stream: Stream) -> "Walk":
+        """At the points `start`, with steps of one length."""
+        xp = namespace(x)
         loss, gradient = _seen(target, start, labels, stream.at("step", 0))
-        length = xp.full(len(x), 2 * ball.eps, x.dtype)
+        lengths = xp.full(len(x), length, x.dtype)
         risen, halved = xp.zeros(len(x), int), xp.zeros(len(x), bool)
         best = (start, loss, gradient)
-        return Walk(xp.arange(len(x)), x, labels, start, start, gradient, loss, length, *best, loss, risen, halved)
+        return Walk(xp.arange(len(x)), x, labels, start, start, gradient, loss, lengths, *best, loss, risen, halved)
 
     def part(self, left: Array) -> "Walk":
         """The walks of some of the images.
@@ -127,10 +128,18 @@ class Walk:
         stuck = ~self.halved & (self.best_loss == self.then)
         self.halved = (self.risen < RISING * steps) | stuck
         self.length = xp.where(self.halved, self.length / 2, self.length)
-        self.here = xp.where(each(self.halved), self.best, self.here)
-        self.gradient = xp.where(each(self.halved), self.best_gradient, self.gradient)
-        self.loss = xp.where(self.halved, self.best_loss, self.loss)
+        self.go_back(self.halved)
         self.then, self.risen = self.best_loss, xp.zeros_like(self.risen)
+
+    def go_back(self, where: Array) -> None:
+        """To the best points of some of the images.
+
+        where: which, (N,) of bools.
+        """
+        xp = namespace(self.x)
+        self.here = xp.where(each(where), self.best, self.here)
+        self.gradient = xp.where(each(where), self.best_gradient, self.gradient)
+        self.loss = xp.where(where, self.best_loss, self.loss)
 
 
 def by_draws(ball: Ball, steps: int, target: Queried, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]:
@@ -157,7 +166,7 @@ def by_draws(ball: Ball, steps: int, target: Queried, x: Array, labels: Array, s
 
 def started(ball: Ball, x: Array, stream: Stream) -> Array:
     """A random point for each image, the one that it has in a batch of its own; on a GPU but for rounding."""
-    if ball.norm == "linf" or namespace(x) is not np:
+    if ball.norm != "l2" or namespace(x) is not np:
         return ball.random(x, stream)
     return np.concatenate([ball.random(x[n : n + 1], stream.further(n)) for n in range(len(x))])
 

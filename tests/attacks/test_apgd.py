@@ -14,7 +14,7 @@ from npsnn import models
 from npsnn.attacks import APGD, APGDT, ClosedForm, EoT, Expectation, Judging, robust_accuracy
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, known, sampled
-from npsnn.attacks.walks import checkpoints, started
+from npsnn.attacks.walks import Walk, checkpoints, started
 from npsnn.classifier import Classifier
 from npsnn.layers.params import flatten
 from npsnn.reference import apgd as plain
@@ -137,6 +137,8 @@ ATTACKS = [
     APGD(0.4, "l2", steps=12),
     APGDT(0.1, steps=12),
     APGDT(0.4, "l2", steps=12, targets=1),
+    APGD(0.5, "l1", steps=12, restarts=2),
+    APGDT(0.5, "l1", steps=12, targets=2),
 ]
 TARGETS = {
     "certain": lambda o: expectation(quiet(convolutional()), o),
@@ -303,6 +305,50 @@ def test_points_are_compared_on_noise_that_no_step_has_seen() -> None:
     assert len(compared) == 2 * (3 * 8 + 1) and len(set(compared)) == 2 * 8 + 1, "one noise for all that is compared"
     assert not set(steps) & set(compared)
     assert {s.first for _, s in target.streams} == {128}
+
+
+def test_the_last_comparison_on_draws_is_at_the_end() -> None:
+    target = Landscape(first, certain=False, random=True)
+    APGD(0.1, steps=100)(target, MIDDLE, ZEROS, Stream(3))
+    at = [stream.path[-1] for kind, stream in target.streams if kind == "value"]
+    assert sorted(set(at)) == [22, 41, 57, 70, 80, 87, 93, 100]
+
+
+def test_at_the_first_checkpoint_a_best_loss_that_never_rose_halves_the_steps() -> None:
+    """The two conditions one by one: 8 of 10 steps have raised the loss, 7 have, and 8 below that of the start."""
+    target = Landscape(first, certain=False)
+    walk = Walk.at(MIDDLE[:3], 0.2, target, MIDDLE[:3], ZEROS[:3], Stream(0))
+    walk.risen, walk.best_loss = np.array([8, 7, 8]), np.array([0.7, 0.7, 0.5])
+    walk.check(10)
+    np.testing.assert_allclose(walk.length, [0.2, 0.1, 0.1])
+    walk.risen = np.array([8, 8, 8])
+    walk.check(10)
+    # the best loss of none has risen since; those that were halved then are not halved for this again
+    np.testing.assert_allclose(walk.length, [0.1, 0.1, 0.1])
+
+
+def test_a_start_whose_loss_is_nan_never_wins() -> None:
+    x = np.full((40, 1, 2, 2), 0.5)
+    target = Landscape(lambda x: np.where(first(x) < 0.5, np.nan, first(x)), slope=0.0, certain=False)
+    attack = APGD(0.3, steps=1, restarts=6)
+    starts = np.stack([first(attack.ball.random(x, Stream(0).at("restart", r, "start"))) for r in range(6)])
+    found, able = first(attack(target, x, np.zeros(40, int), Stream(0))), (starts >= 0.5).any(axis=0)
+    assert (starts[0] < 0.5).any()
+    np.testing.assert_array_equal(found[able], starts.max(axis=0)[able])
+
+
+def test_the_layout_of_a_gradient_changes_no_bit() -> None:
+    @dataclass(frozen=True)
+    class Turned(Alone):
+        def looked(self, *asked: Any) -> tuple[np.ndarray, ...]:
+            *rest, gradient = super().looked(*asked)
+            return *rest, np.moveaxis(np.ascontiguousarray(np.moveaxis(gradient, 0, -1)), -1, 0)
+
+    target = expectation(quiet(convolutional()))
+    labels = predicted(target.classifier, X)
+    attack = APGD(0.2, "l2", steps=12)
+    found = [attack(kind(target), X, labels, Stream(0)) for kind in (Alone, Turned)]
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 @pytest.mark.parametrize("attack", [APGD(0.1, steps=9), APGD(0.1, steps=9, restarts=3), APGDT(0.1, steps=9)], ids=str)

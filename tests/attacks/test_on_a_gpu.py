@@ -44,6 +44,7 @@ ATTACKS: dict[str, Any] = {
     "apgd": attacks.APGD(0.1, steps=4, restarts=2, source=DRAWN),
     "apgd, closed form": attacks.APGD(0.1, "l2", 4, source=ClosedForm()),
     "apgd, known": attacks.APGD(0.05, steps=4, restarts=2, source=Known(7)),
+    "apgd, l1": attacks.APGD(0.3, "l1", 10, source=Known(7)),
     "apgd-t": attacks.APGDT(0.1, "l2", 4, targets=2, source=DRAWN),
     "apgd-t, known": attacks.APGDT(0.05, steps=4, source=Known(7)),
     "random": attacks.RandomSearch(0.1, samples=4, draws=3),

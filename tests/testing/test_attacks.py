@@ -27,6 +27,8 @@ OURS = [
     attacks.APGD(0.1, steps=6, restarts=2),
     attacks.APGD(0.5, "l2", steps=6, source=CLOSED),
     attacks.APGDT(0.1, steps=4, targets=2),
+    attacks.APGD(0.5, "l1", steps=10, source=CLOSED),
+    attacks.PGD(0.5, "l1", steps=3),
     attacks.APGDT(0.5, "l2", steps=4, source=attacks.Expectation()),
     attacks.RandomSearch(0.1, samples=5, draws=2),
     attacks.FAB(0.1, steps=3, targets=2),
