@@ -48,6 +48,7 @@ from npsnn.attacks.spsa import SPSA
 from npsnn.attacks.square import Square
 from npsnn.attacks.substitutes import substitute
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
+from npsnn.attacks.toward import Toward
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.tables import import_all
 
@@ -92,6 +93,7 @@ __all__ = [
     "Source",
     "SparseRS",
     "Square",
+    "Toward",
     "Transfer",
     "Worst",
     "accuracy",

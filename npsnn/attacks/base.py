@@ -46,7 +46,7 @@ OPTIONS = frozenset(
     "runs-dir samples save seed steps tf32 threads "
     "on-grid selection transfer-from "
     "apgd-steps fab-steps fmn-steps targets curve certificate "
-    "queries".split()
+    "queries toward".split()
 )
 """The options of `npsnn attack`: no attack can have a flag of such a name."""
 GROUPED = ("auto", "quick")

@@ -25,6 +25,7 @@ from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
 from npsnn.attacks.square import Square
+from npsnn.attacks.toward import KINDS, Toward, check_aim
 from npsnn.classifier import Classifier
 from npsnn.objectives import OF_VARIANCE, untargeted
 from npsnn.ops.gaussian import RULES
@@ -64,6 +65,7 @@ class Choice:
         if any(f.name == "source" for f in fields(self.kind)):
             own |= {"transfer_from", "propagation" if self.adaptive else "eot"}
             own |= set() if ask(self.kind, "ascends").closed_form else {"objective"}
+            own |= {"toward"} if self.kind in KINDS else set()
         return own
 
 
@@ -142,6 +144,13 @@ class Plan:
         "apgd-t, fab-t, C&W, One-Pixel and square ascend objectives of their own.",
         "Gradients",
         choices=untargeted,
+    )
+    toward: str | None = option(
+        None,
+        "Class that fgsm, bim, pgd, mi-fgsm and apgd move images to: likeliest, least-likely or the number of a class. "
+        "By default they move away from the label.",
+        "Gradients",
+        check=check_aim,
     )
     propagation: str = option(
         "exact",
@@ -258,7 +267,8 @@ class Plan:
     def _made(self, choice: Choice, strength: float, source: Source) -> Any:
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _EVERYBODYS}
         options |= {"draws": self.draws, choice.offer.strengths: strength}
-        return ask(choice.kind, "planned")(options, source)
+        made = ask(choice.kind, "planned")(options, source)
+        return made if self.toward is None or choice.kind not in KINDS else Toward(made, self.toward)
 
     def _source(self, choice: Choice) -> Source:
         objective = self.objective if "objective" in choice.heeds(["objective"]) else None

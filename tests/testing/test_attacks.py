@@ -24,6 +24,8 @@ OURS = [
     attacks.PGD(0.1, steps=2, source=attacks.Expectation()),
     attacks.GradientAttack(attacks.Ball("linf", 0.1), steps=2, step_size=0.07),
     attacks.MomentumFGSM(0.1, steps=3),
+    attacks.Toward(attacks.PGD(0.1, steps=3)),
+    attacks.Toward(attacks.APGD(0.1, steps=6, source=CLOSED), "1"),
     attacks.APGD(0.1, steps=6, restarts=2),
     attacks.APGD(0.5, "l2", steps=6, source=CLOSED),
     attacks.APGDT(0.1, steps=4, targets=2),
