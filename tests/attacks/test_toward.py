@@ -33,6 +33,12 @@ def test_images_come_to_be_read_as_the_class(attack: Any, aim: str) -> None:
     np.testing.assert_array_equal(predicted(QUIET, found), wanted)
 
 
+def test_no_image_is_moved_to_its_label() -> None:
+    least = QUIET.predict(X).argmin(axis=1)
+    for aim in ("least-likely", "likeliest", str(least[0])):
+        assert (Toward(PGD(0.1), aim).aims(expectation(QUIET), X, least, Stream(0)) != least).all()
+
+
 def test_the_step_lowers_the_loss_of_the_class() -> None:
     target = expectation(QUIET)
     _, gradient = target(X, QUIET.predict(X).argmin(axis=1), Stream(0))
