@@ -133,7 +133,7 @@ class FAB(InBall):
         if not target.certain:
             return found, hit
         own = stream.chosen(way.columns) if drop else stream
-        misread = target.misread(found, way.labels[:, 0], 1, own.at("end")) > 0
+        misread = aimed.looked(found, way.labels, own.at("end"))[1] > 0
         if not drop:
             found = xp.where(each(inside), way.best, found)
             return xp.where(each(inside | misread), found, x), inside | misread
@@ -187,6 +187,8 @@ class Way:
             beyond = beyond | (misread > 0.5)
         distance = ball.size(self.point.astype(xp.float64) - self.x)
         nearer = beyond & (distance < self.nearest)
+        if target.certain:  # an image that is misread within eps is done, also where it stays in the batch
+            nearer = nearer & (self.nearest > ball.eps)
         self.best = xp.where(each(nearer), self.point, self.best)
         self.nearest = xp.where(nearer, distance, self.nearest)
         return f - kappa, beyond, w
