@@ -32,7 +32,7 @@ from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
 
 BY_DEFAULT = "Attacks that run where none is named"
-NAMED = {False: "Attacks that run where they are named", True: "The same, without gradients"}
+NAMED = {False: "Attacks that run where they are named", True: "Attacks without gradients, run where they are named"}
 """The headings of other attacks, by whether forward passes are all that they need."""
 
 
