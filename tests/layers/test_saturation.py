@@ -12,7 +12,7 @@ from npsnn import attacks
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Moments
 from npsnn.layers.params import flatten, unflatten
-from npsnn.objectives import OBJECTIVES, sobol_normal
+from npsnn.objectives import OBJECTIVES, TARGETED, sobol_normal
 from npsnn.ops.linear import joint_covariance
 from npsnn.streams import Stream
 
@@ -102,9 +102,25 @@ def precise(name: str, m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     if name == "margin":
         best = max(others, key=lambda i: z[i])
         return [mp.mpf((i == best) - (i == k)) for i in range(CLASSES)], None
+    if name in ("dlr", *TARGETED):
+        raised = max(others, key=lambda i: z[i]) if name == "dlr" else (k + 1) % CLASSES
+        return by_ratio(name, z, k, raised), None
     q = by_softmax(z, k)
     p = mp.exp(z[k] - max(z)) / total(mp.exp(a - max(z)) for a in z)
     return [a * p if name == "true-class-probability" else a for a in q], None
+
+
+def by_ratio(name: str, z: list[Any], k: int, raised: int) -> list[Any]:
+    """The gradient of the lead of a class over the label, as it is or over a spread of the largest logits."""
+    lead = [mp.mpf((i == raised) - (i == k)) for i in range(CLASSES)]
+    if name == "targeted-margin":
+        return lead
+    first, _, third, fourth = sorted(range(CLASSES), key=lambda i: -z[i])
+    low = {third: mp.mpf(1)} if name == "dlr" else {third: mp.mpf(1) / 2, fourth: mp.mpf(1) / 2}
+    spread = [(i == first) - low.get(i, 0) for i in range(CLASSES)]
+    over = total(a * b for a, b in zip(spread, z, strict=True))
+    value = (z[raised] - z[k]) / over
+    return [(a - value * b) / over for a, b in zip(lead, spread, strict=True)]
 
 
 @pytest.mark.slow
@@ -115,7 +131,8 @@ def test_cotangents_point_where_the_precise_ones_do(name: str, scale: float, noi
     """Of the mean in units of the noise, of the covariance in its square, by the largest entry of both."""
     size = scale if noise == "scaled" else 0.3
     m, labels = logits(scale, size)
-    _, found = OBJECTIVES[name](m, labels)
+    aimed = np.stack([labels, (labels + 1) % CLASSES], axis=1) if name in TARGETED else labels
+    _, found = OBJECTIVES[name](m, aimed)
     with mp.workdps(50):
         for n, k in enumerate(labels):
             dmean, dvar = precise(name, m, n, int(k))
