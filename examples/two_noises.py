@@ -1,7 +1,7 @@
 """A model of one's own, with noise on two pre-activations."""
 
 from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, ReLU, Sequential
-from npsnn.models.base import Model, model
+from npsnn.models import Model, model
 
 
 @model("two-noises")

@@ -189,8 +189,8 @@ def targeted_margin(m: Moments, labels: Array) -> tuple[Array, Moments]:
 
     labels: (N, 2), the label and the class to raise.
     """
-    slope = loss.one_hot(m.mean, labels[:, 1]) - loss.one_hot(m.mean, labels[:, 0])
-    return (m.mean * slope).sum(axis=0), Moments(slope)
+    value, dmean = ratio.lead(m.mean, labels[:, 0], labels[:, 1])
+    return value, Moments(dmean)
 
 
 @objective("targeted-win")

@@ -160,8 +160,7 @@ class Stream:
         like: the array whose library the keys get.
         """
         beyond = [self.first] if self.samples is None else [s - n for n, s in enumerate(self.samples[: like.shape[-1]])]
-        with np.errstate(over="ignore"):
-            return namespace(like).asarray(np.array([self._key()[0], *(b % 2**64 for b in beyond)], np.uint64))
+        return namespace(like).asarray(np.array([self._key()[0], *(b % 2**64 for b in beyond)], np.uint64))
 
     def normal(self, like: Array) -> Array:
         """Standard normal numbers, keyed by sample.

@@ -52,11 +52,11 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, where: object, name: str, call
     def signalled(*args: Any, **kwargs: Any) -> Any:
         calls.append(name)
         if len(calls) == call:
-            if signal.getsignal(number) is signal.SIG_IGN:  # as in the background of a shell
-                signal.signal(number, signal.default_int_handler)
             signal.raise_signal(number)
         return called(*args, **kwargs)
 
+    if signal.getsignal(number) is signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(number, signal.default_int_handler)
     monkeypatch.setattr(where, name, signalled)
 
 

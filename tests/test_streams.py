@@ -251,7 +251,8 @@ def test_chosen_samples_keep_their_numbers(kind: str, columns: list[int], cupy: 
     if len(columns) > 1:
         again = chosen.further(1).chosen([0])
         np.testing.assert_array_equal(getattr(again, kind)(like[:, :1]), wanted[:, 1:2])
-        there = Stream(4).at("judge").as_in(chosen)
-        np.testing.assert_array_equal(there.normal(wanted), Stream(4).at("judge").further(7).normal(like)[:, columns])
+        judge = Stream(4).at("judge").from_sample(2)
+        there = judge.as_in(chosen)
+        np.testing.assert_array_equal(there.normal(wanted), judge.further(7).normal(like)[:, columns])
         whole, part = on_gpu(cupy, stream, kind, (2, 5)), on_gpu(cupy, chosen, kind, (2, len(columns)))
         np.testing.assert_array_equal(part, whole[:, columns])

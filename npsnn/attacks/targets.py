@@ -202,10 +202,12 @@ class NetworkTarget:
         model = self.classifier.model
         if x.shape[1:] != model.shape:
             raise ValueError(f"images must have the shape (N, {', '.join(map(str, model.shape))}), got {x.shape}")
-        if self._aimed and labels.ndim == 2 and labels.shape[1:] == (2,):
-            as_labels(labels.ravel(), 2 * len(x), model.classes)
-            return labels
-        return as_labels(labels, len(x), model.classes)
+        if not self._aimed:
+            return as_labels(labels, len(x), model.classes)
+        if labels.shape != (len(x), 2):
+            what = f"(N, 2), each label with the class to raise, for the objective {OBJECTIVES.name_of(self.objective)}"
+            raise ValueError(f"labels must have the shape {what}, got {labels.shape}")
+        return as_labels(labels.reshape(-1), 2 * len(x), model.classes).reshape(-1, 2)
 
     @property
     def unaimed(self) -> "NetworkTarget":

@@ -1,5 +1,7 @@
 """Networks as values: `replace(lenet5(), ...)` makes another network."""
 
+from sys import modules
+
 from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table keeps the order in which it was filled
 
 # isort: split
@@ -26,3 +28,5 @@ __all__ = [
 ]
 
 import_all(__name__, __path__)  # a new file here needs no line here
+
+modules[f"{__name__}.model"] = modules[f"{__name__}.base"]  # where plugins of before import Model and model from

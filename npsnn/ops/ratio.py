@@ -15,14 +15,14 @@ LEAST = 1e-3
 def leading(mean: Array, labels: Array) -> tuple[Array, Array]:
     """(z_i - z_y) / (z_(1) - z_(3)), i the first in order other than the label y; and its cotangent, (classes, N).
 
-    Where the label is third or later than that by nothing, the ratio is 1 and the cotangent is 0. Of two classes there
+    Where the label is third the ratio is 1, and the cotangent is 0. Of two classes there
     is no z_(3), and the ratio is the margin z_i - z_y.
     """
     xp = namespace(mean)
     own = one_hot(mean, labels)
     rival = one_hot(mean, xp.where(own > 0, -xp.inf, mean).argmax(axis=0))
     if len(mean) < 3:
-        return _margin(mean, rival - own)
+        return _lead(mean, rival - own)
     first, _, third = _ranked(mean, 3)
     return _ratio(mean, rival - own, first - third, first)
 
@@ -34,14 +34,23 @@ def targeted(mean: Array, labels: Array, targets: Array) -> tuple[Array, Array]:
     Of two and of three classes it is the margin z_t - z_y. Over z_(1) - z_(3) the last of three classes would have no
     slope: the ratio is -1 there, whatever the logits are.
     """
-    raised = one_hot(mean, targets) - one_hot(mean, labels)
     if len(mean) < 4:
-        return _margin(mean, raised)
+        return lead(mean, labels, targets)
     ranked = _ranked(mean, 4)
-    return _ratio(mean, raised, ranked[0] - (ranked[2] + ranked[3]) / 2, ranked[0])
+    low = (ranked[2] + ranked[3]) / 2
+    return _ratio(mean, _raising(mean, labels, targets), ranked[0] - low, ranked[0])
 
 
-def _margin(mean: Array, raised: Array) -> tuple[Array, Array]:
+def lead(mean: Array, labels: Array, targets: Array) -> tuple[Array, Array]:
+    """z_t - z_y for a class t, and its cotangent, (classes, N)."""
+    return _lead(mean, _raising(mean, labels, targets))
+
+
+def _raising(mean: Array, labels: Array, targets: Array) -> Array:
+    return one_hot(mean, targets) - one_hot(mean, labels)
+
+
+def _lead(mean: Array, raised: Array) -> tuple[Array, Array]:
     return (mean * raised).sum(axis=0), raised
 
 

@@ -363,3 +363,14 @@ def test_what_may_change_is_not_recorded(double: ModuleType, monkeypatch: pytest
     for _ in range(3):
         network.loss_gradient(X, LABELS, EXPECTATION, OBJECTIVES["mse"])
         network.scores(X, Propagated())
+
+
+def test_a_look_is_a_graph_and_some_images_keep_their_draws(double: ModuleType) -> None:
+    target, stream = sampled(convolutional().to("cuda"), 2), Stream(0).from_sample(4)
+    runs = target.classifier.passes._graphs
+    whole = [target.looked(X, LABELS, stream.at(n)) for n in range(3)]
+    assert len(runs._graphs) == 1, "an objective that is looked at is recorded as the objective is"
+    for part in ([4, 0], [1, 3], [5, 2]):  # more often than what is recorded has to be asked for
+        some = target.looked(X[part], LABELS[part], stream.at(0).chosen(part))
+        for found, wanted in zip(some, whole[0], strict=True):
+            np.testing.assert_allclose(found, wanted[part], rtol=1e-5, atol=1e-9)

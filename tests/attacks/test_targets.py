@@ -1,6 +1,6 @@
 """The three targets: what they average, and that their gradients are gradients."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from npsnn import models
 from npsnn.attacks.judging import judge
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
+from npsnn.attacks.watched import Watched
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.objectives import OBJECTIVES, TARGETED, losses
@@ -207,6 +208,14 @@ def test_an_aimed_objective_raises_the_second_column(objective: str, network: Cl
         target(X, aimed + 5, Stream(0))
     with pytest.raises(ValueError, match="labels must be 4 integers"):
         sampled(network, 2)(X, aimed, Stream(0))
+    with pytest.raises(
+        ValueError, match=rf"each label with the class to raise, for the objective {objective}, got \(4,\)"
+    ):
+        target(X, LABELS, Stream(0))
+    with pytest.raises(ValueError, match="labels must be 8 integers, got float64"):
+        target(X, aimed.astype(float), Stream(0))
+    loss_of_small = target(X, aimed.astype(np.uint8), Stream(0))[0]
+    np.testing.assert_array_equal(loss_of_small, loss)
 
 
 def test_some_images_of_a_batch_meet_their_own_draws(network: Classifier) -> None:
@@ -224,3 +233,34 @@ def test_a_look_is_certain_where_no_draw_differs_from_another(network: Classifie
     assert known(network, stream).certain
     off = network.with_sigma(0)
     assert all(t(off).certain for t in (closed_form, expectation, lambda n: sampled(n, 2)))
+
+
+@dataclass
+class Blank:
+    """A target of no gradient where a pixel is 0, and of one that is not finite where a pixel is 1."""
+
+    def looked(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        corner = x[:, :1, :1, :1]
+        gradient = np.where(corner == 0, 0.0, np.where(corner == 1, np.inf, 1.0)) * np.ones_like(x)
+        return np.zeros(len(x)), np.zeros(len(x)), gradient
+
+    def misread(self, x: np.ndarray, labels: np.ndarray, draws: int, stream: Stream) -> np.ndarray:
+        return (x[:, 0, 0, 0] == 0.25).astype(float)
+
+    def ascending(self, objective: str) -> "Blank":
+        return Blank()
+
+
+@pytest.mark.parametrize("stream", [Stream(0), Stream(0).from_sample(7), Stream(0).chosen([9, 2, 5, 3])])
+def test_what_a_part_of_the_batch_meets_is_noted_of_its_images(stream: Stream) -> None:
+    x = np.full((4, 1, 2, 2), 0.5)
+    x[2], x[0], x[3] = 0, 1, 0.25
+    watched: Any = Watched.of(Blank(), x, stream)  # type: ignore[arg-type]
+    part = [3, 2, 0]
+    own = stream.chosen(part)
+    _, _, gradient = watched.ascending("margin").looked(x[part], LABELS[part], own.at("step", 1))
+    assert np.isfinite(gradient).all()
+    watched.misread(x[part], LABELS[part], 1, own.at("judge"))
+    zero, bad, once, lost = watched.notes.tolist()
+    assert zero == [False, False, True, False] and bad == [True, False, False, False]
+    assert once == [False, False, False, True] and not any(lost)

@@ -1,6 +1,7 @@
 """A small trained run."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
             main(["train", "--model", model, "--name", name, "--limit", limit, *common])
         assert not end.value.code
     return runs
+
+
+@pytest.fixture(autouse=True)
+def _unchanged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test leaves anything in the trained runs."""
+    yield
+    if "trained" in request.fixturenames:
+        trained = request.getfixturevalue("trained")
+        left = [path for path in trained.glob("*/*") if path.name in ("attacks.jsonl", "checklist.jsonl", "attacks")]
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert not left, f"the test writes to the trained runs: {left}"
 
 
 @pytest.fixture

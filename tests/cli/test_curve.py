@@ -16,11 +16,11 @@ def table(path: Path) -> Path:
     return path
 
 
-def test_the_curve_is_drawn_and_its_numbers_are_beside_it(npsnn: Npsnn, trained: Path, tmp_path: Path) -> None:
+def test_the_curve_is_drawn_and_its_numbers_are_beside_it(npsnn: Npsnn, runs: Path, tmp_path: Path) -> None:
     call = (
         "attack",
         "--runs-dir",
-        trained,
+        runs,
         "--limit",
         "12",
         "--draws",

@@ -89,7 +89,9 @@ def test_defaults_and_choices_are_shown(npsnn: Npsnn) -> None:
     text = " ".join(npsnn("train", "--help").out.split())
     assert "[default: 8/255]" in text and f"Data set: {', '.join(NAMES[:-1])} or {NAMES[-1]}." in text
     assert losses()[-1] in text
-    assert "[default: linf 0.1, 0.2, 0.3; l2 0.5, 1, 2; l1 5, 10, 20]" in " ".join(npsnn("attack", "--help").out.split())
+    assert "[default: linf 0.1, 0.2, 0.3; l2 0.5, 1, 2; l1 5, 10, 20]" in " ".join(
+        npsnn("attack", "--help").out.split()
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -56,9 +56,9 @@ ATTACKS += ("--samples", 3, "--population", 5, "--generations", 2, "--cw-steps",
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 80, 120])
-def test_an_attack_fits_the_terminal(trained: Path, data_dir: Path, columns: int) -> None:
-    where = ("small", "--runs-dir", trained.name, "--data-dir", data_dir, "--limit", 6, "--threads", 1)
-    code, raw = on_terminal(columns, "attack", *where, *ATTACKS, "--eps", "8/255", "--eps", 0.1, cwd=trained.parent)
+def test_an_attack_fits_the_terminal(runs: Path, data_dir: Path, columns: int) -> None:
+    where = ("small", "--runs-dir", runs.name, "--data-dir", data_dir, "--limit", 6, "--threads", 1)
+    code, raw = on_terminal(columns, "attack", *where, *ATTACKS, "--eps", "8/255", "--eps", 0.1, cwd=runs.parent)
     lines = shown(raw, columns)
     assert code == 0 and "attacking" in raw and not any(BAR.search(line) for line in lines), raw
     rows = [line for line in lines if line.startswith(("fgsm", "pgd", "random", "cw", "adaptive-one-pixel"))]
@@ -101,10 +101,10 @@ def test_a_table_and_a_help_text_fit_the_terminal(command: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_checklist_fits_the_terminal(trained: Path, data_dir: Path) -> None:
-    where = ("small", "--runs-dir", trained.name, "--data-dir", data_dir, "--limit", 4, "--threads", 1)
+def test_a_checklist_fits_the_terminal(runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs.name, "--data-dir", data_dir, "--limit", 4, "--threads", 1)
     few = ["--draws", "2", "--eot", "1", "--steps", "2", "--samples", "2", "--population", "5", "--generations", "1"]
-    code, raw = on_terminal(80, "checklist", *where, *few, cwd=trained.parent)
+    code, raw = on_terminal(80, "checklist", *where, *few, cwd=runs.parent)
     assert code in (0, 3, 4) and not any(BAR.search(line) for line in shown(raw, 80)), raw
 
 

@@ -1,5 +1,6 @@
 """Sure answers: gradients that no number holds keep their direction, and what overflows is named."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from npsnn import attacks
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Moments
 from npsnn.layers.params import flatten, unflatten
-from npsnn.objectives import OBJECTIVES, sobol_normal
+from npsnn.objectives import OBJECTIVES, TARGETED, sobol_normal
 from npsnn.ops.linear import joint_covariance
 from npsnn.streams import Stream
 
@@ -59,10 +60,13 @@ def by_points(m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     return dmean, dvar
 
 
-def by_pairs(m: Moments, n: int, k: int, slope: Any) -> tuple[list[Any], Any]:
-    """The cotangents of Σ_{i≠k} f(u_i) from f'(u) = slope(u): ∂u/∂d = 1/√S and ∂u/∂S = -u/2S."""
+def by_pairs(m: Moments, n: int, k: int, slope: Any, others: Iterable[int] | None = None) -> tuple[list[Any], Any]:
+    """The cotangents of Σ_i f(u_i) from f'(u) = slope(u): ∂u/∂d = 1/√S and ∂u/∂S = -u/2S.
+
+    others: the i of the sum; None for all but k.
+    """
     dmean, dvar = [ZERO] * CLASSES, [[ZERO] * CLASSES for _ in range(CLASSES)]
-    for i in set(range(CLASSES)) - {k}:
+    for i in set(range(CLASSES)) - {k} if others is None else others:
         d = mp.mpf(float(m.mean[k, n])) - mp.mpf(float(m.mean[i, n]))
         S = sum((mp.mpf(float(m.var[a, b, n])) * (1 if a == b else -1) for a in (i, k) for b in (i, k)), ZERO)
         u = d / mp.sqrt(S)
@@ -102,9 +106,27 @@ def precise(name: str, m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     if name == "margin":
         best = max(others, key=lambda i: z[i])
         return [mp.mpf((i == best) - (i == k)) for i in range(CLASSES)], None
+    if name == "targeted-win":
+        return by_pairs(m, n, k, lambda u: mp.mpf(-1), [(k + 1) % CLASSES])
+    if name in ("dlr", *TARGETED):
+        raised = max(others, key=lambda i: z[i]) if name == "dlr" else (k + 1) % CLASSES
+        return by_ratio(name, z, k, raised), None
     q = by_softmax(z, k)
     p = mp.exp(z[k] - max(z)) / total(mp.exp(a - max(z)) for a in z)
     return [a * p if name == "true-class-probability" else a for a in q], None
+
+
+def by_ratio(name: str, z: list[Any], k: int, raised: int) -> list[Any]:
+    """The gradient of the lead of a class over the label, as it is or over a spread of the largest logits."""
+    lead = [mp.mpf((i == raised) - (i == k)) for i in range(CLASSES)]
+    if name == "targeted-margin":
+        return lead
+    first, _, third, fourth = sorted(range(CLASSES), key=lambda i: -z[i])
+    low = {third: mp.mpf(1)} if name == "dlr" else {third: mp.mpf(1) / 2, fourth: mp.mpf(1) / 2}
+    spread = [(i == first) - low.get(i, 0) for i in range(CLASSES)]
+    over = total(a * b for a, b in zip(spread, z, strict=True))
+    value = (z[raised] - z[k]) / over
+    return [(a - value * b) / over for a, b in zip(lead, spread, strict=True)]
 
 
 @pytest.mark.slow
@@ -115,7 +137,8 @@ def test_cotangents_point_where_the_precise_ones_do(name: str, scale: float, noi
     """Of the mean in units of the noise, of the covariance in its square, by the largest entry of both."""
     size = scale if noise == "scaled" else 0.3
     m, labels = logits(scale, size)
-    _, found = OBJECTIVES[name](m, labels)
+    aimed = np.stack([labels, (labels + 1) % CLASSES], axis=1) if name in TARGETED else labels
+    _, found = OBJECTIVES[name](m, aimed)
     with mp.workdps(50):
         for n, k in enumerate(labels):
             dmean, dvar = precise(name, m, n, int(k))

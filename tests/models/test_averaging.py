@@ -126,7 +126,8 @@ def test_the_layers_before_the_noise_are_computed_once(monkeypatch: pytest.Monke
 @pytest.mark.slow
 def test_judging_and_attacks_meet_averaged_answers() -> None:
     """An answer of many draws is that of the mean logits; each target's network is the averaging one."""
-    network, plan = linear(sigma=1.0), attacks.Plan(average=400, draws=3, eot=2, eps=(0.1,), steps=2)
+    names = ("fgsm", "bim", "pgd", "adaptive-fgsm", "adaptive-pgd")
+    network, plan = linear(sigma=1.0), attacks.Plan(names, average=400, draws=3, eot=2, eps=(0.1,), steps=2)
     labels = predicted(network, X)
     single, many = (attacks.accuracy(c, X, labels, 20).mean for c in (network, network.averaging(400)))
     assert single < 0.9 and many > 0.95

@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,9 @@ def test_a_network_that_is_too_large_is_not_drawn() -> None:
 def test_a_network_must_end_in_its_classes() -> None:
     with pytest.raises(ValueError, match=r"must end in 5 logits, got the output shape \(4,\)"):
         replace(EVERYTHING, classes=5).init(np.random.default_rng(0))
+
+
+def test_the_name_of_before_is_the_same_module() -> None:
+    """Plugins written by the documents of before import from npsnn.models.model."""
+    before = import_module("npsnn.models.model")
+    assert before.Model is models.Model and before.model == models.model
