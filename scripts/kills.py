@@ -28,7 +28,7 @@ START = "import os; from npsnn.cli.main import main; os.write({ready}, b'.'); os
 TRAIN = ("train", "--limit", 300, "--epochs", 8, "--batch-size", 64, "--threads", 2)
 ATTACK = ("attack", "small", "--limit", 60, "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--steps", 5)
 ATTACK = (*ATTACK, "--adaptive-pgd", "--random", "--samples", 8, "--cw", "--cw-steps", 20, "--cw-searches", 2)
-ATTACK = (*ATTACK, "--one-pixel", "--population", 10, "--generations", 4)
+ATTACK = (*ATTACK, "--one-pixel", "--population", 10, "--generations", 4, "--selection", 5)
 PATIENCE = 600.0
 
 

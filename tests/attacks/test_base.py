@@ -227,9 +227,13 @@ def test_numbers_of_numpy_become_pythons() -> None:
         assert ATTACKS.decode(ATTACKS.encode(value)) == value
 
 
+FEW: dict[str, Any] = {"steps": 2, "samples": 2, "population": 5, "generations": 1, "cw_steps": 2, "cw_searches": 1}
+FEW |= {"apgd_steps": 5, "fab_steps": 3, "fmn_steps": 3, "targets": 2}
+
+
 @pytest.mark.parametrize(
     "attack",
-    Plan(SINGLE, eps=(0.1,), steps=2, samples=2, population=5, generations=1, cw_steps=2, cw_searches=1).made(),
+    Plan(SINGLE, eps=(0.1,), queries=130, **FEW).made(),  # more queries than a search draws numbers for at once
     ids=lambda a: a.label,
 )
 def test_the_work_of_a_micro_batch_can_be_pickled(attack: Any) -> None:

@@ -143,7 +143,7 @@ def test_attack_table(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
 @pytest.mark.slow
 def test_attack_is_repeatable_whatever_the_threads(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 150, "--json", "--pgd", "--adaptive-fgsm")
-    options = ("--steps", 2, "--eot", 2, "--eps", 0.1)
+    options = ("--steps", 2, "--eot", 2, "--selection", 5, "--eps", 0.1)
     found = [json.loads(npsnn("attack", *where, *options, "--threads", n).out)["results"] for n in (1, 2, 3)]
     for results in found:
         for row in results:

@@ -44,7 +44,7 @@ def commands(runs: Path, data_dir: Path, new: Path) -> dict[str, list[str]]:
         "info": ["info"],
         "train": ["train", *training, "--data-dir", str(data_dir), "--runs-dir", str(new)],
         "evaluate": ["evaluate", *run],
-        "attack": ["attack", *run, "--fgsm", "--adaptive-fgsm", "--eot", "1", "--eps", "0.1"],
+        "attack": ["attack", *run, "--fgsm", "--adaptive-fgsm", "--eot", "1", "--selection", "5", "--eps", "0.1"],
         "audit": ["audit", "N20", "--details"],
         "json": ["evaluate", *run, "--json"],
         "checklist": ["checklist", *run, *few],
