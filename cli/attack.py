@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from npsnn.attacks.base import ask
-from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.groups import grouped
 from npsnn.attacks.kept import Kept as Parts
 from npsnn.attacks.plan import Choice, Plan, choices
+from npsnn.attacks.results import Result
 from npsnn.cli.advance import Advance, say_left_out
 from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.attack_kept import Kept, check_save

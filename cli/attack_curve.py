@@ -11,7 +11,7 @@ import numpy as np
 
 from npsnn import certify
 from npsnn.attacks.curve import Curve, as_json, curve
-from npsnn.attacks.evaluation import Result
+from npsnn.attacks.results import Result
 from npsnn.cli.attack_rows import title
 from npsnn.cli.terminal import say
 from npsnn.files import check_writable, write_atomic

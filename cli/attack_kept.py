@@ -10,9 +10,9 @@ import click
 import numpy as np
 
 from npsnn.attacks import kept as parts
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import Record, name_of
+from npsnn.attacks.results import Result
 from npsnn.cli import attack_resume
 from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.terminal import say

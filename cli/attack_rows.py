@@ -6,9 +6,9 @@ from math import isinf
 from typing import Any, TypeAlias
 
 from npsnn.attacks.base import ask
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.groups import STANDARD
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.results import Result
 from npsnn.attacks.worst import CLEAN, Worst
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table

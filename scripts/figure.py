@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from npsnn import attacks
-from npsnn.attacks.evaluation import Result
+from npsnn.attacks.results import Result
 from npsnn.classifier import Classifier
 from npsnn.cli.runs import load_run, load_test_images
 from npsnn.cli.values import UserPath

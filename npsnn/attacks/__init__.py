@@ -30,7 +30,7 @@ from npsnn.attacks.checklist.outcomes import Criterion, Outcome
 from npsnn.attacks.costs import Cost, cost
 from npsnn.attacks.curve import Curve, curve
 from npsnn.attacks.ensemble import Auto, Quick, auto, standard
-from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.fmn import FMN
 from npsnn.attacks.groups import Group, Grouping
@@ -42,6 +42,7 @@ from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import BIM, FGSM, PGD, GradientAttack, bim, fgsm, pgd
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.results import Result
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source, Transfer, source
 from npsnn.attacks.sparse_rs import SparseRS
 from npsnn.attacks.spsa import SPSA

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.results import Result
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,13 @@ from npsnn.attacks.balls import Limit, check_linf
 from npsnn.attacks.base import ATTACKS, Offer, ask, taken
 from npsnn.attacks.carlini_wagner import CarliniWagner
 from npsnn.attacks.ensemble import GROUPS
-from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.fab import FAB
 from npsnn.attacks.fmn import FMN
 from npsnn.attacks.judging import Accuracy, Judging, Progress
 from npsnn.attacks.kept import Kept
 from npsnn.attacks.one_pixel import OnePixel
+from npsnn.attacks.results import Result
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source, Transfer
 from npsnn.attacks.square import Square
 from npsnn.attacks.toward import KINDS, Toward, check_aim

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from npsnn.attacks.base import ATTACKS
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.kept import exact, named
+from npsnn.attacks.results import Result
 from npsnn.files import journal, write_atomic
 from npsnn.files.npz import write_npz
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.flags import of_together
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked_judging
+from npsnn.attacks.results import Result
 from npsnn.attacks.statistics import Difference
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_labels

@@ -8,8 +8,8 @@ from small_networks import images, linear, predicted
 
 from npsnn import attacks
 from npsnn.attacks.curve import as_json
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.results import Result
 
 
 def result(clean: list[float], right: list[float], size: list[float], eps: float = inf) -> Result:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from npsnn.attacks.balls import Ball
-from npsnn.attacks.evaluation import Result, run
+from npsnn.attacks.evaluation import run
 from npsnn.attacks.judging import Accuracy, accuracy, judge
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.projected import GradientAttack
+from npsnn.attacks.results import Result
 from npsnn.attacks.targets import NetworkTarget, expectation
 from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier

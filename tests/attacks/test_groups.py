@@ -11,8 +11,9 @@ from small_networks import convolutional, images, linear, predicted
 from npsnn import attacks
 from npsnn.attacks import BIM, FGSM, PGD, Group, Judging, Known, RandomSearch, robust_accuracy
 from npsnn.attacks.base import target_of
-from npsnn.attacks.evaluation import Result, run
+from npsnn.attacks.evaluation import run
 from npsnn.attacks.groups import grouped, in_turn
+from npsnn.attacks.results import Result
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 

@@ -15,9 +15,10 @@ from small_networks import convolutional, images, on_features, predicted
 from npsnn import attacks
 from npsnn.attacks import Judging, Kept, evaluation, identity, kept, parts
 from npsnn.attacks.base import GROUPED, target_of
-from npsnn.attacks.evaluation import Attacking, Result
+from npsnn.attacks.evaluation import Attacking
 from npsnn.attacks.judging import Judged
 from npsnn.attacks.plan import Plan, choices
+from npsnn.attacks.results import Result
 from npsnn.classifier import Classifier
 from npsnn.runs import provenance
 from npsnn.streams import Stream

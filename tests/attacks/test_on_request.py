@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from small_networks import convolutional, images, linear, predicted
 
-from npsnn.attacks.evaluation import Result, run
+from npsnn.attacks.evaluation import run
 from npsnn.attacks.judging import Accuracy, accuracy
 from npsnn.attacks.one_pixel import OnePixel
 from npsnn.attacks.plan import Plan, evaluate
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.results import Result
 from npsnn.attacks.targets import expectation, sampled
 from npsnn.cli.attack_rows import Rows
 from npsnn.streams import Stream

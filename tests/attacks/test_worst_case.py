@@ -10,9 +10,10 @@ from small_networks import images, linear, on_features, predicted
 
 from npsnn import models
 from npsnn.attacks import BIM, FGSM, PGD, ClosedForm, Group, RandomSearch, worst
-from npsnn.attacks.evaluation import Result, robust_accuracy
+from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.plan import Plan, evaluate
+from npsnn.attacks.results import Result
 from npsnn.attacks.statistics import Difference
 from npsnn.attacks.worst import Worst, worst_case
 from npsnn.classifier import Classifier

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.results import Result
 from npsnn.runs.caveats import of_rounding
 
 

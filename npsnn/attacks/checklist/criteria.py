@@ -17,8 +17,8 @@ import numpy as np
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome, decided
 from npsnn.attacks.checklist.suite import Suite
-from npsnn.attacks.evaluation import Result
 from npsnn.attacks.judging import Progress
+from npsnn.attacks.results import Result
 from npsnn.attacks.statistics import Difference, Z, needed
 from npsnn.classifier import Classifier
 

@@ -8,10 +8,11 @@ import numpy as np
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.base import Attack, target_of
 from npsnn.attacks.checklist.checklist import Checklist
-from npsnn.attacks.evaluation import Result, run
+from npsnn.attacks.evaluation import run
 from npsnn.attacks.judging import Accuracy, Progress, accuracy, checked
 from npsnn.attacks.projected import PGD, GradientAttack
 from npsnn.attacks.random_search import RandomSearch
+from npsnn.attacks.results import Result
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Known, Source
 from npsnn.classifier import Classifier
 from npsnn.runs.caveats import Caveat
