@@ -143,7 +143,7 @@ BOUNDS: dict[type, Bound] = {
     BatchNorm: _batch_norm,
     Flatten: lambda layer, params, shape: 1.0,
     ReLU: lambda layer, params, shape: 1.0,
-    PReLU: lambda layer, params, shape: max(1.0, float(np.abs(to_host(params["slope"])).max())),
+    PReLU: lambda layer, params, shape: float(np.maximum(1.0, np.abs(to_host(params["slope"]))).max()),
     # |max a - max b| <= max |a - b| <= ‖a - b‖ in each window, and windows share no pixel
     MaxPool: lambda layer, params, shape: 1.0,
     # a window's mean is 1/size² times a sum of size² numbers: by Cauchy and Schwarz at most 1/size times their norm

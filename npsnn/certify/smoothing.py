@@ -44,6 +44,8 @@ class Smoothing:
         distance of two images is √K times as large.
         """
         stretched = self.norm * sqrt(self.network.average)
+        if not stretched < inf:
+            raise ValueError(f"norm must be a finite bound, got {self.norm!r}")
         return self.sigma / stretched if stretched > 0 else inf
 
     def radius(self, lower: npt.ArrayLike) -> npt.NDArray[np.float64]:

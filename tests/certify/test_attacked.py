@@ -1,6 +1,7 @@
 """No attack finds, within a certified radius, an image whose smoothed answer is another; farther out one does."""
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,19 @@ ATTACKS: dict[str, Callable[[float], Any]] = {
     "fab-t": lambda eps: attacks.FAB(eps, "l2", steps=10, source=EoT(10)),
     "square": lambda eps: attacks.Square(eps, "l2", queries=100, source=DRAWN),
     "spsa": lambda eps: attacks.SPSA(eps, "l2", steps=5, directions=8, source=DRAWN),
+    "hop-skip-jump": lambda eps: attacks.HopSkipJump(eps, "l2", queries=600),
+    "fmn": lambda eps: attacks.FMN(norm="l2", steps=50, source=DRAWN),
 }
+
+
+def reached(attack: Any, x_adv: np.ndarray, image: np.ndarray, reach: float) -> np.ndarray:
+    """What the attack found, in its ball; of a search for the nearest image the point that far along its way."""
+    if attack.ball.eps < inf:
+        attack.ball.check(x_adv, image)
+        return x_adv
+    delta = x_adv.astype(np.float64) - image
+    length = max(float(np.linalg.norm(delta)), 1e-12)
+    return np.clip(image + delta * (reach / length), 0, 1).astype(image.dtype)
 
 
 def attacked(network: Classifier, x: np.ndarray, rows: list[Certificate], part: float, name: str = "pgd") -> list[bool]:
@@ -39,8 +52,7 @@ def attacked(network: Classifier, x: np.ndarray, rows: list[Certificate], part: 
     for image, row in zip(x, rows, strict=True):
         attack = ATTACKS[name](part * row.radius)
         target, label = target_of(attack, network), np.array([row.predicted])
-        x_adv = attack(target, image[None], label, Stream(row.index))
-        attack.ball.check(x_adv, image[None])
+        x_adv = reached(attack, attack(target, image[None], label, Stream(row.index)), image[None], part * row.radius)
         found.append(answers(network, x_adv, 1_500) != [row.predicted])
     return found
 
@@ -61,7 +73,7 @@ def test_within_the_radius_no_attack_changes_an_answer_that_it_changes_beyond_th
     _, rows = certified(known.network, x, np.array([1, 0]), None)
     assert len(rows) == 2
     assert not any(attacked(known.network, x, rows, 0.99, name))
-    if name not in ("square", "spsa"):  # few queries find too little on so small an image
+    if name in ("pgd", "apgd", "apgd-t", "fab-t"):  # the others find too little on so small an image
         assert all(attacked(known.network, x, rows, 1.5, name))
 
 
