@@ -96,7 +96,7 @@ class _Hunt:
         finest = 1e-3 if answers.random else pixels ** (-2.0 if by.norm == "linf" else -1.5)
         self.bisections = max(ceil(log2(1 / finest)), 1)
         # of a random network with a radius, for the choice at the end
-        self.kept = 2 * answers.votes if answers.random and by.eps < inf else 0
+        self.kept = min(2 * answers.votes, answers.queries // 4 * 2) if answers.random and by.eps < inf else 0
         answers.queries -= self.kept
 
     def distance(self, points: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -229,10 +229,12 @@ class _Hunt:
         outwards = self._held(outwards.clip(0, 1).astype(self.x.dtype))
         some = everyone[(part > 1) & np.isfinite(part)]
         if len(some):
-            shares = [self.answers.share(p[some], some, self.answers.votes, "end") for p in (inside, outwards)]
+            shares = [self.answers.share(p[some], some, self.kept // 2, "end") for p in (inside, outwards)]
             inside[some] = np.where(each(shares[1] > shares[0]), outwards[some], inside[some])
         return self._held(inside)
 
     def _held(self, points: np.ndarray) -> np.ndarray:
         """The points, in the ball also where rounding has led outside."""
-        return np.asarray(Ball(self.by.norm, self.by.eps).project(points, self.x))
+        ball = Ball(self.by.norm, self.by.eps)
+        inside = ball.size(points.astype(np.float64) - self.x) <= ball.eps
+        return np.where(each(inside), points, ball.project(points, self.x))

@@ -171,6 +171,13 @@ def test_the_budget_holds(target: Any, queries: int, eps: float) -> None:
         assert min(per) > queries - 100 or (eps < inf and not own.random)
 
 
+@pytest.mark.parametrize("queries", [84, 200])
+def test_a_small_budget_is_not_spent_on_the_choice_at_the_end(queries: int) -> None:
+    x = shaped(2)
+    found = HopSkipJump(0.9, queries=queries)(Voting(), x, np.arange(2), Stream(0))
+    assert (found != x).any()
+
+
 def test_what_is_misread_anyway_or_has_no_start_stays() -> None:
     x = shaped(3)
     np.testing.assert_array_equal(HopSkipJump()(OneByOne(lambda i, n: 1.0), x, labels_of(x), Stream(0)), x)
