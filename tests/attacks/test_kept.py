@@ -428,3 +428,32 @@ def test_a_killed_process_keeps_what_it_had_done(
     with Kept(tmp_path / "f") as keep:
         assert figures(run(network, x, labels, keep)) == expected
     assert len(calls) - whole == whole - call + 1
+
+
+SOURCE = """
+from dataclasses import dataclass
+import numpy as np
+from npsnn import attacks
+
+@dataclass(frozen=True)
+class Mine(attacks.InBall):
+    def __call__(self, target, x, labels, stream):
+        return np.asarray(self.ball.project(1 - x, x))
+"""
+
+
+def test_an_attack_whose_file_has_changed_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one of no file is known to nobody."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "my_own_attack.py"
+    file.write_text(SOURCE)
+    mine = __import__("my_own_attack").Mine(0.1)
+    first = identity.described(mine)
+    assert identity.described(mine) == first and "my_own_attack.Mine of " in first["type"]
+    file.write_text(SOURCE.replace("1 - x", "x"))
+    assert identity.described(mine) != first
+    monkeypatch.delattr(sys.modules["my_own_attack"], "__file__")
+    with pytest.raises(identity.UnnamedError, match="the module my_own_attack is of no file"):
+        identity.described(mine)
+    assert " of " not in identity.described(attacks.PGD(0.1))["type"]
+    assert identity.described(len) == "builtins.len"
