@@ -98,7 +98,8 @@ def drawing() -> str:
     lines += [*(f"  {name}" for name in alone), "```", ""]
     lines += ["The order of imports: a room may import rooms of the lines above its own, and of its own line.", ""]
     ranks = [*RANKS, {"cli"}]
-    return "\n".join([*lines, *(f"{i}. {', '.join(sorted(rank))}" for i, rank in enumerate(ranks, start=1))])
+    lines += [f"{i}. {', '.join(sorted(rank))}" for i, rank in enumerate(ranks, start=1)]
+    return "\n".join([*lines, "", "`reference`, the slow plain version, imports none of these rooms."])
 
 
 def drawn(text: str) -> str:
