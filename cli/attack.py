@@ -110,18 +110,18 @@ def _attack(
     that most of --selection draws misread it under, and other draws judge what is left.
 
     quick and auto are groups of attacks, chosen for the kind of network. Without noise each member attacks the images
-    that are still right: "takes" says how many it took, "accuracy" what is left so far. auto is then called by the name
-    of AutoAttack's standard version, if --apgd-steps, --targets, --fab-steps and --queries are. With noise every member
-    attacks every image to the end, and the worst is chosen as of any attacks.
+    that are still right: "takes" says how many it took, "accuracy" what is left so far. auto then has the name of
+    AutoAttack's standard version, where --apgd-steps, --targets, --fab-steps and --queries are the defaults and there
+    are four classes or more. With noise every member attacks every image to the end.
 
     Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
     attacks take the gradient of a closed form, one pass for the whole distribution. They ascend win-probability by
-    default, -Σ ln P(the label's logit beats another's), under --propagation laplace the loss of the noise paper, and
-    the expected cross-entropy where the noise is on the features.
+    default, -Σ ln P(the label's logit beats another's), under --propagation laplace and linear the loss of the noise
+    paper, and the expected cross-entropy where the noise is on the features.
 
-    cw has no eps. "misread" counts the images that at least half of the draws misread. "median" and "mean" are
-    distances in L2, of those misread images that are right without an attack. At kappa 0 an image is on the boundary,
-    where noise misreads it half of the time. The pixels of one-pixel stand under eps, with the norm l0.
+    cw and fmn have no eps. "misread" counts the images that at least half of the draws misread. "median" and "mean" are
+    distances, of cw in L2, of those misread images that are right without an attack. At kappa 0 an image is on the
+    boundary, where noise misreads it half of the time. The pixels of one-pixel stand under eps, with the norm l0.
 
     \b
     The lowest accuracy that npsnn finds, AutoAttack where there is no noise:

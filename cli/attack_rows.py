@@ -119,7 +119,7 @@ class Rows:
         """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
         heeding = [r for r in results if not r.noise_ignored] or results  # a transfer beside others weakens nothing
         met = dict.fromkeys([*(caveat for r in heeding for caveat in r.caveats), *found.caveats])
-        rises, by_chance = found.rise.mean > 0, not found.rise.surely()
+        rises, by_chance = found.rise.mean > 0, not found.above
         groups = {r.group for r in results if r.met is not None or not r.group}
         name = groups.pop() if len(groups) == 1 and "" not in groups else "worst of them"
         entry = _judged(results[0], found) | {"caveats": [asdict(caveat) for caveat in met], "name": name}

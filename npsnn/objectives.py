@@ -31,6 +31,8 @@ SIGNED = ("margin", "dlr", "targeted-dlr", "targeted-margin")
 """The objectives that are above 0 only where the mean of the logits has the label behind another class."""
 TARGETED = ("targeted-dlr", "targeted-margin", "targeted-win")
 """The objectives whose labels are (N, 2), the label and the class to raise above it."""
+BORDERS = ("margin", "dlr", "least-win-probability")
+"""The objectives that are 0 on the border of misreading, and above 0 beyond it whatever the class."""
 MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", *TARGETED)
 """The objectives that an attack alone ascends; no training minimises one."""
 OF_VARIANCE = ("win-probability", "least-win-probability")

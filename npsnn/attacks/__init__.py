@@ -14,7 +14,7 @@ must have. `Plan` is the flat form of the command line, which `evaluate` carries
 An attack by itself is called as `attacks.FGSM(0.1)(target, x, labels, 0)`. The target is `expectation(network)`,
 `sampled(network, draws=10)`, `closed_form(network)` or `known(network, judging=0)`. The last argument is the seed, for
 which a NumPy generator or an `npsnn.Stream` will do as well.
-C&W and One-Pixel want a target that ascends a margin (`npsnn.objectives.MARGINS`):
+C&W and FMN want a target whose loss is 0 on the border (`npsnn.objectives.BORDERS`):
 `attacks.CarliniWagner(kappa=1)(attacks.closed_form(network, "least-win-probability"), x, labels, 0)`.
 """
 

@@ -104,6 +104,7 @@ class Attack:
     on_device: whether it computes with a GPU's arrays where it is given some, through `npsnn.backend.namespace`, and
         returns one. It is a GPU's network that is attacked so; any other attack is given NumPy's.
     one_by_one: whether it takes images one at a time, as a search with many candidates for each image.
+    climbs: whether its steps k, on the streams `stream.at("step", k)`, raise one loss as far as they can.
     offer: how the command line offers it; None for not at all.
     """
 
@@ -112,6 +113,7 @@ class Attack:
     forward_only: ClassVar[bool] = False
     on_device: ClassVar[bool] = False
     one_by_one: ClassVar[bool] = False
+    climbs: ClassVar[bool] = False
     offer: ClassVar[Offer | None] = Offer()
 
     if TYPE_CHECKING:
@@ -274,5 +276,8 @@ def attacked(value: Any, target: Queried, x: Array, labels: Array, stream: Strea
 
 def target_of(value: Any, network: Classifier) -> NetworkTarget:
     """What an attack on the network takes its gradients of, or asks for values."""
-    made: NetworkTarget = ask(value, "source").of(network, ask(value, "ascends"))
+    ascends: Ascends = ask(value, "ascends")
+    made: NetworkTarget = ask(value, "source").of(network, ascends)
+    if isinstance(made, NetworkTarget):
+        ascends.check(ask(value, "label"), made.objective)
     return made

@@ -57,9 +57,15 @@ class Beside:
     _known: dict[Any, Any] = field(default_factory=dict)
 
     def of(self, attack: Any, target: NetworkTarget) -> dict[str, Any]:
-        """The fields of a `Result` that are measured here: surrogate and wrong_signs, each None where there is none."""
+        """The fields of a `Result` that are measured here.
+
+        The surrogate and wrong_signs, None where there is none, and whether the judged network answers with
+        probabilities.
+        """
         other = target.classifier
-        found, key = {"surrogate": None, "wrong_signs": None}, (id(other.params), other.noise_off, other.average)
+        found: dict[str, Any] = {"surrogate": None, "wrong_signs": None}
+        key = (id(other.params), other.noise_off, other.average)
+        found["probabilities"] = self._once(id(target.judged.params), lambda: self._probabilities(target.judged))
         if target.attacked is not None:
             found["surrogate"] = self._once(key, lambda: self._accuracy(other))
         if halved(attack, target):
@@ -75,6 +81,10 @@ class Beside:
 
     def _accuracy(self, network: Classifier) -> Accuracy:
         return accuracy(network, self.x, self.labels, self.judging.draws, self.judging.seed)
+
+    def _probabilities(self, network: Classifier) -> bool:
+        answers = network.predict(self.x[: network.micro_batch])
+        return bool((answers >= 0).all() and np.allclose(answers.sum(axis=1), 1, atol=1e-3))
 
     def _signs(self, target: NetworkTarget) -> np.ndarray:
         stream = self.judging.stream.at("signs")

@@ -11,7 +11,7 @@ from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
 from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Moments
-from npsnn.objectives import margin
+from npsnn.objectives import BORDERS, margin
 from npsnn.optim import Adam
 from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types
@@ -77,7 +77,7 @@ class CarliniWagner(Attack):
     share: float = 0.5
     source: Source = DRAWN
 
-    ascends = Ascends("margin", closed_form="least-win-probability")
+    ascends = Ascends("margin", closed_form="least-win-probability", among=BORDERS)
     on_device = True
     offer = Offer(
         "C&W (Carlini and Wagner): the nearest image in L2 misread with a confidence of --kappa logits.",

@@ -34,7 +34,8 @@ class Members(Group):
         """The same members, under the name that fits them and the network."""
         fits = not network.random and network.model.classes >= CLASSES
         theirs = fits and self.members == Auto(self.ball.eps, self.ball.norm).certain()
-        return replace(self, name=STANDARD if theirs else self.name)
+        own = "auto" if self.name == STANDARD else self.name
+        return replace(self, name=STANDARD if theirs else own)
 
 
 @dataclass(frozen=True)

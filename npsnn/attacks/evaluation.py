@@ -11,13 +11,13 @@ from npsnn.attacks.balls import check_grid
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
 from npsnn.attacks.beside import Beside
 from npsnn.attacks.flags import of_replaced
-from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
+from npsnn.attacks.groups import STANDARD, Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.kept import Kept, named, spared
 from npsnn.attacks.results import Result
 from npsnn.attacks.targets import NetworkTarget
 from npsnn.attacks.watched import Watched
-from npsnn.backend import to_host
+from npsnn.backend import stacked, to_host
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 
@@ -28,12 +28,14 @@ class Attacked(NamedTuple):
     x_adv: adversarial images, of the shape of the images.
     zero, bad: which images met an all-zero and a non-finite gradient, (N,).
     once: which were misread under the attack's eyes at least once, (N,).
+    rising: of which the loss still rose where the steps ended, (N,).
     """
 
     x_adv: np.ndarray
     zero: np.ndarray
     bad: np.ndarray
     once: np.ndarray
+    rising: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ class Attacking:
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> Attacked:
         there = in_place(self.attack, self.target, x, labels)
-        watched = Watched.of(self.target, there[0], stream)
+        watched = Watched.of(self.target, there[0], stream, self.on_grid)
         x_adv = to_host(attacked(self.attack, watched, *there, stream))
-        zero, bad, once, lost = to_host(watched.notes)
+        notes, none = watched.notes, watched.notes[0] & False
+        rises = watched.climbs.rising(notes[0]) if ask(self.attack, "climbs") else none
+        zero, bad, once, lost, rising = to_host(stacked([*notes, rises]))
         if lost.any():
             raise not_finite(self.target.classifier)
         try:
@@ -67,7 +71,7 @@ class Attacking:
             raise ValueError(f"{ask(self.attack, 'label')}: {error}") from None
         if self.on_grid:
             x_adv = self.attack.ball.on_grid(x_adv, x)
-        return Attacked(x_adv, zero, bad, once)
+        return Attacked(x_adv, zero, bad, once, rising)
 
 
 def run(
@@ -116,6 +120,8 @@ def _result(
         noise_ignored=target.kind == "expectation" and target.attacked is None and target.classifier.random,
         met_zero=found.zero,
         met_bad=found.bad,
+        known=target.judging,
+        rising=found.rising,
         x=x,
         by=attack,
         replaced=tuple(of_replaced(target.objective, target.classifier.model.classes)),
@@ -151,6 +157,8 @@ def robust_accuracy(
         check_grid(x)
     defended = judging.defended(network)
     groups = grouped(attacks, defended)
+    if judging.on_grid:  # AutoAttack rounds nothing, and stops at what it has misread
+        groups = [replace(group, name="auto") if group.name == STANDARD else group for group in groups]
     results = _each(defended, x, labels, groups, judging, progress, clean)
     if keep is None:
         return results
@@ -180,12 +188,15 @@ def _each(
             continue
         for attack, target in zip(group, targets, strict=True):
             name = ask(attack, "label")
-            own = stream.at(name)
-            result = run(name, attack, target, x, labels, judging.draws, own, judge, progress, judging.on_grid)
+            own, before = stream.at(name), clean
+            draws, by = (judging.draws, judge) if target.judging is None else (1, target.judging)
+            if target.judging is not None:
+                before = accuracy(defended, x, labels, draws, by)
+            result = run(name, attack, target, x, labels, draws, own, by, progress, judging.on_grid)
             if (control := ask(attack, "control")()) is not None:
-                alone = run(name, control, target, x, labels, judging.draws, own, judge, None, judging.on_grid)
+                alone = run(name, control, target, x, labels, draws, own, by, None, judging.on_grid)
                 result = replace(result, control=alone.misread_once)
-            yield replace(result, clean=clean.each, group=group.name, **beside.of(attack, target))
+            yield replace(result, clean=before.each, group=group.name, **beside.of(attack, target))
 
 
 def _in_turn(
@@ -203,7 +214,7 @@ def _in_turn(
     clean = each = accuracy(network, x, labels, 1, judge).each
     for attack, target in zip(group, targets, strict=True):
         name, met, seconds = ask(attack, "label"), each == 1, 0.0
-        so_far = Attacked(found, none, none, none)
+        so_far = Attacked(found, none, none, none, none)
         # the graphs of a GPU are of whole batches
         left = np.arange(len(x)) if network.on_gpu and met.any() else np.flatnonzero(met)
         own, judged = (s if len(left) == len(x) else s.chosen(left) for s in (stream.at(name), judge))
@@ -212,7 +223,7 @@ def _in_turn(
         if len(left):
             part = run(name, attack, target, x[left], labels[left], 1, own, judged, progress, on_grid)
             seconds = part.seconds
-            its = (part.x_adv, part.met_zero, part.met_bad, none[left])
+            its = (part.x_adv, part.met_zero, part.met_bad, none[left], part.rising)
             so_far = Attacked(*(_where(met, left, new, old) for new, old in zip(its, so_far, strict=True)))
             found = so_far.x_adv
         # all anew: the answers of whole micro-batches are those by which the worst case is judged

@@ -19,6 +19,9 @@ ALL = 0.01
 HALF = 0.5
 """The same on a network with noise, of an attack that brings an image to the boundary, where noise decides."""
 
+RISING = 1 / 3
+"""The part of the images whose loss may rise to the end: luck raises one in ten on draws of the noise."""
+
 
 def of_together(results: list[Any]) -> list[Caveat]:
     """Caveats of what attacks of one ball leave together, `Result`s that were judged on the same draws."""
@@ -27,10 +30,12 @@ def of_together(results: list[Any]) -> list[Caveat]:
 
 def _black_box(results: list[Any]) -> list[Caveat]:
     blind = [r for r in results if ask(r.by, "forward_only")]
-    found = []
-    for r in (r for r in blind if r.met is not None):
-        if r.took > MORE * len(r.met):
-            what = f"{r.attack}, which takes no gradient, took {r.took:,} of {len(r.met):,} images that the others left"
+    found, before = [], set[str]()
+    for r in (r for r in results if r.met is not None):
+        if r not in blind:
+            before.add(r.group)
+        elif r.group in before and r.took > MORE * len(r.met):
+            what = f"{r.attack}, which takes no gradient, took {r.took:,} of {int(r.met.sum()):,} images that were left"
             found.append(Caveat("black-box", f"{what}: the gradients mislead"))
     white = [r for r in results if r not in blind and not _transferred(r)]
     more = _surely_less([r for r in blind if r.met is None], [r for r in white if r.met is None], MORE)
@@ -76,6 +81,25 @@ def of_unbounded(norm: str, eps: float, left: Accuracy, shape: tuple[int, ...]) 
         return []
     what = f"no bound holds the attack, and it leaves {100 * left.mean:.1f} %"
     return [Caveat("unbounded", f"{what}: it fails for reasons of its own")]
+
+
+def of_steps(rising: int, left: int) -> list[Caveat]:
+    """Caveats of an attack with few steps.
+
+    rising: of how many of the images that are left the loss still rises where the steps end. left: how many are left.
+    """
+    if rising <= RISING * left:
+        return []
+    what = f"the loss of {rising:,} of the {left:,} images that are left still rises where the steps end"
+    return [Caveat("still-rising", f"{what}: more steps make the attack stronger")]
+
+
+def of_answers(probabilities: bool) -> list[Caveat]:
+    """Caveats of a network that answers with probabilities in the place of logits."""
+    if not probabilities:
+        return []
+    what = "the network answers with probabilities, where logits are expected"
+    return [Caveat("probabilities", f"{what}: a softmax of a softmax hides most of the gradient")]
 
 
 def of_replaced(objective: Any, classes: int) -> list[Caveat]:

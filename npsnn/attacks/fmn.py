@@ -8,6 +8,7 @@ from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, given
 from npsnn.backend import Array, namespace
+from npsnn.objectives import BORDERS
 from npsnn.streams import Randomness
 from npsnn.validate import check_choice, check_count, check_types
 
@@ -35,8 +36,8 @@ class FMN(Attack):
     kappa: the margin beyond the border, >= 0, in logits, or in standard deviations of the noise on the closed form.
     norm: "linf", "l2", "l1" or "l0", in which the distance is least. "l0" counts pixels.
     steps: number of gradient steps.
-    source: where its gradients come from. Its objective must be a margin: by default `margin`, and
-        `least-win-probability` on the closed form.
+    source: where its gradients come from. Its objective must be one of `npsnn.objectives.BORDERS`: by default `margin`,
+        and `least-win-probability` on the closed form.
     Source: Pintor, Roli, Brendel and Biggio 2021 (arXiv 2102.12827), Algorithm 1. The projections are Euclidean: in L1
     Duchi et al. 2008, in L0 the pixels that change most, here with all their channels. kappa is npsnn's own. So is the
     growth of e until the image is misread. By the linear estimate alone, as the authors have it, a third of the images
@@ -48,7 +49,7 @@ class FMN(Attack):
     steps: int = 200
     source: Source = DRAWN
 
-    ascends = Ascends("margin", closed_form="least-win-probability")
+    ascends = Ascends("margin", closed_form="least-win-probability", among=BORDERS)
     on_device = True
     offer = Offer(
         "FMN: the nearest image in any norm misread by a margin of --kappa logits, in --fmn-steps steps.",

@@ -41,6 +41,8 @@ class Group(Grouping):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(map(checked_attack, self.members)))
+        if self.name == STANDARD and type(self) is Group:
+            raise ValueError(f"name must be another than {STANDARD!r}, which attacks.standard alone gives")
         if not self.members:
             raise ValueError("members must hold at least one attack, got none")
         balls = {(member.ball.norm, float(member.ball.eps)) for member in self.members}
@@ -78,13 +80,17 @@ def grouped(attacks: Any, network: Classifier) -> list[Group]:
 
     attacks: a list of attacks and groups, or one group.
     network: the defended network, which says what the members of some groups are.
-    Raises TypeError for what is neither, or no list.
+    Raises TypeError for what is neither, or no list; ValueError for two groups of one ball and one name.
     """
     if isinstance(attacks, Grouping):
         return [attacks.of(network)]
     if not isinstance(attacks, Iterable):
         raise TypeError(f"attacks must be a list, as [attacks.PGD(8 / 255)] or plan.made(), got {attacks!r:.80}")
-    return [a.of(network) if isinstance(a, Grouping) else Group("", (a,)) for a in attacks]
+    found = [a.of(network) if isinstance(a, Grouping) else Group("", (a,)) for a in attacks]
+    names = [(g.name, g.ball.norm, float(g.ball.eps)) for g in found if g.name]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"groups of one ball must differ in their names, got {twice[0]} twice")
+    return found
 
 
 def in_turn(network: Classifier, targets: Iterable[Any]) -> bool:

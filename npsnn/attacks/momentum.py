@@ -30,6 +30,7 @@ class MomentumFGSM(InBall):
     source: Source = DRAWN
 
     on_device = True
+    climbs = True
     offer = Offer(adaptive="MI-FGSM on the closed form.")
 
     def __post_init__(self) -> None:

@@ -118,7 +118,10 @@ class Plan:
         shown="; ".join(f"{norm} {', '.join(f'{eps:g}' for eps in radii)}" for norm, radii in RADII.items()),
     )
     norm: str = option(
-        "linf", "Norm of the ball: {choices}; l0 for fmn alone, l1 not for square.", "Ball", choices=Limit.norms
+        "linf",
+        "Norm of the ball: {choices}; l0 for fmn alone, l1 not for square, hop-skip-jump, auto and quick.",
+        "Ball",
+        choices=Limit.norms,
     )
     steps: int = option(20, "Steps of bim, pgd, mi-fgsm and spsa.", "Gradients", low=1)
     restarts: int = option(1, "Random starts of pgd and apgd. Each image keeps its worst.", "Gradients", low=1)
@@ -142,7 +145,7 @@ class Plan:
         None,
         "Objective that the gradient attacks ascend: {choices}. Plain attacks ascend the cross-entropy by default, and "
         'the text above says what the adaptive ones ascend. The objectives in "win" are of the closed form alone. '
-        "apgd-t, fab-t, C&W, One-Pixel and square ascend objectives of their own.",
+        "apgd-t, fab-t, fmn, cw, one-pixel, square, sparse-rs and spsa ascend objectives of their own.",
         "Gradients",
         choices=untargeted,
     )
@@ -161,8 +164,8 @@ class Plan:
     )
     transfer_from: tuple[str, ...] | None = option(
         None,
-        "Run from whose network each chosen attack with a gradient also transfers. noise-off is the attacked network "
-        "without its noise.",
+        "Run from whose network each named attack also transfers; auto, quick, random and hop-skip-jump do not. "
+        "noise-off is the attacked network without its noise, for plain attacks.",
         "Gradients",
         word="RUN",
     )

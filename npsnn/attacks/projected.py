@@ -34,6 +34,7 @@ class GradientAttack(Attack):
     source: Source = DRAWN
 
     on_device = True
+    climbs = True
     offer = None
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class Setting(InBall):
     """An attack that is a setting of `GradientAttack`."""
 
     on_device = True
+    climbs = True
 
     if TYPE_CHECKING:
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.flags import of_unbounded
+from npsnn.attacks.flags import of_answers, of_steps, of_unbounded
 from npsnn.attacks.judging import Accuracy
 from npsnn.runs.caveats import Caveat, of_attack
+from npsnn.streams import Stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Result:
     noise_ignored: whether the gradient is that of the network without the noise it is defended by.
     met_zero: which images met an all-zero gradient, (N,).
     met_bad: which images met a non-finite gradient, (N,).
+    rising: of which images the loss still rose where the steps of the attack ended, (N,).
     x: the images before the attack.
     clean: the part of the draws in which each of these is right, (N,).
     by: the attack itself.
@@ -39,6 +41,8 @@ class Result:
     group: the name of the group that the attack is a member of, "" for none.
     met: which images the attack met, (N,), those that the members before it had left; None where it met all. The images
         and the accuracy are then what these members and the attack leave together.
+    known: the draw of the noise that the attack knew, by which it is judged; None where fresh draws judge.
+    probabilities: whether the network answers with probabilities in the place of logits.
     surrogate: of a transfer, the accuracy without an attack of the network whose gradients were taken.
     wrong_signs: the share of the pixels of each clean image whose gradient has another sign in each half of the draws,
         (N,); None where gradients are not averaged over draws.
@@ -61,9 +65,12 @@ class Result:
     noise_ignored: bool = False
     met_zero: np.ndarray | None = field(default=None, repr=False)
     met_bad: np.ndarray | None = field(default=None, repr=False)
+    rising: np.ndarray | None = field(default=None, repr=False)
     x: np.ndarray | None = field(default=None, repr=False)
     clean: np.ndarray | None = field(default=None, repr=False)
     by: Any = field(default=None, repr=False)
+    known: Stream | None = field(default=None, repr=False)
+    probabilities: bool = False
     surrogate: Accuracy | None = field(default=None, repr=False)
     wrong_signs: np.ndarray | None = field(default=None, repr=False)
     replaced: tuple[Caveat, ...] = ()
@@ -87,17 +94,19 @@ class Result:
         signs = None if self.wrong_signs is None else float(self.wrong_signs.mean())
         zero, bad = (0 if m is None else int((m & self.success).sum()) for m in (self.met_zero, self.met_bad))
         found = of_attack(self.norm, self.eps, *met, len(self.accuracy.each), self.noise_ignored, signs, (zero, bad))
-        found += self.replaced
+        found += of_answers(self.probabilities) + list(self.replaced)
+        if self.rising is not None:
+            found += of_steps(int((self.rising & ~self.success).sum()), int((~self.success).sum()))
         return found + of_unbounded(self.norm, self.eps, self.accuracy, self.x_adv.shape[1:])
 
     @property
     def images(self) -> dict[str, np.ndarray]:
         """Figures of each image, each (N,): the part of the draws that are right with and without the attack, the
-        norm of its perturbation, whether it met an all-zero or a non-finite gradient, whether the attack met it where
-        others ran before, and the share of wrong signs.
+        norm of its perturbation, whether it met an all-zero or a non-finite gradient, whether its loss still rose at
+        the end, whether the attack met it where others ran before, and the share of wrong signs.
         """
         known = {"right": self.accuracy.each, "size": self.size, "met_zero": self.met_zero, "met_bad": self.met_bad}
-        known |= {"clean": self.clean, "met": self.met, "wrong_signs": self.wrong_signs}
+        known |= {"rising": self.rising, "clean": self.clean, "met": self.met, "wrong_signs": self.wrong_signs}
         return {name: values for name, values in known.items() if values is not None}
 
     @property

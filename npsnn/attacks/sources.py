@@ -15,10 +15,10 @@ from npsnn.backend import to_device
 from npsnn.classifier import Classifier
 from npsnn.foreign import asked_for
 from npsnn.layers.params import flatten, unflatten
-from npsnn.objectives import OBJECTIVES
+from npsnn.objectives import OBJECTIVES, Objective, untargeted
 from npsnn.ops.gaussian import RULES
 from npsnn.runs import provenance
-from npsnn.streams import Randomness
+from npsnn.streams import Randomness, as_stream
 from npsnn.tables import WORD, Table, named
 from npsnn.validate import check_count
 
@@ -33,10 +33,19 @@ class Ascends:
 
     plain: on draws of the noise, and on a network without noise.
     closed_form: on the closed form of a network with noise; None for the choice of `attacks.closed_form`.
+    among: the names of the objectives that it can ascend; none of them for all that aim at no class.
     """
 
     plain: str = "cross-entropy"
     closed_form: str | None = None
+    among: tuple[str, ...] = ()
+
+    def check(self, attack: str, objective: Objective) -> None:
+        """Raise ValueError for an objective, one of npsnn's own, that an attack of this name cannot ascend."""
+        name = next((name for name, known in OBJECTIVES.items() if known is objective), None)
+        among = self.among or untargeted()
+        if name is not None and name not in among:
+            raise ValueError(f"the objective of {attack} must be one of {', '.join(among)}, got {name!r}")
 
 
 @runtime_checkable
@@ -150,6 +159,7 @@ class Known:
     objective: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "judging", as_stream(self.judging))  # a generator names one draw, not one a target
         _check(self.objective)
 
     def of(self, network: Classifier, ascends: Ascends = Ascends()) -> NetworkTarget:

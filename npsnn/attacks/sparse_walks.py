@@ -37,14 +37,13 @@ def by_sparse_steps(
     for stage, (times, part) in enumerate(RADII):
         wide, first = replace(ball, eps=times * ball.eps), round(taken * steps)
         taken += part
-        last = stage == len(RADII) - 1
-        own = stream.at("radius", stage)
-        count = round(taken * steps) - first
-        start, loss = _stage(wide, count, max(steps // 25, 1), target, x, labels, own, wide.project(start, x), last)
+        own, count = stream.at("radius", stage), round(taken * steps) - first
+        start, loss = _stage(stage, wide, count, max(steps // 25, 1), target, x, labels, own, wide.project(start, x))
     return start, loss
 
 
 def _stage(
+    stage: int,
     ball: Ball,
     steps: int,
     every: int,
@@ -53,16 +52,20 @@ def _stage(
     labels: Array,
     stream: Stream,
     start: Array,
-    last: bool,
 ) -> tuple[Array, Array]:
-    """The walk within one radius; with the last of them a misread image is done.
+    """The walk within one radius.
 
+    stage: the number of the radius. With the last a misread image is done. After the first the walk goes on, and its
+        first steps move as many entries as after a checkpoint.
     every: number of steps from one checkpoint to the next.
     """
-    xp, entries = namespace(x), prod(x.shape[1:])
+    xp, entries, last = namespace(x), prod(x.shape[1:]), stage == len(RADII) - 1
     drop = last and target.certain and xp is np
-    walk = Walk.at(start, ball.eps, target, x, labels, stream)
+    walk = Walk.at(start, ball.eps, target, x, labels, stream, ends=last)
     moving, before = xp.full(len(x), FIRST * entries), xp.full(len(x), float(entries))
+    if stage:
+        before = _changed(walk)
+        moving = before / FEWER
     best, score = start.copy(), xp.full(len(x), -inf)
     for step in range(1, steps + 1):
         if drop and (walk.best_loss == inf).any():
@@ -73,9 +76,9 @@ def _stage(
                 return best, score
         direction = l1.along(walk.gradient, xp.maximum(moving.astype(int), 1))
         walk.here = ball.project(walk.here + each(walk.length) * direction, walk.x)
-        walk.look(target, stream if len(walk.x) == len(x) else stream.chosen(walk.columns), step)
+        walk.look(target, stream if len(walk.x) == len(x) else stream.chosen(walk.columns), step, ends=last)
         if step % every == 0:
-            changed = (walk.best != walk.x).reshape(len(walk.x), -1).sum(axis=1).astype(float)
+            changed = _changed(walk)
             anew = changed < SPARSER * before
             shorter = xp.maximum(walk.length / FEWER, ball.eps / SHORTEST)
             walk.length = xp.where(anew, ball.eps, shorter).astype(x.dtype)
@@ -85,3 +88,8 @@ def _stage(
         return walk.best, walk.best_loss
     walk.keep_in(best, score)
     return best, score
+
+
+def _changed(walk: Walk) -> Array:
+    """How many entries of each image the best point has changed."""
+    return (walk.best != walk.x).reshape(len(walk.x), -1).sum(axis=1).astype(float)

@@ -87,10 +87,12 @@ class Walk:
     halved: Array
 
     @staticmethod
-    def at(start: Array, length: float, target: Queried, x: Array, labels: Array, stream: Stream) -> "Walk":
-        """At the points `start`, with steps of one length."""
+    def at(
+        start: Array, length: float, target: Queried, x: Array, labels: Array, stream: Stream, ends: bool = True
+    ) -> "Walk":
+        """At the points `start`, with steps of one length; ends: as of `look`."""
         xp = namespace(x)
-        loss, gradient = _seen(target, start, labels, stream.at("step", 0))
+        loss, gradient = _seen(target, start, labels, stream.at("step", 0), ends)
         lengths = xp.full(len(x), length, x.dtype)
         risen, halved = xp.zeros(len(x), int), xp.zeros(len(x), bool)
         best = (start, loss, gradient)
@@ -112,10 +114,13 @@ class Walk:
         onward = _moved(ball, self.x, self.here, self.before, self.gradient, self.length, first)
         self.here, self.before = onward, self.here
 
-    def look(self, target: Queried, stream: Stream, step: int) -> None:
-        """Take the loss and the gradient of the present point."""
+    def look(self, target: Queried, stream: Stream, step: int, ends: bool = True) -> None:
+        """Take the loss and the gradient of the present point.
+
+        ends: whether a point that is misread for certain is the best there is.
+        """
         xp, last = namespace(self.x), self.loss
-        self.loss, self.gradient = _seen(target, self.here, self.labels, stream.at("step", step))
+        self.loss, self.gradient = _seen(target, self.here, self.labels, stream.at("step", step), ends)
         self.risen = self.risen + (self.loss > last)
         better = self.loss > self.best_loss
         self.best = xp.where(each(better), self.here, self.best)
@@ -181,10 +186,10 @@ def _moved(ball: Ball, x: Array, here: Array, before: Array, gradient: Array, le
     return ball.project(here + ONWARD * (onward - here) + (1 - ONWARD) * (here - before), x)
 
 
-def _seen(target: Queried, x: Array, labels: Array, stream: Stream) -> tuple[Array, Array]:
-    """The loss, infinite where the image is misread for certain, and the gradient."""
+def _seen(target: Queried, x: Array, labels: Array, stream: Stream, ends: bool) -> tuple[Array, Array]:
+    """The loss, infinite where the image is misread for certain and that `ends` the walk, and the gradient."""
     if not target.certain:
         loss, gradient = target(x, labels, stream)
         return number(loss), gradient
     loss, misread, gradient = target.looked(x, labels, stream)
-    return namespace(loss).where(misread > 0, inf, number(loss)), gradient
+    return namespace(loss).where((misread > 0) & ends, inf, number(loss)), gradient

@@ -31,13 +31,14 @@ class Worst(Accuracy):
     alone: what it leaves by itself on the same draws. The worst case may be above by the luck of the draws, and is in
         no other way: nothing is chosen by these draws.
     rise: how much more the worst case is than what the strongest attack left on the draws of its result. It may be
-        above 0, for other draws leave another accuracy; by chance unless `rise.surely()`.
+        above 0, for other draws leave another accuracy; by chance unless `above`.
     x_adv: the chosen images.
     chosen: how many images each attack gave, and "no attack" those left as they are.
     selection: number of draws that chose; 1 where no draw differs from another.
     in_every_draw: the accuracy if an image counts as lost that any of the judging draws misreads.
     clean_in_every_draw: the same of the images as they are; None where they are not known.
     caveats: signs that attacks failed for reasons of their own (`npsnn.attacks.flags`).
+    candidates: among how many attacks, groups and "no attack" each image had the choice.
     """
 
     strongest: str
@@ -48,6 +49,12 @@ class Worst(Accuracy):
     selection: int = 1
     clean_in_every_draw: Accuracy | None = None
     caveats: tuple[Caveat, ...] = ()
+    candidates: int = 1
+
+    @property
+    def above(self) -> bool:
+        """Whether `rise` is more than chance: of so many candidates the luckiest is called the strongest."""
+        return self.rise.surely(self.candidates)
 
     @property
     def in_every_draw(self) -> Accuracy:
@@ -78,32 +85,41 @@ def worst_case(
     progress: called with the number of images of an attack that a draw has chosen among.
 
     The draws that choose are common to all attacks. The images that they chose are judged on `judging.draws` others,
-    which were nobody's. Raises ValueError for no result, and for labels of other images.
+    which were nobody's. Raises ValueError for no result, for results of several balls, and for labels of other images.
     """
     judging = checked_judging(judging)
     if not results:
         raise ValueError("results must hold at least one, got none")
+    if balls := sorted({f"{r.norm} {r.eps:g}" for r in results} - {f"{results[0].norm} {results[0].eps:g}"}):
+        raise ValueError(
+            f"results must be of one ball, got {results[0].norm} {results[0].eps:g} and {', '.join(balls)}"
+        )
+    if any(r.known != results[0].known for r in results):
+        raise ValueError("results must be judged by the same draws: some attacks know the draw that judges them")
     labels = as_labels(labels, len(results[0].accuracy.each), classifier.model.classes)
     defended = judging.defended(classifier)
     candidates = _candidates(results)
     stream = judging.stream.at(results[0].norm, repr(float(results[0].eps)), "worst case")
-    draws = judging.selection if defended.random else 1
-    said = [accuracy(defended, c.x, labels, draws, stream.at("selection"), progress).each for c in candidates]
+    selecting, draws, last = stream.at("selection"), judging.selection if defended.random else 1, judging.draws
+    if (known := results[0].known) is not None:  # there is no other draw
+        stream, selecting, draws, last = known, known, 1, 1
+    said = [accuracy(defended, c.x, labels, draws, selecting, progress).each for c in candidates]
     choice = np.stack(said).argmin(axis=0)  # the first of equals, which leaves least of all
     x_adv = np.stack([c.x for c in candidates])[choice, np.arange(len(labels))]
-    found = accuracy(defended, x_adv, labels, judging.draws, stream)
+    found = accuracy(defended, x_adv, labels, last, stream)
     counts = Counter(candidates[i].name for i in choice.tolist())
     strongest, clean = candidates[0], next((c for c in candidates if c.name == CLEAN), None)
     return Worst(
         found.each,
         strongest.name,
-        accuracy(defended, strongest.x, labels, judging.draws, stream),
+        accuracy(defended, strongest.x, labels, last, stream),
         Difference.of(found.each, strongest.each),
         x_adv,
         dict(counts),
         draws,
-        _in_every_draw(accuracy(defended, clean.x, labels, judging.draws, stream)) if clean else None,
+        _in_every_draw(accuracy(defended, clean.x, labels, last, stream)) if clean else None,
         tuple(of_together(results)),
+        len(candidates),
     )
 
 

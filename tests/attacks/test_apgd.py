@@ -11,7 +11,7 @@ from scipy.stats import norm as normal
 from small_networks import convolutional, images, linear, on_features, predicted
 
 from npsnn import models
-from npsnn.attacks import APGD, APGDT, ClosedForm, EoT, Expectation, Judging, robust_accuracy
+from npsnn.attacks import APGD, APGDT, ClosedForm, EoT, Expectation, Judging, l1, robust_accuracy, sparse_walks
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.targets import NetworkTarget, closed_form, expectation, known, sampled
 from npsnn.attacks.walks import Walk, checkpoints, started
@@ -388,10 +388,6 @@ def test_what_is_no_setting_is_named() -> None:
         (lambda: APGD(0.1, restarts=0), "restarts must be >= 1, got 0"),
         (lambda: APGDT(0.1, steps=1.5), "steps must be a whole number >= 1, got 1.5"),  # type: ignore[arg-type]
         (lambda: APGDT(0.1, targets=0), "targets must be >= 1, got 0"),
-        (
-            lambda: APGDT(0.1, source=EoT(1, "dlr")),
-            "the objective of apgd-t must be one of targeted-dlr, .*, got 'dlr'",
-        ),
         (lambda: APGD(0.1, "l7"), "norm must be one of linf, l2"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -408,3 +404,31 @@ def test_stronger_than_pgd_at_its_own_loss() -> None:
     assert flatten(network.params)
     ours, theirs = (target(a(target, x, labels, Stream(0)), labels, Stream(0))[0] for a in (APGD(0.02), PGD(0.02)))
     assert ours.mean() > theirs.mean()
+
+
+def test_in_l1_a_wider_radius_hands_on_its_highest_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misreading ends the walk of the last radius alone; and the steps go on with as few entries as they had."""
+    network, x = linear(0.0), images(6, low=0.2, high=0.8)
+    labels = predicted(network, x)
+    target, seen = expectation(network, "margin"), list[Any]()
+    stage = sparse_walks._stage
+
+    def watched(number: int, ball: Ball, *rest: Any) -> Any:
+        found, loss = stage(number, ball, *rest)
+        seen.append((number, found, loss))
+        return found, loss
+
+    moved, along = list[int](), l1.along
+    monkeypatch.setattr(sparse_walks, "_stage", watched)
+    monkeypatch.setattr(l1, "along", lambda g, k: (moved.append(int(np.max(k))), along(g, k))[1])
+    APGD(0.8, "l1", steps=60)(target, x, labels, Stream(0))
+    assert [number for number, *_ in seen] == [0, 1, 2]
+    for number, found, loss in seen:
+        real = target(found, labels, Stream(0))[0]
+        assert (real > 0).all(), "all are misread in balls as wide as these"
+        assert np.isinf(loss).all() == (number == 2)
+    for _, found, loss in seen[:2]:
+        np.testing.assert_allclose(loss, target(found, labels, Stream(0))[0])
+    wide = [target(found, labels, Stream(0))[0].mean() for _, found, _ in seen]
+    assert wide[0] > 1.5 * wide[2], "the loss of the widest ball rose beyond the first misreading"
+    assert moved[0] == int(0.2 * 24) and moved[18] <= max((seen[0][1] != x).reshape(6, -1).sum(axis=1)) / 1.5

@@ -80,6 +80,7 @@ def test_of_attacks_on_draws_alone() -> None:
     assert Beside(X, LABELS, JUDGING).of(made[2], made[2].source.of(NETWORK)) == {
         "surrogate": None,
         "wrong_signs": None,
+        "probabilities": False,
     }
 
 

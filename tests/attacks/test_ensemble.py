@@ -62,6 +62,8 @@ def test_the_standard_version_has_autoattacks_members_budgets_and_order() -> Non
         (Quick(0.1), FOUR, "quick"),
         (replace(attacks.standard(0.1), members=attacks.standard(0.1).members[::-1]), FOUR, "auto"),
         (Group("auto", attacks.standard(0.1).members), FOUR, "auto"),
+        (replace(attacks.auto(FOUR, 0.1), members=attacks.auto(FOUR, 0.1).members[:2]), FOUR, "auto"),
+        (attacks.auto(FOUR, 0.1), linear(0.3, classes=4), "auto"),
     ],
 )
 def test_a_figure_is_called_autoattack_only_where_all_is_as_there(made: Any, network: Classifier, name: str) -> None:

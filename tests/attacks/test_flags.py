@@ -23,7 +23,7 @@ from npsnn.attacks import (
     robust_accuracy,
     worst_case,
 )
-from npsnn.attacks.flags import of_replaced, of_unbounded
+from npsnn.attacks.flags import of_replaced, of_together, of_unbounded
 from npsnn.attacks.judging import Accuracy
 from npsnn.classifier import Classifier
 from npsnn.objectives import OBJECTIVES
@@ -57,8 +57,22 @@ def test_a_black_box_that_takes_more_than_the_gradients() -> None:
 def test_a_black_box_that_takes_what_the_gradients_left() -> None:
     quiet = spoiled(BLIND, SOUND.with_sigma(0.0))
     (text,) = flags(quiet, BIM(EPS, steps=2), SEARCH, group="two").values()
-    assert text.startswith("random, which takes no gradient, took ") and "of 40 images that the others left" in text
-    assert flags(quiet, SEARCH, BIM(EPS, steps=2), group="two").keys() == {"black-box"}, "it was the first to take them"
+    assert text.startswith("random, which takes no gradient, took ") and text.endswith(
+        " images that were left: the gradients mislead"
+    )
+    assert flags(quiet, SEARCH, BIM(EPS, steps=2), group="two") == {}, "it was the first, and nothing had been left"
+
+
+def test_what_was_left_is_counted_as_it_was_left() -> None:
+    network, x = linear(0.0), images(40)
+    labels = predicted(network, x)
+    results = list(robust_accuracy(network, x, labels, Group("two", (BIM(0.012, steps=1), Square(0.012, queries=9)))))
+    assert results[1].met is not None
+    blind = replace(results[1], accuracy=Accuracy(np.zeros(40)))
+    left = int(blind.met.sum())  # type: ignore[union-attr]
+    assert 0 < left < 40
+    (caveat,) = of_together([results[0], blind])
+    assert f"took {left} of {left} images that were left" in caveat.text
 
 
 def test_gradients_of_another_network_that_serve_better() -> None:

@@ -12,7 +12,7 @@ from npsnn import attacks
 from npsnn.attacks import BIM, FGSM, PGD, Group, Judging, Known, RandomSearch, robust_accuracy
 from npsnn.attacks.base import target_of
 from npsnn.attacks.evaluation import run
-from npsnn.attacks.groups import grouped, in_turn
+from npsnn.attacks.groups import STANDARD, grouped, in_turn
 from npsnn.attacks.results import Result
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
@@ -144,3 +144,40 @@ def test_groups_and_attacks_may_be_mixed() -> None:
     assert names == ["fgsm", "random", "bim", "pgd"]
     alone = attacks.cost(QUIET, X, LABELS, [FGSM(EPS)]).passes
     assert attacks.cost(QUIET, X, LABELS, [FGSM(EPS), GROUP]).passes == alone + 3 + 1 + 3
+
+
+def test_an_attack_that_knows_a_draw_is_judged_by_it_wherever_it_runs() -> None:
+    """By itself, beside others, and in a group whose members know other draws."""
+    network, drawn = linear(0.4), Stream(8).at("a draw")
+    known = replace(PGD(EPS, steps=3), source=Known(drawn))
+    mixed = Group("mixed", (known, BIM(EPS, steps=1)))
+    for made in ([known], [FGSM(EPS), known], mixed):
+        (r,) = [r for r in robust_accuracy(network, X, LABELS, made) if r.by == known]
+        right = attacks.accuracy(network, r.x_adv, LABELS, 1, drawn).each
+        np.testing.assert_array_equal(r.accuracy.each, right)
+        np.testing.assert_array_equal(r.clean, attacks.accuracy(network, X, LABELS, 1, drawn).each)
+        assert r.known == drawn
+    results = list(robust_accuracy(network, X, LABELS, [known]))
+    worst = attacks.worst_case(network, LABELS, results, Judging())
+    assert worst.selection == 1 and r.clean is not None
+    np.testing.assert_array_equal(worst.each, np.minimum(results[0].accuracy.each, r.clean))
+    with pytest.raises(ValueError, match="results must be judged by the same draws"):
+        attacks.worst_case(network, LABELS, list(robust_accuracy(network, X, LABELS, mixed)), Judging())
+
+
+def test_a_generator_names_one_draw() -> None:
+    source = Known(np.random.default_rng(0))
+    assert target_of(PGD(EPS, source=source), QUIET).judging == target_of(FGSM(EPS, source=source), QUIET).judging
+    assert isinstance(source.judging, Stream)
+
+
+def test_groups_of_one_ball_differ_in_their_names() -> None:
+    with pytest.raises(ValueError, match="groups of one ball must differ in their names, got three twice"):
+        grouped([GROUP, replace(GROUP, members=GROUP.members[:1])], QUIET)
+    other = Group("three", (BIM(2 * EPS),))
+    assert len(grouped([GROUP, other, replace(GROUP, name="two")], QUIET)) == 3
+
+
+def test_the_name_of_autoattack_is_not_given_away() -> None:
+    with pytest.raises(ValueError, match="name must be another than 'AutoAttack, standard'"):
+        Group(STANDARD, (PGD(0.1),))

@@ -15,7 +15,7 @@ from small_networks import convolutional, images, on_features, predicted, severa
 
 from npsnn import attacks
 from npsnn.attacks import Ball, ClosedForm, EoT, Expectation, Known
-from npsnn.attacks.base import Attack, takes_device, target_of
+from npsnn.attacks.base import Attack, ask, takes_device, target_of
 from npsnn.attacks.beside import halved
 from npsnn.attacks.evaluation import Attacking, robust_accuracy, run
 from npsnn.attacks.judging import Judging, judge
@@ -115,13 +115,14 @@ def waits(network: Classifier, attack: Any, count: int = 6) -> int:
 def test_the_host_waits_no_more_for_more_steps(double: ModuleType, name: str) -> None:
     """Twice for the attack, images and notes, and twice for the control's; once for each of two judgings.
 
-    And once for the signs that the draws of a gradient leave open.
+    And once for the signs that the draws of a gradient leave open, and for whether the answers are probabilities.
     """
     attack, network = ATTACKS[name], convolutional().to("cuda")
     more = {
         f: 2 * getattr(attack, f) for f in ("steps", "samples", "searches", "restarts", "queries") if hasattr(attack, f)
     }
-    expected = 7 if name == "random" else 5 if halved(attack, target_of(attack, network)) else 4
+    expected = 8 if name == "random" else 6 if halved(attack, target_of(attack, network)) else 5
+    expected += isinstance(ask(attack, "source"), Known)  # without an attack the draw is judged as well
     assert waits(network, attack) == waits(network, replace(attack, **more)) == expected
 
 
@@ -139,8 +140,8 @@ def test_one_pixel_waits_once_for_each_generation_and_look(double: ModuleType) -
     attack = replace(ATTACKS["one-pixel"], stop=None)
     network = convolutional().to("cuda")
     few, many = (waits(network, replace(attack, generations=g), count=1) for g in (1, 3))
-    # the clean image, the first population, each generation; images, notes, and two judgings
-    assert (few, many) == (1 + 1 + 1 + 4, 1 + 1 + 3 + 4)
+    # the clean image, the first population, each generation; images, notes, probabilities, and two judgings
+    assert (few, many) == (1 + 1 + 1 + 5, 1 + 1 + 3 + 5)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,27 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from small_networks import convolutional, predicted
+from small_networks import convolutional, linear, predicted
 
-from npsnn.attacks import FGSM, PGD, CarliniWagner, Judging, OnePixel, Plan, RandomSearch, robust_accuracy
+from npsnn.attacks import (
+    APGD,
+    APGDT,
+    FAB,
+    FGSM,
+    PGD,
+    SPSA,
+    CarliniWagner,
+    Judging,
+    OnePixel,
+    Plan,
+    RandomSearch,
+    Square,
+    accuracy,
+    auto,
+    robust_accuracy,
+)
 from npsnn.attacks.balls import Limit, check_grid
+from npsnn.attacks.groups import STANDARD
 from npsnn.inputs import as_float
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -123,3 +140,26 @@ def test_images_off_the_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="on_grid must be True or False, got 'yes'"):
         Judging(on_grid="yes")  # type: ignore[arg-type]
     assert Plan(on_grid=True).judging() == Judging(on_grid=True)
+
+
+@pytest.mark.parametrize(("norm", "wide"), [("l2", 0.9), ("linf", 0.12)])
+@pytest.mark.parametrize("kind", [APGD, APGDT, FAB, Square, SPSA])
+def test_no_attack_stops_at_a_misreading_that_rounding_undoes(kind: Any, norm: str, wide: float) -> None:
+    """On a linear network the farthest point of the ball is misread after rounding as well."""
+    network, x = linear(0.0), bits(6, 40)
+    labels, options = predicted(network, as_float(x)), {} if kind is Square else {"steps": 20}
+    attack = kind(wide, norm, **options, **({"queries": 300} if kind is Square else {}))
+    (rounded,) = robust_accuracy(network, x, labels, [attack], Judging(on_grid=True))
+    (plain,) = robust_accuracy(network, x, labels, [attack])
+    assert plain.accuracy.mean < 0.3
+    stopped = attack.ball.on_grid(plain.x_adv, as_float(x))
+    brought_back = accuracy(network, stopped, labels, 1).mean - plain.accuracy.mean
+    assert rounded.accuracy.mean <= plain.accuracy.mean + max(0.05, brought_back / 2)
+
+
+def test_what_rounds_is_not_autoattack() -> None:
+    network, x = linear(0.0, classes=4), bits(7, 4)
+    group, labels = auto(network, 0.1, steps=100), predicted(network, as_float(x))
+    for on_grid, name in ((False, STANDARD), (True, "auto")):
+        results = robust_accuracy(network, x, labels, group, Judging(on_grid=on_grid))
+        assert next(iter(results)).group == name

@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import images, linear, predicted
 
-from npsnn import models
+from npsnn import attacks, models
+from npsnn.attacks.base import target_of
 from npsnn.attacks.judging import judge
 from npsnn.attacks.plan import Plan
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
@@ -264,3 +266,38 @@ def test_what_a_part_of_the_batch_meets_is_noted_of_its_images(stream: Stream) -
     zero, bad, once, lost = watched.notes.tolist()
     assert zero == [False, False, True, False] and bad == [True, False, False, False]
     assert once == [False, False, False, True] and not any(lost)
+
+
+def test_a_part_that_an_attack_cuts_out_is_noted_of_its_images() -> None:
+    """By `further`, of which the stream knows where it begins, and by a stream of its own for the whole batch alone."""
+    x = np.full((4, 1, 2, 2), 0.5)
+    x[2] = 0
+    for stream in (Stream(0).from_sample(64), Stream(0).chosen([9, 2, 5, 3])):
+        watched: Any = Watched.of(Blank(), x, stream)  # type: ignore[arg-type]
+        for n in (1, 2):
+            watched.ascending("margin").looked(x[n : n + 1], LABELS[n : n + 1], stream.further(n))
+        assert watched.notes[0].tolist() == [False, False, True, False]
+        watched.looked(x, LABELS[:4], Stream(7))
+        with pytest.raises(ValueError, match=r"the stream of 2 of 4 images must be the attack's stream, cut as"):
+            watched.looked(x[:2], LABELS[:2], Stream(7))
+
+
+@pytest.mark.parametrize(
+    ("attack", "objective"),
+    [
+        (lambda s: attacks.APGD(0.1, source=s), "targeted-dlr"),
+        (lambda s: attacks.PGD(0.1, source=s), "targeted-margin"),
+        (lambda s: attacks.Square(0.1, source=s), "targeted-dlr"),
+        (lambda s: attacks.APGDT(0.1, source=s), "cross-entropy"),
+        (lambda s: attacks.APGDT(0.1, source=attacks.Transfer(linear(0.0), source=s)), "dlr"),
+        (lambda s: attacks.FMN(source=s), "cross-entropy"),
+        (lambda s: attacks.FMN(source=s), "true-class-probability"),
+        (lambda s: attacks.CarliniWagner(source=s), "cross-entropy"),
+    ],
+)
+def test_an_objective_that_an_attack_cannot_ascend_is_refused_before_it_runs(attack: Any, objective: str) -> None:
+    network, x = linear(0.3), images(2)
+    made = attack(attacks.EoT(2, objective))
+    with pytest.raises(ValueError, match=f"the objective of {made.label} must be one of .*, got '{objective}'"):
+        next(attacks.robust_accuracy(network, x, predicted(network, x), [made]))
+    assert target_of(attack(attacks.EoT(2)), network).objective

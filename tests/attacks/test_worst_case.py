@@ -200,3 +200,17 @@ def test_papers_that_count_any_misreading_have_a_figure_to_compare_with(capsys: 
     assert (kept[0]["chosen"], kept[0]["selection_draws"]) == ({"fgsm": 4}, 100)
     said = capsys.readouterr().out
     assert "50.0 % (the images as they are: 75.0 %) if one misreading in 10 draws loses an image" in said
+
+
+def test_results_of_several_balls_are_refused() -> None:
+    network, x = linear(0.0), images(4)
+    labels = predicted(network, x)
+    results = list(robust_accuracy(network, x, labels, [FGSM(0.01), FGSM(0.02)]))
+    with pytest.raises(ValueError, match=r"results must be of one ball, got linf 0\.01 and linf 0\.02"):
+        worst_case(network, labels, results, Judging())
+
+
+def test_of_many_alike_the_luckiest_is_no_sure_rise() -> None:
+    """A difference that would be sure between two is chance where the least of twelve was taken."""
+    found = Worst(np.full(8, 0.6), "fgsm", Accuracy(np.full(8, 0.6)), Difference(0.1, 0.04, 0.01))
+    assert found.above and not replace(found, candidates=12).above
