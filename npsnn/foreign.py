@@ -1,7 +1,6 @@
 """Calls of what users write: what it is given cannot be written to, and its errors name it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from inspect import getattr_static, signature
 from types import FunctionType
 from typing import Any, TypeVar
@@ -16,9 +15,10 @@ NOTE = "Raised by the "
 
 def read_only(x: T) -> T:
     """A view of a NumPy array that raises ValueError where it is written to; anything else as it is."""
-    if not isinstance(x, np.ndarray) or type(x) is not np.ndarray:  # an array of a GPU has no such flag
+    array: Any = x
+    if type(x) is not np.ndarray or not array.flags.writeable:  # an array of a GPU has no such flag
         return x
-    view: Any = x.view()
+    view: Any = array.view()
     view.flags.writeable = False
     return view  # type: ignore[no-any-return]
 
@@ -65,20 +65,27 @@ def name_of(value: Any) -> str:
     return str(getattr(value, "__name__", type(value).__name__))
 
 
-@contextmanager
-def blamed_on(who: str, given: str) -> Iterator[None]:
-    """An error in the block has a note that names who raised it.
+class BlamedOn:
+    """An error in the block has a note that names who raised it. A class, since a step of training has ten such blocks.
 
-    who: as "attack average-sign".
+    kind: as "attack".
+    who: the object, or the word that names it, as "average-sign".
     given: what cannot be written to, as "images"; who writes to it is told to copy it.
     """
-    try:
-        yield
-    except Exception as error:
+
+    def __init__(self, kind: str, who: Any, given: str) -> None:
+        self.kind, self.who, self.given = kind, who, given
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception):
+            return
+        who = f"{self.kind} {self.who if isinstance(self.who, str) else name_of(self.who)}"
         if isinstance(error, ValueError) and "read-only" in str(error):
-            raise ValueError(f"the {who} writes to the {given} that it is given: copy them first") from error
+            raise ValueError(f"the {who} writes to the {self.given} that it is given: copy them first") from error
         error.add_note(f"{NOTE}{who}")
-        raise
 
 
 def blamed(error: BaseException) -> str:

@@ -56,7 +56,11 @@ class Stream:
 
         path: words and numbers, added to the path of this stream.
         """
-        return replace(self, path=self.path + path)
+        if type(self) is not Stream:
+            return replace(self, path=self.path + path)
+        found = object.__new__(Stream)  # what was checked is not checked again: a step asks for many streams
+        vars(found).update(vars(self), path=self.path + path)
+        return found
 
     def from_sample(self, first: int) -> "Stream":
         """The same stream for another batch.

@@ -14,7 +14,7 @@ from npsnn.attacks.base import Attack
 from npsnn.attacks.judging import Judging
 from npsnn.attacks.sources import SOURCES
 from npsnn.data.augment import AUGMENTATIONS
-from npsnn.foreign import all_read_only, asked_for, blamed, blamed_on, check_takes, read_only
+from npsnn.foreign import BlamedOn, all_read_only, asked_for, blamed, check_takes, read_only
 from npsnn.layers.base import LAYERS
 from npsnn.layers.moments import EXPECTATION
 from npsnn.models import MODELS
@@ -170,7 +170,7 @@ def test_a_read_only_view_leaves_the_array_itself_as_it_is() -> None:
 
 @pytest.mark.parametrize("raise_", [lambda: {}["no"], lambda: int("x")])
 def test_another_error_stays_what_it_is_and_has_a_note(raise_: Callable[[], Any]) -> None:
-    with pytest.raises((KeyError, ValueError)) as caught, blamed_on("loss Mine", "images"):
+    with pytest.raises((KeyError, ValueError)) as caught, BlamedOn("loss", "Mine", "images"):
         raise_()
     assert blamed(caught.value) == "loss Mine" and blamed(ValueError()) == ""
 

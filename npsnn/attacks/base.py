@@ -30,7 +30,7 @@ from npsnn.attacks.sources import source as source
 from npsnn.attacks.targets import NetworkTarget, Queried
 from npsnn.backend import Array, to_device
 from npsnn.classifier import Classifier
-from npsnn.foreign import blamed_on, check_takes, read_only
+from npsnn.foreign import BlamedOn, check_takes, read_only
 from npsnn.inputs import is_on_gpu
 from npsnn.streams import Randomness, Stream
 from npsnn.tables import Table
@@ -269,7 +269,7 @@ def attacked(value: Any, target: Queried, x: Array, labels: Array, stream: Strea
 
     Raises ValueError, naming the attack, where it writes to what it is given.
     """
-    with blamed_on(f"attack {ask(value, 'label')}", "images and labels"):
+    with BlamedOn("attack", ask(value, "label"), "images and labels"):
         found = value(target, read_only(x), read_only(labels), stream)
         return found if is_on_gpu(found) else np.asarray(found)
 

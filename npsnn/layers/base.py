@@ -13,6 +13,7 @@ backward pass returns the statistics of the batch, with which the trainer moves 
 
 from collections.abc import Callable
 from enum import Flag, auto
+from functools import cache
 from math import prod
 from typing import Any, Protocol, TypeAlias
 
@@ -135,11 +136,17 @@ class Passing:
 
 def passed(layer: Layer, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
     """What the layer makes of moments whose mean may not be computed yet; so may be the mean of the result."""
-    forward: Any = type(layer).forward
-    if isinstance(layer, Passing) and forward is Passing.forward:  # a subclass may have its own
-        return layer.passed(params, m, noise)
+    if _passes(type(layer)):
+        found: tuple[Moments, Backward] = layer.passed(params, m, noise)  # type: ignore[attr-defined]
+        return found
     out, back = layer.forward(params, m.settled(), noise)
     return out, lambda g, want: back(g.settled(), want)
+
+
+@cache
+def _passes(kind: type[Any]) -> bool:
+    """Whether the layers of a class take means that are not computed yet; a subclass may have a forward of its own."""
+    return issubclass(kind, Passing) and kind.forward is Passing.forward
 
 
 def couples_batch(layer: Layer) -> bool:

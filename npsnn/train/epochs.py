@@ -12,7 +12,7 @@ import numpy as np
 from npsnn.backend import Array, namespace, to_host
 from npsnn.classifier import Classifier
 from npsnn.data import Split
-from npsnn.foreign import all_read_only, blamed_on, name_of
+from npsnn.foreign import BlamedOn, all_read_only
 from npsnn.gpu.graphs import Graphs
 from npsnn.layers.moments import EXPECTATION, Batch, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
@@ -203,9 +203,10 @@ class Trainer:
         step = state.steps + 1
         rule = self.training.optimizer
         params, grads, kept = map(all_read_only, (params, grads, state.optimizer))
-        with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
+        with BlamedOn("optimizer", rule, "arrays"):
             params, moments = rule.update(params, grads, kept, lr, step, self.decayed)
-        return replace(state, params=self.after(params), optimizer=moments, steps=step)
+        # each part, term and update would make them so by itself
+        return replace(state, params=all_read_only(self.after(params)), optimizer=moments, steps=step)
 
     def before(self, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
         """The parameters and the gradients that the optimiser is to see."""
@@ -309,7 +310,7 @@ class Trainer:
 
 
 def _constrained(constraint: Constraint) -> AbstractContextManager[None]:
-    return blamed_on(f"constraint {name_of(constraint)}", "parameters and gradients")
+    return BlamedOn("constraint", constraint, "parameters and gradients")
 
 
 def _diverged(what: str, epoch: int, step: int, steps: int, training: Training) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsnn.backend import Array, constant, fused, gpu, namespace
-from npsnn.foreign import all_read_only, blamed_on, name_of
+from npsnn.foreign import BlamedOn, all_read_only
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import leaves
 from npsnn.layers.params import Role
@@ -193,7 +193,7 @@ class Packed:
             moments = {f"{k}/{group}": own[f"optimizer/{k}/{group}"] for k in self._kinds for group in groups}
             decayed = frozenset(self.layout.of_kind(DECAYED))
         rule: Any = trainer.training.optimizer
-        with blamed_on(f"optimizer {name_of(rule)}", "arrays"):
+        with BlamedOn("optimizer", rule, "arrays"):
             if of_update(rule, "update_in_place"):
                 rule.update_in_place(params, grads, moments, numbers[2:], decayed)
                 return

@@ -6,7 +6,7 @@ import numpy as np
 
 from npsnn.backend import Array
 from npsnn.classifier import Classifier
-from npsnn.foreign import all_read_only, blamed_on, name_of, read_only
+from npsnn.foreign import BlamedOn, all_read_only, read_only
 from npsnn.layers.moments import WHOLE, Batch, Propagated
 from npsnn.layers.params import Role, unflatten
 from npsnn.optim import Arrays
@@ -46,7 +46,7 @@ class PartGradient:
     def augmented(self, images: np.ndarray, draws: Stream) -> np.ndarray:
         """The images of one part as the loss gets them: changed by the augmentation, and not to be written to."""
         t = self.training
-        with blamed_on(f"augmentation {name_of(t.augmentation)}", "images"):
+        with BlamedOn("augmentation", t.augmentation, "images"):
             return read_only(t.augmentation(read_only(images), draws.at("augmentation")))
 
     def of_augmented(
@@ -72,5 +72,5 @@ class PartGradient:
         treated = t.noise.noise(noise, batch if Role.STATISTIC in t.trains else None)
         treated = treated.known(on) if isinstance(treated, Propagated) else treated
         # the key is named by the first loss that drew
-        with blamed_on(f"loss {name_of(t.loss)}", "images, labels and parameters"):
+        with BlamedOn("loss", t.loss, "images, labels and parameters"):
             return t.loss.gradient(network, images, labels, treated, draws.at("adversary"))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from npsnn.backend import Array
-from npsnn.foreign import all_read_only, asked_for, blamed_on, name_of
+from npsnn.foreign import BlamedOn, all_read_only, asked_for
 from npsnn.layers.containers import parts
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import of_layer
@@ -178,7 +178,7 @@ def summed(terms: Sequence[Term], model: Model, params: Arrays) -> tuple[Array, 
     params = all_read_only(params)
     parts = []
     for term in (term for term in terms if not isinstance(term, CovarianceTerm)):
-        with blamed_on(f"term {name_of(term)}", "parameters"):
+        with BlamedOn("term", term, "parameters"):
             parts.append(term(model, params))
     if joint:
         parts.append(_of_covariance(joint, model, params))

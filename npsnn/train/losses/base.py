@@ -20,7 +20,7 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
-from npsnn.foreign import asked_for, blamed_on, name_of, read_only
+from npsnn.foreign import BlamedOn, asked_for, read_only
 from npsnn.layers.base import Want
 from npsnn.layers.moments import Moments, Noise
 from npsnn.layers.params import Role, flatten, roles
@@ -157,6 +157,6 @@ def one_view(network: Classifier, images: np.ndarray, labels: np.ndarray, object
     """
     one = view(network, images, noise)
     logits = Moments(*map(read_only, (one.logits.mean, one.logits.var)))
-    with blamed_on(f"objective {name_of(objective)}", "logits"):
+    with BlamedOn("objective", objective, "logits"):
         values, cotangent = objective(logits, namespace(logits.mean).asarray(labels))
     return total(values, labels, (one, cotangent))
