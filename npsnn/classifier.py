@@ -1,7 +1,7 @@
 """A trained network for users: images in the usual form, (N, C, H, W) in [0, 1], and logits (N, classes)."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -212,7 +212,17 @@ class Classifier:
         Both results are where the parameters are, so that sums over draws need not wait for a GPU. The cotangent goes
         through the network in units of each example's largest entry (`npsnn.objectives.in_units`).
         """
-        return self.passes.gradients(x, labels, [noise], objective)
+        return self.loss_gradients(x, labels, [noise], objective)
+
+    def loss_gradients(
+        self, x: Images, labels: Array, noises: Sequence[Noise], objective: Objective
+    ) -> tuple[Array, Array]:
+        """Compute the sums over several noises of what `loss_gradient` returns, with what they share computed once.
+
+        noises: draws of the noise, or one noise of any kind.
+        The other arguments are those of `loss_gradient`.
+        """
+        return self.passes.gradients(x, labels, noises, objective)
 
     def checked(self, x: Images, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Put images and labels in the engine's form.

@@ -54,10 +54,11 @@ class Spoiled(Classifier):
 
     spoil: Spoil | None = None
 
-    def loss_gradient(self, x: np.ndarray, labels: np.ndarray, noise: Noise, objective: Any) -> tuple[Any, np.ndarray]:
-        value, gradient = super().loss_gradient(x, labels, noise, objective)
+    def loss_gradients(self, x: np.ndarray, labels: np.ndarray, noises: Any, objective: Any) -> tuple[Any, np.ndarray]:
         assert self.spoil is not None
-        return value, gradient * np.reshape(self.spoil(x, noise), (-1, 1, 1, 1))
+        found = [super(Spoiled, self).loss_gradients(x, labels, [noise], objective) for noise in noises]
+        spoils = [np.reshape(self.spoil(x, noise), (-1, 1, 1, 1)) for noise in noises]
+        return sum(v for v, _ in found), sum(g * by for (_, g), by in zip(found, spoils, strict=True))  # type: ignore[return-value]
 
 
 def spoiled(spoil: Spoil, network: Classifier = SOUND) -> Spoiled:

@@ -1,17 +1,14 @@
 """What an attack, or who judges it, asks a network under several draws of the noise.
 
-A CPU has passes of their own for each draw, and so its numbers are those of single draws. A GPU computes what the draws
-share once (`npsnn.models.passes`).
+What the draws share, the layers before the first noise, is computed once for all of them (`npsnn.models.passes`): with
+noise on the last features any number of draws costs one pass through the backbone, forward and backward.
 """
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from npsnn.backend import Array
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Noise
-from npsnn.models.passes import double
 from npsnn.objectives import Objective
 
 
@@ -25,24 +22,14 @@ def gradients(
     noises: how the noise is treated, each in turn.
     objective: function of the logits and the labels.
     """
-    if network.on_gpu:
-        return network.passes.gradients(x, labels, noises, objective)
-    value, gradient = network.loss_gradient(x, labels, noises[0], objective)
-    for noise in noises[1:]:
-        more_value, more_gradient = network.loss_gradient(x, labels, noise, objective)
-        value, gradient = value + more_value, gradient + more_gradient
-    return value, gradient
+    return network.loss_gradients(x, labels, noises, objective)
 
 
 def values(network: Classifier, x: Array, labels: Array, noises: Sequence[Noise], objective: Objective) -> Array:
     """The objective of each image under each noise, float64 (noises, N); arguments as for `gradients`."""
-    if network.on_gpu:
-        return network.passes.values(x, labels, noises, objective)
-    return np.stack([objective(double(network.scores(x, noise)), labels)[0] for noise in noises])
+    return network.passes.values(x, labels, noises, objective)
 
 
 def logits(network: Classifier, x: Array, noises: Sequence[Noise]) -> Array:
     """The means of the logits under each noise, (noises, classes, N); arguments as for `gradients`."""
-    if network.on_gpu:
-        return network.passes.logits(x, noises)
-    return np.stack([network.scores(x, noise).mean for noise in noises])
+    return network.passes.logits(x, noises)

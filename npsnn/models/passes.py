@@ -1,8 +1,7 @@
 """The passes of a network that predictions, judging and attacks ask for; on a GPU each is one CUDA graph.
 
-A GPU computes the layers before the first noise once for all draws. The backward pass through them is linear in the
-cotangent: the draws' cotangents are summed first, each times its own unit, and go back as one. The sums thus have
-another order than on a CPU, where each draw has passes of its own.
+The layers before the first noise are computed once for all draws. The backward pass through them is linear in the
+cotangent: the draws' cotangents are summed first, each times its own unit, and go back as one.
 """
 
 from collections.abc import Callable, Sequence

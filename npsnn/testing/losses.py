@@ -74,10 +74,10 @@ class Taped(Classifier):
     tape: list[Any] = field(default_factory=list)
     answers: Iterator[Any] | None = None
 
-    def loss_gradient(self, *asked: Any, **options: Any) -> Any:
+    def loss_gradients(self, *asked: Any, **options: Any) -> Any:
         if self.answers is not None:
             return next(self.answers)
-        self.tape.append(super().loss_gradient(*asked, **options))
+        self.tape.append(super().loss_gradients(*asked, **options))
         return self.tape[-1]
 
 

@@ -163,8 +163,10 @@ def test_a_loss_that_is_nan_never_wins() -> None:
 
 
 def test_passes_are_counted(lenet: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted, gradient = [], Classifier.loss_gradient
-    monkeypatch.setattr(Classifier, "loss_gradient", lambda *args: counted.append(1) or gradient(*args))
+    counted, gradients = list[int](), Classifier.loss_gradients
+    monkeypatch.setattr(
+        Classifier, "loss_gradients", lambda *args: counted.extend([1] * len(args[3])) or gradients(*args)
+    )
     for attack in (fgsm(0.1), bim(0.1, steps=3), pgd(0.1, steps=2), pgd(0.1, steps=2, restarts=3)):
         for target in (expectation(lenet), sampled(lenet, 2)):
             counted.clear()
