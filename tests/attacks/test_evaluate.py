@@ -17,6 +17,7 @@ from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
 from npsnn.layers.moments import Sampled
+from npsnn.models.passes import Passes
 from npsnn.streams import Stream
 from npsnn.train import fit
 from npsnn.train.config import Config
@@ -139,18 +140,17 @@ def test_no_room_no_effect(network: Classifier) -> None:
 @pytest.mark.slow
 def test_attack_and_judgement_never_share_noise(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, set[Stream]] = {"attack": set(), "judge": set()}
-    gradient, scores = Classifier.loss_gradient, Classifier.scores
+    gradients, logits = Classifier.loss_gradients, Passes.logits
 
     def watched(original: Any, kind: str, position: int) -> Any:
         def call(*args: Any) -> Any:
-            if isinstance(args[position], Sampled):
-                seen[kind].add(args[position].stream)
+            seen[kind] |= {noise.stream for noise in args[position] if isinstance(noise, Sampled)}
             return original(*args)
 
         return call
 
-    monkeypatch.setattr(Classifier, "loss_gradient", watched(gradient, "attack", 3))
-    monkeypatch.setattr(Classifier, "scores", watched(scores, "judge", 2))
+    monkeypatch.setattr(Classifier, "loss_gradients", watched(gradients, "attack", 3))
+    monkeypatch.setattr(Passes, "logits", watched(logits, "judge", 2))
     results = list(evaluate(network, X, LABELS, SMALL))
     before = len(seen["judge"])
     worst_case(network, LABELS, results[:3], replace(SMALL.judging(), selection=4))
@@ -221,13 +221,13 @@ def test_the_worst_case_is_taken_image_by_image(network: Classifier) -> None:
 @pytest.mark.slow
 def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attacks that go the wrong way leave more than they found."""
-    true = Classifier.loss_gradient
+    true = Classifier.loss_gradients
 
     def reversed_(self: Classifier, *arguments: Any) -> Any:
         value, gradient = true(self, *arguments)
         return value, -gradient
 
-    monkeypatch.setattr(Classifier, "loss_gradient", reversed_)
+    monkeypatch.setattr(Classifier, "loss_gradients", reversed_)
     plan = replace(SMALL, attacks=("fgsm", "adaptive-fgsm"), eps=(0.1,), draws=10)
     results, clean = list(evaluate(network, X, LABELS, plan)), accuracy(network, X, LABELS, 10)
     assert all(r.accuracy.mean > clean.mean + 0.05 for r in results)

@@ -58,7 +58,7 @@ def test_it_asks_for_classes_alone_and_as_often_as_it_says(monkeypatch: pytest.M
         return voted(self, x, labels, stream)
 
     monkeypatch.setattr(Voted, "__call__", counted)
-    monkeypatch.setattr(type(QUIET), "loss_gradient", gradients := Gradients(type(QUIET).loss_gradient))
+    monkeypatch.setattr(type(QUIET), "loss_gradients", gradients := Gradients(type(QUIET).loss_gradients))
     network = convolutional(0.3)
     found = substitute(network, SEEDS, **FEW)
     assert sum(n for n, _ in asked) == 24 * 2 ** (3 - 1) and {votes for _, votes in asked} == {3}

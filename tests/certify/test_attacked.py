@@ -28,7 +28,7 @@ ATTACKS: dict[str, Callable[[float], Any]] = {
     "pgd": lambda eps: attacks.PGD(eps, "l2", steps=10, source=DRAWN),
     "apgd": lambda eps: attacks.APGD(eps, "l2", steps=20, source=DRAWN),
     "apgd-t": lambda eps: attacks.APGDT(eps, "l2", steps=10, source=EoT(10)),
-    "fab-t": lambda eps: attacks.FAB(eps, "l2", steps=10, source=EoT(10)),
+    "fab-t": lambda eps: attacks.FAB(eps, "l2", steps=10, targets=3, source=EoT(10)),
     "square": lambda eps: attacks.Square(eps, "l2", queries=100, source=DRAWN),
     "spsa": lambda eps: attacks.SPSA(eps, "l2", steps=5, directions=8, source=DRAWN),
     "hop-skip-jump": lambda eps: attacks.HopSkipJump(eps, "l2", queries=600),
@@ -53,8 +53,9 @@ def attacked(network: Classifier, x: np.ndarray, rows: list[Certificate], part: 
         attack = ATTACKS[name](part * row.radius)
         target, label = target_of(attack, network), np.array([row.predicted])
         x_adv = reached(attack, attack(target, image[None], label, Stream(row.index)), image[None], part * row.radius)
-        found.append(answers(network, x_adv, 1_500) != [row.predicted])
-    return found
+        found.append(x_adv)
+    said = answers(network, np.concatenate(found), 1_500)
+    return [answer != row.predicted for answer, row in zip(said, rows, strict=True)]
 
 
 def certified(network: Classifier, x: np.ndarray, labels: np.ndarray, sigma: float | None) -> tuple[Classifier, list]:

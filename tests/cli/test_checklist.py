@@ -30,13 +30,13 @@ def where(runs: Path, data_dir: Path) -> tuple[object, ...]:
 @pytest.fixture
 def no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks that give their attacker nothing."""
-    true = Classifier.loss_gradient
+    true = Classifier.loss_gradients
 
     def none(self: Classifier, *arguments: Any) -> Any:
         value, gradient = true(self, *arguments)
         return value, 0 * gradient
 
-    monkeypatch.setattr(Classifier, "loss_gradient", none)
+    monkeypatch.setattr(Classifier, "loss_gradients", none)
 
 
 @pytest.mark.slow

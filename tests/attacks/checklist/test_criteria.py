@@ -31,6 +31,7 @@ from npsnn.attacks.judging import Accuracy, judge
 from npsnn.attacks.targets import known
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Noise, Sampled
+from npsnn.models.passes import Passes
 from npsnn.objectives import OBJECTIVES
 from npsnn.streams import Stream
 
@@ -218,14 +219,13 @@ def test_attack_and_judgement_share_noise_only_where_it_is_known(monkeypatch: py
 
     def watched(original: Any, kind: str, position: int) -> Any:
         def call(*args: Any) -> Any:
-            if isinstance(args[position], Sampled):
-                seen[kind].add(args[position].stream)
+            seen[kind] |= {noise.stream for noise in args[position] if isinstance(noise, Sampled)}
             return original(*args)
 
         return call
 
-    monkeypatch.setattr(Classifier, "loss_gradient", watched(Classifier.loss_gradient, "attack", 3))
-    monkeypatch.setattr(Classifier, "scores", watched(Classifier.scores, "judge", 2))
+    monkeypatch.setattr(Classifier, "loss_gradients", watched(Classifier.loss_gradients, "attack", 3))
+    monkeypatch.setattr(Passes, "logits", watched(Passes.logits, "judge", 2))
     list(examine(SOUND, X, LABELS, SMALL))
     shared = seen["attack"] & seen["judge"]
     assert {s.path for s in shared} == {("checklist", "known", d, 0) for d in range(5)}
