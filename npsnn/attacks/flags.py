@@ -6,9 +6,11 @@ Source: the flags of AutoAttack's authors' code, and Pintor et al. 2022 (arXiv 2
 from math import inf, prod
 from typing import Any
 
+import numpy as np
+
 from npsnn.attacks.base import ask
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.statistics import Difference
+from npsnn.attacks.statistics import Difference, wilson_interval
 from npsnn.objectives import OBJECTIVES
 from npsnn.runs.caveats import Caveat
 
@@ -20,7 +22,7 @@ HALF = 0.5
 """The same on a network with noise, of an attack that brings an image to the boundary, where noise decides."""
 
 RISING = 1 / 3
-"""The part of the images whose loss may rise to the end: luck raises one in ten on draws of the noise."""
+"""The part of the images whose loss may rise to the end; to be said, a 95 % interval must be above it."""
 
 
 def of_together(results: list[Any]) -> list[Caveat]:
@@ -88,7 +90,8 @@ def of_steps(rising: int, left: int) -> list[Caveat]:
 
     rising: of how many of the images that are left the loss still rises where the steps end. left: how many are left.
     """
-    if rising <= RISING * left:
+    each = np.repeat([1.0, 0.0], [rising, left - rising])
+    if not rising or wilson_interval(each)[0] <= RISING:  # of few images many may rise by luck
         return []
     what = f"the loss of {rising:,} of the {left:,} images that are left still rises where the steps end"
     return [Caveat("still-rising", f"{what}: more steps make the attack stronger")]
