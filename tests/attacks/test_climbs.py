@@ -137,11 +137,11 @@ def test_a_third_of_the_images_that_are_left_may_rise_and_luck_is_no_rise(rising
 
 
 def test_a_network_that_answers_with_probabilities_is_named() -> None:
-    """Two logits of the opposite weights add up to 1; with another bias they do not."""
+    """Two logits of the opposite weights add up to 1; with another bias they do not, and some are below 0."""
     network, x = linear(0.0, classes=2), images(6)
     w = np.full((1, 24), 0.01) * np.array([[1], [-1]])
-    for bias, flagged in ((0.5, True), (0.6, False)):
-        one = replace(network, params=network.params | {"fc": {"w": w, "b": np.array([bias, 0.5])}})
+    for bias, flagged in (([0.5, 0.5], True), ([0.6, 0.5], False), ([1.5, -0.5], False)):
+        one = replace(network, params=network.params | {"fc": {"w": w, "b": np.array(bias)}})
         (result,) = robust_accuracy(one, x, predicted(one, x), [PGD(0.01, steps=2)])
         assert result.probabilities is flagged
         assert ("probabilities" in codes(result)) is flagged

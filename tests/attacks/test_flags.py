@@ -75,6 +75,16 @@ def test_what_was_left_is_counted_as_it_was_left() -> None:
     assert f"took {left} of {left} images that were left" in caveat.text
 
 
+def test_two_images_are_luck() -> None:
+    """Of 40 a search takes two more than the gradients: by chance in one case of four."""
+    white, blind = robust_accuracy(SOUND, X, LABELS, [DRAWN, SEARCH], Judging(draws=5))
+    for taken, flagged in ((2, False), (20, True)):
+        left = [
+            replace(r, accuracy=Accuracy((np.arange(40) >= n).astype(float))) for r, n in ((white, 0), (blind, taken))
+        ]
+        assert bool(of_together(left)) is flagged
+
+
 def test_gradients_of_another_network_that_serve_better() -> None:
     assert flags(spoiled(DRAWN_BACKWARDS), DRAWN, OFF) == {
         "transfer": "noise-off-pgd takes more by the gradients of another network than pgd by this one's own: these "
