@@ -1,6 +1,6 @@
 """How long attacks will take: their passes, and the time that a first micro-batch takes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
@@ -14,11 +14,14 @@ from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
 from npsnn.attacks.judging import Judging, checked, checked_judging
-from npsnn.attacks.targets import NetworkTarget, expectation
-from npsnn.backend import to_device, to_host
+from npsnn.attacks.targets import NetworkTarget, sampled
+from npsnn.backend import Array, to_device, to_host
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
 from npsnn.workers.base import micro_batches
+
+LOOKS = 10
+"""The draws by which a look is timed."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def cost(
     targets = [[target_of(attack, network) for attack in group] for group in groups]
     first = micro_batches(len(x), network.micro_batch)[0]
     batches = len(x) / (first.stop - first.start) / min(network.workers().threads, -(-len(x) // network.micro_batch))
-    look = batches * _timed(expectation(network), x[first], labels[first], forward=True)
+    look = batches * _timed(sampled(network, LOOKS), x[first], labels[first], "look")
     judging = judging if network.random else replace(judging, draws=1, selection=1)
     choosing = tuple(look * looks for looks in _choosing(groups, judging) if not isinstance(attacks, Checklist))
     planned = [
@@ -73,13 +76,13 @@ def cost(
         for group, its in zip(groups, targets, strict=True)
         for attack, target in zip(group, its, strict=True)
     ]
-    seconds: dict[tuple[str, str, str], float] = {}
+    seconds: dict[tuple[str, str, int, str, str], float] = {}
     each, passes = [], 0
     for attack, target in planned:
-        forward = ask(attack, "forward_only")
-        key = "forward" if forward else target.kind, str(target.rule), target.classifier.model.name
+        what = "value" if ask(attack, "forward_only") else "gradient"
+        key = what, target.kind, target.passes, str(target.rule), target.classifier.model.name
         if key not in seconds:
-            seconds[key] = batches * _timed(target, x[first], labels[first], forward)
+            seconds[key] = batches * _timed(target, x[first], labels[first], what)
         needed = ask(attack, "passes")(target)
         passes += needed
         each.append(needed * seconds[key] + judging.draws * look)
@@ -94,21 +97,25 @@ def _choosing(groups: list[Group], judging: Judging) -> list[int]:
     return [(count + 1) * judging.selection + judged if count > 1 and ball.eps < inf else 0 for ball, count in counts]
 
 
-def _timed(target: NetworkTarget, x: np.ndarray, labels: np.ndarray, forward: bool) -> float:
-    """Seconds of one pass of a micro-batch, as the threads compute it.
+def _timed(target: NetworkTarget, x: np.ndarray, labels: np.ndarray, what: str) -> float:
+    """Seconds of one pass of a micro-batch, as the threads compute it; of draws, which share layers, a part of all.
 
-    On a GPU, where the draws share layers, a part of the seconds of all.
+    what: a "gradient", a "value" of the loss, or a "look" at the answers.
     """
-    network, stream = target.classifier, Stream(0).at("estimate")
-    timed = target.unaimed if network.on_gpu else replace(target.unaimed, draws=1)
+    network, stream, timed = target.classifier, Stream(0).at("estimate"), target.unaimed
     if network.on_gpu:
         x, labels = to_device(x, "cuda"), to_device(labels, "cuda")
+    asked: dict[str, Callable[[], Array]] = {
+        "gradient": lambda: timed(x, labels, stream)[0],
+        "value": lambda: timed.value(x, labels, stream),
+        "look": lambda: timed.misread(x, labels, LOOKS, stream),
+    }
+    passes = timed.looks(LOOKS) if what == "look" else timed.passes
 
     def once(s: slice) -> float:
         start = perf_counter()
-        # the host has waited once the answer is there
-        to_host(timed.misread(x, labels, 1, stream) if forward else timed(x, labels, stream)[0])
-        return (perf_counter() - start) / (1 if forward else timed.passes)
+        to_host(asked[what]())  # the host has waited once the answer is there
+        return (perf_counter() - start) / passes
 
     for _ in range(2 if network.on_gpu else 1):  # the first call also makes room, a second one records a graph
         once(slice(0))

@@ -1,12 +1,14 @@
 """The cost of attacks before they are made: passes exactly, time by what a first micro-batch takes."""
 
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
-from small_networks import SHAPE, linear
+from small_networks import SHAPE, linear, on_features
 
 from npsnn.attacks import (
+    BIM,
     FGSM,
     Checklist,
     EoT,
@@ -15,13 +17,17 @@ from npsnn.attacks import (
     Plan,
     RandomSearch,
     accuracy,
+    closed_form,
     cost,
     evaluate,
+    expectation,
     robust_accuracy,
+    sampled,
     worst_case,
 )
 from npsnn.attacks.base import target_of
 from npsnn.attacks.checklist.suite import Suite
+from npsnn.attacks.costs import _timed
 from npsnn.attacks.plan import choices
 
 X = np.random.default_rng(0).random((6, *SHAPE))
@@ -77,9 +83,30 @@ def test_members_that_run_in_turn_cost_at_most_their_sum() -> None:
 
 
 def test_an_attack_that_needs_no_gradient_takes_the_time_of_forward_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("npsnn.attacks.costs._timed", lambda target, x, labels, forward: 1.0 if forward else 100.0)
+    monkeypatch.setattr(
+        "npsnn.attacks.costs._timed", lambda target, x, labels, what: 100.0 if what == "gradient" else 1.0
+    )
     for attack, seconds in ((RandomSearch(0.1, samples=4, draws=2), 8 + 2), (FGSM(0.1, source=EoT(3)), 300 + 2)):
         assert cost(linear(), X, LABELS, [attack], Judging(draws=2)).seconds == seconds
+
+
+def test_the_time_of_a_pass_is_a_part_of_that_of_the_draws_that_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that ticks once between any two looks at it."""
+    ticks = count()
+    monkeypatch.setattr("npsnn.attacks.costs.perf_counter", lambda: float(next(ticks)))
+    network = on_features(0.3)
+    for target, what, seconds in (
+        (sampled(network, 4), "gradient", 1 / 4),
+        (sampled(network, 4), "value", 1 / 4),
+        (sampled(network, 4), "look", 1 / 10),
+        (expectation(network.with_sigma(0)), "look", 1),
+        (closed_form(network), "gradient", 1),
+    ):
+        assert _timed(target, X, LABELS, what) == seconds
+    asked = list[tuple[str, int]]()
+    monkeypatch.setattr("npsnn.attacks.costs._timed", lambda t, x, y, what: asked.append((what, t.passes)) or 1.0)
+    cost(network, X, LABELS, [FGSM(0.1, source=EoT(3)), BIM(0.1, source=EoT(3)), FGSM(0.2, source=EoT(5))])
+    assert asked == [("look", 10), ("gradient", 3), ("gradient", 5)], "draws of another number share another part"
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
