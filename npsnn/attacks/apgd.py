@@ -1,7 +1,7 @@
 """APGD: projected steps with momentum that choose their length by themselves, and the version that aims at classes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 
 import numpy as np
@@ -19,9 +19,28 @@ from npsnn.streams import Randomness, Stream
 from npsnn.validate import check_count, check_types
 
 
+@dataclass(frozen=True)
+class _Walking(InBall):
+    """What APGD and APGD-T have in common; every whole number of theirs is a count."""
+
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for f in fields(self):
+            if f.type is int:
+                check_count(f.name, getattr(self, f.name))
+        check_types(self)
+
+    @property
+    def climbs(self) -> bool:  # type: ignore[override]
+        """Whether the steps raise one loss: in L1 the loss falls with the radius."""
+        return self.norm != "l1"
+
+
 @attack("apgd")
 @dataclass(frozen=True)
-class APGD(InBall):
+class APGD(_Walking):
     """APGD: steps that are halved, image by image, where the loss no longer rises, and that then go on from the best.
 
     With u = project(x_k + s · steepest(gradient)), x_{k+1} = project(x_k + 0.75 (u - x_k) + 0.25 (x_k - x_{k-1})), from
@@ -54,7 +73,6 @@ class APGD(InBall):
     draws of the noise is npsnn's own.
     """
 
-    steps: int = 100
     restarts: int = 1
     source: Source = DRAWN
 
@@ -64,17 +82,6 @@ class APGD(InBall):
         adaptive="APGD on the closed form.",
         options={"steps": "apgd_steps"},
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("steps", "restarts"):
-            check_count(name, getattr(self, name))
-        check_types(self)
-
-    @property
-    def climbs(self) -> bool:  # type: ignore[override]
-        """Whether the steps raise one loss: in L1 the loss falls with the radius."""
-        return self.norm != "l1"
 
     def passes(self, target: Queried) -> int:
         """Forward and backward passes for one image, at most."""
@@ -89,7 +96,7 @@ class APGD(InBall):
 
 @attack("apgd-t")
 @dataclass(frozen=True)
-class APGDT(InBall):
+class APGDT(_Walking):
     """APGD-T: APGD from one start for each of the classes that are likeliest after the label, to raise this class.
 
     The classes are those of the clean image's logits, and there are no more than the classes but one. Any misreading
@@ -106,7 +113,6 @@ class APGDT(InBall):
     each start.
     """
 
-    steps: int = 100
     targets: int = 9
     source: Source = DRAWN
 
@@ -117,17 +123,6 @@ class APGDT(InBall):
         adaptive="APGD-T on the closed form.",
         options={"steps": "apgd_steps"},
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("steps", "targets"):
-            check_count(name, getattr(self, name))
-        check_types(self)
-
-    @property
-    def climbs(self) -> bool:  # type: ignore[override]
-        """Whether the steps raise one loss: in L1 the loss falls with the radius."""
-        return self.norm != "l1"
 
     def passes(self, target: Queried) -> int:
         """Forward and backward passes for one image, at most; of fewer classes than targets they are fewer."""
