@@ -12,7 +12,7 @@ from npsnn.backend import Array, on_gpu, to_device, to_host, use_device
 from npsnn.inputs import as_images, as_labels
 from npsnn.layers.base import Params
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
-from npsnn.layers.params import flatten, unflatten
+from npsnn.layers.params import any_of, flatten, unflatten
 from npsnn.models import sigmas
 from npsnn.models.base import Model
 from npsnn.models.passes import Passes, engine_form
@@ -121,7 +121,7 @@ class Classifier:
 
     @property
     def _any_parameter(self) -> Array:
-        return next(iter(flatten(self.params).values()))
+        return any_of(self.params)
 
     @property
     def micro_batch(self) -> int:

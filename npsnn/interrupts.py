@@ -5,6 +5,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+try:
+    # what `signal` wraps, whose enums take fifty microseconds of each step of a training to say that a function is none
+    import _signal as handling  # type: ignore[import-not-found]
+except ImportError:
+    import signal as handling
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _here = threading.local()
 
@@ -40,21 +46,21 @@ def noted(note: Callable[[BaseException], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    handlers = {number: handler for number in SIGNALS if callable(handler := handling.getsignal(number))}
 
     def handle(number: int, frame: object) -> None:
         try:
-            handlers[signal.Signals(number)](number, frame)  # type: ignore[arg-type]
+            handlers[signal.Signals(number)](number, frame)
         except BaseException as error:
             note(error)
 
     for number in handlers:
-        signal.signal(number, handle)
+        handling.signal(number, handle)
     try:
         yield
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            handling.signal(number, handler)
 
 
 @contextmanager

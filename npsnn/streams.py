@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from numbers import Integral
 from operator import index
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from npsnn import philox
 from npsnn.backend import Array, namespace, on_gpu
+from npsnn.validate import WHOLE_NUMBER
 
 WHOLE = ("init", "validation", "shuffle", "gap", "evolution", "generator")
 """Purposes whose draws belong to no sample: a stream for one of them has a generator, and no numbers by sample."""
@@ -44,9 +44,9 @@ class Stream:
     samples: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, Integral):
+        if isinstance(self.seed, bool) or not isinstance(self.seed, WHOLE_NUMBER):
             raise TypeError(f"seed must be a whole number, got {self.seed!r}")
-        if not isinstance(self.first, Integral):
+        if not isinstance(self.first, WHOLE_NUMBER):
             raise TypeError(f"first must be a whole number, got {self.first!r}")
         if not 0 <= self.first < FIRST_LIMIT:
             raise ValueError(f"first must be the index of a sample, from 0 to 2**63 - 1, got {self.first}")
@@ -197,6 +197,6 @@ def as_stream(rng: Randomness) -> Stream:
         return rng
     if isinstance(rng, np.random.Generator):
         return Stream(int(rng.integers(2**63)))
-    if isinstance(rng, bool) or not isinstance(rng, Integral):
+    if isinstance(rng, bool) or not isinstance(rng, WHOLE_NUMBER):
         raise TypeError(f"rng must be a numpy.random.Generator, a Stream or a whole number, got {rng!r}")
     return Stream(int(rng))

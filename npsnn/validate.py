@@ -13,6 +13,8 @@ C = TypeVar("C", bound=type)
 
 SIGMA_LIMIT = 1e9
 """Far beyond any use, and far from where the square of sigma overflows in single precision."""
+WHOLE_NUMBER = (int, Integral)
+"""The types of whole numbers; int by itself, for to ask an abstract class takes longer."""
 COUNT_LIMIT = 2**53
 """JSON readers that take every number for a float keep smaller whole numbers exactly."""
 
@@ -188,12 +190,12 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
 
 def as_int(value: Any) -> Any:
     """NumPy's integers as Python's; anything else as it is."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
+    return int(value) if isinstance(value, WHOLE_NUMBER) and not isinstance(value, bool) else value
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise ValueError, which names the argument, unless the value is a whole number from `least` on."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if isinstance(value, bool) or not isinstance(value, WHOLE_NUMBER):
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be >= {least}, got {value}")

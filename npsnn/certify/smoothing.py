@@ -13,7 +13,7 @@ from npsnn.classifier import Classifier
 from npsnn.layers.base import Forms, is_random
 from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
-from npsnn.layers.params import flatten
+from npsnn.layers.params import any_of
 from npsnn.models.base import Model
 from npsnn.validate import check_sigma
 
@@ -110,7 +110,7 @@ def with_noisy_images(network: Classifier, sigma: float) -> Classifier:
     if INPUT in dict(model.network.layers):
         raise ValueError(f"sigma must be None for {model.name}, which has noise on its images, {INPUT}, already")
     quiet = _really_quiet(network) if network.noise_off else network
-    like = next(iter(flatten(quiet.params).values()))
+    like = any_of(quiet.params)
     layers = ((INPUT, noise), *model.network.layers)
     smoothed = Model(model.name, Sequential(layers), model.shape, model.classes, model.micro_batch)
     params = {INPUT: noise.at_level({"sigma": like}, sigma)} | quiet.params

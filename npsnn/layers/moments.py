@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from npsnn.backend import Array, settled
+from npsnn.backend import Array, Later, settled
 from npsnn.ops.gaussian import EXACT, Rule
 from npsnn.streams import Stream
 
@@ -25,8 +25,7 @@ class Moments:
 
     def settled(self) -> "Moments":
         """The same, with a mean that is computed: on a GPU a layer may leave that to the next one."""
-        mean = settled(self.mean)
-        return self if mean is self.mean else Moments(mean, self.var)
+        return Moments(settled(self.mean), self.var) if type(self.mean) is Later else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Propagated:
 
         on: as for the field.
         """
-        return replace(self, on=on) if self.on is None else self
+        return self if on is None or self.on is not None else replace(self, on=on)
 
 
 Noise: TypeAlias = Expectation | Sampled | Propagated

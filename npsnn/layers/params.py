@@ -1,6 +1,6 @@
 """Parameters of nested layers as one flat dictionary, and back, and the role of each parameter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Flag, auto
 
 from npsnn.backend import Array
@@ -77,6 +77,22 @@ def flatten(params: Params, prefix: str = "") -> dict[str, Array]:
         else:
             flat[prefix + name] = value
     return flat
+
+
+def any_of(params: Params) -> Array:
+    """The first parameter, which tells the dtype and the device of all; raises StopIteration where there is none.
+
+    params: nested dictionary.
+    """
+    return next(iter(_walked(params)))
+
+
+def _walked(params: Params) -> Iterator[Array]:
+    for value in params.values():
+        if isinstance(value, dict):
+            yield from _walked(value)
+        else:
+            yield value
 
 
 def unflatten(flat: Mapping[str, Array] | Iterable[tuple[str, Array]]) -> Params:

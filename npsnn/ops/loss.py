@@ -7,7 +7,7 @@ S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (aud
 
 from math import pi, sqrt
 
-from npsnn.backend import Array, constant, fused, namespace, special
+from npsnn.backend import Array, constant, fused, namespace, on_gpu, special
 from npsnn.ops.root import square_root
 from npsnn.ops.sure import of_sure_answers, of_sure_points, of_sure_wins
 from npsnn.products import matmul
@@ -165,8 +165,13 @@ def margins_backward(dd: Array, ds: Array, hot: Array, joint: bool) -> tuple[Arr
     dmean, ddiagonal = _margins_backward(dd, dd.sum(axis=0), ds, ds.sum(axis=0), hot)
     if not joint:
         return dmean, ddiagonal
-    order = constant(range(len(ds)), "int64", ds)[:, None]
-    return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, order[:, None], order)
+    if on_gpu(ds):
+        order = constant(range(len(ds)), "int64", ds)[:, None]
+        return dmean, _of_covariance(ds[:, None], ddiagonal[:, None], hot, order[:, None], order)
+    dvar = -2 * ds[:, None] * hot  # in place from here on: NumPy's where takes longer than all the rest
+    order = namespace(ds).arange(len(ds))
+    dvar[order, order] += ddiagonal
+    return dmean, dvar
 
 
 @fused

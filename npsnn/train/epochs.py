@@ -151,11 +151,16 @@ class Trainer:
         """The names of the running averages."""
         return self.of_role(Role.STATISTIC)
 
+    @cached_property
+    def coupled(self) -> bool:
+        """Whether what a batch makes of an image depends on the other images; all layers are asked."""
+        return self.model.network.couples_batch
+
     def parts(self, examples: int, params: Arrays) -> list[slice]:
         """The parts in which a batch of so many examples is computed, with flat parameters on a CPU or a GPU."""
         network = self.network(params)
         # a GPU, which one thread uses, has a batch that is coupled as a whole
-        whole = network.on_gpu and self.model.network.couples_batch
+        whole = network.on_gpu and self.coupled
         return micro_batches(examples, examples if whole else network.micro_batch)
 
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
@@ -179,7 +184,7 @@ class Trainer:
             *own, sums = arguments
             return of_part(*own, batch=Batch(len(chosen), sums))
 
-        if self.model.network.couples_batch:
+        if self.coupled:
             for result in self.workers.together(meeting, part, len(parts)):
                 add(result)
         else:

@@ -125,7 +125,7 @@ class Steps:
         """The sums over a batch that lies in the device's memory, as `Trainer.gradient` averages them."""
         trainer = self._trainer
         images, labels = given["images"], given["labels"]
-        batch = Batch(len(images)) if trainer.model.network.couples_batch else WHOLE
+        batch = Batch(len(images)) if trainer.coupled else WHOLE
         total: Total | None = None
         for s in self._parts_of(len(images)):
             own = draws.further(s.start)

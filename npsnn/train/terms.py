@@ -174,6 +174,8 @@ def summed(terms: Sequence[Term], model: Model, params: Arrays) -> tuple[Array, 
     params: flat parameters of the model.
     Raises ValueError where a term is not defined for them.
     """
+    if not terms:
+        return 0.0, {}
     joint = [term for term in terms if isinstance(term, CovarianceTerm)]
     params = all_read_only(params)
     parts = []
