@@ -6,6 +6,7 @@ a factor, and arguments that ctypes would cut. Products with TF32 round their fa
 """
 
 import ctypes
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from npsnn.gpu import blas
 
 _owners: dict[int, Any] = {}
 """Weak references to the arrays that own memory, by address."""
+_starts: list[int] = []
+"""These addresses, sorted, and some at which nothing is any more."""
 
 
 def address(array: np.ndarray) -> int:
@@ -29,27 +32,33 @@ def address(array: np.ndarray) -> int:
     while link is not None:  # a strided view has a stand-in between itself and the array that it views
         owner, link = link if isinstance(link, np.ndarray) else owner, getattr(link, "base", None)
     start = owner.__array_interface__["data"][0]
+    if start not in _owners and _starts[(at := bisect_left(_starts, start)) : at + 1] != [start]:
+        _starts.insert(at, start)
     _owners[start] = ref(owner, lambda gone: _owners.get(start) is gone and _owners.pop(start))
     return array.__array_interface__["data"][0]
 
 
 def memory(start: int, count: int, dtype: np.dtype) -> np.ndarray:
     """So many numbers from an address on, in the memory of one array."""
-    for found in list(_owners.values()):
-        owner = found()
-        if owner is not None:
-            first = owner.__array_interface__["data"][0]
-            if first <= start and start + count * dtype.itemsize <= first + owner.nbytes:
-                return np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(start), dtype)
-    raise AssertionError(f"{count} numbers at {start:#x} are not in the memory of an array")
+    if _holder(start, count * dtype.itemsize) is None:
+        raise AssertionError(f"{count} numbers at {start:#x} are not in the memory of an array")
+    return np.frombuffer((ctypes.c_char * (count * dtype.itemsize)).from_address(start), dtype)
 
 
 def owner_of(start: int) -> np.ndarray:
-    for found in list(_owners.values()):
-        owner = found()
-        if owner is not None and 0 <= start - owner.__array_interface__["data"][0] < owner.nbytes:
-            return owner
-    raise AssertionError(f"{start:#x} is not in the memory of an array")
+    owner = _holder(start, 1)
+    assert owner is not None, f"{start:#x} is not in the memory of an array"
+    return owner
+
+
+def _holder(start: int, size: int) -> np.ndarray | None:
+    """The array in whose memory so many bytes from an address on lie; no two arrays lie on one another."""
+    for at in range(bisect_right(_starts, start) - 1, -1, -1):
+        found = _owners.get(first := _starts[at])
+        if found is not None and (owner := found()) is not None:
+            return owner if start + size <= first + owner.nbytes else None
+        del _starts[at]
+    return None
 
 
 @dataclass(frozen=True)

@@ -168,9 +168,11 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         return ndarray(noted(lambda: own[index], own))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        places = np.arange(self.array.size).reshape(self.array.shape)[index := _index(key)]
-        if len(np.unique(places)) < places.size:
-            raise ValueError("an assignment to one place twice has no defined result in CuPy")
+        index = _index(key)
+        if any(isinstance(k, np.ndarray) for k in index):  # slices have no place twice
+            places = np.arange(self.array.size).reshape(self.array.shape)[index]
+            if len(np.unique(places)) < places.size:
+                raise ValueError("an assignment to one place twice has no defined result in CuPy")
         own, new = unwrap(self), unwrap(value)
         if isinstance(new, (list, tuple)):
             refuse("a copy from the host")

@@ -5,6 +5,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import cublas_double
 import cupy_double
 import numpy as np
 import pytest
@@ -69,6 +70,19 @@ def test_the_double_refuses_what_cupy_leaves_undefined(double: Module) -> None:
     with pytest.raises(ValueError, match="read-only"):
         overlapping += 1
     assert np.isnan(double.empty((2, 2)).get()).all()
+
+
+def test_the_double_knows_what_lies_at_an_address(double: Module) -> None:
+    x, number = double.asarray(np.arange(6.0)), np.dtype(np.float64)
+    inside = x[2:].data.ptr
+    assert cublas_double.owner_of(inside) is x.array
+    np.testing.assert_array_equal(cublas_double.memory(inside, 4, number), [2.0, 3.0, 4.0, 5.0])
+    for start, count in ((inside, 5), (inside - 24, 2), (inside + 32, 1)):
+        with pytest.raises(AssertionError, match="not in the memory"):
+            cublas_double.memory(start, count, number)
+    del x
+    with pytest.raises(AssertionError, match="not in the memory"):
+        cublas_double.memory(inside, 1, number)
 
 
 REFUSED_IN_FUSION: dict[str, Callable[[Module, Any, Any], Any]] = {

@@ -30,7 +30,9 @@ def split(count: int, seed: int) -> Split:
 
 TEST = split(140, 1)
 X, LABELS = (TEST.images / np.float32(255)).astype(np.float32), TEST.labels
-SMALL = Plan(attacks=("fgsm", "pgd", "adaptive-fgsm"), eps=(0.05, 0.1), steps=2, restarts=2, eot=2, draws=3)
+SMALL = Plan(
+    attacks=("fgsm", "pgd", "adaptive-fgsm"), eps=(0.05, 0.1), steps=2, restarts=2, eot=2, draws=3, selection=10
+)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +230,7 @@ def test_the_worst_case_is_no_better_than_no_attack(network: Classifier, monkeyp
         return value, -gradient
 
     monkeypatch.setattr(Classifier, "loss_gradients", reversed_)
-    plan = replace(SMALL, attacks=("fgsm", "adaptive-fgsm"), eps=(0.1,), draws=10)
+    plan = replace(SMALL, attacks=("fgsm", "adaptive-fgsm"), eps=(0.1,), draws=10, selection=100)
     results, clean = list(evaluate(network, X, LABELS, plan)), accuracy(network, X, LABELS, 10)
     assert all(r.accuracy.mean > clean.mean + 0.05 for r in results)
     found = worst_case(network, LABELS, results, plan.judging())
