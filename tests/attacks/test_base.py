@@ -231,6 +231,7 @@ FEW: dict[str, Any] = {"steps": 2, "samples": 2, "population": 5, "generations":
 FEW |= {"apgd_steps": 5, "fab_steps": 3, "fmn_steps": 3, "targets": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack",
     Plan(SINGLE, eps=(0.1,), queries=130, **FEW).made(),  # more queries than a search draws numbers for at once

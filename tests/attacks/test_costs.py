@@ -34,6 +34,7 @@ X = np.random.default_rng(0).random((6, *SHAPE))
 LABELS = np.arange(6) % 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.0, 0.3])
 def test_the_passes_are_those_that_the_results_will_have(sigma: float) -> None:
     quick: dict[str, Any] = {"steps": 3, "eot": 2, "draws": 2, "samples": 4, "population": 5, "generations": 2}

@@ -42,6 +42,7 @@ def distance(network: Classifier, x: np.ndarray, k: int, norm: str, beyond: floa
     return min(float(Ball(norm, 1).size(d)[0]) for d, end in zip(steps, ends, strict=True) if abs(end) < 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("classes", [2, 3, 4, 100])
 def test_the_distance_of_a_linear_network_is_found_in_a_step(norm: str, classes: int) -> None:

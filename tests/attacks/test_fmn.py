@@ -60,6 +60,7 @@ def test_the_distance_of_a_linear_network(norm: str, dtype: Any) -> None:
         assert (np.abs(size - every) <= (1 if norm == "l0" else 0.03 * every)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [ClosedForm(), EoT(100)])
 def test_on_a_network_that_keeps_its_noise_kappa_is_beyond_the_border(source: Any) -> None:
     """In standard deviations on the closed form, two logits of noise 0.3 each differing by one of 0.3 √2; in logits."""
@@ -158,6 +159,7 @@ def test_in_l0_the_pixels_that_change_most_keep_all_their_channels() -> None:
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_a_shorter_way_than_fabs_is_none() -> None:
     """The nearest image that FMN finds is about where FAB begins to succeed."""
     network = convolutional(0.0)

@@ -87,6 +87,7 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, job: type, call: int) -> list[in
     return calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [Attacking, Judged])
 def test_attacks_that_are_stopped_anywhere_end_with_the_same_bytes(
     network: Classifier, x: np.ndarray, labels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: type

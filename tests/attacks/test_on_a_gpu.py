@@ -77,6 +77,7 @@ def figures(result: Any) -> list[np.ndarray]:
     return [result.x_adv, result.accuracy.each, result.met_zero, result.met_bad, np.array(result.misread_once)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["preactivation", pytest.param("features", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_graphs_change_no_bit(double: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, kind: str) -> None:
@@ -111,6 +112,7 @@ def waits(network: Classifier, attack: Any, count: int = 6) -> int:
         return counted.total()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ATTACKS if name != "one-pixel"])
 def test_the_host_waits_no_more_for_more_steps(double: ModuleType, name: str) -> None:
     """Twice for the attack, images and notes, and twice for the control's; once for each of two judgings.

@@ -142,6 +142,7 @@ def test_images_off_the_grid_are_refused() -> None:
     assert Plan(on_grid=True).judging() == Judging(on_grid=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "wide"), [("l2", 0.9), ("linf", 0.12)])
 @pytest.mark.parametrize("kind", [APGD, APGDT, FAB, Square, SPSA])
 def test_no_attack_stops_at_a_misreading_that_rounding_undoes(kind: Any, norm: str, wide: float) -> None:

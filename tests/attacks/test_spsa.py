@@ -25,6 +25,7 @@ def labels_of(x: np.ndarray) -> np.ndarray:
     return np.arange(len(x)) % 3
 
 
+@pytest.mark.slow
 def test_the_estimate_is_the_gradient() -> None:
     slope = np.sin(1.0 + np.arange(24)).reshape(2, 3, 4)
     target = OneByOne(lambda image, label: float((slope * image).sum()) * (label + 1))
@@ -95,6 +96,7 @@ def test_a_direction_without_a_finite_loss_does_not_count() -> None:
     assert (found > x).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [Expectation("margin"), ClosedForm("least-win-probability")])
 @pytest.mark.parametrize("norm", NORMS)
 def test_it_finds_what_gradients_find(norm: str, source: Any) -> None:
@@ -116,6 +118,7 @@ def test_a_network_that_ignores_its_input() -> None:
     assert low <= (logits.argmax(axis=1) == 0).mean() <= high
 
 
+@pytest.mark.slow
 def test_its_steps() -> None:
     """Adam's first step moves every pixel by its rate."""
     x = np.full((1, 1, 2, 2), 0.5)

@@ -83,6 +83,7 @@ def constant(q: float) -> Classifier:
     return replace(network, params=network.params | {"fc": fc})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [0.95, 0.6])
 def test_a_network_that_ignores_the_image_keeps_its_accuracy_whatever_attacks_it(q: float) -> None:
     """No attack takes anything from it; luck must not pass for strength, however many attacks there are.

@@ -28,6 +28,7 @@ def test_no_radius_passes_the_boundary(known: Known) -> None:
     assert (got.radius[got.correct] > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("known", "unit"), [(on_images(0.25), 0.25), (on_units(2.0, aligned=True), None)], ids=["images", "units"]
 )
@@ -69,6 +70,7 @@ def test_noise_on_the_images_of_any_network() -> None:
     assert (added.radius <= np.abs(DISTANCES)).all()
 
 
+@pytest.mark.slow
 def test_a_certificate_is_wrong_as_rarely_as_alpha_says() -> None:
     """At 0.8 standard deviations; and on the boundary, where classes chosen by their own votes would err twice."""
     known, alpha, times = on_images(0.25), 0.05, 4_000

@@ -176,6 +176,7 @@ def test_a_classifier_of_python_says_the_same(trained: Path) -> None:
     assert result.caveats == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [ONE_STEP, (*ONE_STEP, "--json")], ids=["table", "json"])
 def test_attack_says_what_it_will_cost(npsnn: Npsnn, where: tuple[object, ...], command: tuple[object, ...]) -> None:
     err = npsnn(*command, *where, "--pgd", "--steps", 3).err

@@ -90,6 +90,7 @@ def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: 
     assert 0 <= low <= document["noisy_accuracy"] <= high <= 1
 
 
+@pytest.mark.slow
 def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -> None:
     options = ("--fgsm", "--adaptive-fgsm", "--eps", "8/255", "--eps", 0.3, "--eot", 3, "--draws", 4, "--limit", 70)
     save = tmp_path / "images.npz"
@@ -130,6 +131,7 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
     assert [line["worst_case"] for line in logged if "worst_case" in line] == document["worst_case"]
 
 
+@pytest.mark.slow
 def test_attack_table(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 30)
     outcome = npsnn("attack", *where, "--pgd", "--bim", "--steps", 2, "--eot", 1, "--eps", 0.1)

@@ -16,6 +16,7 @@ def table(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_curve_is_drawn_and_its_numbers_are_beside_it(npsnn: Npsnn, runs: Path, tmp_path: Path) -> None:
     call = (
         "attack",

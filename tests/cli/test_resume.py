@@ -17,7 +17,7 @@ from npsnn.attacks import Kept, identity
 from npsnn.attacks.evaluation import Attacking
 from npsnn.cli import attack_kept
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")]
 
 OPTIONS = ("--limit", 70, "--eps", 0.1, "--eps", 0.2, "--eot", 1, "--draws", 2, "--selection", 2)
 ATTACKS = ("--fgsm", "--adaptive-fgsm", "--random", "--samples", 2)
@@ -241,7 +241,6 @@ def test_parts_that_cannot_be_written_cost_no_result(
     assert "could not be gone on with" in " ".join(ended.err.split())
 
 
-@pytest.mark.slow
 def test_two_commands_at_once_keep_all_of_both(runs: Path, data_dir: Path) -> None:
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--threads", 1, *OPTIONS)
     both = [start("attack", *where, *some) for some in (ATTACKS, ATTACKS, ("--bim", "--steps", 3))]
@@ -253,7 +252,6 @@ def test_two_commands_at_once_keep_all_of_both(runs: Path, data_dir: Path) -> No
     assert unfinished(runs) == []
 
 
-@pytest.mark.slow
 def test_a_killed_command_goes_on(attack: Callable[..., Outcome], runs: Path, data_dir: Path) -> None:
     strong = ("--pgd", "--steps", 100)
     where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--threads", 1, *OPTIONS)

@@ -38,6 +38,7 @@ def rows(sigma: float, wrong: float = 0.0) -> tuple[list[dict[str, Any]], list[d
     return list(both.compared(0.02, "linf", alone=True)), side.tasks
 
 
+@pytest.mark.slow
 def test_each_member_stands_beside_its_counterpart() -> None:
     found, tasks = rows(0.0)
     assert [row["member"] for row in found] == [*COUNTERPARTS, TOGETHER]
@@ -48,6 +49,7 @@ def test_each_member_stands_beside_its_counterpart() -> None:
         assert row["seconds"][1] == 3 and row["reported"] == 0.25 and not worse(row)
 
 
+@pytest.mark.slow
 def test_a_network_that_keeps_its_noise_is_compared_as_a_whole() -> None:
     found, tasks = rows(0.3)
     assert [row["member"] for row in found] == [TOGETHER]

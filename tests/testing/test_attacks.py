@@ -54,6 +54,7 @@ OURS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checked", OURS, ids=lambda a: f"{a.label}-{a.ball.norm}")
 def test_every_attack_of_npsnn_is_held_to_it(checked: Any) -> None:
     check_attack(checked)

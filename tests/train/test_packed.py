@@ -125,6 +125,7 @@ def built(config: Config, shape: tuple[int, ...] = (1, 28, 28)) -> Model:
     return models.build(config.model, shape, 10, config.sigma, config.noise, config.covariance, config.bottleneck)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "shape", "kernels"),
     [
