@@ -157,11 +157,18 @@ class Trainer:
         return self.model.network.couples_batch
 
     def parts(self, examples: int, params: Arrays) -> list[slice]:
-        """The parts in which a batch of so many examples is computed, with flat parameters on a CPU or a GPU."""
-        network = self.network(params)
-        # a GPU, which one thread uses, has a batch that is coupled as a whole
-        whole = network.on_gpu and self.coupled
-        return micro_batches(examples, examples if whole else network.micro_batch)
+        """The parts in which a batch of so many examples is computed, in all steps with parameters on this device."""
+        if examples not in self._parts:
+            network = self.network(params)
+            # a GPU, which one thread uses, has a batch that is coupled as a whole
+            whole = network.on_gpu and self.coupled
+            self._parts[examples] = micro_batches(examples, examples if whole else network.micro_batch)
+        return self._parts[examples]
+
+    @cached_property
+    def _parts(self) -> dict[int, list[slice]]:
+        """The parts of the batches so far by the number of their examples."""
+        return {}
 
     def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.

@@ -41,7 +41,6 @@ class Steps:
         self._now: State
         self._packed: Packed
         self._given: State
-        self._parts: dict[int, list[slice]] = {}
         self._on: bool | None = None
 
     def begin(self, state: "State") -> None:
@@ -53,7 +52,7 @@ class Steps:
             self.graphs, self._packed = Graphs(), Packed(self._trainer, state)
         else:
             self._packed.set(state)
-        self._now, self._given, self._parts = self._packed.state, state, {}
+        self._now, self._given = self._packed.state, state
         # the host waits here, and not in each step
         on = sigmas.draws(self._trainer.model, unflatten(state.params))
         self._on = None if not on and Role.NOISE in self._trainer.training.trains else on
@@ -113,13 +112,10 @@ class Steps:
     def _augmented(self, chosen: np.ndarray, draws: Stream) -> np.ndarray:
         """The images of a step, which the host augments part by part."""
         images, augmented = self._trainer.train.images, self._trainer.part_gradient.augmented
-        found = [augmented(images[chosen[s]], draws.further(s.start)) for s in self._parts_of(len(chosen))]
+        found = [
+            augmented(images[chosen[s]], draws.further(s.start)) for s in self._trainer.parts(len(chosen), self.params)
+        ]
         return found[0] if len(found) == 1 else np.concatenate(found)
-
-    def _parts_of(self, examples: int) -> list[slice]:
-        if examples not in self._parts:
-            self._parts[examples] = self._trainer.parts(examples, self._now.params)
-        return self._parts[examples]
 
     def _total(self, params: Arrays, given: Arrays, draws: Stream) -> Total:
         """The sums over a batch that lies in the device's memory, as `Trainer.gradient` averages them."""
@@ -127,7 +123,7 @@ class Steps:
         images, labels = given["images"], given["labels"]
         batch = Batch(len(images)) if trainer.coupled else WHOLE
         total: Total | None = None
-        for s in self._parts_of(len(images)):
+        for s in trainer.parts(len(images), params):
             own = draws.further(s.start)
             noise = trainer.training.noise.stream(draws, own).at("noise")
             part = params, images[s], labels[s], own, noise
