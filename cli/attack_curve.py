@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsnn import certify
 from npsnn.attacks.curve import Curve, as_json, curve
 from npsnn.attacks.results import Result
 from npsnn.cli.attack_rows import title
@@ -19,6 +18,8 @@ from npsnn.files.json_files import write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from npsnn.certify import Certificates
 
 LABELS = {
     "linf": "eps: largest change of a pixel (Linf)",
@@ -40,7 +41,7 @@ class Drawing:
     """
 
     path: Path
-    certificate: certify.Certificates | None = None
+    certificate: "Certificates | None" = None
     heading: str = ""
     curves: list[Curve] = field(default_factory=list)
     points: list[Result] = field(default_factory=list)
@@ -66,7 +67,11 @@ class Drawing:
         if find_spec("matplotlib") is None:
             raise ValueError("--curve needs matplotlib: install npsnn with its extra, pip install 'npsnn[plot]'")
         check_writable(path)
-        return Drawing(path, None if certificate is None else certify.read(certificate))
+        if certificate is None:
+            return Drawing(path)
+        from npsnn import certify  # here, for SciPy takes longer to import than the help of the command
+
+        return Drawing(path, certify.read(certificate))
 
     def add(self, result: Result) -> None:
         """Take a result: as a curve, or of a radius as a point."""
@@ -159,7 +164,7 @@ def _steps(eps: np.ndarray, accuracy: np.ndarray, last: float) -> tuple[np.ndarr
     return x, np.repeat(accuracy, 2)
 
 
-def _certified(found: certify.Certificates) -> tuple[np.ndarray, np.ndarray]:
+def _certified(found: "Certificates") -> tuple[np.ndarray, np.ndarray]:
     """Where the certified accuracy falls, and what it is from there on: a certificate still holds at its radius."""
     radii = np.unique(np.append(found.radius[found.correct], 0.0))
     return radii, np.array([float((found.correct & (found.radius > radius)).mean()) for radius in radii])

@@ -1,6 +1,6 @@
 """`npsnn attack --resume`: which unfinished attack goes on, and by which options."""
 
-import secrets
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
@@ -26,7 +26,7 @@ OPEN = (*OF_THE_TIME, "save", "curve", "certificate", "data_dir")
 
 def new_file(folder: Path) -> Path:
     """A name for the parts of a command; folder: the run's."""
-    return folder / IMAGES / f"unfinished-{secrets.token_hex(4)}.parts"
+    return folder / IMAGES / f"unfinished-{os.urandom(4).hex()}.parts"
 
 
 def resumable(call: Callable[..., None]) -> Callable[..., None]:
