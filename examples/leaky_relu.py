@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from npsnn.backend import namespace
+from npsnn.backend import constant
 from npsnn.layers import Moments, layer, rule_of
 from npsnn.ops import activation
 
@@ -23,7 +23,7 @@ class LeakyReLU:
         return {}, shape  # no parameters, and the shape stays
 
     def forward(self, params, m, noise):
-        rule, slope = rule_of(m, noise), namespace(m.mean).asarray([self.slope], m.mean.dtype)
+        rule, slope = rule_of(m, noise), constant([self.slope], m.mean.dtype, m.mean)
         mean, var, saved = activation.prelu(m.mean, m.var, slope, rule)
 
         def backward(g, want):

@@ -54,6 +54,7 @@ def test_it_is_the_plain_attack_to_the_bit(norm: str, shape: tuple[int, ...], dt
         assert found[n].tobytes() == theirs.tobytes(), n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target", [OneByOne(), OneByOne(certain=False), OneByOne(noise=0.3, certain=False), OneByOne(noise=0.3)]
 )

@@ -30,6 +30,7 @@ def rows(out: str) -> list[list[str]]:
     return [" ".join(line.split()).split(" linf ") for line in lines[header + 1 :] if " linf " in line]
 
 
+@pytest.mark.slow
 def test_without_noise_each_member_meets_what_is_left(npsnn: Npsnn, where: tuple[object, ...]) -> None:
     ended = npsnn("attack", *where, "--auto", *SMALL, "--inference-sigma", 0)
     assert ended.code == 0
@@ -69,6 +70,7 @@ def test_with_noise_every_member_meets_every_image(npsnn: Npsnn, where: tuple[ob
     assert "if one misreading in 2 draws loses an image" in ended.out and "at most" not in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0, 0.6])
 def test_no_attack_named_runs_the_quick_ones_and_says_what_is_left_out(
     npsnn: Npsnn, where: tuple[object, ...], runs: Path, sigma: float
@@ -82,6 +84,7 @@ def test_no_attack_named_runs_the_quick_ones_and_says_what_is_left_out(
     assert "adds" not in npsnn("attack", *where, "--fgsm", "--eot", 1).err
 
 
+@pytest.mark.slow
 def test_the_bar_names_the_member_and_counts_estimated_seconds() -> None:
     bar = Bar("attacking", 110.0)
     advance = Advance(bar, Cost(1, 110.0, (10.0, 80.0), (20.0,)), 40)
@@ -98,6 +101,7 @@ def test_the_bar_names_the_member_and_counts_estimated_seconds() -> None:
     assert said == [("pgd, 1 of 2", 10), ("square, 2 of 2", 90), (CHOOSING, 100)] and bar.done == 110
 
 
+@pytest.mark.slow
 def test_progress_adds_up_to_the_estimate() -> None:
     """Also where members meet few images, or none."""
     from small_networks import images, linear, predicted

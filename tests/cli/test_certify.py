@@ -69,6 +69,7 @@ def test_python_and_the_command_agree_and_threads_change_nothing(
         assert [row.predicted for row in rows] == [row.predicted for row in ours.rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_what_is_stopped_goes_on_with_its_rows(
     npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
@@ -108,6 +109,7 @@ def test_without_a_file_a_stop_keeps_what_was_printed(
     assert "2 of 6 images are certified, and nothing is kept without --save" in ended.err
 
 
+@pytest.mark.slow
 def test_rows_of_other_options_are_not_gone_on_with(npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path) -> None:
     save = tmp_path / "rows.tsv"
     assert npsnn("certify", *where, "--save", save).code == 0

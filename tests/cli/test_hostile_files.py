@@ -102,6 +102,7 @@ def test_a_hostile_run_costs_little_and_is_named(npsnn: Npsnn, runs: Path, data_
         assert "unexpected" not in line and len(line) < 2500
 
 
+@pytest.mark.slow
 def test_an_option_that_the_run_lacks_has_its_default(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
     changed(lambda d: d["train"].pop("dataset"))(runs / "small")
     where = ("--runs-dir", runs, "--data-dir", data_dir, "--limit", 10)
