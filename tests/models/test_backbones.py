@@ -138,7 +138,7 @@ OTHERS = RULES.keys() - {"exact"}
 CASES = [
     pytest.param("resnet18", (3, 16, 16), Expectation(training=WHOLE), False, marks=pytest.mark.slow),
     pytest.param("resnet18", (3, 16, 16), EXPECTATION, False, marks=pytest.mark.slow),
-    pytest.param("resnet18", (3, 8, 8), Propagated(), True, marks=pytest.mark.slow),
+    pytest.param("resnet18", (3, 16, 16), Propagated(), True, marks=pytest.mark.slow),
     ("lenetpp", (1, 12, 12), Propagated(), True),
     *[
         pytest.param("lenetpp", (1, 12, 12), Propagated(RULES[rule]), True, marks=pytest.mark.slow)

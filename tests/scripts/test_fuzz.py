@@ -37,7 +37,7 @@ def test_no_reader_can_be_surprised() -> None:
 
 @pytest.mark.slow
 def test_no_reader_can_be_surprised_by_more() -> None:
-    done = python("fuzz.py", "--mutations", 400, "--seed", 2)
+    done = python("fuzz.py", "--mutations", 1000, "--seed", 2)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -34,7 +34,7 @@ def test_attacks_that_are_killed_and_interrupted_keep_what_was_finished(tmp_path
 
 
 def test_attacks_that_are_stopped_go_on_to_the_same_results(tmp_path: Path) -> None:
-    Kills(tmp_path, random.Random(4)).resume(2)
+    Kills(tmp_path, random.Random(4)).resume(3)
 
 
 def test_a_difference_is_noticed(tmp_path: Path) -> None:
