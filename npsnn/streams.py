@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import index
 from typing import TypeAlias
 
@@ -30,6 +30,8 @@ class Stream:
     first: the index of the sample in column 0 of what is drawn.
     shared: whether every sample has the same numbers.
     samples: the index of the sample in each column, where the samples do not follow one another, as `chosen` sets it.
+    batch: the index of the first sample of the batch of which this stream is for a part, as `further` sets it; None
+        where it is for a whole batch. Numbers by sample do not depend on it.
 
     The seed and the path become a key of 128 bits. On a GPU the numbers are keyed by sample as well, but are not a
     CPU's: `npsnn.philox` takes the first 64 bits of the key. Among 100 million draws two are the same with a
@@ -42,6 +44,7 @@ class Stream:
     first: int = 0
     shared: bool = False
     samples: tuple[int, ...] | None = None
+    batch: int | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, WHOLE_NUMBER):
@@ -67,7 +70,7 @@ class Stream:
 
         first: the index of the batch's first sample.
         """
-        return replace(self, first=first, samples=None)
+        return replace(self, first=first, samples=None, batch=None)
 
     def further(self, samples: int) -> "Stream":
         """The same stream for a part of the batch.
@@ -75,7 +78,7 @@ class Stream:
         samples: how many samples later the part begins.
         """
         if self.samples is None:
-            return self.from_sample(self.first + samples)
+            return replace(self, first=self.first + samples, batch=self._batch)
         return self._of(self.samples[samples:])
 
     def chosen(self, columns: Iterable[int]) -> "Stream":
@@ -90,7 +93,15 @@ class Stream:
         return self.first + column if self.samples is None else self.samples[column]
 
     def _of(self, samples: tuple[int, ...]) -> "Stream":
-        return replace(self, first=samples[0] if samples else self.first, samples=samples)
+        return replace(self, first=samples[0] if samples else self.first, samples=samples, batch=self._batch)
+
+    def _moved(self, samples: int) -> "Stream":
+        """The same stream for another batch, which begins so many samples later."""
+        return self.from_sample(self.first + samples)
+
+    @property
+    def _batch(self) -> int:
+        return self.first if self.batch is None else self.batch
 
     def as_in(self, other: "Stream") -> "Stream":
         """The same stream for the samples of another stream's batch, counted from the first sample of this one."""
@@ -105,6 +116,13 @@ class Stream:
         the parts begin with.
         """
         return replace(self.at("one draw", self.first), shared=True)
+
+    def batch_draw(self) -> "Stream":
+        """As `one_draw`, the same for each part of a batch: `part.batch_draw()` is `batch.one_draw()`.
+
+        A part is what `further` and `chosen` make of the batch's stream.
+        """
+        return replace(self.at("one draw", self._batch), shared=True)
 
     def _key(self) -> list[int]:
         # NumPy's integers are the integers they equal.

@@ -207,6 +207,18 @@ def test_on_a_gpu_one_draw_is_one_for_the_batch_and_its_parts(cupy: ModuleType) 
     assert (on_gpu(cupy, Stream(0).from_sample(6).one_draw()) != found).all()
 
 
+def test_the_parts_of_a_batch_know_the_draw_of_the_batch(cupy: ModuleType) -> None:
+    batch = Stream(0).from_sample(5)
+    for draw_of in (draw, lambda stream: on_gpu(cupy, stream)):
+        wanted = draw_of(batch.at("cut").one_draw())
+        for part in (batch, batch.further(0), batch.further(2).further(1), batch.chosen([2, 0]).further(1)):
+            np.testing.assert_array_equal(draw_of(part.at("cut").batch_draw()), wanted)
+        other = batch.further(2).from_sample(7)
+        assert (draw_of(other.at("cut").batch_draw()) != wanted).all(), "another batch has another draw"
+        np.testing.assert_array_equal(draw_of(other.batch_draw()), draw_of(other.one_draw()))
+    assert batch.further(2) == batch.from_sample(7), "numbers by sample do not depend on the batch"
+
+
 def test_on_a_gpu_a_purpose_that_belongs_to_no_sample_has_no_draws(cupy: ModuleType) -> None:
     with pytest.raises(ValueError, match="belong to no sample"):
         on_gpu(cupy, Stream(0).at("init"))

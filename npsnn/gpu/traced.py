@@ -57,13 +57,16 @@ class Traced(Stream):
 
     def from_sample(self, first: int) -> Stream:
         # as far from this stream's own first as now: the next run's stream has another
-        return self._then(super().from_sample(first), "further", first - self.first)
+        return self._then(super().from_sample(first), "_moved", first - self.first)
 
     def further(self, samples: int) -> Stream:
-        return self._then(super().from_sample(self.first + samples), "further", samples)
+        return self._then(super().further(samples), "further", samples)
 
     def one_draw(self) -> Stream:
         return self._then(super().one_draw(), "one_draw")
+
+    def batch_draw(self) -> Stream:
+        return self._then(super().batch_draw(), "batch_draw")
 
     def _then(self, stream: Stream, name: str, *arguments: Any) -> Stream:
         return replace(stream, steps=(*self.steps, (name, arguments)))  # type: ignore[call-arg]

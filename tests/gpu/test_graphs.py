@@ -82,6 +82,8 @@ def test_keys_of_draws_are_data(double: Module) -> None:
             one.from_sample(one.first + 2).uniform(x),
             two.further(3).at("b").normal(x),
             two.one_draw().normal(x),
+            two.further(3).at("b").batch_draw().normal(x),
+            two.from_sample(two.first + 2).batch_draw().normal(x),
             one.at("a", 1).normal(x),
         )
 
