@@ -99,22 +99,55 @@ def _and_minus_their_sum(others: Array, total: Array, hot: Array) -> Array:
     return others - hot * total
 
 
+def soft_cross_entropy(mean: Array, t: Array) -> tuple[Array, Array]:
+    """-Σ_i t_i ln softmax(mean)_i and its cotangent softmax(mean) Σ_i t_i - t, for soft labels t.
+
+    mean: (classes, N).
+    t: weights of the classes, (classes, N), as probabilities.
+    """
+    log_p, p = log_softmax(mean)
+    return -_picked(t, log_p), summing_to_0(p * t.sum(axis=0) - t, t)
+
+
 def divergence(mean: Array, other: Array) -> tuple[Array, Array, Array]:
     """KL(p || q) of p = softmax(mean) and q = softmax(other), and its cotangents p∘(ln p - ln q - KL) and q - p.
 
     mean: (classes, N).
     other: (classes, N).
     """
-    (log_p, p), (log_q, q) = _log_softmax(mean), _log_softmax(other)
+    (log_p, p), (log_q, q) = log_softmax(mean), log_softmax(other)
     value = (p * (log_p - log_q)).sum(axis=0)
-    return value, p * (log_p - log_q - value), q - p
+    return value, summing_to_0(p * (log_p - log_q - value), mean), summing_to_0(q - p, mean)
 
 
-def _log_softmax(mean: Array) -> tuple[Array, Array]:
+def log_softmax(mean: Array) -> tuple[Array, Array]:
     """The logarithms of the probabilities, (classes, N), and the probabilities."""
     shifted, e = _exponentials(mean, mean.max(axis=0))
     total = e.sum(axis=0)
     return shifted - namespace(mean).log(total), e / total
+
+
+def summing_to_0(cotangent: Array, likely: Array) -> Array:
+    """The cotangent of logits whose entry at the likeliest class is minus the sum of the others.
+
+    The cotangent of a function of probabilities sums to 0 over the classes. The entry at a sure class would round to 0
+    and hide the direction of all from an attack, as in `cross_entropy`.
+
+    cotangent: (classes, N).
+    likely: numbers whose largest is that of the likeliest class, (classes, N).
+    """
+    hot = one_hot(likely, likely.argmax(axis=0))
+    others = cotangent * (1 - hot)
+    return _and_minus_their_sum(others, others.sum(axis=0), hot)
+
+
+def squared_distance(mean: Array, other: Array) -> tuple[Array, Array, Array]:
+    """Σ_i (mean_i - other_i)² and its cotangents 2 (mean - other) and -2 (mean - other).
+
+    mean: (classes, N).
+    other: (classes, N).
+    """
+    return _squared_distance(mean, other), _distance(mean, other, 2), _distance(mean, other, -2)
 
 
 def margins(mean: Array, var: Array, hot: Array) -> tuple[Array, Array]:

@@ -46,6 +46,37 @@ def test_plain_losses(seed: int, sizes: tuple[int, ...]) -> None:
 
 
 @given(SEEDS, SIZES)
+def test_soft_labels(seed: int, sizes: tuple[int, ...]) -> None:
+    mean, _, labels = values(seed, sizes)
+    t = np.random.default_rng(seed).random(sizes)
+    value, dmean = loss.soft_cross_entropy(frozen(mean), frozen(t))
+    p = np.exp(mean) / np.exp(mean).sum(axis=0)
+    np.testing.assert_allclose(value, -(t * np.log(p)).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(dmean.sum(axis=0), 0, atol=1e-14)
+    check_gradient(lambda a: loss.soft_cross_entropy(a["mean"], t)[0].sum(), {"mean": mean}, {"mean": dmean})
+    hard = loss.soft_cross_entropy(mean, loss.one_hot(mean, labels))
+    for ours, theirs in zip(hard, loss.cross_entropy(mean, labels), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+
+
+def test_soft_labels_of_sure_answers_keep_their_gradient() -> None:
+    sure = np.array([[50.0], [0.0]])
+    _, dmean = loss.soft_cross_entropy(sure, np.array([[1.0], [0.0]]))
+    np.testing.assert_allclose(dmean[:, 0], [-np.exp(-50), np.exp(-50)], rtol=1e-12)
+    far = loss.soft_cross_entropy(np.array([[0], [1000]], np.float32), np.array([[1], [0]], np.float32))
+    assert (far[0] == 1000).all() and (far[1][:, 0] == [-1, 1]).all() and far[1].dtype == np.float32
+
+
+@given(SEEDS, SIZES)
+def test_squared_distance(seed: int, sizes: tuple[int, ...]) -> None:
+    mean, other = values(seed, sizes)[0], values(seed + 1, sizes)[0]
+    value, by_mean, by_other = loss.squared_distance(frozen(mean), frozen(other))
+    np.testing.assert_allclose(value, ((mean - other) ** 2).sum(axis=0), rtol=1e-12)
+    arrays, found = {"mean": mean, "other": other}, {"mean": by_mean, "other": by_other}
+    check_gradient(lambda a: loss.squared_distance(a["mean"], a["other"])[0].sum(), arrays, found)
+
+
+@given(SEEDS, SIZES)
 def test_divergence(seed: int, sizes: tuple[int, ...]) -> None:
     mean, other = values(seed, sizes)[0], values(seed + 1, sizes)[0]
     value, by_mean, by_other = loss.divergence(frozen(mean), frozen(other))
