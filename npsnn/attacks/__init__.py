@@ -35,6 +35,7 @@ from npsnn.attacks.fab import FAB
 from npsnn.attacks.fmn import FMN
 from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.hop_skip_jump import HopSkipJump
+from npsnn.attacks.inner import Inner
 from npsnn.attacks.judging import Accuracy, Judging, accuracy
 from npsnn.attacks.kept import Kept
 from npsnn.attacks.momentum import MomentumFGSM
@@ -79,6 +80,7 @@ __all__ = [
     "Grouping",
     "HopSkipJump",
     "InBall",
+    "Inner",
     "Judging",
     "Kept",
     "Known",

@@ -62,11 +62,23 @@ class GradientAttack(Attack):
         return best
 
     def _climb(self, target: Target, x: Array, labels: Array, stream: Stream) -> Array:
-        x_adv = self.ball.random(x, stream.at("start")) if self.random_start else x
-        for step in range(self.steps):
-            _, gradient = target(x_adv, labels, stream.at("step", step))
-            x_adv = self.ball.project(x_adv + self.step_size * self.ball.steepest(gradient), x)
-        return x_adv
+        start = self.ball.random(x, stream.at("start")) if self.random_start else x
+        return climbed(target, start, x, labels, stream, ball=self.ball, steps=self.steps, step_size=self.step_size)
+
+
+def climbed(
+    target: Target, start: Array, x: Array, labels: Array, stream: Stream, *, ball: Ball, steps: int, step_size: float
+) -> Array:
+    """Where steps along the steepest direction lead that are projected into the ball round x.
+
+    target: loss that is ascended, asked on `stream.at("step", k)` at step k.
+    start: where the steps begin, of the shape of x.
+    """
+    x_adv = start
+    for step in range(steps):
+        _, gradient = target(x_adv, labels, stream.at("step", step))
+        x_adv = ball.project(x_adv + step_size * ball.steepest(gradient), x)
+    return x_adv
 
 
 def _rank(target: Target, x: Array, labels: Array, stream: Stream) -> Array:

@@ -40,6 +40,8 @@ ATTACKS: dict[str, Any] = {
     "pgd, closed form as it is": attacks.PGD(0.1, "l2", 4, source=ClosedForm()),
     "pgd, expectation": attacks.PGD(0.1, "l2", 4, source=Expectation()),
     "pgd, known": attacks.PGD(0.1, "l2", 4, source=Known(7)),
+    "inner, predicted": attacks.Inner(0.1, "l2", 3, 0.04, labels="predicted", source=DRAWN),
+    "inner, soft": attacks.Inner(0.1, "linf", 3, 0.04, "gauss", "soft", source=ClosedForm()),
     "mi-fgsm": attacks.MomentumFGSM(0.1, steps=3, source=DRAWN),
     "apgd": attacks.APGD(0.1, steps=4, restarts=2, source=DRAWN),
     "apgd, closed form": attacks.APGD(0.1, "l2", 4, source=ClosedForm()),
