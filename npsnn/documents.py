@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from npsnn.words import nearest
+from npsnn.words import kind_name, nearest
 
 PLAIN = (bool, int, float, str, NoneType)
 PLUGIN = "or a plugin's by --plugin FILE.py"
@@ -98,8 +98,7 @@ def _made(entry: Any, name: Any, values: dict[str, Any]) -> Any:
         raise ValueError(f"{name} has no option {_listed(odd)}{nearest(odd[0], known)}")
     for option, kind in _kinds(entry).items():
         if option in values and not _fits(values[option], kind):
-            kind_name = kind.__name__ if isinstance(kind, type) else kind
-            raise ValueError(f"{name}.{option} must be of the type {kind_name}, got {values[option]!r:.100}")
+            raise ValueError(f"{name}.{option} must be of the type {kind_name(kind)}, got {values[option]!r:.100}")
     try:
         return entry(**values)
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:

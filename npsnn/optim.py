@@ -1,4 +1,4 @@
-"""Optimisers and schedules of their learning rate as values, and the unit norm of filters.
+"""Optimisers as values, and the unit norm of filters; schedules of the learning rate are in `npsnn.schedules`.
 
     @optimizer("sgd")
     @dataclass(frozen=True)
@@ -11,11 +11,23 @@ people type; a training that is saved holds the class's own name (`npsnn.tables`
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import cache
-from math import cos, pi
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from npsnn.backend import Array, fused, namespace, on_gpu
 from npsnn.foreign import asked_for
+from npsnn.schedules import SCHEDULES as SCHEDULES
+from npsnn.schedules import Constant as Constant
+from npsnn.schedules import Cosine as Cosine
+from npsnn.schedules import Fall as Fall
+from npsnn.schedules import Falls as Falls
+from npsnn.schedules import Harmonic as Harmonic
+from npsnn.schedules import Ramp as Ramp
+from npsnn.schedules import Schedule as Schedule
+from npsnn.schedules import Since as Since
+from npsnn.schedules import StepDown as StepDown
+from npsnn.schedules import Times as Times
+from npsnn.schedules import check_longer as check_longer
+from npsnn.schedules import schedule as schedule
 from npsnn.tables import Table
 from npsnn.validate import check_types
 
@@ -55,16 +67,6 @@ class Optimizer(Protocol):
         """
 
 
-class Schedule(Protocol):
-    """The learning rate over a training; any dataclass that can be called so is one."""
-
-    def __call__(self, done: float) -> float:
-        """The factor of the optimiser's learning rate.
-
-        done: part of the training that is done, from 0 to 1.
-        """
-
-
 OPTIMIZERS: Table[type[Any]] = Table(
     "optimizer",
     "from npsnn.optim import optimizer",
@@ -72,10 +74,6 @@ OPTIMIZERS: Table[type[Any]] = Table(
 )
 """Every optimiser by name: `@optimizer("name")` above a dataclass enters it."""
 optimizer = OPTIMIZERS.enter
-
-SCHEDULES: Table[type[Any]] = Table("schedule", "from npsnn.optim import schedule", asked_for(__call__="done"))
-"""Every schedule by name: `@schedule("name")` above a dataclass enters it."""
-schedule = SCHEDULES.enter
 
 
 def _check(rule: Any, *names: str) -> None:
@@ -262,60 +260,6 @@ def _adam_in_place(
     factor = 1.0 if kept is None else kept.astype(dtype)
     weights = old1, new1, old2, new2, factor, rate.astype(dtype), scale.astype(dtype), epsilon
     p[...], first[...], second[...] = _adam(p, g, first, second, *weights)
-
-
-@schedule("constant")
-@dataclass(frozen=True)
-class Constant:
-    """The same learning rate throughout."""
-
-    def __call__(self, done: float) -> float:
-        return 1.0
-
-
-@schedule("step")
-@dataclass(frozen=True)
-class StepDown:
-    """A learning rate that falls by a factor at certain points.
-
-    at: parts of the training, in [0, 1].
-    factor: what the learning rate is multiplied by at each of them, >= 0.
-    """
-
-    at: tuple[float, ...] = (0.5, 0.75)
-    factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        _check(self, "factor")
-
-    def __call__(self, done: float) -> float:
-        return self.factor ** sum(done >= point for point in self.at)
-
-
-@schedule("cosine")
-@dataclass(frozen=True)
-class Cosine:
-    """A learning rate that falls to 0 along half a period of the cosine, (1 + cos(π done))/2."""
-
-    def __call__(self, done: float) -> float:
-        return (1 + cos(pi * done)) / 2
-
-
-def check_longer(epochs: int, own: int, any_length: bool, schedule: str) -> None:
-    """Raise ValueError where a training of `epochs` would have begun otherwise than one of its own number.
-
-    epochs: the number asked for.
-    own: the number that the training has.
-    any_length: whether the learning rates would be the same in a longer training.
-    schedule: the schedule, for the message.
-    """
-    if epochs < own:
-        raise ValueError(f"epochs must be at least the run's own {own}, got {epochs}")
-    if epochs > own and not any_length:
-        raise ValueError(
-            f"epochs must be the run's own {own} under {schedule}, which is over all epochs: "
-            f"the learning rates so far were not those of {epochs}, got {epochs}"
-        )
 
 
 def unit_norm(w: Array, norm: str) -> Array:

@@ -110,6 +110,13 @@ class Table(Mapping[str, T], Generic[T]):
                 return name
         raise ValueError(self._missing(value))
 
+    def holds(self, value: Any) -> bool:
+        """Whether the value is a function that is an entry, or of the class of an entry; no class is."""
+        name = type_of(value)
+        if isinstance(value, type) or _TABLES.get(name) is not self:
+            return False
+        return value is _TYPES[name] or twins(type(value), _TYPES[name])
+
     def check(self, value: Any) -> None:
         """Raise ValueError unless a file can hold the value, with all that is in it, as one of this table's."""
         self.decode(self.encode(value))

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
-from npsnn.words import nearest
+from npsnn.words import kind_name, nearest
 
 C = TypeVar("C", bound=type)
 
@@ -88,8 +88,8 @@ def documented(kind: C) -> C:
 def check_types(options: Any) -> None:
     """Make each field of a frozen dataclass of plain values (str, bool, int, float, tuples, None) of its own type.
 
-    A whole number will do for a float, one value for a tuple, and NumPy's numbers become Python's. Raises ValueError
-    naming the field.
+    A whole number will do for a float, one value for a tuple, and NumPy's numbers become Python's. A field of a
+    protocol's type may hold any object that is no plain value. Raises ValueError naming the field.
     """
     for each in fields(options):
         value = getattr(options, each.name)
@@ -98,9 +98,7 @@ def check_types(options: Any) -> None:
         except OverflowError:
             raise ValueError(f"{each.name} must be a number of double precision, got a larger one") from None
         except TypeError:
-            what = getattr(each.type, "__name__", None) or str(each.type)
-            name = what if get_args(each.type) == () else str(each.type)
-            raise ValueError(f"{each.name} must be of the type {name}, got {value!r}") from None
+            raise ValueError(f"{each.name} must be of the type {kind_name(each.type)}, got {value!r:.100}") from None
 
 
 def _as_type(value: Any, kind: Any) -> Any:
@@ -108,12 +106,16 @@ def _as_type(value: Any, kind: Any) -> Any:
         options = get_args(kind)
         if value is None and type(None) in options:
             return None
-        return _as_type(value, next(option for option in options if option is not type(None)))
+        return _as_one_of(value, [option for option in options if option is not type(None)])
     if get_origin(kind) is tuple:
         if isinstance(value, range) or getattr(value, "ndim", False):  # NumPy's arrays, without NumPy
             value = list(value)
         several = value if isinstance(value, tuple | list) else (value,)
         return tuple(_as_type(v, get_args(kind)[0]) for v in several)
+    if getattr(kind, "_is_protocol", False):
+        if isinstance(value, (str, Real, tuple, type, type(None))):
+            raise TypeError
+        return value
     numeric = {int: Integral, float: Real}.get(kind)
     if numeric is None:
         if not isinstance(value, kind):
@@ -122,6 +124,16 @@ def _as_type(value: Any, kind: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, numeric):
         raise TypeError
     return kind(value)
+
+
+def _as_one_of(value: Any, kinds: list[Any]) -> Any:
+    """The value as the first of the types that it fits."""
+    for kind in kinds[:-1]:
+        try:
+            return _as_type(value, kind)
+        except TypeError:
+            continue
+    return _as_type(value, kinds[-1])
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 
 def nearest(word: Any, known: Iterable[str]) -> str:
@@ -21,3 +22,12 @@ def nearest_word(word: Any, known: Iterable[str]) -> str:
 def plain_word(name: str) -> str:
     """What two names share that nobody could tell apart on a command line: fgsm and FGSM, my-loss and my_loss."""
     return name.lower().replace("_", "-")
+
+
+def kind_name(kind: Any) -> str:
+    """The type of a field in messages: "float", "tuple[int, ...]", "float or Schedule"."""
+    if kind is NoneType:
+        return "None"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(kind_name, get_args(kind)))
+    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)

@@ -20,7 +20,7 @@ RANKS: list[set[str]] = [
     {"ops"},
     {"workers"},
     {"layers"},
-    {"models", "objectives", "optim", "runs"},
+    {"models", "objectives", "optim", "runs", "schedules"},
     {"classifier"},
     {"bounds"},
     {"attacks"},

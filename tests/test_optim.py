@@ -1,4 +1,4 @@
-"""Update rules against plain scalar loops, schedules at their corners, and the filters' unit norms."""
+"""Update rules against plain scalar loops, and the filters' unit norms."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from npsnn.optim import OPTIMIZERS, SCHEDULES, SGD, Adam, Arrays, Constant, Cosine, Optimizer, StepDown, unit_norm
+from npsnn.optim import OPTIMIZERS, SGD, Adam, Arrays, Optimizer, unit_norm
 
 DECAYED = {"fc.w"}
 START = {"fc.w": 1.0, "fc.b": -2.0, "noise.sigma": 0.5}
@@ -115,11 +115,10 @@ def test_a_parabola_is_descended(rule: Optimizer) -> None:
     np.testing.assert_allclose(params["x"], target, atol=1e-3)
 
 
-def test_optimizers_and_schedules_by_name() -> None:
+def test_optimizers_by_name() -> None:
     assert dict(OPTIMIZERS) == {"sgd": SGD, "adam": Adam}
-    assert dict(SCHEDULES) == {"constant": Constant, "step": StepDown, "cosine": Cosine}
-    for table, values in ((OPTIMIZERS, [SGD(0.5, 0.7, 0.1), Adam(0.1)]), (SCHEDULES, [StepDown((0.3,), 0.5)])):
-        assert [table.decode(table.encode(value)) for value in values] == values
+    values = [SGD(0.5, 0.7, 0.1), Adam(0.1)]
+    assert [OPTIMIZERS.decode(OPTIMIZERS.encode(value)) for value in values] == values
 
 
 @pytest.mark.parametrize(
@@ -133,24 +132,12 @@ def test_optimizers_and_schedules_by_name() -> None:
         (Adam, "beta1", 1.0),
         (Adam, "beta2", -0.1),
         (Adam, "epsilon", float("inf")),
-        (StepDown, "factor", -0.1),
         (Adam, "lr", "x"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused_by_name(rule: Callable[..., Any], name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"{name}\b.* must be .*, got {value!r}"):
         rule(**{name: value})
-
-
-def test_schedules() -> None:
-    done = [i / 100 for i in range(101)]
-    factors = {name: [kind()(d) for d in done] for name, kind in SCHEDULES.items()}
-    assert set(factors["constant"]) == {1.0}
-    assert factors["step"] == pytest.approx([1] * 50 + [0.1] * 25 + [0.01] * 26)
-    np.testing.assert_allclose(factors["cosine"], (1 + np.cos(np.pi * np.array(done))) / 2, atol=1e-15)
-    assert factors["cosine"][0] == 1 and factors["cosine"][50] == pytest.approx(0.5)
-    assert StepDown((0.2,), 0.5)(0.19) == 1 and StepDown((0.2,), 0.5)(0.2) == 0.5
-    assert all(f[0] == 1 and (np.diff(f) <= 0).all() for f in factors.values())
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2**32 - 1), st.sampled_from(["l1", "l2"]))

@@ -62,13 +62,15 @@ class Sampled:
 
     stream: random numbers, keyed by sample.
     training: as for `Expectation`.
+    scale: factor of the size of every noise: of standard deviations, and of the rate of dropout.
     """
 
     stream: Stream
     training: Batch | None = None
+    scale: float = 1.0
 
     def at(self, name: str) -> "Sampled":
-        return Sampled(self.stream.at(name), self.training)
+        return Sampled(self.stream.at(name), self.training, self.scale)
 
 
 @dataclass(frozen=True, slots=True)

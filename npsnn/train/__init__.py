@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from npsnn.layers.params import Role as Role
     from npsnn.optim import SGD as SGD
     from npsnn.optim import Adam as Adam
-    from npsnn.optim import Constant as Constant
-    from npsnn.optim import Cosine as Cosine
-    from npsnn.optim import StepDown as StepDown
     from npsnn.optim import optimizer as optimizer
-    from npsnn.optim import schedule as schedule
+    from npsnn.schedules import Constant as Constant
+    from npsnn.schedules import Cosine as Cosine
+    from npsnn.schedules import Fall as Fall
+    from npsnn.schedules import Falls as Falls
+    from npsnn.schedules import Harmonic as Harmonic
+    from npsnn.schedules import Ramp as Ramp
+    from npsnn.schedules import Since as Since
+    from npsnn.schedules import StepDown as StepDown
+    from npsnn.schedules import Times as Times
+    from npsnn.schedules import schedule as schedule
     from npsnn.train.config import Config as Config
     from npsnn.train.constraints import Constraint as Constraint
     from npsnn.train.constraints import PositiveSigma as PositiveSigma
@@ -47,6 +53,9 @@ if TYPE_CHECKING:
     from npsnn.train.losses import one_view as one_view
     from npsnn.train.losses import total as total
     from npsnn.train.losses import view as view
+    from npsnn.train.scheduled import Scalar as Scalar
+    from npsnn.train.scheduled import at as at
+    from npsnn.train.scheduled import check_scalar as check_scalar
     from npsnn.train.terms import Alignment as Alignment
     from npsnn.train.terms import MaxEntropy as MaxEntropy
     from npsnn.train.terms import SigmaReward as SigmaReward
@@ -60,13 +69,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "npsnn.layers.params": "Role",
-    "npsnn.optim": "SGD Adam Constant Cosine StepDown optimizer schedule",
+    "npsnn.optim": "SGD Adam optimizer",
+    "npsnn.schedules": "Constant Cosine Fall Falls Harmonic Ramp Since StepDown Times schedule",
     "npsnn.train.config": "Config",
     "npsnn.train.constraints": "Constraint PositiveSigma SafeFactor SigmaCap UnitClasses UnitFilters constraint",
     "npsnn.train.epochs": "Epoch Step TrainingError",
     "npsnn.train.loop": "build fit resume split_validation",
     "npsnn.train.losses": "MSE Adversarial CrossEntropy ExpectedCrossEntropy NoiseAware Loss Total loss one_view total "
     "view",
+    "npsnn.train.scheduled": "Scalar at check_scalar",
     "npsnn.train.terms": "Alignment MaxEntropy SigmaReward Term term",
     "npsnn.train.training": "Training",
     "npsnn.train.treatments": "Carried Drawn Treatment treatment",

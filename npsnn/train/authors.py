@@ -15,6 +15,7 @@ from npsnn.ops import feature_noise
 from npsnn.optim import Arrays
 from npsnn.streams import Stream
 from npsnn.train.constraints import Constraint, SafeFactor, constraint
+from npsnn.train.scheduled import Scalar, check_scalar
 from npsnn.train.terms import (
     Alignment,
     CovarianceTerm,
@@ -36,12 +37,12 @@ SETTINGS: dict[str, Any] = {"optimizer": "adam", "weight_decay": 1e-4, "unit_cla
 class LogEntropy(CovarianceTerm):
     """-weight · ln(½ ln det(2πe Sigma)), in place of A2SNN's Eq. 2.
 
-    weight: >= 0.
+    weight: >= 0, or a schedule of it.
     Raises ValueError where the entropy is not above 0, and for a model without noise on features.
     Source: A2SNN's authors' code (audit B2).
     """
 
-    weight: float
+    weight: Scalar
 
     def __post_init__(self) -> None:
         check_weight(self)
@@ -56,12 +57,12 @@ class LogEntropy(CovarianceTerm):
 class LogTrace(CovarianceTerm):
     """-weight · ln tr(W Sigma Wᵀ), in place of A2SNN's Eq. 4.
 
-    weight: >= 0.
+    weight: >= 0, or a schedule of it.
     Raises ValueError for a model without noise on features.
     Source: A2SNN's authors' code (audit B1).
     """
 
-    weight: float
+    weight: Scalar
 
     def __post_init__(self) -> None:
         check_weight(self)
@@ -117,7 +118,7 @@ class AuthorsDecay(Constraint):
     Source: A2SNN's authors' code (audit B7).
     """
 
-    weight_decay: float
+    weight_decay: Scalar
 
     def __post_init__(self) -> None:
         check_weight(self, "weight_decay")
@@ -131,14 +132,21 @@ class AuthorsDecay(Constraint):
 class OneDraw(Treatment):
     """One draw of the noise for all examples of a batch, another for the next batch.
 
+    scale: factor of the size of every noise, >= 0, or a schedule of it.
+    Raises ValueError for another scale.
     Source: A2SNN's authors' code (audit B6).
     """
+
+    scale: Scalar = 1.0
+
+    def __post_init__(self) -> None:
+        check_scalar(self, "scale")
 
     def stream(self, batch: Stream, part: Stream) -> Stream:
         return batch.one_draw()
 
     def noise(self, stream: Stream, training: Batch | None) -> Noise:
-        return Sampled(stream, training)
+        return Sampled(stream, training, self.scale)
 
 
 def as_authors(training: Training) -> Training:

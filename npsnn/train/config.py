@@ -28,6 +28,11 @@ def losses() -> list[str]:
     return [name for name, kind in LOSSES.items() if not any(_is_needed(f) for f in fields(kind))]
 
 
+def schedules() -> list[str]:
+    """The names of the schedules that need no option of their own."""
+    return [name for name, kind in SCHEDULES.items() if not any(_is_needed(f) for f in fields(kind))]
+
+
 def _is_needed(field: Field[Any]) -> bool:
     """Whether a dataclass cannot be made without a value for the field."""
     return field.init and field.default is MISSING and field.default_factory is MISSING
@@ -110,9 +115,10 @@ class Config:
     lr: float = option(1e-3, "Learning rate.", "Optimiser", low=0)
     schedule: str = option(
         "constant",
-        "Course of the learning rate: {choices}. step divides it by 10 at 1/2 and again at 3/4 of the training.",
+        "Course of the learning rate: {choices}. step and falls divide it by 10 at 1/2 and again at 3/4 of the "
+        "training.",
         "Optimiser",
-        choices=SCHEDULES,
+        choices=schedules,
     )
     momentum: float = option(0.9, "Momentum of sgd.", "Optimiser", low=0, high=1, below=True)
     weight_decay: float = option(

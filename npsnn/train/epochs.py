@@ -129,8 +129,15 @@ class Trainer:
 
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What acts around each update, running averages first where there are any."""
-        return (*((RunningAverages(),) if self.statistics else ()), *self.training.constraints)
+        """What acts around the first update, running averages first where there are any."""
+        return (*((RunningAverages(),) if self.statistics else ()), *self.training.at(0.0).constraints)
+
+    def constraints_at(self, done: float) -> tuple[Constraint, ...]:
+        """What acts around an update; done: part of the training that is done, from 0 to 1, here and below."""
+        training = self.training.at(done)
+        if training is self.training:
+            return self.constraints
+        return (*self.constraints[: -len(training.constraints) or None], *training.constraints)
 
     @cached_property
     def roles(self) -> dict[str, Role]:
@@ -170,17 +177,18 @@ class Trainer:
         """The parts of the batches so far by the number of their examples."""
         return {}
 
-    def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None) -> Total:
+    def gradient(self, params: Arrays, chosen: np.ndarray, draws: Stream | None = None, done: float = 0.0) -> Total:
         """The mean loss over the chosen training images with the rewards for noise, and its gradients, on all threads.
 
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
         parts, draws = self.parts(len(chosen), params), draws or Stream(self.training.seed)
+        treatment = self.training.at(done).noise
 
         def part(i: int) -> tuple[Any, ...]:
             rows, own = chosen[parts[i]], draws.further(parts[i].start)
-            noise = self.training.noise.stream(draws, own).at("noise")
-            return params, self.train.images[rows], self.train.labels[rows], own, noise
+            noise = treatment.stream(draws, own).at("noise")
+            return params, self.train.images[rows], self.train.labels[rows], own, noise, done
 
         total, of_part = Total(), self.part_gradient
 
@@ -196,46 +204,48 @@ class Trainer:
                 add(result)
         else:
             self.workers.reduce(of_part, part, len(parts), add)
-        return self.averaged(total, len(chosen), params)
+        return self.averaged(total, len(chosen), params, done)
 
-    def averaged(self, total: Total, examples: int, params: Arrays) -> Total:
+    def averaged(self, total: Total, examples: int, params: Arrays, done: float = 0.0) -> Total:
         """The mean loss with the rewards for noise, and its gradients.
 
         total: sums over a batch.
         examples: number of the batch's examples.
         """
         grads = {k: g if k in self.statistics else g / examples for k, g in (total.grads or {}).items()}
-        reward, rewarded = summed(self.training.terms, self.model, params)
+        reward, rewarded = summed(self.training.at(done).terms, self.model, params)
         grads |= {k: grads[k] + g if k in grads else g for k, g in rewarded.items()}
         return Total(total.loss / examples + reward, total.correct, grads)
 
-    def updated(self, state: State, grads: Arrays, lr: float) -> State:
+    def updated(self, state: State, grads: Arrays, lr: float, done: float = 0.0) -> State:
         """One step of the optimiser by the gradients of the whole loss, with the constraints around it."""
-        params, grads = self.before(state.params, grads)
+        params, grads = self.before(state.params, grads, done)
         step = state.steps + 1
         rule = self.training.optimizer
         params, grads, kept = map(all_read_only, (params, grads, state.optimizer))
         with BlamedOn("optimizer", rule, "arrays"):
             params, moments = rule.update(params, grads, kept, lr, step, self.decayed)
         # each part, term and update would make them so by itself
-        return replace(state, params=all_read_only(self.after(params)), optimizer=moments, steps=step)
+        return replace(state, params=all_read_only(self.after(params, done)), optimizer=moments, steps=step)
 
-    def before(self, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
+    def before(self, params: Arrays, grads: Arrays, done: float = 0.0) -> tuple[Arrays, Arrays]:
         """The parameters and the gradients that the optimiser is to see."""
         grads = {k: g for k, g in grads.items() if self.roles[k] in self.training.trains}
-        for constraint in self.constraints:
+        for constraint in self.constraints_at(done):
             with _constrained(constraint):
                 params, grads = constraint.before(self.model, all_read_only(params), all_read_only(grads))
         return params, grads
 
-    def after(self, params: Arrays) -> Arrays:
+    def after(self, params: Arrays, done: float = 0.0) -> Arrays:
         """The parameters as the constraints leave them after the optimiser's update."""
-        for constraint in self.constraints:
+        for constraint in self.constraints_at(done):
             with _constrained(constraint):
                 params = constraint.after(self.model, all_read_only(params))
         return params
 
-    def step(self, state: State, gradient: Callable[[Arrays], Total], lr: float) -> tuple[State, list[Array]]:
+    def step(
+        self, state: State, gradient: Callable[[Arrays], Total], lr: float, done: float = 0.0
+    ) -> tuple[State, list[Array]]:
         """One step: the state after it, and the arrays of no dimensions that an epoch reports of it.
 
         gradient: from flat parameters to the mean loss of the step's batch and its gradients.
@@ -245,7 +255,7 @@ class Trainer:
         """
         total = gradient(state.params)
         grads = total.grads or {}
-        after = self.updated(state, grads, lr)
+        after = self.updated(state, grads, lr, done)
         return after, [total.loss, total.correct, *diagnostics.slopes(self.model, state.params, grads).values()]
 
     def epoch(self, state: State) -> Iterator[Step | tuple[State, Epoch]]:
@@ -257,10 +267,11 @@ class Trainer:
         lr, loss, correct = 0.0, 0.0, 0.0
         slopes = dict.fromkeys(self.model.noise_layers, 0.0)
         steps = self.steps
-        steps.begin(state)
-        for step, batch in enumerate(batches):
-            lr = t.optimizer.lr * t.schedule((number - 1 + step / len(batches)) / t.epochs)
-            value, hits, *steepness = steps.step(order[batch], draws.from_sample(batch.start), lr)
+        course = [(number - 1 + step / len(batches)) / t.epochs for step in range(len(batches))]
+        steps.begin(state, course)
+        for step, (batch, done) in enumerate(zip(batches, course, strict=True)):
+            lr = t.optimizer.lr * t.schedule(done)
+            value, hits, *steepness = steps.step(order[batch], draws.from_sample(batch.start), lr, done)
             if not np.isfinite(value):
                 raise TrainingError(_diverged(f"the loss became {value}", number, step + 1, len(batches), t))
             loss += value * (batch.stop - batch.start)

@@ -122,26 +122,27 @@ class Packed:
         """The parameters by name, as views of the arrays."""
         return self._viewed(own, self.state).params
 
-    def step(self, own: Arrays, total: Total, examples: int, numbers: Array) -> Array:
+    def step(self, own: Arrays, total: Total, examples: int, numbers: Array, done: float = 0.0) -> Array:
         """Change the arrays by the gradients of a batch; what an epoch reports of it, float64.
 
         own: the arrays.
         total: sums over the batch.
         numbers: on the device: the learning rate, the number of the step, and those of the optimiser.
+        done: part of the training that is done, from 0 to 1.
         The results are the mean loss, the number of correct predictions and dLoss/dsigma of each noise layer.
         """
         trainer, state = self._trainer, self._viewed(own, self.state)
         grads = self._mean_gradients(total, examples)
-        reward, rewarded = summed(trainer.training.terms, trainer.model, state.params)
+        reward, rewarded = summed(trainer.training.at(done).terms, trainer.model, state.params)
         grads |= {k: grads[k] + g if k in grads else g for k, g in rewarded.items()}
         slopes = diagnostics.slopes(trainer.model, state.params, grads).values()
         places = constant(np.arange(2 + len(slopes)), np.float64, numbers)
         found: Array = _report(places, total.loss, examples, reward, total.correct, *slopes)
         grads = self._with_averages_moved(state.params, grads)
-        params, grads = trainer.before(state.params, grads)
+        params, grads = trainer.before(state.params, grads, done)
         self._put(state.params, params)
         self._update(own, state, grads, numbers)
-        self._put(state.params, trainer.after(state.params))
+        self._put(state.params, trainer.after(state.params, done))
         return found
 
     def _viewed(self, own: Arrays, state: "State") -> "State":

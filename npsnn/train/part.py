@@ -28,6 +28,7 @@ class PartGradient:
         labels: np.ndarray,
         draws: Stream,
         noise: Stream,
+        done: float = 0.0,
         *,
         batch: Batch = WHOLE,
     ) -> Total:
@@ -38,10 +39,12 @@ class PartGradient:
         labels: (N,).
         draws: random numbers of the augmentation and the loss, from the first image of the part on.
         noise: random numbers of the noise.
+        done: part of the training that is done, from 0 to 1. An argument, and no field: a process is sent this object
+            once.
         batch: the whole batch, for BatchNorm.
         """
         images = self.augmented(images, draws)
-        return self.of_augmented(params, images, read_only(labels), draws, noise, batch)
+        return self.of_augmented(params, images, read_only(labels), draws, noise, batch, done=done)
 
     def augmented(self, images: np.ndarray, draws: Stream) -> np.ndarray:
         """The images of one part as the loss gets them: changed by the augmentation, and not to be written to."""
@@ -58,13 +61,14 @@ class PartGradient:
         noise: Stream,
         batch: Batch,
         on: bool | None = None,
+        done: float = 0.0,
     ) -> Total:
         """The sums over one part, of images that were augmented; arguments are those of the call.
 
         images, labels: in the memory of the parameters, or in the host's.
         on: whether there is noise; None where its layers are to be asked.
         """
-        t = self.training
+        t = self.training.at(done)
         network = Classifier(t.model, unflatten(all_read_only(params)))
         if on is not None:
             network.passes.tell(on)

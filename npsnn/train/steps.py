@@ -4,6 +4,7 @@ A step is `Trainer.step` in both. A graph changes its own arrays in place, so wh
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
@@ -11,7 +12,7 @@ from weakref import proxy
 import numpy as np
 
 from npsnn.backend import Array, to_host, to_numbers
-from npsnn.gpu.graphs import Graphs
+from npsnn.gpu.graphs import KEPT, Graphs
 from npsnn.layers.moments import WHOLE, Batch
 from npsnn.layers.params import Role, unflatten
 from npsnn.models import sigmas
@@ -23,13 +24,18 @@ from npsnn.train.packed import Packed, of_update
 if TYPE_CHECKING:
     from npsnn.train.epochs import State, Trainer
 
+SETTINGS = KEPT // 4
+"""The sets of scheduled numbers in an epoch that are worth graphs: each has one for whole batches, and for the last."""
+
 
 class Steps:
     """The steps of one training, from one state after another.
 
     On a GPU a step is a CUDA graph in which learning rate and number of the step are float64 arrays of no dimensions,
     and images and labels lie in the device's memory. With NPSNN_GRAPH=0 the same step is run plainly, to the same bits.
-    A training that needs Python's numbers, or the host's images, goes on as a CPU does.
+    A training that needs Python's numbers, or the host's images, goes on as a CPU does. A graph holds the numbers that
+    schedules give (`npsnn.train.scheduled`): others are another graph, and an epoch in which they change all the time
+    has none.
 
     graphs: where computations on `params` may be kept as CUDA graphs; None where there are none.
     """
@@ -43,9 +49,12 @@ class Steps:
         self._given: State
         self._on: bool | None = None
 
-    def begin(self, state: "State") -> None:
-        """Go on from a state, whose arrays no step changes."""
-        if self._refused:
+    def begin(self, state: "State", course: Sequence[float] = ()) -> None:
+        """Go on from a state, whose arrays no step changes.
+
+        course: part of the training that is done at each step of the epoch, from 0 to 1.
+        """
+        if self._refused or not self._repeats(course):
             self.graphs, self._now = None, state
             return
         if self.graphs is None or not self._packed.fits(state):
@@ -57,6 +66,14 @@ class Steps:
         on = sigmas.draws(self._trainer.model, unflatten(state.params))
         self._on = None if not on and Role.NOISE in self._trainer.training.trains else on
 
+    def _repeats(self, course: Sequence[float]) -> bool:
+        """Whether the epoch has many steps of the same numbers: each other set of them would be recorded anew."""
+        training = self._trainer.training
+        if not training.scheduled or not course:
+            return True
+        settings = len({training.numbers(done) for done in course})
+        return settings == 1 or settings <= min(SETTINGS, len(course) // 2)
+
     @property
     def params(self) -> Arrays:
         """The flat parameters now; a graph changes them in place."""
@@ -67,36 +84,41 @@ class Steps:
         """The state now, of arrays that no later step changes."""
         return self._now if self.graphs is None else _copied(self._now)
 
-    def step(self, chosen: np.ndarray, draws: Stream, lr: float) -> list[float]:
+    def step(self, chosen: np.ndarray, draws: Stream, lr: float, done: float = 0.0) -> list[float]:
         """The mean loss of one more step, the number of correct predictions and dLoss/dsigma of each noise layer.
 
         chosen: places of the step's images among the training images.
         draws: random numbers, keyed by sample, from the first of these images on.
         lr: learning rate.
+        done: part of the training that is done, from 0 to 1.
         """
         if self.graphs is None:
-            return self._by_itself(chosen, draws, lr)
+            return self._by_itself(chosen, draws, lr, done)
         try:
-            found = self._as_a_graph(self.graphs, chosen, draws, lr)
+            found = self._as_a_graph(self.graphs, chosen, draws, lr, done)
         except Exception as error:
             if self._worked:
                 raise
-            return self._without_graphs(error, chosen, draws, lr)
+            return self._without_graphs(error, chosen, draws, lr, done)
         self._worked, self._given = True, self._now
         return found
 
-    def _by_itself(self, chosen: np.ndarray, draws: Stream, lr: float) -> list[float]:
+    def _by_itself(self, chosen: np.ndarray, draws: Stream, lr: float, done: float) -> list[float]:
         trainer = self._trainer
-        self._now, values = trainer.step(self._now, lambda params: trainer.gradient(params, chosen, draws), lr)
+
+        def gradient(params: Arrays) -> Total:
+            return trainer.gradient(params, chosen, draws, done)
+
+        self._now, values = trainer.step(self._now, gradient, lr, done)
         # asked for last: a GPU has all of the step before the host waits for it
         return to_numbers(*values)
 
-    def _as_a_graph(self, graphs: Graphs, chosen: np.ndarray, draws: Stream, lr: float) -> list[float]:
+    def _as_a_graph(self, graphs: Graphs, chosen: np.ndarray, draws: Stream, lr: float, done: float) -> list[float]:
         packed, count = self._packed, self._now.steps + 1
 
         def step(own: Arrays, given: Arrays, streams: tuple[Stream, ...]) -> tuple[Arrays, Array]:
-            total = self._total(packed.params(own), given, *streams)
-            return {}, packed.step(own, total, len(given["images"]), given["numbers"])
+            total = self._total(packed.params(own), given, streams[0], done)
+            return {}, packed.step(own, total, len(given["images"]), given["numbers"], done)
 
         rule = self._trainer.training.optimizer
         more = rule.update_numbers(lr, count) if of_update(rule, "update_numbers") else ()  # type: ignore[attr-defined]
@@ -105,7 +127,8 @@ class Steps:
             "labels": self._trainer.train.labels[chosen],
             "numbers": np.array([lr, count, *more]),
         }
-        found = to_host(graphs.run_updating(("step", self._on), step, packed.arrays, given, (draws,)))
+        key = "step", self._on, self._trainer.training.numbers(done)
+        found = to_host(graphs.run_updating(key, step, packed.arrays, given, (draws,)))
         self._now = replace(self._now, steps=count)
         return found.tolist()  # type: ignore[no-any-return]
 
@@ -117,17 +140,17 @@ class Steps:
         ]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _total(self, params: Arrays, given: Arrays, draws: Stream) -> Total:
+    def _total(self, params: Arrays, given: Arrays, draws: Stream, done: float) -> Total:
         """The sums over a batch that lies in the device's memory, as `Trainer.gradient` averages them."""
         trainer = self._trainer
         images, labels = given["images"], given["labels"]
-        batch = Batch(len(images)) if trainer.coupled else WHOLE
+        batch, treatment = Batch(len(images)) if trainer.coupled else WHOLE, trainer.training.at(done).noise
         total: Total | None = None
         for s in trainer.parts(len(images), params):
             own = draws.further(s.start)
-            noise = trainer.training.noise.stream(draws, own).at("noise")
+            noise = treatment.stream(draws, own).at("noise")
             part = params, images[s], labels[s], own, noise
-            found = trainer.part_gradient.of_augmented(*part, batch, self._on)
+            found = trainer.part_gradient.of_augmented(*part, batch, self._on, done)
             if total is None:  # a sum with 0 would be a kernel
                 total = found
             else:

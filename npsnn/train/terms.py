@@ -23,6 +23,7 @@ from npsnn.objectives import sigma_reward
 from npsnn.ops import feature_noise
 from npsnn.optim import Arrays
 from npsnn.tables import Table
+from npsnn.train.scheduled import Scalar, check_scalar
 from npsnn.validate import check_types
 
 
@@ -43,10 +44,9 @@ term = TERMS.enter
 
 
 def check_weight(term: Any, name: str = "weight") -> None:
-    """Raise ValueError unless the field of this name is >= 0 and finite."""
+    """Raise ValueError unless the field of this name is >= 0 and finite, or a schedule of such numbers."""
+    check_scalar(term, name)
     check_types(term)
-    if not 0 <= getattr(term, name) < float("inf"):
-        raise ValueError(f"{name} must be >= 0 and finite, got {getattr(term, name)}")
 
 
 def class_vectors(model: Model) -> str:
@@ -69,12 +69,12 @@ def noise_on_features(model: Model) -> tuple[str, FeatureNoise] | None:
 class SigmaReward:
     """-alpha sigma² for each noise on pre-activations: the reward of the noise paper's "Bimodel".
 
-    alpha: weight of the reward, >= 0.
+    alpha: weight of the reward, >= 0, or a schedule of it.
     Raises ValueError for a model without such noise.
     Source: noise paper Sec. 7. The loss is unbounded below as sigma grows (audit N29), so sigma must be capped.
     """
 
-    alpha: float
+    alpha: Scalar
 
     def __post_init__(self) -> None:
         check_weight(self, "alpha")
@@ -130,12 +130,12 @@ def _of_covariance(terms: Sequence[CovarianceTerm], model: Model, params: Arrays
 class MaxEntropy(CovarianceTerm):
     """-weight · ½ ln det(2πe Sigma): the reward for the entropy of the noise on features.
 
-    weight: lambda1 of A2SNN, >= 0.
+    weight: lambda1 of A2SNN, >= 0, or a schedule of it.
     Raises ValueError for a model without such noise.
     Source: A2SNN Eq. 1 and 2 (audit A20).
     """
 
-    weight: float
+    weight: Scalar
 
     def __post_init__(self) -> None:
         check_weight(self)
@@ -150,13 +150,13 @@ class MaxEntropy(CovarianceTerm):
 class Alignment(CovarianceTerm):
     """-weight · Σ_i ln w_iᵀ Sigma w_i: the reward for noise along the class vectors.
 
-    weight: lambda2 of A2SNN, >= 0.
+    weight: lambda2 of A2SNN, >= 0, or a schedule of it.
     pairwise: take the differences of two class vectors instead, scaled by 2/(C - 1) to as many terms.
     Raises ValueError for a model without noise on features.
     Source: A2SNN Eq. 1 and 4; the pairwise form is extension E4 (audit A17).
     """
 
-    weight: float
+    weight: Scalar
     pairwise: bool = False
 
     def __post_init__(self) -> None:

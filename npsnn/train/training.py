@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from npsnn.data.augment import AUGMENTATIONS, Augmentation, unchanged
@@ -12,6 +13,7 @@ from npsnn.streams import Stream
 from npsnn.tables import Table
 from npsnn.train.constraints import CONSTRAINTS, Constraint
 from npsnn.train.losses import LOSSES, Loss, NoiseAware
+from npsnn.train.scheduled import at, schedules
 from npsnn.train.terms import TERMS, Term
 from npsnn.train.treatments import TREATMENTS, Carried, Treatment
 from npsnn.validate import check_count
@@ -27,6 +29,8 @@ TABLES: dict[str, Table[Any]] = {
 }
 """The tables through which the fields of these names are saved and read."""
 SEVERAL = ("terms", "constraints")
+SCHEDULED = ("loss", "noise", "terms", "constraints")
+"""The fields in whose values a schedule may stand for a number."""
 COUNTS = {"epochs": 1, "batch_size": 1, "limit": 2}
 
 
@@ -134,14 +138,38 @@ class Training:
         except TypeError as error:
             raise ValueError(f"this training cannot be made: {error}") from error
 
+    @cached_property
+    def scheduled(self) -> tuple[Any, ...]:
+        """The schedules that stand for numbers of the loss, the treatment, the terms and the constraints."""
+        return tuple(schedules(tuple(getattr(self, name) for name in SCHEDULED)))
+
+    def at(self, done: float) -> "Training":
+        """The training of one step, with numbers in the place of those schedules; itself where there are none.
+
+        done: part of the training that is done, from 0 to 1.
+        Raises ValueError for a number that is out of the range of its field.
+        """
+        if not self.scheduled:
+            return self
+        before, now = vars(self).get("_now", (None, self))
+        if before != done:
+            now = replace(self, **{name: at(getattr(self, name), done) for name in SCHEDULED})
+            vars(self)["_now"] = done, now  # each part of a batch and each update asks for it
+        return now  # type: ignore[no-any-return]
+
+    def numbers(self, done: float) -> tuple[float, ...]:
+        """What the schedules of numbers give at a part of the training."""
+        return tuple(float(each(done)) for each in self.scheduled)
+
     @property
     def any_length(self) -> bool:
-        """Whether the learning rates would be the same in a longer training."""
-        return self.schedule == Constant()
+        """Whether the steps so far would be the same in a longer training."""
+        return self.schedule == Constant() and not self.scheduled
 
     def lengthened(self, epochs: int) -> "Training":
         """The training with more epochs; raises ValueError where one of so many would have begun otherwise."""
-        check_longer(epochs, self.epochs, self.any_length, f"{self.schedule}")
+        over = next((s for s in (self.schedule, *self.scheduled) if s != Constant()), self.schedule)
+        check_longer(epochs, self.epochs, self.any_length, f"{over}")
         return replace(self, epochs=epochs)
 
 

@@ -14,6 +14,7 @@ from npsnn.layers.moments import Batch, Noise, Propagated, Sampled
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.tables import Table, named
+from npsnn.train.scheduled import Scalar, check_scalar
 from npsnn.validate import check_types
 
 
@@ -63,7 +64,16 @@ class Carried(Treatment):
 @treatment("drawn")
 @dataclass(frozen=True)
 class Drawn(Treatment):
-    """The noise is drawn for each example."""
+    """The noise is drawn for each example.
+
+    scale: factor of the size of every noise, >= 0, or a schedule of it: Since(0.1) has the noise off at first.
+    Raises ValueError for another scale.
+    """
+
+    scale: Scalar = 1.0
+
+    def __post_init__(self) -> None:
+        check_scalar(self, "scale")
 
     def noise(self, stream: Stream, training: Batch | None) -> Noise:
-        return Sampled(stream, training)
+        return Sampled(stream, training, self.scale)

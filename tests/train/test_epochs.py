@@ -212,9 +212,9 @@ def run_epoch(trainer: Trainer, state: State) -> tuple[list[Step], State, Epoch,
     """An epoch, and the images that each of its batches chose."""
     chosen, gradient = [], type(trainer).gradient
 
-    def watched(self: Trainer, params: Arrays, rows: np.ndarray, draws: Stream) -> Any:
+    def watched(self: Trainer, params: Arrays, rows: np.ndarray, *others: Any) -> Any:
         chosen.append(rows)
-        return gradient(self, params, rows, draws)
+        return gradient(self, params, rows, *others)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "gradient", watched)
@@ -282,9 +282,9 @@ def test_the_learning_rate_follows_the_schedule(schedule: str, factors: list[flo
     ):
         updated = Trainer.updated
 
-        def watched(self: Trainer, state: State, grads: Arrays, lr: float) -> State:
+        def watched(self: Trainer, state: State, grads: Arrays, lr: float, *others: Any) -> State:
             used.append(lr)
-            return updated(self, state, grads, lr)
+            return updated(self, state, grads, lr, *others)
 
         patch.setattr(Trainer, "updated", watched)
         _, _, record, _ = run_epoch(trainer, replace(trainer.initial(), epoch=1))

@@ -11,6 +11,7 @@ from npsnn.data import as_float
 from npsnn.layers.moments import Noise
 from npsnn.streams import Stream
 from npsnn.train.losses.base import Loss, Total, loss
+from npsnn.train.scheduled import Scalar, check_scalar
 
 if TYPE_CHECKING:
     from npsnn.attacks import Attack
@@ -23,19 +24,18 @@ class Adversarial:
 
     loss: on the images that the attack leaves.
     attack: as `attacks.BIM(0.1, steps=10, source=attacks.EoT(1))`, on the network in its form for inference.
-    mix: part of each micro-batch that is attacked, in [0, 1]: its first images.
+    mix: part of each micro-batch that is attacked, in [0, 1], or a schedule of it: its first images.
     """
 
     loss: Any
     attack: "Attack"
-    mix: float = 0.5
+    mix: Scalar = 0.5
 
     def __post_init__(self) -> None:
         from npsnn.attacks.base import checked_attack
 
         checked_attack(self.attack)
-        if not 0 <= self.mix <= 1:
-            raise ValueError(f"mix must be in [0, 1], got {self.mix!r}")
+        check_scalar(self, "mix", high=1.0)
 
     @property
     def plain(self) -> Loss:

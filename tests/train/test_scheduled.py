@@ -1,0 +1,318 @@
+"""Schedules in the place of numbers: what a field takes, what a step sees, and that runs go on as they would have."""
+
+import json
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_training as own
+import pytest
+from entering import entered, taken_out
+from hypothesis import given
+from hypothesis import strategies as st
+from own_training import two_noises
+
+from npsnn import attacks, train
+from npsnn.backend import Array
+from npsnn.data import Dataset, Split, digits
+from npsnn.layers.moments import Noise
+from npsnn.models import Model, lenet5
+from npsnn.optim import SGD, Adam, Arrays, Constant, Cosine, Falls, Ramp, Since, Times, schedule
+from npsnn.runs.checkpoint import BEST, CONFIG, LAST
+from npsnn.streams import Stream
+from npsnn.train import (
+    Adversarial,
+    Constraint,
+    CrossEntropy,
+    Drawn,
+    Epoch,
+    Role,
+    SigmaCap,
+    SigmaReward,
+    Step,
+    Total,
+    Training,
+)
+from npsnn.train.epochs import Trainer
+from npsnn.train.scheduled import Scalar, at, check_scalar, schedules
+from npsnn.workers.processes import Processes
+
+taken_out(own)
+
+LABELS = np.arange(60) % 10
+IMAGES = digits.draw(LABELS, np.random.default_rng(0))
+DATA = Dataset("few digits", Split(IMAGES, LABELS), Split(IMAGES[:20], LABELS[:20]), 10, {"train": "60"})
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Values with a scalar each, and one without."""
+
+    weight: Scalar = 1.0
+    several: tuple[Any, ...] = ()
+    name: str = "sampler"
+
+    def __post_init__(self) -> None:
+        check_scalar(self, "weight", high=2.0)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.5, np.float32(0.5), np.int64(1)], ids=repr)
+def test_a_number_becomes_a_float(value: Any) -> None:
+    assert Sampler(value).weight == value and type(Sampler(value).weight) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.1, r"weight must be in \[0, 2\], got -0.1"),
+        (float("nan"), r"weight must be in \[0, 2\], got nan"),
+        (True, r"weight must be a number or a schedule, as Ramp\(0.5\), got True"),
+        ("1", r"weight must be a number or a schedule, as Ramp\(0.5\), got '1'"),
+        (None, "weight must be a number or a schedule, .* got None"),
+        (Ramp, "weight must be a number or a schedule, .* got <class"),
+        (Adam(), "weight must be a number or a schedule, .* got Adam"),
+        (lambda done: done, "weight must be a number .*, which is in no table: put @schedule above its class"),
+        (
+            Times(3.0, Ramp(0.75)),
+            r"weight must be in \[0, 2\] throughout a training, got .*, which is 3.0 at 0.75",
+        ),
+    ],
+    ids=repr,
+)
+def test_a_field_refuses_what_is_no_scalar_in_its_range(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampler(value)
+
+
+def test_ranges_without_an_end_say_so() -> None:
+    with pytest.raises(ValueError, match="alpha must be >= 0 and finite, got inf"):
+        SigmaReward(float("inf"))
+    with pytest.raises(ValueError, match=r"alpha must be >= 0 and finite throughout a training, got Times"):
+        SigmaReward(Times(-1.0, Constant()))
+    with pytest.raises(ValueError, match=r"mix must be in \[0, 1\] throughout"):
+        Adversarial(CrossEntropy(), attacks.FGSM(0.1), Times(1.5, Cosine()))
+
+
+@given(st.floats(0, 1))
+def test_at_puts_numbers_in_the_place_of_schedules_at_any_depth(done: float) -> None:
+    inner = Sampler(Ramp(0.5))
+    value = (Sampler(Times(2.0, Cosine()), (inner, "plain", (Since(0.5),))), 3.0)
+    ramp, since = Ramp(0.5)(done), Since(0.5)(done)
+    assert at(value, done) == (Sampler(2 * Cosine()(done), (Sampler(ramp), "plain", (since,))), 3.0)
+    assert list(schedules(value)) == [Times(2.0, Cosine()), Ramp(0.5), Since(0.5)]
+
+
+def test_what_has_no_schedule_stays_the_same_object() -> None:
+    plain = Sampler(0.5, (Sampler(), (1, 2)))
+    holder = Sampler(Ramp(0.5), (plain, CrossEntropy()))
+    for value in (plain, plain.several, CrossEntropy(), "text", None, 1.5, Ramp, lenet5()):
+        assert at(value, 0.3) is value
+    found = at(holder, 0.3)
+    assert found is not holder and found.several is holder.several
+
+
+@dataclass(frozen=True)
+class Late:
+    """1.0 where `check_scalar` tries it, and another number in between."""
+
+    other: float = 5.0
+
+    def __call__(self, done: float) -> float:
+        return 1.0 if done * 4 == round(done * 4) else self.other
+
+
+def test_a_number_out_of_range_is_refused_at_its_step() -> None:
+    with entered(schedule, Late):
+        with pytest.raises(ValueError, match=r"weight must be in \[0, 2\], got 5.0"):
+            at(Sampler(Late()), 0.1)
+        with pytest.raises(
+            ValueError, match=r"a schedule must give numbers, Late.* gives a NaN at 0.1 of the training"
+        ):
+            at(Sampler(Late(float("nan"))), 0.1)
+
+
+SEEN: list[tuple[str, float]] = []
+"""What the values below were called with."""
+
+
+@dataclass(frozen=True)
+class SeenLoss(CrossEntropy):
+    scale: Scalar = 1.0
+
+    def gradient(self, *arguments: Any) -> Total:
+        SEEN.append(("loss", self.scale))
+        return super().gradient(*arguments)
+
+
+@dataclass(frozen=True)
+class SeenTerm:
+    weight: Scalar = 1.0
+
+    def __call__(self, model: Model, params: Arrays) -> tuple[Array, Arrays]:
+        SEEN.append(("term", self.weight))
+        return 0.0, {}
+
+
+@dataclass(frozen=True)
+class SeenConstraint(Constraint):
+    weight: Scalar = 1.0
+
+    def begin(self, model: Model, params: Arrays) -> Arrays:
+        SEEN.append(("begin", self.weight))
+        return params
+
+    def before(self, model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
+        SEEN.append(("before", self.weight))
+        return params, grads
+
+    def after(self, model: Model, params: Arrays) -> Arrays:
+        SEEN.append(("after", self.weight))
+        return params
+
+
+@dataclass(frozen=True)
+class SeenNoise(Drawn):
+    def noise(self, stream: Stream, training: Any) -> Noise:
+        SEEN.append(("noise", self.scale))
+        return super().noise(stream, training)
+
+
+def seen_training(number: Any, **changed: Any) -> Training:
+    return Training(
+        two_noises(),
+        loss=SeenLoss(number),
+        noise=SeenNoise(number),
+        terms=SeenTerm(number),
+        constraints=SeenConstraint(number),
+        epochs=2,
+        batch_size=20,
+        **changed,
+    )
+
+
+def test_each_step_has_the_numbers_of_its_part_of_the_training() -> None:
+    with Processes(1) as workers:
+        trainer = Trainer(seen_training(Ramp(1.0)), DATA.train, DATA.test, workers, "cpu")
+        SEEN.clear()
+        state = trainer.initial()
+        assert SEEN == [("begin", 0.0)]
+        for epoch in range(2):
+            SEEN.clear()
+            for record in trainer.epoch(state):
+                if isinstance(record, Step):
+                    done = (epoch + (record.step - 1) / 3) / 2
+                    assert {value for _, value in SEEN} == {done}
+                    assert {name for name, _ in SEEN} == {"loss", "noise", "term", "before", "after"}
+                    SEEN.clear()
+                else:
+                    state = record[0]
+
+
+def test_a_training_without_schedules_is_asked_for_none() -> None:
+    training = seen_training(0.5)
+    assert training.at(0.3) is training and training.scheduled == () and training.numbers(0.3) == ()
+    with Processes(1) as workers:
+        trainer = Trainer(training, DATA.train, DATA.test, workers, "cpu")
+        assert trainer.constraints_at(0.3) is trainer.constraints
+    scheduled = seen_training(Ramp(1.0))
+    assert scheduled.at(0.3) is scheduled.at(0.3) is not scheduled and scheduled.numbers(0.3) == (0.3,) * 4
+    assert scheduled.at(0.3).loss == SeenLoss(0.3) and scheduled.at(0.6).loss == SeenLoss(0.6)
+    assert pickle.loads(pickle.dumps(scheduled)) == scheduled == seen_training(Ramp(1.0))
+
+
+def test_a_training_with_a_schedule_in_it_cannot_be_lengthened() -> None:
+    assert seen_training(0.5).any_length and seen_training(0.5).lengthened(3).epochs == 3
+    training = seen_training(Ramp(0.5))
+    with pytest.raises(ValueError, match=r"epochs must be the run's own 2 under Ramp\(until=0.5, start=0.0\)"):
+        training.lengthened(3)
+    assert not training.any_length and training.lengthened(2) == training
+
+
+def every_part(**changed: Any) -> Training:
+    """A training with a schedule in a loss, a treatment, a term and a constraint, of values that files hold."""
+    chosen: dict[str, Any] = {
+        "loss": Adversarial(CrossEntropy(), attacks.FGSM(0.1, source=attacks.EoT(1)), Times(0.5, Since(0.5))),
+        "noise": Drawn(Since(1 / 3)),
+        "terms": [SigmaReward(Times(0.1, Ramp(0.9)))],
+        "constraints": [SigmaCap(0.9)],
+        "optimizer": SGD(0.01),
+        "schedule": Falls((0.5,), (0.1,)),
+        "trains": Role.ALL,
+        "epochs": 3,
+        "batch_size": 40,
+    }
+    return Training(two_noises(), **chosen | changed)
+
+
+def finished(run: Iterator[Step | Epoch]) -> list[Epoch]:
+    return [record for record in run if isinstance(record, Epoch)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run on one thread."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    records = finished(train.fit(every_part(), DATA, folder, threads=1))
+    assert all(np.isfinite(record.loss) for record in records)
+    return folder
+
+
+def test_a_training_comes_back_from_its_json(whole: Path) -> None:
+    training = every_part()
+    document = json.loads(json.dumps(training.to_json()))
+    assert Training.from_json(document) == training
+    assert document["noise"] == {"type": "Drawn", "scale": {"type": "Since", "start": 1 / 3}}
+    saved = json.loads((whole / CONFIG).read_text())["training"]
+    assert saved["terms"][0]["alpha"]["schedule"]["type"] == "Ramp"
+    older = document | {"noise": {"type": "Drawn"}}
+    assert Training.from_json(older).noise == Drawn(1.0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ("fast", "Drawn.scale must be of the type float or Schedule, got 'fast'"),
+        (True, "Drawn.scale must be of the type float or Schedule, got True"),
+        ({"type": "Adam"}, "scale must be a number or a schedule, .* got Adam"),
+        ({"type": "Ramp"}, "Ramp"),
+        (-1.0, "scale must be >= 0 and finite, got -1.0"),
+    ],
+    ids=str,
+)
+def test_a_file_with_another_scalar_is_refused(scale: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Training.from_json(every_part().to_json() | {"noise": {"type": "Drawn", "scale": scale}})
+
+
+def test_it_is_bit_identical_for_any_threads(whole: Path, tmp_path: Path) -> None:
+    finished(train.fit(every_part(), DATA, tmp_path / "run", threads=2))
+    assert (tmp_path / "run" / LAST).read_bytes() == (whole / LAST).read_bytes()
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_stopped_run_goes_on_to_the_same_bytes(epochs: int, whole: Path, tmp_path: Path) -> None:
+    run = train.fit(every_part(), DATA, tmp_path / "half", threads=1)
+    for record in run:
+        if isinstance(record, Epoch) and record.epoch == epochs:
+            break
+    del run
+    assert len(finished(train.resume(tmp_path / "half", DATA, threads=1))) == 3 - epochs
+    assert all((tmp_path / "half" / name).read_bytes() == (whole / name).read_bytes() for name in (LAST, BEST))
+    with pytest.raises(ValueError, match="epochs must be the run's own 3 under Falls"):
+        train.resume(tmp_path / "half", DATA, threads=1, epochs=4)
+
+
+def test_constant_schedules_change_no_bit() -> None:
+    """A number and a schedule of the same number give the same network."""
+    for number in (1.0, 0.0):
+        found = []
+        for value in (number, Times(number, Constant())):
+            training = every_part(noise=Drawn(value), terms=[SigmaReward(value)], epochs=1)
+            with Processes(1) as workers:
+                trainer = Trainer(training, DATA.train, DATA.test, workers, "cpu")
+                *_, (state, _) = trainer.epoch(trainer.initial())  # type: ignore[misc]
+                found.append({name: p.tobytes() for name, p in state.params.items()})
+        assert found[0] == found[1]
