@@ -4,7 +4,9 @@ from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
 from npsnn.layers.base import LAYERS, Backward, Layer, Params, Shape, Want, filled, layer, rule_of
 from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.centres import Centres
 from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.mixing import Mixing
 from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
 from npsnn.layers.params import Role, roles
@@ -17,6 +19,7 @@ __all__ = [
     "LAYERS",
     "Backward",
     "BatchNorm",
+    "Centres",
     "Conv2d",
     "Expectation",
     "FeatureNoise",
@@ -25,6 +28,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "MeanPool",
+    "Mixing",
     "Moments",
     "Noise",
     "NoiseLayer",

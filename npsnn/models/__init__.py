@@ -8,6 +8,8 @@ from npsnn.models.noise_paper import cnn5, lenet5  # before the others: a table 
 from npsnn.layers.base import LAYERS
 from npsnn.models.a2snn import lenetpp, resnet18, with_feature_noise
 from npsnn.models.base import MODELS, Model, model, without_noise
+from npsnn.models.centres import with_centres
+from npsnn.models.mixing import with_mixing
 from npsnn.models.named import NOISES, build, may_be_noisy
 from npsnn.tables import import_all
 
@@ -23,7 +25,9 @@ __all__ = [
     "may_be_noisy",
     "model",
     "resnet18",
+    "with_centres",
     "with_feature_noise",
+    "with_mixing",
     "without_noise",
 ]
 

@@ -59,8 +59,8 @@ def broken(**changes: Any) -> dict[str, Any]:
     ("spec", "message"),
     [
         (
-            broken(layers=[{"name": "a", "type": "Dropout"}]),
-            "unknown layer 'Dropout', expected one of BatchNorm, Conv2d",
+            broken(layers=[{"name": "a", "type": "Maxout"}]),
+            "unknown layer 'Maxout', expected one of BatchNorm, ",
         ),
         (broken(layers=[{"name": "a", "type": "Conv2d", "channels": 3}]), "not a model specification.*kernel"),
         (broken(layers=[{"name": "a", "type": "ReLU", "slope": 3}]), "not a model specification.*slope"),

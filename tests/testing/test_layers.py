@@ -11,12 +11,14 @@ from entering import entered
 
 from npsnn.layers import (
     BatchNorm,
+    Centres,
     Conv2d,
     FeatureNoise,
     Flatten,
     Linear,
     MaxPool,
     MeanPool,
+    Mixing,
     Normalise,
     PreactivationNoise,
     PReLU,
@@ -30,6 +32,7 @@ from npsnn.testing import check_layer
 IMAGE, VECTOR = (2, 5, 4), (6,)
 LOWER = {"valid": {"L": np.tril}}
 NOISY = Sequential((("conv", Conv2d(2, 3, padding=1)), ("noise", PreactivationNoise(0.5)), ("bn", BatchNorm())))
+ANSWERING = Sequential((("conv", Conv2d(2, 3, padding=1)), ("bn", BatchNorm()), ("flat", Flatten()), ("fc", Linear(3))))
 OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (Conv2d(3, 2, stride=2, padding=1), IMAGE, {}),
     (Conv2d(3, 3, padding=1, bias=False), IMAGE, {}),
@@ -52,6 +55,9 @@ OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (FeatureNoise(0.7, "scalar"), VECTOR, {}),
     (NOISY, IMAGE, {}),
     (Residual(NOISY, Sequential(())), IMAGE, {"approximation": 1.0}),  # drops a covariance (audit N15)
+    (Centres(3), VECTOR, {}),
+    (Centres(3, "paper"), VECTOR, {}),
+    *[(Mixing(ANSWERING, 3, 4, 0.6, choice), IMAGE, {}) for choice in ("predicted", "other", "combined")],
 ]
 
 
