@@ -12,11 +12,12 @@ from npsnn.inputs import as_float
 from npsnn.layers import BatchNorm, Sequential
 from npsnn.layers.moments import WHOLE, Batch, Expectation, Noise, Propagated, Sampled
 from npsnn.layers.params import Role, flatten, roles, unflatten
+from npsnn.models.base import Model
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.testing.demands import demand, frozen, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
-from npsnn.testing.networks import small_model, small_network, started
+from npsnn.testing.networks import small_model, started
 from npsnn.testing.saved import check_frozen, check_saved
 from npsnn.train.losses.base import LOSSES, Total, plain
 from npsnn.workers.threads import Threads
@@ -26,7 +27,9 @@ OWN, DRAW = Stream(13).at("check_loss"), Stream(14).at("check_loss")
 RTOL = 1e-9
 
 
-def check_loss(loss: Any, *, adds_up: bool = True, rtol: float = 1e-6, entries: int = 6) -> None:
+def check_loss(
+    loss: Any, *, model: Model | None = None, adds_up: bool = True, rtol: float = 1e-6, entries: int = 6
+) -> None:
     """Raise AssertionError, with a sentence that names what is wrong, unless a loss keeps to the rules of losses.
 
     * The loss is a frozen dataclass in the table of losses. A file and another process give it back.
@@ -39,6 +42,7 @@ def check_loss(loss: Any, *, adds_up: bool = True, rtol: float = 1e-6, entries: 
     * A loss with `sees_variance = False` has the same value whatever the variance of the logits.
 
     loss: to check.
+    model: the network, for a loss that needs a layer of its own; by default a small one with noise on a pre-activation.
     adds_up: whether the sums over parts of a batch add up to the batch's; not those of a loss that treats a part of
         each micro-batch otherwise, as `npsnn.train.Adversarial` with a mix of 0.5.
     rtol: the relative error of gradients that is allowed, for a loss whose gradient is not that of its value.
@@ -49,13 +53,14 @@ def check_loss(loss: Any, *, adds_up: bool = True, rtol: float = 1e-6, entries: 
     check_frozen(loss)
     check_saved(LOSSES, loss)
     before = dict(vars(loss))
-    network = small_network(dtype=np.float64)
+    model = model or small_model()
+    network = started(model, np.float64)
     for how, noise in _treatments(None):
         _check_sums(loss, network, noise, how, (entries, rtol))
     if adds_up:
-        _check_parts(loss)
-    _check_images(loss)
-    _check_precision(loss)
+        _check_parts(loss, model)
+    _check_images(loss, model)
+    _check_precision(loss, model)
     if getattr(loss, "sees_variance", True) is False:
         _check_blindness(plain(loss), network)
     demand(dict(vars(loss)) == before, f"{loss}: a call changes the loss, which threads share")
@@ -170,9 +175,9 @@ def _parts(loss: Any, network: Classifier, noise: Noise) -> Total:
     return summed
 
 
-def _check_parts(loss: Any) -> None:
+def _check_parts(loss: Any, model: Model) -> None:
     """The sums over two parts of a batch are those over the batch, in a network without BatchNorm and with it."""
-    for what, network, training in (("", small_network(dtype=np.float64), None), (_COUPLED, _coupled(), WHOLE)):
+    for what, network, training in (("", started(model, np.float64), None), (_COUPLED, _coupled(model), WHOLE)):
         for how, noise in _treatments(training):
             try:
                 whole = _asked(loss, network, *_images(network), noise)
@@ -194,22 +199,22 @@ def _check_parts(loss: Any) -> None:
 _COUPLED = ", in a network with BatchNorm"
 
 
-def _coupled() -> Classifier:
-    """The small network with a BatchNorm before its noise, in double precision."""
-    (conv, *rest) = small_model().network.layers
-    return started(replace(small_model(), network=Sequential((conv, ("bn", BatchNorm()), *rest))), np.float64)
+def _coupled(model: Model) -> Classifier:
+    """The network with a BatchNorm after its first layer, in double precision."""
+    (first, *rest) = model.network.layers
+    return started(replace(model, network=Sequential((first, ("bn", BatchNorm()), *rest))), np.float64)
 
 
-def _check_images(loss: Any) -> None:
-    network = small_network()
+def _check_images(loss: Any, model: Model) -> None:
+    network = started(model)
     x, labels = _images(network)
     eight_bit, floats = (_asked(loss, network, images, labels, Sampled(DRAW)) for images in (x, as_float(x)))
     agree = _close(eight_bit, floats, 1e-5)
     demand(agree, f"{loss}: 8-bit images have other sums than the floats in [0, 1] that they stand for")
 
 
-def _check_precision(loss: Any) -> None:
-    network = small_network(dtype=np.float32)
+def _check_precision(loss: Any, model: Model) -> None:
+    network = started(model, np.float32)
     x, labels = _images(network)
     found = _asked(loss, network, x, labels, Sampled(DRAW))
     for name, g in (found.grads or {}).items():

@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     from npsnn.train.loop import resume as resume
     from npsnn.train.loop import split_validation as split_validation
     from npsnn.train.losses import MSE as MSE
+    from npsnn.train.losses import PCL as PCL
     from npsnn.train.losses import Adversarial as Adversarial
     from npsnn.train.losses import CrossEntropy as CrossEntropy
     from npsnn.train.losses import ExpectedCrossEntropy as ExpectedCrossEntropy
     from npsnn.train.losses import Loss as Loss
+    from npsnn.train.losses import Mixup as Mixup
     from npsnn.train.losses import NoiseAware as NoiseAware
     from npsnn.train.losses import Total as Total
     from npsnn.train.losses import loss as loss
@@ -75,8 +77,8 @@ _HOMES = {
     "npsnn.train.constraints": "Constraint PositiveSigma SafeFactor SigmaCap UnitClasses UnitFilters constraint",
     "npsnn.train.epochs": "Epoch Step TrainingError",
     "npsnn.train.loop": "build fit resume split_validation",
-    "npsnn.train.losses": "MSE Adversarial CrossEntropy ExpectedCrossEntropy NoiseAware Loss Total loss one_view total "
-    "view",
+    "npsnn.train.losses": "MSE PCL Adversarial CrossEntropy ExpectedCrossEntropy Loss Mixup NoiseAware Total loss "
+    "one_view total view",
     "npsnn.train.scheduled": "Scalar at check_scalar",
     "npsnn.train.terms": "Alignment MaxEntropy SigmaReward Term term",
     "npsnn.train.training": "Training",

@@ -24,8 +24,9 @@ NORMS = ("none", "l1", "l2")
 
 
 def losses() -> list[str]:
-    """The names of the losses that need no option of their own."""
-    return [name for name, kind in LOSSES.items() if not any(_is_needed(f) for f in fields(kind))]
+    """The names of the losses that need no option of their own, and no network that has no name."""
+    named = {name: kind for name, kind in LOSSES.items() if not getattr(kind, "own_model", False)}
+    return [name for name, kind in named.items() if not any(_is_needed(f) for f in fields(kind))]
 
 
 def schedules() -> list[str]:

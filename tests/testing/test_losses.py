@@ -7,10 +7,24 @@ import pytest
 from entering import entered
 
 from npsnn import attacks, train
+from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, ReLU, Sequential
+from npsnn.models import Model, with_centres
 from npsnn.testing import check_loss
 from npsnn.train.losses import LOSSES
 
 ONE_DRAW = attacks.EoT(1)
+DENSE: Any = (
+    ("conv", Conv2d(2, 3, padding=1)),
+    ("relu", ReLU()),
+    ("flatten", Flatten()),
+    ("fc1", Linear(4)),
+    ("noise", PreactivationNoise(0.3)),
+    ("relu1", ReLU()),
+    ("fc2", Linear(5)),
+    ("relu2", ReLU()),
+    ("fc3", Linear(3, joint=True)),
+)
+CODE, PAPER = (with_centres(Model("dense", Sequential(DENSE), (2, 3, 4), 3), form) for form in ("code", "paper"))
 OURS: list[tuple[Any, dict[str, Any]]] = [
     (train.CrossEntropy(), {}),
     (train.MSE(), {}),
@@ -19,6 +33,10 @@ OURS: list[tuple[Any, dict[str, Any]]] = [
     (train.ExpectedCrossEntropy(), {"rtol": 0.3}),
     (train.Adversarial(train.CrossEntropy(), attacks.BIM(0.1, steps=2, source=ONE_DRAW), mix=1.0), {}),
     (train.Adversarial(train.NoiseAware(), attacks.PGD(0.1, steps=2, source=ONE_DRAW)), {"adds_up": False}),
+    (train.PCL(0.7, 0.3), {"model": CODE}),
+    (train.PCL(0.7, 0.3), {"model": PAPER}),
+    (train.Mixup(), {"adds_up": False}),  # partners are of one micro-batch
+    (train.Mixup(0.3), {"adds_up": False}),
 ]
 
 

@@ -1,17 +1,24 @@
 """Losses: values in a table, each asked for the gradient of a part of a batch."""
 
+# before the others: a table keeps the order in which it was filled
+from npsnn.train.losses.objectives import MSE, CrossEntropy, ExpectedCrossEntropy, NoiseAware
+
+# isort: split
 from npsnn.tables import import_all
 from npsnn.train.losses.adversarial import Adversarial
 from npsnn.train.losses.base import LOSSES, Loss, Total, View, loss, one_view, plain, total, view
-from npsnn.train.losses.objectives import MSE, CrossEntropy, ExpectedCrossEntropy, NoiseAware
+from npsnn.train.losses.mixup import Mixup
+from npsnn.train.losses.pcl import PCL
 
 __all__ = [
     "LOSSES",
     "MSE",
+    "PCL",
     "Adversarial",
     "CrossEntropy",
     "ExpectedCrossEntropy",
     "Loss",
+    "Mixup",
     "NoiseAware",
     "Total",
     "View",

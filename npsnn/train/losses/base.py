@@ -60,7 +60,8 @@ class Loss(Protocol):
     """What training descends; any dataclass with this method is one.
 
     A loss whose value does not depend on the variance of the logits may have `sees_variance = False`. One that is made
-    of another may have that as `plain`: how numbers are rounded here is seen by the plain loss, at less cost.
+    of another may have that as `plain`: how numbers are rounded here is seen by the plain loss, at less cost. One that
+    needs a layer that no named model has may have `own_model = True`: the command line does not offer it.
     """
 
     def gradient(
