@@ -17,7 +17,7 @@ from npsnn.ops import centres
 from npsnn.ops.loss import one_hot
 from npsnn.streams import Stream
 from npsnn.train.losses.base import Total, View, loss, total
-from npsnn.validate import check_types
+from npsnn.train.scheduled import Scalar, check_scalar
 
 
 @loss("pcl")
@@ -25,8 +25,8 @@ from npsnn.validate import check_types
 class PCL:
     """Cross-entropy, and for each layer `Centres` of the network the distances of its features to the centres.
 
-    pull: weight of the distance to the centre of the label's class, >= 0.
-    push: weight of the mean distance to the centres of the other classes, >= 0.
+    pull: weight of the distance to the centre of the label's class, >= 0; a number or a schedule.
+    push: weight of the mean distance to the centres of the other classes, >= 0; a number or a schedule.
     Centres(..., "code") adds pull ‖f - c_y‖² - push mean_{j≠y} ‖f - c'_j‖², by two sets of centres c and c'.
     Centres(..., "paper") adds pull ‖f - c_y‖ - push mean_{j≠y} (‖f - c_j‖ + ‖c_y - c_j‖). The gradient of a distance is
     0 where the distance is 0. The paper has pull = push = 1. The features f are means where noise is propagated.
@@ -36,16 +36,14 @@ class PCL:
     Source: Mustafa et al. 2019, Sec. 3; the defaults are those of the authors' code for adversarial training.
     """
 
-    pull: float = 1.0
-    push: float = 1e-5
+    pull: Scalar = 1.0
+    push: Scalar = 1e-5
     sees_variance: ClassVar[bool] = False
     own_model: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_types(self)
         for name in ("pull", "push"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be >= 0 and finite, got {getattr(self, name)!r}")
+            check_scalar(self, name)
 
     def gradient(
         self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream
