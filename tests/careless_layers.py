@@ -1,7 +1,7 @@
 """Layers that write, keep, draw or promise what they must not, and noise layers with a mistake, one for each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -166,3 +166,40 @@ class WrongCap(PreactivationNoise):
 @dataclass(frozen=True)
 class NoNoiseRole(PreactivationNoise):
     roles: ClassVar[Mapping[str, Role]] = {}
+
+
+@dataclass(frozen=True)
+class IgnoresTheScale(PreactivationNoise):
+    def forward(self, params, m, noise):
+        plain = Sampled(noise.stream, noise.training) if isinstance(noise, Sampled) else noise
+        return super().forward(params, m, plain)
+
+
+class DrawsInTrainingInSecret(DrawsInSecret):
+    def forward(self, params, m, noise):
+        return super().forward(params, m, noise) if noise.training else Right.forward(self, params, m, noise)
+
+
+class SharesInWords(PreactivationNoise):
+    """Says that a batch shares a draw, and draws for each example."""
+
+    def forward(self, params, m, noise):
+        return PreactivationNoise(self.sigma).forward(params, m, noise)
+
+
+class OneDrawForAll(PreactivationNoise):
+    """Shares one draw among the examples of all batches."""
+
+    def forward(self, params, m, noise):
+        own = replace(noise, stream=noise.stream.from_sample(0)) if isinstance(noise, Sampled) else noise
+        return PreactivationNoise(self.sigma, shared=True).forward(params, m, own)
+
+
+class ForgetsTheParts(PreactivationNoise):
+    """Shares a draw that another part of a batch does not have where the batch is to have one."""
+
+    def forward(self, params, m, noise):
+        own = noise
+        if isinstance(noise, Sampled) and noise.stream.shared:
+            own = replace(noise, stream=noise.stream.at(m.mean.shape[-1]))
+        return PreactivationNoise(self.sigma, shared=True).forward(params, m, own)

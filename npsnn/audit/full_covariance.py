@@ -6,6 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from npsnn.audit.card import Floats
+from npsnn.layers import levels
 from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Affine, Conv2d, Linear
 from npsnn.layers.base import Layer, Params
@@ -37,8 +38,8 @@ def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Float
     matrix: the layer as a matrix (outputs, inputs), None for a layer that needs none.
     """
     if isinstance(layer, PreactivationNoise):
-        added = float(params["sigma"]) ** 2
-        return mean, V + (added if V.ndim == 1 else added * np.eye(len(V)))
+        added = np.broadcast_to(levels.spread(params["sigma"], mean) ** 2, mean.shape).ravel()
+        return mean, V + (added if V.ndim == 1 else np.diag(added))
     if isinstance(layer, FeatureNoise):
         L = layer.factor(params, mean.size)
         return mean, (np.diag(V) if V.ndim == 1 else V) + L @ L.T

@@ -10,10 +10,10 @@ from scipy.special import ndtri
 from npsnn.backend import to_host
 from npsnn.certify.norms import stretch
 from npsnn.classifier import Classifier
-from npsnn.layers.base import Forms, is_random
+from npsnn.layers.base import Forms, is_random, shares_draw
 from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
-from npsnn.layers.params import any_of
+from npsnn.layers.params import any_of, at_path
 from npsnn.models.base import Model
 from npsnn.validate import check_sigma
 
@@ -27,7 +27,7 @@ class Smoothing:
 
     network: the network that the draws are of, with the noise on the images as its first layer where one was asked for.
     path: the noise layer whose noise is the smoothing noise.
-    sigma: standard deviation of this noise.
+    sigma: standard deviation of this noise, the smallest where it has several.
     norm: upper bound of how much the layers before stretch a difference of two images in L2.
     """
 
@@ -71,13 +71,14 @@ def smoothing(network: Classifier, sigma: float | None = None) -> Smoothing:
         other noise; None for the network's own first noise.
     Raises ValueError for a sigma that is not above 0, and where the first noise gives no certificate: noise on
     features, whose covariance is no multiple of the identity, noise inside another layer, no noise at all, or a layer
-    before the noise whose norm has no known bound.
+    before the noise whose norm has no known bound; and for noise of which all examples of a micro-batch share a draw.
     """
     if sigma is not None:
         network = with_noisy_images(network, sigma)
     if network.noise_off or not network.random:
         why = "is off" if network.noise_off and network.model.noisy else "draws nothing"
         raise ValueError(f"noise of {network.model.name} {why}: give a sigma for noise on the images")
+    _check_draws(network)
     norm, shape = 1.0, network.model.shape
     for name, layer in network.model.network.layers:
         own = network.params.get(name, {})
@@ -88,10 +89,22 @@ def smoothing(network: Classifier, sigma: float | None = None) -> Smoothing:
     raise AssertionError("a random network has a layer that draws")  # `stretch` refuses any other
 
 
+def _check_draws(network: Classifier) -> None:
+    """Raise ValueError where the draws of a batch are not independent, as votes must be."""
+    for path, layer in nested(network.model.network):
+        off = isinstance(layer, NoiseLayer) and not layer.draws(at_path(path, network.params))
+        if shares_draw(layer) and not off:
+            raise ValueError(f"noise of {path} has one draw for all examples of a batch: votes must be independent")
+
+
 def _isotropic(name: str, layer: NoiseLayer, params: dict[str, npt.NDArray[np.float64]]) -> float:
-    """The standard deviation of a noise layer that adds the same independent noise to each number."""
+    """The smallest standard deviation of a noise layer that adds independent noise to each number.
+
+    The certificate for it holds: ‖d / s‖ <= ‖d‖ / min s for the standard deviations s of all numbers.
+    """
     if type(layer) is PreactivationNoise:
-        return float(to_host(params["sigma"]))  # as it is drawn: the shortest decimal of a float32 may be larger
+        # as it is drawn: the shortest decimal of a float32 may be larger
+        return float(to_host(params["sigma"]).min())
     why = "noise on the features has a covariance of its own, which no radius in L2 follows from without a bound"
     what = f"{why} of all layers before" if isinstance(layer, FeatureNoise) else "only PreactivationNoise is known"
     raise ValueError(f"noise of {name} cannot be certified ({what}): give a sigma for noise on the images")

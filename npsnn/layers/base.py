@@ -93,7 +93,12 @@ class Layer(Protocol):
     A layer may have class variables besides:
         couples_batch: bool; whether its output for an example depends, in training, on the others of its batch.
         random: bool; whether it draws noise without being a `npsnn.layers.noise.NoiseLayer`.
+        random_in_training: bool; whether it draws in training alone, as dropout does.
+        shared: bool; whether all examples of a micro-batch have one draw of its noise (`Stream.one_draw`).
         roles: role of each parameter (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
+    A layer may have a method `constants(params) -> Params` besides: numbers that depend on its parameters, and that its
+    gradients take for constants. Its forward pass takes them from its parameters where they are there, by which
+    `npsnn.testing` holds them fixed.
     """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
@@ -157,6 +162,16 @@ def couples_batch(layer: Layer) -> bool:
 def is_random(layer: Layer) -> bool:
     """Whether the layer draws noise, as a NoiseLayer does and any other layer with `random = True`."""
     return bool(getattr(layer, "random", False))
+
+
+def is_random_in_training(layer: Layer) -> bool:
+    """Whether the layer draws in training, as a random layer does and one with `random_in_training = True`."""
+    return is_random(layer) or bool(getattr(layer, "random_in_training", False))
+
+
+def shares_draw(layer: Layer) -> bool:
+    """Whether all examples of a micro-batch have one draw of the layer's noise, keyed by the first of them."""
+    return is_random(layer) and bool(getattr(layer, "shared", False))
 
 
 def image_shape(layer: object, shape: Shape) -> Shape:

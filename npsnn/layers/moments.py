@@ -72,6 +72,10 @@ class Sampled:
     def at(self, name: str) -> "Sampled":
         return Sampled(self.stream.at(name), self.training, self.scale)
 
+    def sized(self, size: Array) -> Array:
+        """The size of a noise times the scale; the size itself, to the bit, for a scale of 1."""
+        return size if type(self.scale) is float and self.scale == 1.0 else size * self.scale
+
 
 @dataclass(frozen=True, slots=True)
 class Propagated:

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from npsnn.backend import Array, namespace
-from npsnn.layers.base import Backward, Forms, Params, Shape, Want, filled, layer
+from npsnn.layers import levels
+from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, filled, layer
 from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role
@@ -18,9 +19,10 @@ from npsnn.validate import check_choice, check_sigma, check_types
 
 
 class NoiseLayer(ABC):
-    """A layer that adds noise whose size is one number, its level: a standard deviation.
+    """A layer that adds noise whose size has one number, its level: a standard deviation.
 
-    `params` and `grads` are the layer's own dictionaries.
+    `params` and `grads` are the layer's own dictionaries. The noise is added to the layer's input, or to weights of the
+    layer, which then says what it is without noise (`quiet`).
     """
 
     random: ClassVar[bool] = True
@@ -65,6 +67,10 @@ class NoiseLayer(ABC):
         """
         return isinstance(noise, Propagated) and (self.draws(params) if noise.on is None else noise.on)
 
+    def quiet(self) -> Layer | None:
+        """The layer without its noise; None where nothing is left, as of a layer that adds noise to its input."""
+        return None
+
     @abstractmethod
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
         """As for every layer (`npsnn.layers.base.Layer`)."""
@@ -79,44 +85,60 @@ def noise_layers(network: Sequential) -> dict[str, NoiseLayer]:
     return {path: layer for path, layer in nested(network) if isinstance(layer, NoiseLayer)}
 
 
+SCOPES = ("scalar", "channel", "unit")
+
+
 @layer
 @dataclass(frozen=True)
 class PreactivationNoise(NoiseLayer):
     """Adds N(0, sigma²) to every unit, independently: Z = y + ν, ν ~ N(0, sigma² I).
 
     sigma: standard deviation in the units of the pre-activation, >= 0, from which the parameter "sigma" starts.
+    scope: what has a standard deviation of its own: "scalar", all units together, (); "channel", (C,); "unit", (C, H,
+        W). A vector of D features has (D,) for either of the latter.
+    shared: whether all examples of a micro-batch have one draw, keyed by the first of them.
     Propagated noise gives var' = var + sigma², with dsigma = 2 sigma Σ dvar'. A draw's gradient is reparameterised,
-    dsigma = Σ dmean'∘ε. With sigma = 0 a deterministic activation stays deterministic; where the treatment of the noise
-    says that there is some (`Propagated.on`), the activation gets the variance 0.
-    Raises ValueError for another sigma.
-    Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22).
+    dsigma = Σ dmean'∘ε. The sums are over all units and examples that an entry of sigma is for. The level of several
+    entries is their root mean square. With sigma = 0 a deterministic activation stays deterministic; where the
+    treatment of the noise says that there is some (`Propagated.on`), the activation gets the variance 0.
+    Raises ValueError for another sigma or scope.
+    Source: noise paper Eq. 3 (audit N4), Eq. 8 for a learned sigma (N22). Learn2Perturb (Jeddi et al. 2020) learns the
+        scope "unit"; its code shares the draw.
     """
 
     sigma: float
+    scope: str = "scalar"
+    shared: bool = False
     roles: ClassVar[Mapping[str, Role]] = {"sigma": Role.NOISE}
 
     def __post_init__(self) -> None:
         check_types(self)
         check_sigma(self.sigma)
+        check_choice("scope", self.scope, SCOPES)
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        return {"sigma": np.array(self.sigma, np.float32)}, shape
+        own = {"scalar": (), "channel": shape[:1], "unit": shape}[self.scope]
+        return {"sigma": filled(rng, own, self.sigma)}, shape
 
     def level(self, params: Params) -> Array:
-        """The standard deviation."""
-        return params["sigma"]
+        """The standard deviation; of several the root mean square."""
+        sigma = params["sigma"]
+        return sigma if self.scope == "scalar" else levels.level(sigma)
 
     def slope(self, params: Params, grads: Params) -> Array:
-        """The derivative by the standard deviation, from the gradients of the parameters."""
-        return grads["sigma"]
+        """The derivative by the level, with all standard deviations scaled as one; 0 where several are 0."""
+        sigma = params["sigma"]
+        return grads["sigma"] if self.scope == "scalar" else levels.slope(sigma, grads["sigma"])
 
     def at_level(self, params: Params, sigma: float) -> Params:
-        """The parameters with another standard deviation."""
-        return {"sigma": _like(params["sigma"], sigma)}
+        """The parameters scaled to another level; noise that is 0 gets the same standard deviation everywhere."""
+        own = params["sigma"]
+        return {"sigma": levels.like(own, sigma) if self.scope == "scalar" else levels.at_level(own, sigma)}
 
     def capped(self, params: Params, cap: float) -> Params:
-        """The parameters with a standard deviation of at most `cap`."""
-        return {"sigma": namespace(params["sigma"]).minimum(params["sigma"], cap)}
+        """The parameters scaled down to the level `cap` > 0, if theirs is above it."""
+        own = params["sigma"]
+        return {"sigma": namespace(own).minimum(own, cap) if self.scope == "scalar" else levels.capped(own, cap)}
 
     def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         sigma = params["sigma"]
@@ -126,25 +148,28 @@ class PreactivationNoise(NoiseLayer):
             return self._propagated(sigma, m)
         return m, lambda g, want: (g, {"sigma": sigma * 0} if Want.PARAMS in want else {})
 
-    def _sampled(self, sigma: float, m: Moments, noise: Sampled) -> tuple[Moments, Backward]:
-        drawn = noise.stream.normal(m.mean)
+    def _sampled(self, sigma: Array, m: Moments, noise: Sampled) -> tuple[Moments, Backward]:
+        drawn = noise.stream.one_draw().normal(m.mean[..., :1]) if self.shared else noise.stream.normal(m.mean)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            return g, {"sigma": (g.mean * drawn).sum()} if Want.PARAMS in want else {}
+            if Want.PARAMS not in want:
+                return g, {}
+            return g, {"sigma": noise.sized(levels.gathered(g.mean * drawn, sigma))}
 
-        return Moments(m.mean + sigma * drawn, m.var), backward
+        return Moments(m.mean + levels.spread(noise.sized(sigma), m.mean) * drawn, m.var), backward
 
-    def _propagated(self, sigma: float, m: Moments) -> tuple[Moments, Backward]:
-        # Without incoming variance the sum is one number: a view of it costs no memory.
-        added = sigma * sigma
-        xp = namespace(m.mean)
+    def _propagated(self, sigma: Array, m: Moments) -> tuple[Moments, Backward]:
+        xp, added = namespace(m.mean), levels.spread(sigma * sigma, m.mean)
+        # Without incoming variance the sum of one number for all units is a view of it, which costs no memory.
         var = xp.broadcast_to(added, m.mean.shape) if m.var is None else m.var + added
+        if m.var is None and self.scope != "scalar":
+            var = xp.ascontiguousarray(var)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             below = Moments(g.mean, None if m.var is None else g.var)
             if Want.PARAMS not in want:
                 return below, {}
-            return below, {"sigma": sigma * 0 if g.var is None else 2 * sigma * g.var.sum()}
+            return below, {"sigma": sigma * 0 if g.var is None else 2 * sigma * levels.gathered(g.var, sigma)}
 
         return Moments(m.mean, var), backward
 
@@ -200,8 +225,9 @@ class FeatureNoise(NoiseLayer):
         L = params["L"]
         level = float(self.level(params))
         if level == 0:
-            return {"L": _like(L, sigma) * (namespace(L).eye(len(L), dtype=L.dtype) if L.ndim == 2 else L * 0 + 1)}
-        return {"L": L * _like(L, sigma / level)}
+            one = namespace(L).eye(len(L), dtype=L.dtype) if L.ndim == 2 else L * 0 + 1
+            return {"L": levels.like(L, sigma) * one}
+        return {"L": L * levels.like(L, sigma / level)}
 
     def capped(self, params: Params, cap: float) -> Params:
         """The parameters scaled down to the level `cap` > 0, if theirs is above it."""
@@ -233,11 +259,11 @@ class FeatureNoise(NoiseLayer):
         return m, lambda g, want: (g, {"L": params["L"] * 0} if Want.PARAMS in want else {})
 
     def _sampled(self, L: Array, m: Moments, noise: Sampled) -> tuple[Moments, Backward]:
-        drawn = noise.stream.normal(m.mean)
+        drawn, L = noise.stream.normal(m.mean), noise.sized(L)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             grads = feature_noise.add_noise_backward(g.mean, L, drawn) if Want.PARAMS in want else None
-            return g, {} if grads is None else self.gradient(grads)
+            return g, {} if grads is None else self.gradient(noise.sized(grads))
 
         return Moments(feature_noise.add_noise(m.mean, L, drawn), m.var), backward
 
@@ -256,8 +282,3 @@ class FeatureNoise(NoiseLayer):
             return below, self.gradient(namespace(L).tril(matmul(d + d.T, L)))
 
         return Moments(m.mean, cov), backward
-
-
-def _like(array: Array, value: float) -> Array:
-    """`value` as a number of the array's dtype and library."""
-    return namespace(array).asarray(value, array.dtype)

@@ -1,6 +1,7 @@
 """Answers whose logits are averaged over several draws of the noise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from npsnn.layers.base import Backward, Params, Want
@@ -65,7 +66,7 @@ def averaged(after: Sequential, params: Params, features: Moments, noise: Noise,
         return y, lambda g, want: known(one_back(g, want)[0])
     noises: list[Noise] = [noise]
     if isinstance(noise, Sampled):
-        noises = [Sampled(noise.stream.at("average", i), noise.training) for i in range(count)]
+        noises = [replace(noise, stream=noise.stream.at("average", i)) for i in range(count)]
     answers = [after.forward(params, features, one) for one in noises]
     var = answers[0][0].var
     mean = sum(y.mean for y, _ in answers) / len(answers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from npsnn.foreign import asked_for
 from npsnn.layers.affine import Conv2d, Linear
-from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape, is_random
+from npsnn.layers.base import LAYERS, Forms, Layer, Params, Shape, is_random, is_random_in_training, shares_draw
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Sequential, held, leaves, mapped, nested, parts
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
@@ -64,8 +64,8 @@ class Model:
         """Raise ValueError where a layer stands at a place that it is not made for."""
         for path, layer in nested(self.network):
             own = path.rpartition(".")[2]
-            if is_random(layer) and own in WHOLE:
-                raise ValueError(f"{self.name}: a noise layer must have a name of its own, got {own}")
+            if is_random_in_training(layer) and own in WHOLE:
+                raise ValueError(f"{self.name}: a layer that draws must have a name of its own, got {own}")
         layers = [layer for _, layer in self.network.layers]
         inside = [part for layer in layers if parts(layer) for _, part in leaves(layer)]
         if any(isinstance(part, FeatureNoise) or (isinstance(part, Linear) and part.joint) for part in inside):
@@ -107,6 +107,11 @@ class Model:
     def noisy(self) -> bool:
         """Whether any layer draws noise."""
         return any(is_random(layer) for _, layer in nested(self.network))
+
+    @property
+    def shares_draws(self) -> bool:
+        """Whether any layer gives all examples of a micro-batch one draw of its noise."""
+        return any(shares_draw(layer) for _, layer in nested(self.network))
 
     @cached_property
     def noise_layers(self) -> dict[str, NoiseLayer]:
@@ -204,19 +209,20 @@ class Model:
         for path, layer in leaves(self.network):
             own = of_layer(path, flat)
             if isinstance(layer, PreactivationNoise):
-                check_sigma(float(own["sigma"]), least=0)  # a learned one may have become small
+                for sigma in (own["sigma"].min(initial=0), own["sigma"].max(initial=0)):
+                    check_sigma(float(sigma), least=0)  # a learned one may have become small
             if isinstance(layer, BatchNorm) and own["running_var"].min(initial=0) < 0:
                 raise ValueError(f"{self.name}: {path}.running_var holds a negative variance")
 
 
 def without_noise(model: Model) -> Model:
-    """The model without its noise layers."""
+    """The model without its noise: each noise layer is left out, or becomes what is left of it without noise."""
     return replace(model, network=_quiet(model.network))
 
 
 def _quiet(network: Sequential) -> Sequential:
-    kept = [(name, layer) for name, layer in network.layers if not isinstance(layer, NoiseLayer)]
-    return Sequential(tuple((name, held(layer, _quiet)) for name, layer in kept))
+    kept = ((name, layer.quiet() if isinstance(layer, NoiseLayer) else layer) for name, layer in network.layers)
+    return Sequential(tuple((name, held(layer, _quiet)) for name, layer in kept if layer is not None))
 
 
 def _by_method(method: str, layer: Layer) -> Layer:

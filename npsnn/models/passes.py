@@ -199,7 +199,7 @@ class Passes:
             return f(arrays["x"], arrays.get("labels"), again)
 
         drawn = _streams(heard)
-        kinds = tuple(noise.stream.shared if isinstance(noise, Sampled) else noise for noise in heard)
+        kinds = tuple((n.stream.shared, n.scale) if isinstance(n, Sampled) else n for n in heard)
         return self._graphs.run((name, objective, kinds), recorded, arrays, drawn)
 
     def _heard(self, noise: Noise) -> Noise:

@@ -1,8 +1,11 @@
 """What a layer makes of the examples of a batch, and of the draws of its noise."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from npsnn.layers.base import Want, couples_batch
+from npsnn.layers.base import Want, couples_batch, is_random, shares_draw
+from npsnn.layers.containers import nested
 from npsnn.layers.moments import EXPECTATION, WHOLE, Batch, Expectation, Moments, Noise, Sampled
 from npsnn.layers.params import flatten
 from npsnn.streams import Stream
@@ -23,27 +26,64 @@ def _mean(subject: Subject, x: np.ndarray, noise: Noise) -> np.ndarray:
 
 def check_examples(subject: Subject, x: np.ndarray) -> None:
     """Raise AssertionError where an example's output depends on its batch, and the layer does not say so."""
-    draw = Sampled(DRAW)
-    treatments: dict[str, Noise] = {"with the noise off": EXPECTATION, "under a draw": draw}
+    draw: dict[str, Noise] = {"under a draw": Sampled(DRAW)}
+    treatments: dict[str, Noise] = {"with the noise off": EXPECTATION}
     if not couples_batch(subject.layer):
         treatments["in training"] = Expectation(WHOLE)
+        draw["under a draw in training"] = Sampled(DRAW, WHOLE)
     for how, noise in treatments.items():
-        later = Sampled(DRAW.further(1)) if noise is draw else noise
-        parts = [_mean(subject, x[..., :1], noise), _mean(subject, x[..., 1:], later)]
-        why = "key draws by the sample: noise.stream.normal(m.mean)" if noise is draw else "set couples_batch = True"
+        _check_halves(subject, x, how, (noise, noise, noise), "set couples_batch = True")
+    for how, noise in draw.items():
+        assert isinstance(noise, Sampled)
+        if subject.shared:
+            _check_shared(subject, x, how, noise)
+        else:
+            later = replace(noise, stream=DRAW.further(1))
+            why = "key draws by the sample: noise.stream.normal(m.mean)"
+            _check_halves(subject, x, how, (noise, noise, later), why)
+
+
+def _check_halves(subject: Subject, x: np.ndarray, how: str, noises: tuple[Noise, Noise, Noise], why: str) -> None:
+    """The whole batch against its two parts; noises: of the batch and of the parts."""
+    whole, first, second = noises
+    parts = [_mean(subject, x[..., :1], first), _mean(subject, x[..., 1:], second)]
+    demand(
+        close(np.concatenate(parts, axis=-1), _mean(subject, x, whole), RTOL),
+        f"{subject.layer} {how}: a batch in two parts gives other outputs than the whole batch; {why}",
+    )
+
+
+def _check_shared(subject: Subject, x: np.ndarray, how: str, noise: Sampled) -> None:
+    """One draw for all examples of a micro-batch, another one from another first sample on, and one for one_draw."""
+    draws = [part for _, part in nested(subject.layer) if is_random(part)]
+    if all(shares_draw(part) for part in draws):
+        alone = [_mean(subject, x[..., n : n + 1], noise) for n in range(x.shape[-1])]
         demand(
-            close(np.concatenate(parts, axis=-1), _mean(subject, x, noise), RTOL),
-            f"{subject.layer} {how}: a batch in two parts gives other outputs than the whole batch; {why}",
+            close(np.concatenate(alone, axis=-1), _mean(subject, x, noise), RTOL),
+            f"{subject.layer} {how}: it says that all examples of a micro-batch share a draw, but an example alone has "
+            "another one than in the batch",
         )
+    one, other = (_mean(subject, x, replace(noise, stream=noise.stream.further(n))) for n in (0, 1))
+    demand(
+        not same(one, other),
+        f"{subject.layer} {how}: batches with another first sample have the same draw: key it by one_draw()",
+    )
+    common = replace(noise, stream=noise.stream.one_draw())
+    why = "where the batch has one draw: draw by noise.stream.one_draw()"
+    _check_halves(subject, x, how, (common, common, common), why)
 
 
 def check_randomness(subject: Subject, x: np.ndarray) -> None:
     """Raise AssertionError unless two draws differ where the layer says so, and only there."""
-    one, other = (_mean(subject, x, Sampled(DRAW.at(i))) for i in range(2))
-    if subject.random:
-        demand(not same(one, other), f"{subject.layer} says that it draws noise, but two streams give the same output")
-    else:
-        demand(same(one, other), f"{subject.layer} draws noise and must say so: random: ClassVar[bool] = True")
+    for training, random, name in (
+        (None, subject.random, "random"),
+        (WHOLE, subject.random_in_training, "random_in_training"),
+    ):
+        one, other = (_mean(subject, x, Sampled(DRAW.at(i), training)) for i in range(2))
+        where = "" if training is None else " in training"
+        said = f"says that it draws noise{where}, but two streams give the same output"
+        unsaid = f"draws noise{where} and must say so: {name}: ClassVar[bool] = True"
+        demand(same(one, other) != random, f"{subject.layer} {said if random else unsaid}")
 
 
 def check_parts(subject: Subject, x: np.ndarray) -> None:

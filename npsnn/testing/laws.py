@@ -1,9 +1,11 @@
 """Whether the moments of a layer are the moments of something: of the plain layer, and of draws."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from npsnn.layers.base import Params, Want
-from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
+from npsnn.layers.moments import EXPECTATION, WHOLE, Batch, Moments, Propagated, Sampled
 from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import flatten
 from npsnn.ops.gaussian import EXACT, RULES
@@ -14,7 +16,7 @@ from npsnn.testing.demands import close, demand
 from npsnn.testing.inputs import moments_away_from_kinks
 from npsnn.testing.passes import Subject
 
-DRAWS = 10_000
+DRAWS, SHARED_DRAWS = 10_000, 4_000
 DRAW = Stream(5).at("laws")
 SIGNIFICANT, SMALL = 5.0, 2e-3
 """Standard errors that draws may be off, and the part of the largest moment that few draws do not show."""
@@ -60,17 +62,20 @@ def check_draws(subject: Subject, approximation: float) -> None:
 
     approximation: as in `npsnn.testing.check_layer`.
     """
+    _check_draws(subject, approximation, None)
+    if subject.random_in_training and not subject.random:
+        _check_draws(subject, approximation, WHOLE)
+
+
+def _check_draws(subject: Subject, approximation: float, training: Batch | None) -> None:
     rng = np.random.default_rng(7)
     m = moments_away_from_kinks(subject.shape, 1, rng, farthest=2.0)
     assert m.var is not None
-    passed = subject.forward(m, Propagated(EXACT))
+    passed = subject.forward(m, Propagated(EXACT, training))
     if passed is None:
         return
     out, _ = passed
-    x = m.mean + np.sqrt(m.var) * rng.standard_normal((*m.mean.shape[:-1], DRAWS))
-    drawn = subject.forward(Moments(x), Sampled(DRAW))
-    assert drawn is not None
-    y = np.moveaxis(drawn[0].mean, -1, 0)
+    y = np.moveaxis(_drawn(subject, m, Sampled(DRAW, training), rng), -1, 0)
     mean = out.mean[..., 0]
     assert out.var is not None
     _check_law(subject, "mean", montecarlo.estimate(y), mean, approximation)
@@ -81,16 +86,34 @@ def check_draws(subject: Subject, approximation: float) -> None:
         _check_law(subject, "covariance", montecarlo.estimate(products), out.var[..., 0], approximation)
 
 
+def _drawn(subject: Subject, m: Moments, noise: Sampled, rng: np.random.Generator) -> np.ndarray:
+    """The layer's outputs for draws of its input, each with a draw of the noise of its own: (..., draws)."""
+    assert m.var is not None
+    count = SHARED_DRAWS if subject.shared else DRAWS
+    x = m.mean + np.sqrt(m.var) * rng.standard_normal((*m.mean.shape[:-1], count))
+    if not subject.shared:
+        drawn = subject.forward(Moments(x), noise)
+        assert drawn is not None
+        return np.asarray(drawn[0].mean)
+    found = []
+    for d in range(count):
+        own = replace(noise, stream=noise.stream.from_sample(d))
+        out, _ = subject.layer.forward(subject.params, Moments(x[..., d : d + 1]), own)
+        found.append(out.mean)
+    return np.concatenate(found, axis=-1)
+
+
 def _check_law(
     subject: Subject, what: str, found: montecarlo.Estimate, wanted: np.ndarray, approximation: float
 ) -> None:
     """`wanted` against the mean of draws, whose variance is known."""
+    count = SHARED_DRAWS if subject.shared else DRAWS
     scale = np.sqrt(found.var.max()) if what == "mean" else np.abs(found.mean).max()
     off = np.abs(wanted - found.mean) - SIGNIFICANT * found.mean_error - (SMALL + approximation) * scale
     at = np.unravel_index(off.argmax(), off.shape)
     demand(
         off.max() <= 0,
-        f"{subject.layer} under the rule exact: the {what} of a unit is {wanted[at]:.4g}, that of {DRAWS:,} draws "
+        f"{subject.layer} under the rule exact: the {what} of a unit is {wanted[at]:.4g}, that of {count:,} draws "
         f"{found.mean[at]:.4g} with a standard error of {found.mean_error[at]:.1g}; refuse the variance where there is "
         "no closed form, or say how good it is by check_layer(..., approximation=)",
     )
@@ -108,6 +131,12 @@ def check_level(subject: Subject, layer: NoiseLayer, x: np.ndarray) -> None:
         got = float(layer.level(layer.capped(params, cap)))
         at_most = abs(got - min(cap, level)) <= 1e-6 * level
         demand(at_most, f"{layer}: the level {level:g} is capped at {cap:g} to {got:g}")
+    off, one, less = (
+        subject.forward(Moments(x), noise) for noise in (EXPECTATION, Sampled(DRAW), Sampled(DRAW, scale=0.5))
+    )
+    assert off is not None and one is not None and less is not None
+    heeded = close(less[0].mean - off[0].mean, (one[0].mean - off[0].mean) / 2, 1e-9)
+    demand(heeded, f"{layer}: half of the scale must halve the noise: multiply its size by noise.scale")
     kept = flatten(params).keys() == flatten(layer.at_level(params, level)).keys()
     demand(kept, f"{layer}: at_level must return all of the layer's parameters, {', '.join(flatten(params))}")
     demand(not layer.draws(layer.at_level(params, 0.0)), f"{layer}: at the level 0 it must draw nothing")

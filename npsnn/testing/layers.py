@@ -36,14 +36,15 @@ def check_layer(
       takes no memory where only the forms are asked for (`npsnn.layers.base.filled`).
     * `roles` name parameters that exist.
     * With the noise off, under a draw, and propagated by each of the three rules: the gradients of input, variance and
-      parameters agree with finite differences; a backward pass returns what is wanted; no argument is written to; two
-      forward passes may precede one backward pass; float32 stays float32.
+      parameters agree with finite differences, in which the layer's `constants` are held; a backward pass returns what
+      is wanted; no argument is written to; two forward passes may precede one backward pass; float32 stays float32.
     * A variance is carried, or refused with a ValueError that says why. A variance of 0 is the plain layer. Under the
       exact rule the moments are those of draws.
     * An example's output does not depend on the others in the batch, unless the layer says that it `couples_batch`.
       Two parts of a batch that meet in `Batch.total` then give what the whole batch gives.
-    * The layer draws noise if and only if it says so (`random`). Draws are keyed by the sample. A `NoiseLayer` reads,
-      sets and caps its level.
+    * The layer draws noise if and only if it says so (`random`, `random_in_training`). Draws are keyed by the sample. A
+      layer that says that it is `shared` has one draw for all examples of a micro-batch instead, and another one where
+      the first sample is another. A `NoiseLayer` reads, sets and caps its level, and heeds `Sampled.scale`.
 
     layer: to check.
     shape: of one example that the layer takes, (C, H, W) or (features,).
@@ -61,7 +62,7 @@ def check_layer(
     params = params_away_from_the_start(layer, start, valid or {}, rng)
     subject = Subject(layer, shape, out, start, params, valid or {}, entries)
     m = moments_away_from_kinks(shape, EXAMPLES, rng)
-    for how, noise, given in _treatments(m):
+    for how, noise, given in _treatments(subject, m):
         if check_pass(subject, given, noise, how):
             check_precision(subject, given, noise, how)
     batches.check_randomness(subject, m.mean)
@@ -76,17 +77,21 @@ def check_layer(
     demand(dict(vars(layer)) == before, f"{layer}: a pass changes the layer, which threads share")
 
 
-def _treatments(m: Any) -> list[tuple[str, Any, Any]]:
+def _treatments(subject: Subject, m: Any) -> list[tuple[str, Any, Any]]:
     """In words, the treatment of the noise, and the input, with a variance and without."""
     plain = type(m)(m.mean)
     found: list[tuple[str, Any, Any]] = [
         ("with the noise off", EXPECTATION, plain),
         ("in training", Expectation(WHOLE), plain),
         ("under a draw", Sampled(DRAW), plain),
+        ("under a draw in training, of a smaller scale", Sampled(DRAW, WHOLE, 0.6), plain),
     ]
     for name, rule in RULES.items():
         found.append((f"under the rule {name}, without a variance", Propagated(rule), plain))
         found.append((f"under the rule {name}", Propagated(rule), m))
+    if subject.random_in_training and not subject.random:
+        found.append(("under the rule exact in training, without a variance", Propagated(training=WHOLE), plain))
+        found.append(("under the rule exact in training", Propagated(training=WHOLE), m))
     return found
 
 

@@ -15,6 +15,7 @@ from npsnn.streams import Stream
 from npsnn.testing.demands import demand, frozen, same
 from npsnn.testing.gradients import Arrays, check_directional
 from npsnn.testing.inputs import Valid
+from npsnn.testing.passes import constants
 
 EXAMPLES = 3
 STREAM = Stream(12).at("check_model")
@@ -89,8 +90,10 @@ def _check_gradients(model: Model, flat: Arrays, valid: Valid, noise: Noise, how
     demand(names == got, f"{model!r} {how}: there must be gradients of {names}, got them of {got}")
     assert below is not None
 
+    held = constants(model.network, unflatten(flat))
+
     def f(a: Arrays) -> float:
-        own = flat | {name: valid[name](p) if name in valid else p for name, p in a.items() if name in flat}
+        own = flat | held | {name: valid[name](p) if name in valid else p for name, p in a.items() if name in flat}
         out, _ = model.network.forward(unflatten(own), Moments(a["images"]), noise)
         return float((out.mean * gm).sum() + (0 if gv is None else (out.var * gv).sum()))
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.layers.base import Backward, Layer, Params, Shape, Want, is_random
+from npsnn.layers.base import Backward, Layer, Params, Shape, Want, is_random, is_random_in_training, shares_draw
 from npsnn.layers.containers import nested
-from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
-from npsnn.layers.params import Role, flatten, unflatten
+from npsnn.layers.moments import Expectation, Moments, Noise, Propagated, Sampled
+from npsnn.layers.params import Role, at_path, flatten, unflatten
 from npsnn.testing.demands import demand, frozen, frozen_moments, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
 from npsnn.testing.inputs import Valid, engine_shape, role_of
@@ -39,6 +39,22 @@ class Subject:
         return any(is_random(part) for _, part in nested(self.layer))
 
     @property
+    def random_in_training(self) -> bool:
+        """Whether it, or a layer inside it, says that it draws noise in training, if not elsewhere as well."""
+        return any(is_random_in_training(part) for _, part in nested(self.layer))
+
+    @property
+    def shared(self) -> bool:
+        """Whether it, or a layer inside it, says that all examples of a micro-batch share a draw."""
+        return any(shares_draw(part) for _, part in nested(self.layer))
+
+    def draws(self, noise: Noise) -> bool:
+        """Whether there is noise of the layer's own under this treatment."""
+        return not isinstance(noise, Expectation) and (
+            self.random if noise.training is None else self.random_in_training
+        )
+
+    @property
     def learned(self) -> set[str]:
         """The flat names of the parameters that have gradients."""
         found = role_of(self.layer, flatten(self.params))
@@ -50,7 +66,7 @@ class Subject:
         try:
             return unwritten(f"{self.layer}", "forward", lambda: self.layer.forward(given, frozen_moments(m), noise))
         except ValueError as refusal:
-            if m.var is None and not (self.random and isinstance(noise, Propagated)):
+            if m.var is None and not (isinstance(noise, Propagated) and self.draws(noise)):
                 raise AssertionError(f"{self.layer} refuses an input without variance: {refusal}") from refusal
             demand(str(refusal).strip(), f"{self.layer} refuses a variance, and must say why in its ValueError")
             return None
@@ -91,7 +107,7 @@ def _check_form(subject: Subject, m: Moments, noise: Noise, out: Moments, how: s
     got = np.asarray(out.mean).shape
     promised = f"init promises the output shape {subject.out}, so the mean must be {wanted}, batch last"
     demand(got == wanted, f"{who}: {promised}, got {got}")
-    carried = m.var is not None or (isinstance(noise, Propagated) and subject.random)
+    carried = m.var is not None or (isinstance(noise, Propagated) and subject.draws(noise))
     if out.var is None:
         demand(
             m.var is None,
@@ -176,8 +192,10 @@ def _check_differences(subject: Subject, m: Moments, noise: Noise, g: Moments, h
     if m.var is not None:
         arrays["input variance"], found["input variance"] = m.var, below.var
 
+    held = constants(subject.layer, subject.params)
+
     def f(a: Arrays) -> float:
-        own = params | {name: subject.valid.get(name, _as_is)(p) for name, p in a.items() if name in params}
+        own = params | held | {name: subject.valid.get(name, _as_is)(p) for name, p in a.items() if name in params}
         out, _ = subject.layer.forward(unflatten(own), Moments(a["input mean"], a.get("input variance")), noise)
         return float((out.mean * g.mean).sum() + (0 if g.var is None else (out.var * g.var).sum()))
 
@@ -185,6 +203,19 @@ def _check_differences(subject: Subject, m: Moments, noise: Noise, g: Moments, h
         check_gradient(f, arrays, found, subject.entries)
     except AssertionError as error:
         raise AssertionError(f"{subject.layer} {how}: {error}") from error
+
+
+def constants(layer: Layer, params: Params) -> Arrays:
+    """The numbers that the gradients of a layer, and of layers inside it, take for constants, by flat name.
+
+    params: the layer's own parameters, nested.
+    """
+    found: Arrays = {}
+    for path, part in nested(layer):
+        if hasattr(part, "constants"):
+            own = part.constants(at_path(path, params))
+            found |= {f"{path}.{name}" if path else name: frozen(value) for name, value in own.items()}
+    return found
 
 
 def _as_is(p: np.ndarray) -> np.ndarray:

@@ -69,6 +69,7 @@ def noise_on_features(model: Model) -> tuple[str, FeatureNoise] | None:
 class SigmaReward:
     """-alpha sigma² for each noise on pre-activations: the reward of the noise paper's "Bimodel".
 
+    A noise with several standard deviations is rewarded for each of them.
     alpha: weight of the reward, >= 0, or a schedule of it.
     Raises ValueError for a model without such noise.
     Source: noise paper Sec. 7. The loss is unbounded below as sigma grows (audit N29), so sigma must be capped.
@@ -87,8 +88,10 @@ class SigmaReward:
         grads = {}
         for name in (f"{path}.sigma" for path in found):
             sigma = params[name]
+            reward: Array
+            slope: Array
             reward, slope = sigma_reward(sigma.astype(np.float64), self.alpha)
-            value, grads[name] = value + reward, slope.astype(sigma.dtype)  # type: ignore[attr-defined]
+            value, grads[name] = value + reward.sum(), slope.astype(sigma.dtype)
         return value, grads
 
 

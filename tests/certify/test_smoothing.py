@@ -64,6 +64,17 @@ def test_the_first_noise_that_draws_smooths() -> None:
     assert found.path == "on" and found.norm == convolution_bound(network.params["conv"]["w"], (3, 4))
 
 
+def test_of_several_sizes_the_smallest_counts_and_a_shared_draw_is_refused() -> None:
+    network = made(("noise", PreactivationNoise(0.4, "unit")))
+    network.params["noise"]["sigma"][1, 2, 3] = 0.125
+    assert smoothing(network).sigma == 0.125
+    shared = made(("noise", PreactivationNoise(0.4)), ("later", PreactivationNoise(0.1, shared=True)))
+    with pytest.raises(ValueError, match="noise of later has one draw for all examples of a batch: votes must be"):
+        smoothing(shared)
+    assert smoothing(shared.with_sigma({"later": 0.0})).sigma == pytest.approx(0.4)
+    assert smoothing(shared.with_sigma(0), 0.25).sigma == 0.25
+
+
 def test_a_sigma_adds_noise_to_the_images_before_all_other_noise() -> None:
     x = np.random.default_rng(0).random((5, *SHAPE))
     for network in (convolutional(), on_features(), several(), linear(0.0)):

@@ -53,7 +53,8 @@ def test_a_model_with_noise_of_its_own_needs_no_other_option(npsnn: Npsnn, mine:
     where = ("--runs-dir", tmp_path / "runs", "--limit", 60, "--epochs", 1)
     assert npsnn("--plugin", mine, "train", "--model", "mine", "--name", "own", *where).code == 0
     spec = json.loads((tmp_path / "runs" / "own" / "config.json").read_text())["spec"]
-    assert {"name": "noise", "type": "PreactivationNoise", "sigma": 0.6} in spec["layers"]
+    noise = {"name": "noise", "type": "PreactivationNoise", "sigma": 0.6, "scope": "scalar", "shared": False}
+    assert noise in spec["layers"]
     mine.write_text(MINE.replace('("noise", PreactivationNoise(sigma)), ', ""))
     forget()
     line = npsnn("--plugin", mine, "train", "--model", "mine", "--name", "none", *where).error_line(2)

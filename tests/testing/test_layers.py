@@ -50,6 +50,11 @@ OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (BatchNorm(), IMAGE, {}),
     (BatchNorm(epsilon=1e-3), VECTOR, {}),
     (PreactivationNoise(0.7), IMAGE, {}),
+    (PreactivationNoise(0.7, "channel"), IMAGE, {}),
+    (PreactivationNoise(0.7, "unit"), IMAGE, {}),
+    (PreactivationNoise(0.7, "unit"), VECTOR, {}),
+    (PreactivationNoise(0.7, "unit", shared=True), IMAGE, {}),
+    (PreactivationNoise(0.7, shared=True), VECTOR, {}),
     (FeatureNoise(0.7), VECTOR, LOWER),
     (FeatureNoise(0.7, "diagonal"), VECTOR, {}),
     (FeatureNoise(0.7, "scalar"), VECTOR, {}),
@@ -127,6 +132,11 @@ FAULTS = [
     (careless.WrongCap(0.7), "is capped at .* to"),
     (careless.WrongSlope(0.7), "the derivative by the level is"),
     (careless.NoNoiseRole(0.7), "a noise layer must declare the role NOISE"),
+    (careless.IgnoresTheScale(0.7), "half of the scale must halve the noise"),
+    (careless.DrawsInTrainingInSecret(), "draws noise in training and must say so: random_in_training"),
+    (careless.SharesInWords(0.7, shared=True), "an example alone has another one than in the batch"),
+    (careless.OneDrawForAll(0.7, shared=True), "batches with another first sample have the same draw"),
+    (careless.ForgetsTheParts(0.7, shared=True), r"other outputs .* draw by noise.stream.one_draw\(\)"),
 ]
 
 

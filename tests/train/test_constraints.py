@@ -18,6 +18,7 @@ from npsnn.layers.params import flatten, of_layer, unflatten
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
 from npsnn.optim import Arrays
+from npsnn.testing import check_constraint
 from npsnn.train.constraints import (
     CONSTRAINTS,
     FLOOR,
@@ -68,6 +69,21 @@ def test_a_safe_diagonal_is_positive(size: int, seed: int) -> None:
     diagonal = np.random.default_rng(seed).normal(size=size)
     np.testing.assert_array_equal(safe(diagonal), np.maximum(np.abs(diagonal), FLOOR))
     np.testing.assert_array_equal(safe(np.array(-diagonal[0])), max(abs(diagonal[0]), FLOOR))
+
+
+def test_several_sizes_are_learned_by_their_logarithms_and_capped_as_one() -> None:
+    layers = (("flat", Flatten()), ("fc", Linear(2)), ("noise", PreactivationNoise(0.5, "unit")))
+    model = Model("sizes", Sequential(layers), (1, 1, 2), 2)
+    params = {"noise.sigma": np.array([0.5, 0.1])}
+    moved, grads = PositiveSigma().before(model, params, {"noise.sigma": np.array([2.0, -3.0])})
+    np.testing.assert_allclose(moved["noise.sigma"], np.log([0.5, 0.1]))
+    np.testing.assert_allclose(grads["noise.sigma"], [1.0, -0.3])
+    np.testing.assert_allclose(PositiveSigma().after(model, moved)["noise.sigma"], [0.5, 0.1])
+    capped = SigmaCap(0.1).after(model, params)["noise.sigma"]
+    np.testing.assert_allclose(capped, params["noise.sigma"] * 0.1 / np.sqrt(0.13))
+    assert np.sqrt((capped**2).mean()) == pytest.approx(0.1)
+    check_constraint(SigmaCap(0.1), model)
+    check_constraint(PositiveSigma(), model)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)

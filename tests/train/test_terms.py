@@ -8,11 +8,13 @@ import pytest
 from small_networks import away_from_the_start, several
 
 from npsnn import models
+from npsnn.layers import Flatten, Linear, PreactivationNoise, Sequential
 from npsnn.layers.noise import COVARIANCES
 from npsnn.layers.params import flatten
 from npsnn.models import Model
 from npsnn.optim import Arrays
 from npsnn.reference import alignment
+from npsnn.testing import check_term
 from npsnn.testing.gradients import check_gradient
 from npsnn.train.terms import TERMS, Alignment, MaxEntropy, SigmaReward, Term, summed
 
@@ -99,6 +101,17 @@ def test_every_noise_on_pre_activations_is_rewarded() -> None:
     assert [grads[name] for name in names] == pytest.approx([-0.1 * (i + 1) for i in range(len(names))])
     wanted = sum(-0.5 * (0.1 * (i + 1)) ** 2 for i in range(len(names)))
     assert SigmaReward(0.5)(network.model, params)[0] == pytest.approx(wanted) and value != pytest.approx(wanted)
+
+
+def test_a_noise_of_several_sizes_is_rewarded_for_each() -> None:
+    sizes = np.array([[[0.5, 0.25]]], np.float32)
+    layers = (("flat", Flatten()), ("fc", Linear(2)), ("noise", PreactivationNoise(0.5, "unit")))
+    model = Model("sizes", Sequential(layers), (1, 1, 2), 2)
+    value, grads = SigmaReward(0.5)(model, {"noise.sigma": sizes})
+    assert value == pytest.approx(-0.5 * (0.25 + 0.0625)) and np.ndim(value) == 0
+    np.testing.assert_allclose(grads["noise.sigma"], -sizes)  # -2 · ½ · sigma
+    assert grads["noise.sigma"].dtype == np.float32
+    check_term(SigmaReward(0.25), model)
 
 
 def test_a_term_of_noise_that_the_model_lacks_is_refused() -> None:
