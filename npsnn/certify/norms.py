@@ -15,6 +15,7 @@ from npsnn.layers.affine import Conv2d, Linear, Normalise
 from npsnn.layers.base import Forms, Layer, Params, Shape, is_random
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential, nested
+from npsnn.layers.dropout import Dropout
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
@@ -142,6 +143,7 @@ BOUNDS: dict[type, Bound] = {
     Normalise: lambda layer, params, shape: (1 + MARGIN) / min(layer.std),
     BatchNorm: _batch_norm,
     Flatten: lambda layer, params, shape: 1.0,
+    Dropout: lambda layer, params, shape: 1.0,
     ReLU: lambda layer, params, shape: 1.0,
     PReLU: lambda layer, params, shape: float(np.maximum(1.0, np.abs(to_host(params["slope"]))).max()),
     # |max a - max b| <= max |a - b| <= ‖a - b‖ in each window, and windows share no pixel

@@ -6,6 +6,7 @@ from npsnn.layers.base import LAYERS, Backward, Layer, Params, Shape, Want, fill
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.centres import Centres
 from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.dropout import Dropout
 from npsnn.layers.mixing import Mixing
 from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
@@ -21,6 +22,7 @@ __all__ = [
     "BatchNorm",
     "Centres",
     "Conv2d",
+    "Dropout",
     "Expectation",
     "FeatureNoise",
     "Flatten",

@@ -93,7 +93,7 @@ class Layer(Protocol):
     A layer may have class variables besides:
         couples_batch: bool; whether its output for an example depends, in training, on the others of its batch.
         random: bool; whether it draws noise without being a `npsnn.layers.noise.NoiseLayer`.
-        random_in_training: bool; whether it draws in training alone, as dropout does.
+        random_in_training: bool; whether it draws in training, where it differs from `random`: dropout does.
         shared: bool; whether all examples of a micro-batch have one draw of its noise (`Stream.one_draw`).
         roles: role of each parameter (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
     A layer may have a method `constants(params) -> Params` besides: numbers that depend on its parameters, and that its
@@ -165,8 +165,8 @@ def is_random(layer: Layer) -> bool:
 
 
 def is_random_in_training(layer: Layer) -> bool:
-    """Whether the layer draws in training, as a random layer does and one with `random_in_training = True`."""
-    return is_random(layer) or bool(getattr(layer, "random_in_training", False))
+    """Whether the layer draws in training: as it does elsewhere, unless its `random_in_training` says otherwise."""
+    return bool(getattr(layer, "random_in_training", is_random(layer)))
 
 
 def shares_draw(layer: Layer) -> bool:

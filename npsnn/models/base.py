@@ -64,7 +64,7 @@ class Model:
         """Raise ValueError where a layer stands at a place that it is not made for."""
         for path, layer in nested(self.network):
             own = path.rpartition(".")[2]
-            if is_random_in_training(layer) and own in WHOLE:
+            if (is_random(layer) or is_random_in_training(layer)) and own in WHOLE:
                 raise ValueError(f"{self.name}: a layer that draws must have a name of its own, got {own}")
         layers = [layer for _, layer in self.network.layers]
         inside = [part for layer in layers if parts(layer) for _, part in leaves(layer)]
