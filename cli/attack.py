@@ -22,7 +22,15 @@ from npsnn.cli.attack_curve import Drawing
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_resume import hint, resumable
 from npsnn.cli.attack_rows import Rows
-from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
+from npsnn.cli.common import (
+    check_answer,
+    print_caveats,
+    print_json,
+    say_cost,
+    set_precision,
+    speaking_of_flags,
+    test_images,
+)
 from npsnn.cli.defended import Defended
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
@@ -48,7 +56,7 @@ def command() -> click.Command:
         resumable(_attack),
         RUN_ARGUMENT,
         *flags,
-        *options_of(Plan, average=1),
+        *options_of(Plan, average=1, answer="logits"),
         *shared("limit", "data-dir", "other-data"),
         Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
         Option(
@@ -115,9 +123,9 @@ def _attack(
     are four classes or more. With noise every member attacks every image to the end.
 
     Plain attacks average each gradient over --eot draws of the noise (EoT, expectation over transformations). Adaptive
-    attacks take the gradient of a closed form, one pass for the whole distribution. They ascend win-probability by
-    default, -Σ ln P(the label's logit beats another's), under --propagation laplace and linear the loss of the noise
-    paper, and the expected cross-entropy where the noise is on the features.
+    attacks take the gradient of a closed form of the whole distribution. They ascend win-probability by default,
+    -Σ ln P(the label's logit beats another's), under --propagation laplace and linear the loss of the noise paper,
+    expected-cross-entropy where noise is on features, expected-probability under another --answer.
 
     cw and fmn have no eps. "misread" counts the images that at least half of the draws misread. "median" and "mean" are
     distances, of cw in L2, of those misread images that are right without an attack. At kappa 0 an image is on the
@@ -138,6 +146,7 @@ def _attack(
         chosen["transfer_from"] = surrogates(chosen["transfer_from"], runs_dir)
     with speaking_of_flags():
         plan = _plan(chosen | {"inference_sigma": inference_sigma})
+        check_answer(plan.average, plan.answer)
     drawing = Drawing.of(curve, certificate, plan.made())
     set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)

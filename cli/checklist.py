@@ -12,7 +12,15 @@ import click
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.criteria import CRITERIA
 from npsnn.attacks.checklist.outcomes import Criterion, Outcome
-from npsnn.cli.common import print_caveats, print_json, say_cost, set_precision, speaking_of_flags, test_images
+from npsnn.cli.common import (
+    check_answer,
+    print_caveats,
+    print_json,
+    say_cost,
+    set_precision,
+    speaking_of_flags,
+    test_images,
+)
 from npsnn.cli.defended import Defended
 from npsnn.cli.help import new_command
 from npsnn.cli.interrupts import leave
@@ -33,7 +41,7 @@ def command() -> click.Command:
         "checklist",
         _checklist,
         RUN_ARGUMENT,
-        *options_of(Checklist, average=1),
+        *options_of(Checklist, average=1, answer="logits"),
         *shared("limit", type=WholeNumber(2), default=200, shown="200"),
         *shared("data-dir", "other-data", "checkpoint", "conv", "threads", "device", "tf32"),
         *shared("runs-dir", "config", "json"),
@@ -108,6 +116,7 @@ def _checklist(
     start = time.perf_counter()
     with speaking_of_flags():
         settings = Checklist(**given(chosen | {"inference_sigma": inference_sigma}))
+        check_answer(settings.average, settings.answer)
     set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)

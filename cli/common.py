@@ -48,9 +48,16 @@ def test_images(count: int, limit: int | None) -> str:
     return f"{'the first ' if limit else ''}{count:,} test images"
 
 
-def averaged(average: int) -> str:
-    """What a draw is where answers are averaged, in words; nothing where they are not."""
-    return f", every draw an average of {average}" if average > 1 else ""
+def averaged(average: int, answer: str = "logits") -> str:
+    """What a draw is where answers are made of several, in words; nothing where they are not."""
+    what = {"logits": "an average", "probabilities": "the mean probabilities", "votes": "the votes"}[answer]
+    return f", every draw {what} of {average}" if average > 1 else ""
+
+
+def check_answer(average: int | None, answer: str | None) -> None:
+    """Raise ValueError for an answer that several draws alone have, where one draw is an answer."""
+    if (average or 1) == 1 and (answer or "logits") != "logits":
+        raise ValueError(f"answer {answer} is that of several draws: average must be > 1, got {average or 1}")
 
 
 def say_cost(cost: Any, images: int) -> None:

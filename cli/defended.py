@@ -49,7 +49,7 @@ class Defended:
     def about(self) -> dict[str, Any]:
         """Entries of every record."""
         about = self.run.about | {"inference_sigma": self.sigma, "draws": self.judging.draws}
-        about |= {"average": self.judging.average, "examples": len(self.clean.each)}
+        about |= {"average": self.judging.average, "answer": self.judging.answer, "examples": len(self.clean.each)}
         return about | {"clean_accuracy": self.clean.mean, "noise_off_accuracy": self.off.mean}
 
     @property
@@ -61,7 +61,7 @@ class Defended:
         """Print the noise and the accuracy of the network; images: the images in words."""
         noise, off = "noise off", ""
         if self.network.random:
-            draws = f"{self.judging.draws} draws{averaged(self.judging.average or 1)}"
+            draws = f"{self.judging.draws} draws{averaged(self.network.average, self.network.answer)}"
             noise = f"noise {in_words(self.sigma)}, {draws}"
             off = f"; {percent(self.off.mean)} with the noise off"
         grid = "; adversarial images have 8 bits" if self.judging.on_grid else ""

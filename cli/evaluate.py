@@ -8,6 +8,7 @@ import click
 from npsnn.attacks.judging import Judging
 from npsnn.cli.common import (
     averaged,
+    check_answer,
     interval,
     percent,
     print_caveats,
@@ -29,7 +30,7 @@ def command() -> click.Command:
         "evaluate",
         _evaluate,
         RUN_ARGUMENT,
-        *options_of(Judging, "draws", "sigma", "average", average=1),
+        *options_of(Judging, "draws", "sigma", "average", "answer", average=1, answer="logits"),
         *shared("limit", "data-dir", "other-data", "checkpoint", "conv", "seed", "threads", "device", "tf32"),
         *shared("runs-dir", "config", "json"),
     )
@@ -40,6 +41,7 @@ def _evaluate(
     inference_sigma: float | None,
     draws: int,
     average: int,
+    answer: str,
     limit: int | None,
     checkpoint: str,
     other_data: bool,
@@ -55,7 +57,8 @@ def _evaluate(
     """Measure the accuracy of RUN on its test images, with the noise off and under fresh draws of the noise.
 
     RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. The interval is a
-    95 % interval over test images and noise. With --average N each draw is an answer of logits averaged over N draws.
+    95 % interval over test images and noise. With --average N each draw is an answer made of N draws, by default of
+    their mean logits, as --answer says.
     """
     from npsnn.attacks import accuracy
     from npsnn.models import sigmas
@@ -63,12 +66,13 @@ def _evaluate(
 
     with speaking_of_flags():
         check_sigma(inference_sigma or 0)
+        check_answer(average, answer)
     set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
     loaded, x, labels = load_test_images(loaded, data_dir, limit, other_data)
     classifier = loaded.classifier
     sigma = loaded.sigma(inference_sigma)
-    network = (classifier if sigma is None else classifier.with_sigma(sigma)).averaging(average)
+    network = (classifier if sigma is None else classifier.with_sigma(sigma)).averaging(average, answer)
     measured = sigmas.brief(network.sigmas) if sigma is None else sigma
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(network, x, labels, draws, seed)
@@ -86,11 +90,12 @@ def _evaluate(
                 "inference_sigma": measured,
                 "draws": draws,
                 "average": average,
+                "answer": answer,
                 "caveats": [asdict(caveat) for caveat in found],
             }
         )
         return
-    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average) if network.random else ''}")
+    say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average, answer) if network.random else ''}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     if network.random:  # without noise nothing is drawn
         row = f"  noise {sigmas.in_words(measured, '.4g'):<8} {draws:>6} draws each  {percent(noisy.mean):>9}"

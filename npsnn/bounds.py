@@ -231,8 +231,10 @@ def gap(
 
 
 def _feature_noise(classifier: Classifier) -> FeatureNoise:
-    """The network's one noise layer; ValueError where it is none on features, or off."""
+    """The network's one noise layer; ValueError where it is none on features, or off, or where logits do not answer."""
     what, layers = "the bounds are for noise on the features and no other", classifier.model.noise_layers
+    if classifier.pools:
+        raise ValueError(f"the bounds are for answers of logits, got answers of {classifier.answer}")
     if not classifier.random:
         raise ValueError(f"{what}: in this network the noise is off, or there is none")
     layer = next(iter(layers.values()), None)

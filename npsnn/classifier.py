@@ -14,6 +14,7 @@ from npsnn.layers.base import Params
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import any_of, flatten, unflatten
 from npsnn.models import sigmas
+from npsnn.models.averaging import ANSWERS, pools
 from npsnn.models.base import Model
 from npsnn.models.passes import Passes, engine_form
 from npsnn.objectives import Objective, chosen
@@ -21,7 +22,7 @@ from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
 from npsnn.streams import Randomness, as_stream
 from npsnn.tables import named
-from npsnn.validate import check_count, check_sigma
+from npsnn.validate import check_choice, check_count, check_sigma
 from npsnn.workers.base import each_slice, micro_batches
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import Threads
@@ -40,9 +41,10 @@ class Classifier:
     model: the network.
     params: its parameters, nested by the names of layers.
     threads: number of threads, None for all cores.
-    average: draws of the noise whose logits are averaged for one answer, as `averaging` sets it.
+    average: draws of the noise that make one answer, as `averaging` sets it.
     noise_off: whether the noise is off, as `with_sigma(0)` sets it; the parameters stay.
-    Raises TypeError for another model or parameters, ValueError for another average.
+    answer: what of these draws makes the answer, "logits", "probabilities" or "votes", as `averaging` sets it.
+    Raises TypeError for another model or parameters, ValueError for another average or answer.
     """
 
     model: Model
@@ -50,16 +52,19 @@ class Classifier:
     threads: int | None = None
     average: int = 1
     noise_off: bool = False
+    answer: str = "logits"
 
     def __post_init__(self) -> None:
         check_count("average", self.average)
+        check_choice("answer", self.answer, ANSWERS)
         if not isinstance(self.model, Model) or not isinstance(self.params, dict) or not self.params:
             raise TypeError(f"a Classifier is of a Model and its parameters, got {self.model!r} and {self.params!r}")
 
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
         what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {sigmas.in_words(self.sigmas)}"
-        answer = f", answers averaged over {self.average} draws" if self.average > 1 else ""
+        makes = {"logits": "answers", "probabilities": "probabilities", "votes": "votes"}[self.answer]
+        answer = f", {makes} averaged over {self.average} draws" if self.average > 1 else ""
         return f"<Classifier {what}{answer}, {self.dtype} on the {where}>"
 
     @staticmethod
@@ -106,7 +111,7 @@ class Classifier:
     @cached_property
     def passes(self) -> Passes:
         """Its passes, with the graphs of a GPU: they are of these parameters, and go with the object."""
-        return Passes(self.model, self.params, self.average, self.noise_off, self._any_parameter)
+        return Passes(self.model, self.params, self.average, self.answer, self.noise_off, self._any_parameter)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -153,17 +158,28 @@ class Classifier:
                 return replace(self, noise_off=self.model.noisy)
         return replace(self, params=sigmas.put(self.model, self.params, sigma), noise_off=False)
 
-    def averaging(self, average: int) -> "Classifier":
-        """The same network with its logits averaged over several draws for one answer, which lessens its noise.
+    def averaging(self, average: int, answer: str | None = None) -> "Classifier":
+        """The same network with several draws for one answer, which lessens its noise.
 
         average: number of draws, >= 1.
-        Whatever asks for noisy logits gets averaged ones: accuracy, attacks, samples, moments. The mean of the logits
-            stays,
-        and their variance is divided by `average`.
-        Raises ValueError for another average.
-        Source: A2SNN Sec. 4.4, Table 6 (audit A32).
+        answer: what of the draws makes the answer, as `npsnn.models.averaging.averaged` has it: the mean of the
+            "logits"; the mean of the "probabilities", of which the answer is the logarithm; or the "votes", how many
+            draws name each class, where the mean probabilities decide ties. None for the network's own. One draw
+            answers with its logits, whatever this says.
+        Whatever asks for noisy logits gets such answers: accuracy, attacks, samples, moments. Attacks on votes have the
+            values and the gradients of the probabilities.
+        The mean of averaged logits is that of one draw, and their variance is divided by `average`. The moments for
+            probabilities and votes are those of one draw: a closed form of them is of endlessly many draws.
+        Raises ValueError for another average or answer.
+        Source: A2SNN Sec. 4.4, Table 6 (audit A32); probabilities: RSE (Liu et al. 2018), Adv-BNN (Liu et al. 2019),
+            PixelDP (Lecuyer et al. 2019).
         """
-        return replace(self, average=average)
+        return replace(self, average=average, answer=self.answer if answer is None else answer)
+
+    @property
+    def pools(self) -> bool:
+        """Whether one answer is made of the probabilities or the votes of several draws, and not of their logits."""
+        return pools(self.answer, self.average)
 
     def astype(self, dtype: Any) -> "Classifier":
         """The same network computing in another precision.

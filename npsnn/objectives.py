@@ -16,7 +16,7 @@ import numpy as np
 from npsnn.backend import Array, constant, fused, namespace
 from npsnn.foreign import asked_for
 from npsnn.layers.moments import Moments
-from npsnn.ops import loss, ratio
+from npsnn.ops import expected, loss, ratio
 from npsnn.ops.sure import FAINT
 from npsnn.tables import Table
 
@@ -33,7 +33,7 @@ TARGETED = ("targeted-dlr", "targeted-margin", "targeted-win")
 """The objectives whose labels are (N, 2), the label and the class to raise above it."""
 BORDERS = ("margin", "dlr", "least-win-probability")
 """The objectives that are 0 on the border of misreading, and above 0 beyond it whatever the class."""
-MARGINS = ("margin", "least-win-probability", "true-class-probability", "dlr", *TARGETED)
+MARGINS = ("margin", "least-win-probability", "true-class-probability", "expected-probability", "dlr", *TARGETED)
 """The objectives that an attack alone ascends; no training minimises one."""
 OF_VARIANCE = ("win-probability", "least-win-probability")
 """The objectives that are of the variance of the logits, which the closed form has and a draw of the noise has not."""
@@ -135,6 +135,20 @@ def expected_cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
         raise ValueError("the expected-cross-entropy objective needs the covariance of the logits: a joint last layer")
     points = constant(sobol_normal(len(m.mean)), m.mean.dtype, m.mean)
     value, dmean, dvar = loss.expected_cross_entropy(m.mean, m.var, labels, points)
+    return value, Moments(dmean, dvar)
+
+
+@objective("expected-probability")
+def expected_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
+    """-ln E[softmax(h)_k] over the noisy logits h ~ N(mean, var), by 64 Sobol points and no draw.
+
+    An answer that averages the probabilities of ever more draws has this cross-entropy in the limit. Logits without
+    their covariance count as independent. Of logits without variance it is the cross-entropy.
+    """
+    if m.var is None:
+        return cross_entropy(m, labels)
+    points = constant(sobol_normal(len(m.mean)), m.mean.dtype, m.mean)
+    value, dmean, dvar = expected.expected_probability(m.mean, m.var, labels, points)
     return value, Moments(dmean, dvar)
 
 

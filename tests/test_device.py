@@ -24,7 +24,7 @@ from npsnn.layers.noise import COVARIANCES, FeatureNoise, PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
-from npsnn.ops import conv, feature_noise, gaussian, linear, loss, pool, winograd
+from npsnn.ops import answers, conv, expected, feature_noise, gaussian, linear, loss, pool, winograd
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import SGD, Adam, Optimizer, unit_norm
 from npsnn.streams import Stream
@@ -35,6 +35,7 @@ FACTOR = np.tril(values(5, 5)) + 3 * np.eye(5)
 ALIGNMENTS = (feature_noise.alignment, feature_noise.pairwise_alignment, feature_noise.log_trace)
 COVARIANCE = np.einsum("iax,jax->ijx", values(3, 5, 4), values(3, 5, 4))
 
+POOLED = values(5, 3, 4), values(3, 4)
 OPS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (conv.pad_image, (IMAGE, 2)),
     (lambda x, w, g: convolution(x, w, g, 1, 2), (IMAGE, values(2, 5, 5, 3), values(6, 2, 6, 4))),
@@ -61,6 +62,10 @@ OPS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (feature_noise.log_entropy, (3 * FACTOR,)),
     *[(f, (values(3, 5), FACTOR)) for f in ALIGNMENTS],
     (loss.expected_cross_entropy, (values(3, 4), COVARIANCE, LABELS, values(8, 3))),
+    *[(expected.expected_probability, (values(3, 4), v, LABELS, values(8, 3))) for v in (positive(3, 4), COVARIANCE)],
+    (answers.log_mean_probability, (values(5, 3, 4),)),
+    (lambda z, g: answers.log_mean_probability_backward(g, *answers.log_mean_probability(z)[1:]), POOLED),
+    (answers.votes, (values(5, 3, 4),)),
 ]
 
 

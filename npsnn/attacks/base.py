@@ -41,9 +41,9 @@ BALL = "ball, such as Ball('linf', 0.1)"
 CALL = f"method __call__({ARGUMENTS})"
 
 OPTIONS = frozenset(
-    "average checkpoint config conv cw-constant cw-lr cw-searches cw-steps data-dir device draws eot eps generations "  # noqa: SIM905
-    "help inference-sigma json kappa limit norm objective other-data pixels population propagation restarts resume run "
-    "runs-dir samples save seed steps tf32 threads "
+    "answer average checkpoint config conv cw-constant cw-lr cw-searches cw-steps data-dir device draws eot eps "  # noqa: SIM905
+    "generations help inference-sigma json kappa limit norm objective other-data pixels population propagation "
+    "restarts resume run runs-dir samples save seed steps tf32 threads "
     "on-grid selection transfer-from "
     "apgd-steps fab-steps fmn-steps targets curve certificate "
     "queries toward".split()

@@ -64,7 +64,7 @@ class Beside:
         """
         other = target.classifier
         found: dict[str, Any] = {"surrogate": None, "wrong_signs": None}
-        key = (id(other.params), other.noise_off, other.average)
+        key = (id(other.params), other.noise_off, other.average, other.answer)
         found["probabilities"] = self._once(id(target.judged.params), lambda: self._probabilities(target.judged))
         if target.attacked is not None:
             found["surrogate"] = self._once(key, lambda: self._accuracy(other))

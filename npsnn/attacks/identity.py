@@ -90,7 +90,7 @@ def of_network(network: Classifier) -> str:
             spec = json.dumps(network.spec, sort_keys=True)
         except ValueError as error:
             raise UnnamedError(str(error)) from error
-        own = (spec, network.average, network.noise_off, network.on_gpu, network.micro_batch)
+        own = (spec, network.average, network.noise_off, network.on_gpu, network.micro_batch, network.answer)
         _NETWORKS[network] = _digest(own, provenance.of_network(network.params))
     return _NETWORKS[network]
 

@@ -13,9 +13,10 @@ from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.inputs import in_kind
 from npsnn.layers.moments import EXPECTATION, Sampled
+from npsnn.models.averaging import ANSWERS
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
-from npsnn.validate import check_count, check_sigma, option
+from npsnn.validate import check_choice, check_count, check_sigma, option
 from npsnn.workers.base import micro_batches
 
 Progress: TypeAlias = Callable[[int], None]
@@ -57,8 +58,9 @@ class Judging:
     selection: number of draws on which `worst_case` chooses, for each image, the worst of several attacks.
     seed: of all random numbers, those of the attacks as well.
     sigma: the defender's noise, as in `Classifier.with_sigma`; None for the network's own, 0 for no noise.
-    average: number of draws whose logits the defender averages for one answer; None for the network's own.
+    average: number of draws that make one answer of the defender; None for the network's own.
     on_grid: whether adversarial images are rounded to 8 bits before they are judged (`Limit.on_grid`).
+    answer: what of the draws of `average` makes an answer, as in `Classifier.averaging`; None for the network's own.
     """
 
     draws: int = option(10, "Fresh draws of the noise on which accuracy is judged.", "Judging", low=1)
@@ -73,7 +75,7 @@ class Judging:
     )
     average: int | None = option(
         None,
-        "Draws of the noise whose logits the defended network averages for one answer (A2SNN Table 6).",
+        "Draws of the noise that the defended network averages for one answer (A2SNN Table 6).",
         "Judging",
         low=1,
     )
@@ -89,6 +91,12 @@ class Judging:
         "Judging",
         low=1,
     )
+    answer: str | None = option(
+        None,
+        "What of several draws makes an answer: {choices}. Attacks on votes ascend mean probabilities.",
+        "Judging",
+        choices=ANSWERS,
+    )
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)
@@ -99,6 +107,8 @@ class Judging:
                 check_sigma(sigma)
         if self.average is not None:
             check_count("average", self.average)
+        if self.answer is not None:
+            check_choice("answer", self.answer, ANSWERS)
         if not isinstance(self.on_grid, bool):
             raise ValueError(f"on_grid must be True or False, got {self.on_grid!r}")
 
@@ -110,7 +120,9 @@ class Judging:
     def defended(self, network: Classifier) -> Classifier:
         """The network with the noise and the averaging that it keeps at inference."""
         noisy = network if self.sigma is None else network.with_sigma(self.sigma)
-        return noisy if self.average is None else noisy.averaging(self.average)
+        if self.average is None and self.answer is None:
+            return noisy
+        return noisy.averaging(noisy.average if self.average is None else self.average, self.answer)
 
 
 def checked_judging(judging: Any) -> Judging:

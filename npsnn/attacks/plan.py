@@ -36,7 +36,7 @@ RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0), "l1": (5.0, 10.0, 20.0)
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
 NOISE_OFF = "noise-off"
 """What stands for the attacked network without its noise among the runs to transfer from."""
-_EVERYBODYS = ("attacks", "draws", "sigma", "average", "on_grid", "selection", "seed")
+_EVERYBODYS = ("attacks", "draws", "sigma", "average", "answer", "on_grid", "selection", "seed")
 """The options that act on all attacks, or on none by itself."""
 
 
@@ -207,6 +207,7 @@ class Plan:
     draws: int = same(Judging, "draws")
     sigma: float | None = same(Judging, "sigma")
     average: int | None = same(Judging, "average")
+    answer: str | None = same(Judging, "answer")
     on_grid: bool = same(Judging, "on_grid")
     selection: int = same(Judging, "selection")
     seed: int = same(Judging, "seed")
@@ -309,7 +310,8 @@ class Plan:
 
     def judging(self) -> Judging:
         """How success is judged, as a value."""
-        return Judging(self.draws, self.seed, self.sigma, self.average, self.on_grid, self.selection)
+        own = self.draws, self.seed, self.sigma, self.average, self.on_grid, self.selection, self.answer
+        return Judging(*own)
 
 
 def evaluate(

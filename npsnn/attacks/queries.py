@@ -30,6 +30,10 @@ def values(network: Classifier, x: Array, labels: Array, noises: Sequence[Noise]
     return network.passes.values(x, labels, noises, objective)
 
 
-def logits(network: Classifier, x: Array, noises: Sequence[Noise]) -> Array:
-    """The means of the logits under each noise, (noises, classes, N); arguments as for `gradients`."""
-    return network.passes.logits(x, noises)
+def logits(network: Classifier, x: Array, noises: Sequence[Noise], smooth: bool = False) -> Array:
+    """The means of the logits under each noise, (noises, classes, N).
+
+    smooth: whether the mean probabilities answer where the network answers by votes, which have no slope.
+    The other arguments are those of `gradients`.
+    """
+    return network.passes.logits(x, noises, smooth)

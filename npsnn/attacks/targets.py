@@ -142,8 +142,12 @@ class NetworkTarget:
 
     @property
     def certain(self) -> bool:
-        """Whether an image that a look finds misread is misread by whoever judges it: all draws are one."""
-        return self.attacked is None and self.settled
+        """Whether an image that a look finds misread is misread by whoever judges it: all draws are one.
+
+        A look is at mean probabilities where votes judge, and then it is not certain.
+        """
+        votes = self.classifier.answer == "votes" and self.classifier.pools
+        return self.attacked is None and self.settled and not (votes and self.classifier.random)
 
     @property
     def signed(self) -> bool:
@@ -174,7 +178,7 @@ class NetworkTarget:
     def answers(self, x: Array, stream: Randomness) -> Array:
         """The mean logits (classes, N) of a micro-batch, over the draws that a gradient has, or of the closed form."""
         noises = self._noises(as_stream(stream))
-        return in_kind(logits(self.classifier, x, noises), x).mean(axis=0)
+        return in_kind(logits(self.classifier, x, noises, smooth=True), x).mean(axis=0)
 
     def ascending(self, objective: str | Objective) -> "NetworkTarget":
         """The same target with another objective.
@@ -269,8 +273,9 @@ def closed_form(
 
     objective: by default the expected cross-entropy where there is noise on the features (extension E3). Elsewhere it
         is the win probability under "exact", the noise-aware loss under the rules that leave the mean as it is, and
-        the cross-entropy where there is no noise. Where no noise moves the mean, an objective of the mean alone makes
-        the expectation target, called so. docs/attacks.md measures the objectives.
+        the cross-entropy where there is no noise. Where probabilities or votes of several draws answer, it is the
+        expected probability, as of endlessly many draws. Where no noise moves the mean, an objective of the mean alone
+        makes the expectation target, called so. docs/attacks.md measures the objectives.
     propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule.
     Raises ValueError for an objective that needs noise where there is none.
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
@@ -281,6 +286,8 @@ def closed_form(
     moved = rule.mean_uses_var and not (on_features and all(on_features))
     elsewhere = ("win-probability" if classifier.random else "cross-entropy") if moved else "noise-aware"
     default = "expected-cross-entropy" if any(on_features) else elsewhere
+    if classifier.pools and classifier.random:
+        default = "expected-probability"
     ascended = chosen(objective or default)
     if ascended in (win_probability, least_win_probability) and not classifier.random:
         raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")

@@ -69,7 +69,7 @@ class Counting:
         def answers(noise: Sampled, count: int) -> Array:
             features = Moments(np.broadcast_to(one.mean, (*one.mean.shape[:-1], count)))
             with np.errstate(over="ignore", invalid="ignore"):
-                return averaged(after, network.params, features, noise, network.average)[0].mean
+                return averaged(after, network.params, features, noise, network.average, network.answer)[0].mean
 
         return answers
 

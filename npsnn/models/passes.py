@@ -77,7 +77,9 @@ class Passes:
 
     model: the network.
     params: its parameters, which must stay the same arrays.
-    average: draws of the noise whose logits are averaged for one answer.
+    average: draws of the noise that make one answer.
+    answer: what of these draws makes the answer, "logits", "probabilities" or "votes". Where it is votes, values and
+        gradients are those of the probabilities.
     noise_off: whether the noise is off.
     like: one of the parameters, for their dtype and device.
     """
@@ -85,6 +87,7 @@ class Passes:
     model: Model
     params: Params
     average: int
+    answer: str
     noise_off: bool
     like: Array
     _graphs: Graphs = field(default_factory=Graphs, init=False)
@@ -102,25 +105,30 @@ class Passes:
         """The moments of the logits, (classes, N)."""
 
         def f(x: Array, labels: None, noises: Noises) -> Moments:
-            return self._forward(x, noises[0])[0]
+            return self._forward(x, noises[0], self.answer)[0]
 
         found: Moments = self._run("moments", f, x, None, [noise])
         return found
 
-    def logits(self, x: Array, noises: Noises) -> Array:
-        """The means of the logits under each noise, (noises, classes, N)."""
+    def logits(self, x: Array, noises: Noises, smooth: bool = False) -> Array:
+        """The means of the logits under each noise, (noises, classes, N).
+
+        smooth: whether the probabilities answer in the place of votes, as they do for values and gradients.
+        """
+        of = self._smooth if smooth else self.answer
 
         def f(x: Array, labels: None, noises: Noises) -> Array:
-            answer = self._split(x, noises)[2]
+            answer = self._split(x, noises, of)[2]
             return stacked([answer(noise)[0].mean for noise in noises])
 
-        return namespace(self.like).concatenate([self._run("logits", f, x, None, some) for some in self._parts(noises)])
+        parts = [self._run(f"logits of {of}", f, x, None, some) for some in self._parts(noises)]
+        return namespace(self.like).concatenate(parts)
 
     def values(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> Array:
         """An objective of each image under each noise, float64 (noises, N)."""
 
         def f(x: Array, labels: Array, noises: Noises) -> Array:
-            answer = self._split(x, noises)[2]
+            answer = self._split(x, noises, self._smooth)[2]
             return stacked([objective(double(answer(noise)[0]), labels)[0] for noise in noises])
 
         parts = [self._run("values", f, x, labels, some, objective) for some in self._parts(noises)]
@@ -144,14 +152,14 @@ class Passes:
         return values, gradient
 
     def _of_one(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> tuple[Array, Array]:
-        m, backward = self._forward(x, noises[0])
+        m, backward = self._forward(x, noises[0], self._smooth)
         values, cotangent, unit = in_units(objective, m, labels)
         g, _ = backward(cotangent, Want.INPUT)
         assert g is not None
         return values, (g.mean * unit).transpose(3, 1, 0, 2)
 
     def _of_several(self, x: Array, labels: Array, noises: Noises, objective: Objective) -> tuple[Array, Array]:
-        xp, (features, into, answer) = namespace(self.like), self._split(x, noises)
+        xp, (features, into, answer) = namespace(self.like), self._split(x, noises, self._smooth)
         values = total = None
         for noise in noises:
             m, back = answer(noise)
@@ -166,11 +174,18 @@ class Passes:
         assert g is not None
         return values, (g.mean * unit).transpose(3, 1, 0, 2)
 
-    def _forward(self, x: Array, noise: Noise) -> tuple[Moments, Backward]:
-        return averaging.forward(self.model, self.params, Moments(engine_form(x, self.like)), noise, self.average)
+    @property
+    def _smooth(self) -> str:
+        """What of several draws makes an answer that has a gradient."""
+        return "probabilities" if self.answer == "votes" else self.answer
 
-    def _split(self, x: Array, noises: Noises) -> tuple[Moments, Backward, Callable[[Noise], Answer]]:
-        return averaging.split(self.model, self.params, Moments(engine_form(x, self.like)), noises[0], self.average)
+    def _forward(self, x: Array, noise: Noise, answer: str) -> tuple[Moments, Backward]:
+        m = Moments(engine_form(x, self.like))
+        return averaging.forward(self.model, self.params, m, noise, self.average, answer)
+
+    def _split(self, x: Array, noises: Noises, answer: str) -> tuple[Moments, Backward, Callable[[Noise], Answer]]:
+        m = Moments(engine_form(x, self.like))
+        return averaging.split(self.model, self.params, m, noises[0], self.average, answer)
 
     def _parts(self, noises: Noises) -> list[Noises]:
         return [noises[s] for s in micro_batches(len(noises), max(1, ANSWERS // self.average))]

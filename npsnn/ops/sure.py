@@ -15,6 +15,9 @@ The true one may be exp(-10000), which no number holds, yet it has a direction. 
 as a whole: beside any other it is still nothing, and an attack that takes its sign goes where it points.
 """
 
+FAINT_SINGLE = 60.0
+"""The same in single precision, for a cotangent that goes through a network in units of the largest of another."""
+
 SURE = 20.0
 """A lead from which ln(1 + exp(-lead)) has lost half of its digits."""
 
@@ -96,3 +99,28 @@ def of_sure_points(shifted: Array, total: Array, hot: Array, others: Array, curv
     rows = between.sum(axis=2)[..., None] * xp.eye(hot.shape[1], dtype=shifted.dtype) - between
     sure = others.sum(axis=0) < exp(-SURE)
     return xp.where(sure, raised.mean(axis=2).T, others), xp.where(sure[:, None, None], rows, curvature)
+
+
+def of_sure_draws(parts: Array, g: Array, log_p: Array, mean: Array, double: bool) -> Array:
+    """The cotangents p_kc (g_c/(K p̄_c) - Σ_j g_kj) of the logits of draws, kept from 0 where all draws are sure.
+
+    Of classes that a draw is not sure of: sure draws of different classes have no p_kc that a number holds. Cotangents
+    below exp(-FAINT) times the largest g are raised to it together. A class that no draw has is left out then.
+
+    parts: g_kc = g_c p_kc / (K p̄_c), (K, classes, N); g: cotangent of ln p̄, (classes, N).
+    log_p: ln p_k; mean: ln p̄.
+    double: whether g had, and the cotangents will have, double precision.
+    """
+    xp, faint, rounding = namespace(parts), *((FAINT, 1e-12) if double else (FAINT_SINGLE, 1e-6))
+    whole, known = parts.sum(axis=1, keepdims=True), mean > -faint
+    direct = xp.where(known, g * xp.exp(xp.minimum(-mean, faint)) / len(log_p), 0)
+    slope = direct - whole
+    # the difference of two that are alike is rounding: the factors of others may be larger by as much as one likes
+    clear = (xp.abs(slope) > rounding * (xp.abs(direct) + xp.abs(whole))) & known
+    found = xp.where(known, slope * clear * xp.exp(log_p), parts - xp.exp(log_p) * whole)
+    beside = log_p < log_p.max(axis=1, keepdims=True)
+    size = xp.where(clear & beside, log_p + xp.log(xp.where(clear, xp.abs(slope), 1)), -xp.inf)
+    most, unit = size.max(axis=(0, 1)), xp.abs(g).max(axis=0)
+    lost = (xp.where(beside, xp.abs(found), 0).max(axis=(0, 1)) < exp(-faint) * unit) & (most > -xp.inf)
+    raised = xp.sign(slope) * xp.exp(size - xp.where(lost, most, 0) - faint) * unit
+    return xp.where(lost, raised, found)

@@ -81,6 +81,7 @@ def test_the_clean_accuracy_is_that_of_the_saved_network(npsnn: Npsnn, trained: 
         "noisy_accuracy_ci95",
         "inference_sigma",
         "draws",
+        "answer",
         "average",
     }
     test = data.load("digits", data_dir).test
@@ -103,6 +104,7 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
         "plan",
         "inference_sigma",
         "draws",
+        "answer",
         "average",
         "examples",
         "clean_accuracy",

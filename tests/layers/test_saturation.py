@@ -60,6 +60,27 @@ def by_points(m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     return dmean, dvar
 
 
+def by_probability(m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
+    """E[p_k q]/E p_k, q = p - e_k, and -½ E[p_k (q qᵀ + p pᵀ - diag p)]/E p_k over the points."""
+    size, axes = np.linalg.eigh(m.var[..., n])
+    root, points = axes * np.sqrt(size) @ axes.T, sobol_normal(CLASSES)
+    found = [by_softmax([mp.mpf(float(a)) for a in m.mean[:, n] + root @ x], k) for x in points]
+    logs = [[mp.mpf(float(a)) for a in m.mean[:, n] + root @ x] for x in points]
+    own = [mp.exp(z[k] - max(z)) / total(mp.exp(a - max(z)) for a in z) for z in logs]
+    parts = [a / total(own) for a in own]
+    dmean = [total(w * q[i] for w, q in zip(parts, found, strict=True)) for i in range(CLASSES)]
+    dvar = [[ZERO] * CLASSES for _ in range(CLASSES)]
+    for w, q, p_k in zip(parts, found, own, strict=True):
+        p = [p_k if i == k else a for i, a in enumerate(q)]
+        for i in range(CLASSES):
+            for j in range(i):
+                dvar[i][j] -= w * (q[i] * q[j] + p[i] * p[j]) / 2
+                dvar[j][i] = dvar[i][j]
+    for i in range(CLASSES):
+        dvar[i][i] = -total(a for j, a in enumerate(dvar[i]) if j != i)
+    return dmean, dvar
+
+
 def by_pairs(m: Moments, n: int, k: int, slope: Any, others: Iterable[int] | None = None) -> tuple[list[Any], Any]:
     """The cotangents of Σ_i f(u_i) from f'(u) = slope(u): ∂u/∂d = 1/√S and ∂u/∂S = -u/2S.
 
@@ -89,6 +110,8 @@ def precise(name: str, m: Moments, n: int, k: int) -> tuple[list[Any], Any]:
     others = [i for i in range(CLASSES) if i != k]
     if name == "expected-cross-entropy":
         return by_points(m, n, k)
+    if name == "expected-probability":
+        return by_probability(m, n, k)
     if name == "win-probability":
         return by_pairs(m, n, k, lambda u: -density(u) / mp.ncdf(u))
     if name == "noise-aware":
@@ -169,6 +192,9 @@ TARGETS = {
     "closed form": lambda c: attacks.closed_form(c),
     "laplace": lambda c: attacks.closed_form(c, propagation="laplace"),
     "expected": lambda c: attacks.closed_form(c, "expected-cross-entropy"),
+    "pooled": lambda c: attacks.sampled(c.averaging(3, "probabilities"), 2),
+    "votes": lambda c: attacks.known(c.averaging(2, "votes"), Stream(0)),
+    "expected probability": lambda c: attacks.closed_form(c.averaging(2, "probabilities")),
     "win": lambda c: attacks.closed_form(c, "win-probability"),
     "least": lambda c: attacks.closed_form(c, "least-win-probability"),
     "probability": lambda c: attacks.closed_form(c, "true-class-probability"),

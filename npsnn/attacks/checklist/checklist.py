@@ -49,6 +49,7 @@ class Checklist:
     draws: int = same(Judging, "draws")
     sigma: float | None = same(Judging, "sigma")
     average: int | None = same(Judging, "average")
+    answer: str | None = same(Judging, "answer")
     seed: int = same(Judging, "seed")
 
     def __post_init__(self) -> None:
@@ -68,7 +69,7 @@ class Checklist:
     @property
     def judging(self) -> Judging:
         """How success is judged."""
-        return Judging(self.draws, self.seed, self.sigma, self.average)
+        return Judging(self.draws, self.seed, self.sigma, self.average, answer=self.answer)
 
     @property
     def fgsm(self) -> FGSM:
