@@ -58,7 +58,9 @@ NAMES = words(
     floating int8 int16 int32 int64 integer uint8 uint16 uint32 uint64 inf nan pi e newaxis
     """
 )
-SPECIAL_NAMES = words("erf erfc erfcx erfinv erfcinv ndtr ndtri log_ndtr logsumexp softmax log_softmax xlogy gammaln")
+SPECIAL_NAMES = words(
+    "betaincinv erf erfc erfcx erfinv erfcinv ndtr ndtri log_ndtr logsumexp softmax log_softmax xlogy gammaln"
+)
 METHODS = words(
     """
     all any argmax argmin argsort astype clip compress conj copy cumprod cumsum diagonal dot fill flatten max mean

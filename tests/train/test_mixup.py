@@ -1,17 +1,21 @@
 """Mixup: mixtures against a loop, the law of weights and partners, and trainings that do not depend on threads."""
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from graphed import BATCH, check_same
 from small_networks import convolutional, images
 
 from npsnn import attacks, models, train
 from npsnn.data import Split, digits
+from npsnn.layers import Flatten, Linear, ReLU, Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Sampled
+from npsnn.models import Model
 from npsnn.objectives import cross_entropy
 from npsnn.streams import Stream
 from npsnn.train import Adversarial, Mixup, Training
+from npsnn.train.config import Config
 from npsnn.train.epochs import Trainer
 from npsnn.train.losses.mixup import partners
 from npsnn.workers.processes import Processes
@@ -19,6 +23,8 @@ from npsnn.workers.processes import Processes
 LABELS = np.array([0, 1, 2, 0, 1])
 LIKE = np.empty((1, 1, 1, 50_000))
 OWN = Stream(6)
+LAYERS: Any = (("flatten", Flatten()), ("fc1", Linear(20)), ("relu", ReLU()), ("fc2", Linear(10)))
+CENTRED = models.with_centres(Model("dense", Sequential(LAYERS), (1, 28, 28), 10, micro_batch=16))
 
 
 def test_the_value_is_that_of_mixtures_and_of_both_labels() -> None:
@@ -41,18 +47,16 @@ def test_an_image_alone_is_its_own_partner() -> None:
     assert found.loss == pytest.approx(wanted.sum(), rel=1e-12)
 
 
-def test_partners_are_one_cycle_and_every_other_image_is_as_likely() -> None:
+def test_partners_are_a_permutation_and_every_other_image_is_as_likely() -> None:
     draws, examples = 4000, 5
-    counts = np.zeros(examples)
+    counts = np.zeros((examples, examples))
     for i in range(draws):
-        partner = partners(LIKE[..., :examples], Stream(5).at(i))
-        path = [0]
-        for _ in range(examples):
-            path.append(int(partner[path[-1]]))
-        assert path[-1] == 0 and sorted(path[:-1]) == list(range(examples))
-        counts[partner[0]] += 1
+        partner = partners(LIKE[..., :examples], Stream(5).from_sample(i))
+        assert sorted(partner) == list(range(examples))
+        counts[range(examples), partner] += 1
     p = 1 / (examples - 1)
-    assert counts[0] == 0 and (np.abs(counts[1:] - draws * p) <= 5 * np.sqrt(draws * p * (1 - p))).all()
+    wanted = draws * p * (1 - np.eye(examples))
+    assert (np.abs(counts - wanted) <= 5 * np.sqrt(draws * p * (1 - p)) * (wanted > 0)).all()
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
@@ -80,14 +84,19 @@ def test_attacked_images_may_be_mixed() -> None:
     assert np.isfinite(found.loss)
 
 
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("loss", [Mixup(), Mixup(0.4), train.PCL()], ids=str)
+def test_a_step_on_a_gpu_is_one_graph(monkeypatch: pytest.MonkeyPatch, loss: train.Loss) -> None:
+    check_same(monkeypatch, Config(batch_size=BATCH, optimizer="sgd"), model=CENTRED, loss=loss)
+
+
 @pytest.mark.parametrize("loss", [Mixup(), Mixup(0.4), train.PCL()], ids=str)
 def test_gradients_are_bit_identical_for_any_threads(loss: train.Loss) -> None:
-    data = Split(digits.draw(np.arange(150) % 10, np.random.default_rng(0)), np.arange(150) % 10)
-    model = replace(models.with_centres(models.lenet5(sigma=0.0)), micro_batch=32)
+    data = Split(digits.draw(np.arange(70) % 10, np.random.default_rng(0)), np.arange(70) % 10)
     found = []
     for threads in (1, 2, 5):
         with Processes(threads) as workers:
-            trainer = Trainer(Training(model, loss), data, data, workers, "cpu")
-            total = trainer.gradient(trainer.initial().params, np.arange(150), Stream(0).at("training", 1))
+            trainer = Trainer(Training(CENTRED, loss), data, data, workers, "cpu")
+            total = trainer.gradient(trainer.initial().params, np.arange(70), Stream(0).at("training", 1))
             found.append((total.loss, {k: g.tobytes() for k, g in (total.grads or {}).items()}))
     assert all(f == found[0] for f in found)

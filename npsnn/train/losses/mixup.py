@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from npsnn.backend import Array, namespace, special
+from npsnn.backend import Array, constant, namespace, special
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Moments, Noise
 from npsnn.objectives import cross_entropy
@@ -20,13 +20,14 @@ class Mixup:
     """λ CE(z, y) + (1 - λ) CE(z, y'), where z are the logits of the mixture λx + (1 - λ)x' of two images.
 
     alpha: λ ~ Beta(alpha, alpha), > 0; 1 makes λ uniform.
-    Each image x of a micro-batch has a partner x', and a λ of its own. The partner of an image is the next one in a
-    random cyclic order of the micro-batch, so each image is the partner of one other. Order and λ are keyed by sample.
-    An image alone in its micro-batch is its own partner. Correct are the mixtures whose answer is y.
+    Each image x has a partner x', another image of its micro-batch, and a λ of its own, keyed by sample. The partner
+    comes k places later, the first image after the last; k is one number for a micro-batch, keyed by its first sample,
+    and each k from 1 to N - 1 is as likely. As each epoch shuffles the images, so it does the pairs. An image alone in
+    its micro-batch is its own partner. Correct are the mixtures whose answer is y.
     `npsnn.train.Adversarial(Mixup(), attack)` mixes images of which a part is attacked.
     Raises ValueError for another alpha.
-    Source: Zhang et al. 2018, Eq. 1; one λ for each pair, as in Pang et al. 2020. Departures: the authors mix with a
-    permutation of the whole batch, in which an image may be its own partner.
+    Source: Zhang et al. 2018, Eq. 1; one λ for each pair, as in Pang et al. 2020. Departure: the authors mix with a
+    random permutation of the whole batch, in which an image may be its own partner.
     """
 
     alpha: float = 1.0
@@ -60,13 +61,12 @@ class Mixup:
 
 
 def partners(x: Array, stream: Stream) -> Array:
-    """The place of each image's partner, (N,): the next one in a random cyclic order.
+    """The place of each image's partner, (N,), some places later in the circle of the images.
 
     x: (H, C, W, N), whose library they get.
     stream: random numbers, keyed by sample.
     """
-    xp = namespace(x)
-    order = stream.uniform(x[0, 0, :1])[0].argsort()
-    found = xp.empty_like(order)
-    found[order] = xp.roll(order, -1)
-    return found
+    examples = x.shape[-1]
+    places = constant(np.arange(examples), np.int64, x)
+    u = stream.uniform(namespace(x).empty((1, 1)))[0]
+    return (places + 1 + (u * (examples - 1)).astype(np.int64)) % examples
