@@ -1,4 +1,4 @@
-"""The audit of the two papers' equations: each as printed and as derived, with a verdict and measured evidence.
+"""The audit of the equations of two papers and of twelve defences: each as printed and as derived, with a verdict.
 
 from npsnn import audit
 

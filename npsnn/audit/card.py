@@ -12,7 +12,7 @@ import numpy.typing as npt
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 VERDICTS = ("correct", "typo", "sign error", "wrong", "inconsistent", "ambiguous", "approximation", "unstated")
-PAPERS = {"N": "noise", "A": "a2snn", "B": "authors", "E": "extension"}
+PAPERS = {"N": "noise", "A": "a2snn", "B": "authors", "C": "defences", "E": "extension"}
 MOST_ERRORS = 5.0
 """Largest distance of a Monte Carlo estimate from its formula, in standard errors."""
 
@@ -127,7 +127,7 @@ class Card:
     symbols: dotted names of the code that implements the statement.
     check: function that measures the figures; None for a verdict that is only textual.
     headline: sentence with the figures that decide, each as its name in braces.
-    places: places of the source that a textual verdict rests on.
+    places: places of the source that the verdict rests on; a verdict that is only textual needs two.
 
     Raises ValueError for a verdict that does not exist, and for uses that name the row itself or a row twice.
     """
@@ -161,7 +161,7 @@ class Card:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorting key: the noise paper, then A2SNN, then its authors' code, then the extensions; by number."""
+        """Sorting key: the papers, A2SNN's code, the defences of its tables, the extensions; by number."""
         return list(PAPERS).index(self.id[0]), int(self.id[1:])
 
     @property
@@ -209,6 +209,6 @@ def check_ids(ids: Iterable[str]) -> set[str]:
     """
     wanted = {i.upper() for i in ids}
     if unknown := wanted - CARDS.keys():
-        known = "expected N1 to N42, A1 to A33, B1 to B10 or E1 to E5"
+        known = "expected N1 to N42, A1 to A33, B1 to B10, C1 to C34 or E1 to E5"
         raise ValueError(f"unknown row {', '.join(sorted(unknown))}, {known}")
     return wanted

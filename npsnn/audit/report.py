@@ -13,8 +13,13 @@ from npsnn.audit.run import Row
 from npsnn.audit.uncovered import CLAIMS
 from npsnn.audit.uses import used_by
 
-PAPER_NAMES = {"noise": "Noise paper", "a2snn": "A2SNN", "authors": "Authors' code", "extension": "Extension"}
-HEADINGS = {"authors": ("In the paper", "In the code"), "extension": ("In the papers", "As derived")}
+PAPER_NAMES = {"noise": "Noise paper", "a2snn": "A2SNN", "authors": "Authors' code"}
+PAPER_NAMES |= {"defences": "Defences", "extension": "Extension"}
+HEADINGS = {
+    "authors": ("In the paper", "In the code"),
+    "defences": ("As published", "As derived, or as the code has it"),
+    "extension": ("In the papers", "As derived"),
+}
 """Headings of the two statements of a card, by source; a card of the two papers has them as printed and as derived."""
 
 CHECKED_ON = {
@@ -39,8 +44,10 @@ N1 to N42 are rows of the **noise paper** (Arous, López-Lopera, Abu-Ghazaleh, A
 Adversarial Training without Adversarial Examples*, arXiv 2312.08877). A1 to A33 are rows of **A2SNN** (Eustratiadis,
 Gouk, Li, Hospedales, *A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness*). B1 to B10 tell where
 the published **code of A2SNN's authors** (github.com/peustr/A2SNN) departs from their paper;
-`npsnn train --authors-code` repeats a part of these departures. E1 to E5 are extensions: they replace formulas that
-are wrong, or missing, in the papers.
+`npsnn train --authors-code` repeats a part of these departures. C1 to C34 are rows of the twelve **defences** with
+which A2SNN's Tables 1 to 4 compare: their formulas, what their published code does otherwise, the rows of Table 4, and
+independent verdicts on their robustness. A place such as yaodongyu/TRADES@6e8e11b names a public repository and the
+version that was read. E1 to E5 are extensions: they replace formulas that are wrong, or missing, in the papers.
 
 A claim about numbers has a row where formulas or the papers' own tables decide it. A claim that only a training or a
 missing figure can decide has no row yet, and stands [at the end](#claims-without-a-row).

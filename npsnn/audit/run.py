@@ -60,7 +60,7 @@ def select(ids: Iterable[str] = (), paper: str | None = None, verdict: str | Non
     """The cards that are chosen, in the order of the report.
 
     ids: numbers of rows, such as N20; all rows, where none is given.
-    paper: only rows of this source: "noise", "a2snn", "authors" or "extension".
+    paper: only rows of this source: "noise", "a2snn", "authors", "defences" or "extension".
     verdict: only rows with this verdict, one of VERDICTS.
 
     Raises ValueError for a number, paper or verdict that does not exist, and where no row is left.
@@ -110,7 +110,7 @@ def audit(
     """The rows of the selected cards, each as its check ends; the same seed gives the same figures.
 
     ids: numbers of rows, such as N20; all rows, where none is given.
-    paper: only rows of this source: "noise", "a2snn", "authors" or "extension".
+    paper: only rows of this source: "noise", "a2snn", "authors", "defences" or "extension".
     verdict: only rows with this verdict, one of VERDICTS.
     seed: seed of all random numbers.
     thorough: take 16 times the Monte Carlo draws.

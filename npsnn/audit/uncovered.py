@@ -39,7 +39,6 @@ A2SNN = (
     ("Sec. 4.1", "One-Pixel gets weaker with more pixels in 75 iterations, and 1000 are enough", ("A22",)),
     ("Sec. 4.2, Table 1", "no clean accuracy is given up for robustness", ("A28",)),
     ("Sec. 4.2, Table 2", "the best of four under C&W at every confidence but 0.1", ("A30",)),
-    ("Table 4", "the rows of nine of its thirteen defences, from other papers", ("A33",)),
     ("Sec. 4.4, Table 5", "entropy alone with diagonal noise helps on all three data sets (m1)", ()),
     ("Sec. 4.4, Table 5", "a full covariance helps much more than a diagonal one (m3 over m1)", ("A21",)),
     ("Sec. 4.4, Table 5", "alignment does about as much as entropy (m4 and m3)", ()),

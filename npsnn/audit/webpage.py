@@ -85,7 +85,7 @@ def _badge(verdict: str) -> str:
 
 def _verdict(section: str) -> str:
     """The verdict of a card's section, as its badge names it; "" for a section that is no card's."""
-    heading = re.match(r'<h2 id="[neab]\d+-', section)
+    heading = re.match(r'<h2 id="[neabc]\d+-', section)
     found = re.search(r'data-of="([\w-]+)"', section) if heading else None
     return found[1] if found else ""
 

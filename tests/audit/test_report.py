@@ -74,7 +74,7 @@ def test_a_row_links_to_what_it_rests_on_and_to_what_rests_on_it(written: Path) 
     page = (written / "audit.html").read_text()
     for id in ("N14", "A10"):
         start = page.index(f'<h2 id="{slug(audit.CARDS[id].heading)}"')
-        linked = re.findall(r"href=\"#([neab]\d+)-", page[start : page.index("</section>", start)])
+        linked = re.findall(r"href=\"#([neabc]\d+)-", page[start : page.index("</section>", start)])
         assert [i.upper() for i in linked] == [*audit.CARDS[id].uses, *audit.used_by(id)]
 
 
@@ -94,9 +94,9 @@ def test_the_page_opens_with_the_findings(written: Path) -> None:
 def test_contents_lead_to_the_rows_of_each_paper(written: Path) -> None:
     page = (written / "audit.html").read_text()
     nav = page[page.index("<nav") : page.index("</nav>")]
-    lists = [re.findall(r"href=\"#([neab]\d+)-", part) for part in nav.split("<details>")[1:]]
+    lists = [re.findall(r"href=\"#([neabc]\d+)-", part) for part in nav.split("<details>")[1:]]
     ids = [card.id.lower() for card in audit.select()]
-    assert lists == [[i for i in ids if i[0] == letter] for letter in "nabe"]
+    assert lists == [[i for i in ids if i[0] == letter] for letter in "nabce"]
     assert 'href="#verdicts"' in nav
 
 
