@@ -1,10 +1,11 @@
 """Right terms and constraints, and one for each mistake that check_term and check_constraint must find."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from npsnn.train import Constraint
+from npsnn.train import Constraint, Role
 
 
 @dataclass(frozen=True)
@@ -106,3 +107,24 @@ class Shrinks(RightConstraint):
 @dataclass(frozen=True)
 class NoConstraint:
     pass
+
+
+@dataclass(frozen=True)
+class RightMover(Constraint):
+    """Lets the last biases grow by a step of its own."""
+
+    needs: ClassVar[Role] = Role.BIAS
+    moves: ClassVar[bool] = True
+
+    def after(self, model, params):
+        return params | {"fc.b": params["fc.b"] + 1}
+
+
+class MovesOthers(RightMover):
+    def after(self, model, params):
+        return super().after(model, params) | {"fc.w": params["fc.w"] + 1}
+
+
+class SaysItMoves(RightMover):
+    def after(self, model, params):
+        return params

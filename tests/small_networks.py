@@ -68,6 +68,22 @@ def several(sigma: float = 0.3, features: float = 0.0) -> Classifier:
     return network
 
 
+def of_units(sigma: float = 0.25) -> Model:
+    """A network with noise of each unit after a convolution, in a block and after the features, and other noise."""
+    body: Any = (("conv", Conv2d(2, 3, padding=1)), ("noise", PreactivationNoise(sigma, "unit")))
+    layers: Any = (
+        ("conv", Conv2d(2, 3, padding=1)),
+        ("noise", PreactivationNoise(sigma, "unit")),
+        ("block", Residual(Sequential(body), Sequential(()))),
+        ("other", PreactivationNoise(0.5, "channel")),
+        ("flatten", Flatten()),
+        ("features", Linear(4)),
+        ("last", PreactivationNoise(sigma, "unit")),
+        ("fc", Linear(3)),
+    )
+    return Model("units", Sequential(layers), SHAPE, 3)
+
+
 def normalised(micro_batch: int) -> Model:
     """A small model for 28x28 images whose micro-batches share the statistics of the whole batch."""
     layers: Any = (

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.layers.params import flatten
+from npsnn.layers.params import flatten, roles
 from npsnn.models.base import Model
 from npsnn.testing.demands import close, demand, frozen, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
@@ -53,7 +53,8 @@ def check_constraint(constraint: Any, model: Model | None = None) -> None:
 
     The constraint is a frozen dataclass in the table of constraints, which a file and another process give back. No
     method writes to its arguments. Parameters keep their names, shapes and dtype. A step whose update moves nothing
-    leaves the parameters that training begins with as they are.
+    leaves the parameters that training begins with as they are. One that says `moves` moves some of them, but none of
+    another role than it `needs`.
 
     constraint: to check.
     model: whose parameters it acts on; by default a small one with noise on a pre-activation.
@@ -80,9 +81,19 @@ def check_constraint(constraint: Any, model: Model | None = None) -> None:
         demand(not odd, f"{constraint}: before adds gradients of {odd}")
         _check_forms(constraint, "before", found, grads)
         after = _called(constraint, "after", moved, lambda p: constraint.after(model, p))
-        for name, p in params.items():
-            what = f"a step that moves nothing changes {name} after begin: let begin do what after does"
-            demand(close(after[name], p, rtol), f"{constraint}: {what}")
+        _check_stillness(constraint, model, params, after, rtol)
+
+
+def _check_stillness(constraint: Constraint, model: Model, params: Arrays, after: Arrays, rtol: float) -> None:
+    """An update that moves nothing leaves what the constraint does not move by itself."""
+    moved = {name for name, p in params.items() if not close(after[name], p, rtol)}
+    own, mend = set[str](), "let begin do what after does"
+    if constraint.moves:
+        demand(moved, f"{constraint} says that it moves parameters by itself, but none moves")
+        own = {name for name, role in roles(model.network, params).items() if role in constraint.needs}
+        mend = "of a constraint that moves let needs hold the roles of what it moves"
+    for name in sorted(moved - own):
+        raise AssertionError(f"{constraint}: a step that moves nothing changes {name} after begin: {mend}")
 
 
 def _called(constraint: Constraint, method: str, params: Arrays, call: Any) -> Arrays:

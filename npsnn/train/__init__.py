@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from npsnn.train.constraints import PositiveSigma as PositiveSigma
     from npsnn.train.constraints import SafeFactor as SafeFactor
     from npsnn.train.constraints import SigmaCap as SigmaCap
+    from npsnn.train.constraints import SigmaFloor as SigmaFloor
     from npsnn.train.constraints import UnitClasses as UnitClasses
     from npsnn.train.constraints import UnitFilters as UnitFilters
     from npsnn.train.constraints import constraint as constraint
     from npsnn.train.epochs import Epoch as Epoch
     from npsnn.train.epochs import Step as Step
     from npsnn.train.epochs import TrainingError as TrainingError
+    from npsnn.train.groups import Decay as Decay
+    from npsnn.train.groups import GradientFactor as GradientFactor
     from npsnn.train.loop import build as build
     from npsnn.train.loop import fit as fit
     from npsnn.train.loop import resume as resume
@@ -55,6 +58,10 @@ if TYPE_CHECKING:
     from npsnn.train.losses import one_view as one_view
     from npsnn.train.losses import total as total
     from npsnn.train.losses import view as view
+    from npsnn.train.operator_norm import OperatorNorm as OperatorNorm
+    from npsnn.train.posterior import KLDivergence as KLDivergence
+    from npsnn.train.rewards import AlternatingReward as AlternatingReward
+    from npsnn.train.rewards import RootReward as RootReward
     from npsnn.train.scheduled import Scalar as Scalar
     from npsnn.train.scheduled import at as at
     from npsnn.train.scheduled import check_scalar as check_scalar
@@ -74,11 +81,16 @@ _HOMES = {
     "npsnn.optim": "SGD Adam optimizer",
     "npsnn.schedules": "Constant Cosine Fall Falls Harmonic Ramp Since StepDown Times schedule",
     "npsnn.train.config": "Config",
-    "npsnn.train.constraints": "Constraint PositiveSigma SafeFactor SigmaCap UnitClasses UnitFilters constraint",
+    "npsnn.train.constraints": "Constraint PositiveSigma SafeFactor SigmaCap SigmaFloor UnitClasses UnitFilters "
+    "constraint",
     "npsnn.train.epochs": "Epoch Step TrainingError",
+    "npsnn.train.groups": "Decay GradientFactor",
     "npsnn.train.loop": "build fit resume split_validation",
     "npsnn.train.losses": "MSE PCL Adversarial CrossEntropy ExpectedCrossEntropy Loss Mixup NoiseAware Total loss "
     "one_view total view",
+    "npsnn.train.operator_norm": "OperatorNorm",
+    "npsnn.train.posterior": "KLDivergence",
+    "npsnn.train.rewards": "AlternatingReward RootReward",
     "npsnn.train.scheduled": "Scalar at check_scalar",
     "npsnn.train.terms": "Alignment MaxEntropy SigmaReward Term term",
     "npsnn.train.training": "Training",

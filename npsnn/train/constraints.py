@@ -21,6 +21,7 @@ from npsnn.layers.params import Role, of_layer, roles
 from npsnn.models.base import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.tables import Table
+from npsnn.train.scheduled import Scalar, check_scalar
 from npsnn.train.terms import class_vectors
 from npsnn.validate import check_types
 
@@ -36,6 +37,11 @@ class Constraint:
     """
 
     needs: ClassVar[Role] = Role(0)
+
+    @property
+    def moves(self) -> bool:
+        """Whether `after` takes steps of its own, which move parameters of these roles even where no update does."""
+        return False
 
     def begin(self, model: Model, params: Arrays) -> Arrays:
         """The parameters before the first step."""
@@ -208,3 +214,23 @@ class SigmaCap(Constraint):
             capped = layer.capped(of_layer(path, params), self.cap)
             params |= {f"{path}.{k}": p for k, p in capped.items()}
         return params
+
+
+@constraint("sigma-floor")
+@dataclass(frozen=True)
+class SigmaFloor(Constraint):
+    """Raises each standard deviation of noise on pre-activations, of whatever scope, to a least one.
+
+    floor: least standard deviation, >= 0, or a schedule of it.
+    Source: Jeddi et al. 2020 (Learn2Perturb), whose code has a floor of 0.01.
+    """
+
+    floor: Scalar
+    needs: ClassVar[Role] = Role.NOISE
+
+    def __post_init__(self) -> None:
+        check_scalar(self, "floor")
+
+    def after(self, model: Model, params: Arrays) -> Arrays:
+        raised = {k: namespace(params[k]).maximum(params[k], self.floor) for k in _sigmas(model)}
+        return params | raised

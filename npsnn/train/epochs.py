@@ -24,6 +24,7 @@ from npsnn.train import diagnostics
 from npsnn.train.constraints import Constraint, RunningAverages
 from npsnn.train.losses import Total
 from npsnn.train.part import PartGradient
+from npsnn.train.start import filled
 from npsnn.train.steps import Steps
 from npsnn.train.terms import summed
 from npsnn.train.training import Training
@@ -107,9 +108,12 @@ class Trainer:
         return Classifier(self.model, unflatten(params))
 
     def initial(self) -> State:
-        """The state before the first epoch, drawn from the seed or as given."""
+        """The state before the first epoch, drawn from the seed, and filled from the images, or as given."""
         rng = Stream(self.training.seed).at("init").generator()
-        drawn = self.model.init(rng) if self.start is None else unflatten(self.start)
+        if self.start is None:
+            drawn = filled(self.model, self.model.init(rng), self.train, self.training.seed)
+        else:
+            drawn = unflatten(self.start)
         network = Classifier(self.model, drawn).to(self.device)
         params = flatten(network.params)
         for constraint in self.constraints:

@@ -11,6 +11,7 @@ from npsnn.models.base import Model
 from npsnn.optim import OPTIMIZERS, SCHEDULES, Adam, Constant, Optimizer, Schedule, check_longer
 from npsnn.streams import Stream
 from npsnn.tables import Table
+from npsnn.train import groups, operator_norm, posterior, rewards  # noqa: F401  (which enter their classes)
 from npsnn.train.constraints import CONSTRAINTS, Constraint
 from npsnn.train.losses import LOSSES, Loss, NoiseAware
 from npsnn.train.scheduled import at, schedules

@@ -5,15 +5,26 @@ from typing import Any
 import faulty_steps as faulty
 import numpy as np
 import pytest
+from bayesian_networks import bayesian
 from entering import entered
-from small_networks import on_features, several
+from small_networks import of_units, on_features, several
 
 from npsnn.models import Model
 from npsnn.testing import check_constraint, check_term
-from npsnn.train import authors, constraint, constraints, term, terms
+from npsnn.train import (
+    authors,
+    constraint,
+    constraints,
+    groups,
+    operator_norm,
+    posterior,
+    rewards,
+    term,
+    terms,
+)
 
 LOWER = {"noise.L": np.tril}
-SEVERAL, FEATURES = several().model, on_features().model
+SEVERAL, FEATURES, UNITS, BAYESIAN = several().model, on_features().model, of_units(), bayesian()
 OUR_TERMS = [
     (terms.SigmaReward(0.1), SEVERAL, None),
     (terms.MaxEntropy(0.1), FEATURES, LOWER),
@@ -21,6 +32,8 @@ OUR_TERMS = [
     (terms.Alignment(0.1, pairwise=True), FEATURES, LOWER),
     (authors.LogEntropy(0.1), FEATURES, LOWER),
     (authors.LogTrace(0.1), FEATURES, LOWER),
+    (rewards.RootReward(0.1), UNITS, None),
+    (posterior.KLDivergence(0.1, 0.3), BAYESIAN, None),
 ]
 OUR_CONSTRAINTS = [
     (constraints.PositiveSigma(), SEVERAL),
@@ -32,6 +45,12 @@ OUR_CONSTRAINTS = [
     (constraints.SigmaCap(0.1), FEATURES),
     (authors.AuthorsStart(), FEATURES),
     (authors.AuthorsDecay(0.1), FEATURES),
+    (constraints.SigmaFloor(0.5), SEVERAL),
+    (rewards.AlternatingReward(0.1, 0.1), UNITS),
+    (groups.GradientFactor(("fc*",), 0.5), SEVERAL),
+    (groups.Decay(("*.w",), 0.1), SEVERAL),
+    (operator_norm.OperatorNorm(), SEVERAL),
+    (operator_norm.OperatorNorm("authors", beta=0.01), SEVERAL),
 ]
 named = {"ids": lambda part: getattr(type(part), "__name__", "")}
 
@@ -53,9 +72,10 @@ def test_none_of_npsnn_is_left_out() -> None:
 
 
 def test_right_ones_pass() -> None:
-    with entered(term, faulty.RightTerm), entered(constraint, faulty.RightConstraint):
+    with entered(term, faulty.RightTerm), entered(constraint, faulty.RightConstraint, faulty.RightMover):
         check_term(faulty.RightTerm())
         check_constraint(faulty.RightConstraint())
+        check_constraint(faulty.RightMover())
 
 
 FAULTY_TERMS = [
@@ -75,6 +95,8 @@ FAULTY_CONSTRAINTS = [
     (faulty.AddsGradients, r"before adds gradients of fc9\.b"),
     (faulty.ReshapesGradients, r"before makes of fc\.w float32 \(48, 3\), it was float32 \(3, 48\)"),
     (faulty.BeginsElsewhere, r"a step that moves nothing changes fc\.b after begin: let begin do what after does"),
+    (faulty.MovesOthers, r"a step that moves nothing changes fc\.w after begin: of a constraint that moves let needs"),
+    (faulty.SaysItMoves, "says that it moves parameters by itself, but none moves"),
     (faulty.Shrinks, r"a step that moves nothing changes fc\.w after begin"),
 ]
 
