@@ -10,6 +10,7 @@ from npsnn.layers.dropout import Dropout
 from npsnn.layers.mixing import Mixing
 from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
+from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear, NoisyWeights
 from npsnn.layers.params import Role, roles
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
@@ -34,6 +35,9 @@ __all__ = [
     "Moments",
     "Noise",
     "NoiseLayer",
+    "NoisyConv2d",
+    "NoisyLinear",
+    "NoisyWeights",
     "Normalise",
     "PReLU",
     "Params",

@@ -21,11 +21,12 @@ from npsnn.validate import check_choice, check_sigma, check_types
 class NoiseLayer(ABC):
     """A layer that adds noise whose size has one number, its level: a standard deviation.
 
-    `params` and `grads` are the layer's own dictionaries. The noise is added to the layer's input, or to weights of the
-    layer, which then says what it is without noise (`quiet`).
+    `params` and `grads` are the layer's own dictionaries. The noise is added to the layer's input, or, where the layer
+    says that it is `on_weights`, to weights of the layer.
     """
 
     random: ClassVar[bool] = True
+    on_weights: ClassVar[bool] = False
 
     @abstractmethod
     def level(self, params: Params) -> Array:

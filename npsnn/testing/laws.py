@@ -16,7 +16,7 @@ from npsnn.testing.demands import close, demand
 from npsnn.testing.inputs import moments_away_from_kinks
 from npsnn.testing.passes import Subject
 
-DRAWS, SHARED_DRAWS = 10_000, 4_000
+DRAWS, SHARED_DRAWS = 10_000, 1_000
 DRAW = Stream(5).at("laws")
 SIGNIFICANT, SMALL = 5.0, 2e-3
 """Standard errors that draws may be off, and the part of the largest moment that few draws do not show."""

@@ -20,6 +20,8 @@ from npsnn.layers import (
     MaxPool,
     MeanPool,
     Mixing,
+    NoisyConv2d,
+    NoisyLinear,
     Normalise,
     PreactivationNoise,
     PReLU,
@@ -34,6 +36,15 @@ IMAGE, VECTOR = (2, 5, 4), (6,)
 LOWER = {"valid": {"L": np.tril}}
 NOISY = Sequential((("conv", Conv2d(2, 3, padding=1)), ("noise", PreactivationNoise(0.5)), ("bn", BatchNorm())))
 ANSWERING = Sequential((("conv", Conv2d(2, 3, padding=1)), ("bn", BatchNorm()), ("flat", Flatten()), ("fc", Linear(3))))
+SPREADS: list[dict[str, Any]] = [
+    {"scope": "layer"},
+    {"scope": "channel"},
+    {"scope": "element", "start": 0.6},
+    {"scope": "channel", "through_std": True},
+    {"scope": "layer", "through_std": True},
+    {"spread": "free"},
+]
+"""The noises that weights may have."""
 OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (Conv2d(3, 2, stride=2, padding=1), IMAGE, {}),
     (Conv2d(3, 3, padding=1, bias=False), IMAGE, {}),
@@ -59,6 +70,12 @@ OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (PreactivationNoise(0.7, "unit"), VECTOR, {}),
     (PreactivationNoise(0.7, "unit", shared=True), IMAGE, {}),
     (PreactivationNoise(0.7, shared=True), VECTOR, {}),
+    *((NoisyConv2d(3, 2, 2, 1, **spread), IMAGE, {}) for spread in SPREADS),
+    (NoisyConv2d(3, 3, padding=1, bias=False, spread="free"), IMAGE, {}),
+    (NoisyLinear(3, scope="element", through_std=True), VECTOR, {}),
+    (NoisyLinear(3, spread="free"), VECTOR, {}),
+    (NoisyLinear(3, joint=True), VECTOR, {}),
+    (NoisyLinear(3, joint=True, spread="free"), VECTOR, {}),
     (FeatureNoise(0.7), VECTOR, LOWER),
     (FeatureNoise(0.7, "diagonal"), VECTOR, {}),
     (FeatureNoise(0.7, "scalar"), VECTOR, {}),
