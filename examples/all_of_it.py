@@ -1,6 +1,6 @@
 """A layer, a model, a loss and an attack of one's own in one file: trained, saved, loaded, attacked and judged.
 
-npsnn --plugin all_of_it.py train --model leaky --loss trades --propagation sampled --sigma 0.3 --epochs 3 --name mine
+npsnn --plugin all_of_it.py train --model leaky --loss own-trades --propagation sampled --sigma 0.3 --name mine
 npsnn --plugin all_of_it.py attack mine --corner
 """
 
@@ -31,8 +31,8 @@ def leaky(shape=(1, 28, 28), classes=10, sigma=0.3):
     return models.Model("leaky", layers.Sequential((*conv, *fc)), shape, classes)
 
 
-@train.loss("trades")
-class TRADES:
+@train.loss("own-trades")
+class OwnTRADES:
     """Cross-entropy plus beta times the divergence of the answer to the image from that to one attacked by PGD."""
 
     beta: float = 6.0

@@ -1,4 +1,4 @@
-"""A loss of one's own over two views of an image: TRADES (Zhang et al. 2019)."""
+"""A loss of one's own over two views of an image, as `npsnn.train.TRADES` is one (Zhang et al. 2019)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +9,9 @@ from npsnn.ops.loss import cross_entropy, divergence
 from npsnn.train import loss, total, view
 
 
-@loss("trades")
+@loss("own-trades")
 @dataclass(frozen=True)
-class TRADES:
+class OwnTRADES:
     """CE(f(x), y) + beta KL(f(x) || f(x')), where x' raises the divergence. Both views are differentiated, x' is not.
 
     beta: weight of the divergence.
@@ -39,4 +39,4 @@ class TRADES:
 if __name__ == "__main__":
     from npsnn.testing import check_loss
 
-    check_loss(TRADES())
+    check_loss(OwnTRADES())

@@ -20,7 +20,7 @@ from npsnn.testing.networks import small_network
 from npsnn.train import one_view
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-TRAIN = ("--model", "leaky", "--loss", "trades", "--propagation", "sampled", "--limit", "40", "--epochs", "1")
+TRAIN = ("--model", "leaky", "--loss", "own-trades", "--propagation", "sampled", "--limit", "40", "--epochs", "1")
 WHERE = ("--limit", "4", "--draws", "2")
 
 
@@ -99,7 +99,7 @@ def test_all_of_it_is_trained_saved_loaded_attacked_and_judged(mine: Path, envir
     npsnn = ("-m", "npsnn.cli", "--plugin", "all_of_it.py")
     run(mine, environment, *npsnn, "train", *TRAIN, "--sigma", "0.3", "--name", "mine")
     saved = json.loads((mine / "runs" / "mine" / "config.json").read_text())
-    assert saved["train"]["loss"] == "trades" and [p["name"] for p in saved["plugins"]] == ["all_of_it"]
+    assert saved["train"]["loss"] == "own-trades" and [p["name"] for p in saved["plugins"]] == ["all_of_it"]
     assert "LeakyReLU" in [entry["type"] for entry in saved["spec"]["layers"]]
 
     python = run(mine, environment, "-c", NEW_PROCESS)
@@ -118,7 +118,7 @@ def test_all_of_it_is_trained_saved_loaded_attacked_and_judged(mine: Path, envir
 FIT = """
 import all_of_it, npsnn
 from npsnn import data, train
-training = train.Training(all_of_it.leaky(), all_of_it.TRADES(), train.Drawn(), epochs=1, limit=40)
+training = train.Training(all_of_it.leaky(), all_of_it.OwnTRADES(), train.Drawn(), epochs=1, limit=40)
 for record in train.fit(training, data.load("digits"), "runs/hers"):
     print(type(record).__name__)
 """
@@ -128,14 +128,14 @@ for record in train.fit(training, data.load("digits"), "runs/hers"):
 def test_all_of_it_is_trained_in_python(mine: Path, environment: dict[str, str]) -> None:
     assert "Epoch" in run(mine, environment, "-c", FIT)
     saved = json.loads((mine / "runs" / "hers" / "config.json").read_text())
-    assert saved["training"]["loss"] == {"type": "TRADES", "beta": 6.0, "eps": 0.1}
+    assert saved["training"]["loss"] == {"type": "OwnTRADES", "beta": 6.0, "eps": 0.1}
 
 
 @pytest.mark.slow
 def test_the_parts_of_all_of_it_are_held_to_the_standard() -> None:
     with loaded(EXAMPLES / "all_of_it.py") as mine:
         check_layer(mine.LeakyReLU())
-        check_loss(mine.TRADES(eps=0.05))
+        check_loss(mine.OwnTRADES(eps=0.05))
         check_attack(mine.Corner(0.1))
         check_model(mine.leaky((1, 12, 12), 3))
 
@@ -148,7 +148,7 @@ def test_trades_without_its_divergence_is_cross_entropy() -> None:
     for noise in (EXPECTATION, Sampled(stream.at("noise"))):
         plain = one_view(network, x, labels, cross_entropy, noise)
         with loaded(EXAMPLES / "trades.py") as trades:
-            none, some = (trades.TRADES(beta).gradient(network, x, labels, noise, stream) for beta in (0.0, 2.0))
+            none, some = (trades.OwnTRADES(beta).gradient(network, x, labels, noise, stream) for beta in (0.0, 2.0))
         assert none.loss == plain.loss and none.correct == plain.correct == some.correct
         for name, g in plain.grads.items():
             np.testing.assert_allclose(none.grads[name], g, rtol=1e-12, atol=1e-15)
