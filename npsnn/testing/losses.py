@@ -222,9 +222,13 @@ def _check_precision(loss: Any, model: Model) -> None:
 
 
 def _check_blindness(loss: Any, network: Classifier) -> None:
+    """Images that an attack finds, on draws of the noise, are held fixed."""
     x, labels = _images(network)
-    louder = network.with_sigma(2 * network.sigma)
-    one, other = (_asked(loss, n, x, labels, Propagated(RULES["laplace"])).loss for n in (network, louder))
+    tape: list[Any] = []
+    own, noise = _fields(network), Propagated(RULES["laplace"])
+    one = loss.gradient(Taped(**own, tape=tape), x, labels, noise, OWN).loss
+    louder = own | {"params": network.with_sigma(2 * network.sigma).params}
+    other = loss.gradient(Taped(**louder, answers=iter(tape)), x, labels, noise, OWN).loss
     demand(
         same(one, other), f"{loss} says that it does not see the variance, but another variance gives it another value"
     )
