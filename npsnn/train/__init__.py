@@ -45,9 +45,14 @@ if TYPE_CHECKING:
     from npsnn.train.loop import fit as fit
     from npsnn.train.loop import resume as resume
     from npsnn.train.loop import split_validation as split_validation
+    from npsnn.train.losses import BPFC as BPFC
+    from npsnn.train.losses import MART as MART
     from npsnn.train.losses import MSE as MSE
     from npsnn.train.losses import PCL as PCL
+    from npsnn.train.losses import RLFLAT as RLFLAT
+    from npsnn.train.losses import TRADES as TRADES
     from npsnn.train.losses import Adversarial as Adversarial
+    from npsnn.train.losses import CleanAndAttacked as CleanAndAttacked
     from npsnn.train.losses import CrossEntropy as CrossEntropy
     from npsnn.train.losses import ExpectedCrossEntropy as ExpectedCrossEntropy
     from npsnn.train.losses import Loss as Loss
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from npsnn.train.losses import one_view as one_view
     from npsnn.train.losses import total as total
     from npsnn.train.losses import view as view
+    from npsnn.train.losses import weighted as weighted
     from npsnn.train.operator_norm import OperatorNorm as OperatorNorm
     from npsnn.train.posterior import KLDivergence as KLDivergence
     from npsnn.train.rewards import AlternatingReward as AlternatingReward
@@ -86,8 +92,8 @@ _HOMES = {
     "npsnn.train.epochs": "Epoch Step TrainingError",
     "npsnn.train.groups": "Decay GradientFactor",
     "npsnn.train.loop": "build fit resume split_validation",
-    "npsnn.train.losses": "MSE PCL Adversarial CrossEntropy ExpectedCrossEntropy Loss Mixup NoiseAware Total loss "
-    "one_view total view",
+    "npsnn.train.losses": "BPFC MART MSE PCL RLFLAT TRADES Adversarial CleanAndAttacked CrossEntropy "
+    "ExpectedCrossEntropy Loss Mixup NoiseAware Total loss one_view total view weighted",
     "npsnn.train.operator_norm": "OperatorNorm",
     "npsnn.train.posterior": "KLDivergence",
     "npsnn.train.rewards": "AlternatingReward RootReward",

@@ -24,6 +24,13 @@ USAGE = {
     ("--sigma", "inf"): "--sigma must be >= 0 and finite",
     ("--sigma", "1e39"): "--sigma must be at most 1e+09",
     ("--learn-sigma", "--loss", "mse"): "--learn-sigma needs a loss that depends on sigma",
+    ("--learn-sigma", "--loss", "clean-and-attacked"): "--learn-sigma needs a loss that depends on sigma",
+    (
+        "--loss",
+        "trades",
+        "--adversarial",
+        "pgd",
+    ): "--adversarial must be none for loss trades, which attacks the images",
     ("--lr", "nan"): "--lr must be >= 0 and finite",
     ("--dataset", "imagenet"): "--dataset",
     ("--dataset", "minst"): "Did you mean mnist?",

@@ -13,6 +13,10 @@ from npsnn.testing import check_loss
 from npsnn.train.losses import LOSSES
 
 ONE_DRAW = attacks.EoT(1)
+FEW = attacks.Inner(0.1, steps=2, step_size=0.06)
+SOFT = attacks.Inner(0.1, steps=2, step_size=0.06, start="gauss", labels="soft")
+OWN = attacks.Inner(0.1, steps=2, step_size=0.06, labels="predicted")
+LESS: dict[str, Any] = {"entries": 2}
 DENSE: Any = (
     ("conv", Conv2d(2, 3, padding=1)),
     ("relu", ReLU()),
@@ -37,6 +41,12 @@ OURS: list[tuple[Any, dict[str, Any]]] = [
     (train.PCL(0.7, 0.3), {"model": PAPER}),
     (train.Mixup(), {"adds_up": False}),  # partners are of one micro-batch
     (train.Mixup(0.3), {"adds_up": False}),
+    (train.TRADES(2.0, SOFT), LESS),
+    (train.MART(2.0, FEW), LESS),
+    (train.CleanAndAttacked(OWN, 0.25, train.NoiseAware()), LESS),
+    (train.BPFC(7, 0.5), LESS),
+    (train.RLFLAT(FEW), LESS),
+    (train.RLFLAT(SOFT, 0.7, "T", 2.0), LESS),
 ]
 
 

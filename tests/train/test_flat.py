@@ -50,6 +50,8 @@ def made(**options: Any) -> Training:
         ({"loss": "cross-entropy"}, "loss", CrossEntropy()),
         ({"loss": "expected-cross-entropy"}, "loss", ExpectedCrossEntropy()),
         ({"loss": "agreement"}, "loss", Agreement()),
+        ({"loss": "trades"}, "loss", train.TRADES()),
+        ({"loss": "bpfc"}, "loss", train.BPFC()),
         (
             {"adversarial": "fgsm", "adversarial_eps": 0.1, "adversarial_mix": 0.3},
             "loss",

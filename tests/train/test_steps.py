@@ -4,7 +4,7 @@ import re
 import warnings
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cupy_double import synchronisations
 from graphed import BATCH, check_same, contents, split, trained
 from small_networks import normalised
 
-from npsnn.attacks import BIM, FGSM, PGD, Attack, ClosedForm, EoT
+from npsnn.attacks import BIM, FGSM, PGD, Attack, ClosedForm, EoT, Inner
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset
 from npsnn.gpu import graphs
@@ -24,7 +24,9 @@ from npsnn.streams import Stream
 from npsnn.train import fit, resume
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State, Trainer
-from npsnn.train.losses import Adversarial, CrossEntropy, Total
+from npsnn.train.losses import BPFC, RLFLAT, TRADES, Adversarial, CleanAndAttacked, CrossEntropy, Total
+
+SOFT = Inner(0.1, steps=2, start="gauss", labels="soft")
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +141,23 @@ def test_a_batch_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_adversarial_training(monkeypatch: pytest.MonkeyPatch, attack: Attack) -> None:
     """The attack is a part of the step's graph, with its starts and its draws of the noise."""
     check_same(monkeypatch, Config(batch_size=BATCH), loss=Adversarial(CrossEntropy(), attack))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize(
+    "loss",
+    [
+        TRADES(1.0, SOFT),
+        CleanAndAttacked(replace(SOFT, labels="predicted")),
+        BPFC(5),
+        RLFLAT(Inner(0.1, steps=1)),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_losses_of_several_views(monkeypatch: pytest.MonkeyPatch, loss: Any) -> None:
+    """Cuts and quantisation are parts of the step's graph, and the frozen answers of the attack."""
+    check_same(monkeypatch, Config(batch_size=BATCH, propagation="sampled"), loss=loss)
 
 
 @pytest.mark.usefixtures("double")

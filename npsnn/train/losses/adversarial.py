@@ -32,9 +32,7 @@ class Adversarial:
     mix: Scalar = 0.5
 
     def __post_init__(self) -> None:
-        from npsnn.attacks.base import checked_attack
-
-        checked_attack(self.attack)
+        check_attack(self.attack)
         check_scalar(self, "mix", high=1.0)
 
     @property
@@ -54,6 +52,23 @@ class Adversarial:
         images = attacked(network, images, labels, self.attack, self.mix, stream)
         found: Total = self.loss.gradient(network, images, labels, noise, stream.at("loss"))
         return found
+
+
+def check_attack(attack: Any) -> None:
+    """Raise TypeError or ValueError, naming what is wrong, for what training cannot attack images by."""
+    from npsnn.attacks.base import checked_attack
+
+    checked_attack(attack)
+
+
+def papers_attack(start: str, labels: str) -> Any:
+    """The attack of most papers on adversarial training: Linf 8/255, ten steps of 2/255.
+
+    start, labels: as of `attacks.Inner`.
+    """
+    from npsnn.attacks.inner import Inner
+
+    return Inner(8 / 255, steps=10, step_size=2 / 255, start=start, labels=labels)
 
 
 def attacked(

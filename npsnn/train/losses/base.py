@@ -113,9 +113,14 @@ class View:
     @cached_property
     def statistics(self) -> frozenset[str]:
         """The names of the running averages."""
-        model = self.network.model
-        found = roles(model.network, flatten(self.network.params)) if model.network.couples_batch else {}
-        return frozenset(name for name, role in found.items() if role is Role.STATISTIC)
+        return statistics(self.network)
+
+
+def statistics(network: Classifier) -> frozenset[str]:
+    """The names of the running averages of a network."""
+    model = network.model
+    found = roles(model.network, flatten(network.params)) if model.network.couples_batch else {}
+    return frozenset(name for name, role in found.items() if role is Role.STATISTIC)
 
 
 def view(network: Classifier, images: np.ndarray, noise: Noise) -> View:
@@ -124,8 +129,16 @@ def view(network: Classifier, images: np.ndarray, noise: Noise) -> View:
     images: (N, C, H, W), uint8 or floats in [0, 1].
     noise: how the noise is carried.
     """
-    x = Moments(network.to_engine(images))
-    return View(network, *network.model.network.forward(network.params, x, noise))
+    return forwarded(network, network.to_engine(images), noise)
+
+
+def forwarded(network: Classifier, x: Array, noise: Noise) -> View:
+    """A forward pass over images in the engine's form, where the network is.
+
+    x: (H, C, W, N), of the network's dtype, as `network.to_engine` returns them.
+    noise: how the noise is carried.
+    """
+    return View(network, *network.model.network.forward(network.params, Moments(x), noise))
 
 
 def total(values: Array, labels: np.ndarray, *views: tuple[View, Moments]) -> Total:
@@ -146,6 +159,22 @@ def total(values: Array, labels: np.ndarray, *views: tuple[View, Moments]) -> To
     correct = (mean.argmax(axis=0) == namespace(mean).asarray(labels)).sum()
     grads = {k: g / len(views) if k in statistics else g for k, g in grads.items()}
     return Total(values.sum().astype(np.float64), correct, grads)
+
+
+def weighted(network: Classifier, *parts: tuple[float, Total]) -> Total:
+    """A weighted sum of losses of the same images; correct are those of the first.
+
+    network: that all are of.
+    parts: each loss's weight, and its sums.
+    Running averages move once, towards the mean of the losses' statistics, as in `total`.
+    """
+    averages = statistics(network)
+    grads = dict[str, Array]()
+    for weight, one in parts:
+        found = {k: g / len(parts) if k in averages else weight * g for k, g in (one.grads or {}).items()}
+        grads = {k: grads[k] + g for k, g in found.items()} if grads else found
+    loss = sum(weight * one.loss for weight, one in parts)
+    return Total(loss, parts[0][1].correct, grads)
 
 
 def one_view(network: Classifier, images: np.ndarray, labels: np.ndarray, objective: Objective, noise: Noise) -> Total:
