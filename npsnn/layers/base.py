@@ -99,6 +99,8 @@ class Layer(Protocol):
     A layer may have a method `constants(params) -> Params` besides: numbers that depend on its parameters, and that its
     gradients take for constants. Its forward pass takes them from its parameters where they are there, by which
     `npsnn.testing` holds them fixed.
+    A random layer may have a method `prepared(params, m, noise) -> Layer`: the layer for several draws of one input, in
+    which what the draws have in common is computed. It gives the bits that the layer itself gives.
     """
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:

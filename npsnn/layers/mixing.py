@@ -8,8 +8,8 @@ import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.inputs import as_float
-from npsnn.layers.base import Backward, Forms, Params, Passing, Shape, Want, layer
-from npsnn.layers.containers import Sequential
+from npsnn.layers.base import Backward, Forms, Layer, Params, Passing, Shape, Want, is_random, layer
+from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role
 from npsnn.validate import check_choice, check_count, check_types
@@ -107,7 +107,23 @@ class Mixing(Passing):
         if m.var is not None:
             raise ValueError("Mixing must be the first layer: it mixes images, which have no variance")
         m = m.settled()
-        weight, stored = self._chosen(params, m.mean, noise)
+        return self.mixed(params, m, noise, self._logits(params, m.mean, noise.at("first")))
+
+    def prepared(self, params: Params, m: Moments, noise: Sampled) -> Layer:
+        """The layer for draws of the same images, of which the predicted classes are computed once.
+
+        It is the layer itself where the body draws noise: each draw has a prediction of its own then.
+        """
+        if noise.training is not None or any(is_random(part) for _, part in nested(self.body)):
+            return self
+        return _Seen(self, self._logits(params, m.settled().mean, noise))
+
+    def mixed(self, params: Params, m: Moments, noise: Sampled, logits: Array) -> tuple[Moments, Backward]:
+        """The answer for mixtures, as `forward` gives it under a draw.
+
+        logits: the body's answer for the images, (classes, N).
+        """
+        weight, stored = self._chosen(params, m.mean, noise, logits)
         y, back = self._answered(params, Moments(weight * m.mean + (1 - weight) * stored), noise)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
@@ -126,10 +142,9 @@ class Mixing(Passing):
 
         return y, backward
 
-    def _chosen(self, params: Params, x: Array, noise: Sampled) -> tuple[float | Array, Array]:
+    def _chosen(self, params: Params, x: Array, noise: Sampled, logits: Array) -> tuple[float | Array, Array]:
         """The weight of each image, (N,) or one for all, and the stored images that they are mixed with."""
-        logits, xp = self._logits(params, x, noise.at("first")), namespace(x)
-        predicted = logits.argmax(axis=0)
+        xp, predicted = namespace(x), logits.argmax(axis=0)
         if self.choice == "predicted":
             return self.weight, self._stored(params, predicted, noise)
         u = noise.stream.at("class").uniform(xp.empty(predicted.shape))
@@ -160,6 +175,21 @@ class Mixing(Passing):
         u = noise.stream.at("image").uniform(xp.empty(classes.shape))
         images = params["pool"][classes, (u * self.pool).astype(classes.dtype)]
         return xp.moveaxis(images, 0, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen(Passing):
+    """The layer for images of which the body's answer is known."""
+
+    layer: Mixing
+    logits: Array
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return self.layer.init(rng, shape)
+
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        assert isinstance(noise, Sampled), "a layer is prepared for draws"
+        return self.layer.mixed(params, m.settled(), noise, self.logits)
 
 
 def _probabilities(logits: Array) -> Array:

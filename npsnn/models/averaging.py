@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from npsnn.backend import stacked
-from npsnn.layers.base import Backward, Params, Want
+from npsnn.layers.base import Backward, Layer, Params, Want
 from npsnn.layers.containers import Sequential, known
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.models.base import Model
@@ -61,7 +61,17 @@ def split(
     before = model.before_noise if model.noisy else Sequential(())
     after = Sequential(model.network.layers[len(before.layers) :])
     features, into = before.forward(params, m, noise)
+    after = _prepared(after, params, features, noise)
     return features, into, lambda noise: averaged(after, params, features, noise, count, answer)
+
+
+def _prepared(after: Sequential, params: Params, features: Moments, noise: Noise) -> Sequential:
+    """The layers from the first noise on, of which the first computes once what its draws have in common."""
+    (name, first), *others = after.layers
+    if not isinstance(noise, Sampled) or not hasattr(first, "prepared"):
+        return after
+    own: Layer = first.prepared(params.get(name, {}), features, noise.at(name))
+    return Sequential(((name, own), *others))
 
 
 def averaged(

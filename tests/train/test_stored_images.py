@@ -12,7 +12,7 @@ from graphed import BATCH, check_same
 from npsnn import attacks, models
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
-from npsnn.layers import Flatten, Linear, Mixing, ReLU, Sequential
+from npsnn.layers import Flatten, Linear, Mixing, Moments, PreactivationNoise, ReLU, Sequential
 from npsnn.layers.moments import Sampled
 from npsnn.layers.params import Role, flatten, roles
 from npsnn.models import Model, with_mixing
@@ -100,18 +100,46 @@ def test_draws_do_not_depend_on_threads_and_micro_batches() -> None:
     )
 
 
+def small(choice: str = "predicted", body: Model = DENSE) -> tuple[Classifier, np.ndarray, np.ndarray]:
+    """A network for few pixels in float64, three images and their labels."""
+    model = with_mixing(replace(body, shape=(1, 4, 4)), 3, choice=choice)
+    network = Classifier(model, model.init(np.random.default_rng(0)), threads=1).astype(np.float64)
+    return network, np.random.default_rng(1).random((3, 1, 4, 4)), np.array([0, 1, 2])
+
+
+@pytest.mark.parametrize("answer", ["logits", "probabilities"])
 @pytest.mark.parametrize("choice", ["predicted", "other", "combined"])
-def test_the_gradient_of_an_averaged_answer_goes_through_the_mixtures(choice: str) -> None:
-    small = with_mixing(replace(DENSE, shape=(1, 4, 4)), 3, choice=choice)
-    network = Classifier(small, small.init(np.random.default_rng(0)), threads=1).astype(np.float64).averaging(4)
-    x, labels = np.random.default_rng(1).random((3, 1, 4, 4)), np.array([0, 1, 2])
-    noise = Sampled(Stream(2))
+def test_the_gradient_of_an_averaged_answer_goes_through_the_mixtures(choice: str, answer: str) -> None:
+    network, x, labels = small(choice)
+    network, noise = network.averaging(4, answer), Sampled(Stream(2))
     _, gradient = network.loss_gradient(x, labels, noise, cross_entropy)
 
     def f(a: dict[str, np.ndarray]) -> float:
         return float(cross_entropy(network.scores(a["x"], noise), labels)[0].sum())
 
     check_gradient(f, {"x": x}, {"x": gradient}, step=1e-6)
+
+
+def test_the_predicted_class_is_computed_once_for_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five draws of an answer of four there are 21 passes of the body, to the bits of 40."""
+    network, x, labels = small("other")
+    network, noises = network.averaging(4, "probabilities"), [Sampled(Stream(2).at(d)) for d in range(5)]
+    passes: list[int] = []
+    forward = Mixing._answered
+    monkeypatch.setattr(Mixing, "_answered", lambda *given: passes.append(1) or forward(*given))  # type: ignore[func-returns-value]
+    values, gradient = network.loss_gradients(x, labels, noises, cross_entropy)
+    assert len(passes) == 21
+    monkeypatch.delattr(Mixing, "prepared")
+    plain, wanted = network.loss_gradients(x, labels, noises, cross_entropy)
+    assert len(passes) == 21 + 40
+    assert (values == plain).all() and (gradient == wanted).all()
+
+
+def test_a_body_that_draws_noise_predicts_anew_for_each_draw() -> None:
+    layers: Any = (("flatten", Flatten()), ("noise", PreactivationNoise(0.3)), ("fc", Linear(10)))
+    layer = Mixing(Sequential(layers), 10, 3)
+    params, _ = layer.init(np.random.default_rng(0), (1, 4, 4))
+    assert layer.prepared(params, Moments(np.zeros((4, 1, 4, 2))), Sampled(Stream(0))) is layer
 
 
 def test_attacks_go_through_draws_and_the_closed_form_is_refused() -> None:
