@@ -41,6 +41,6 @@ def with_centres(model: Model, form: str = "code", depths: int = 2) -> Model:
 
 def _before_noise(layers: list[tuple[str, Layer]], place: int) -> int:
     """The place before the noise that comes right before a layer, or else the layer's own."""
-    while isinstance(layers[place - 1][1], NoiseLayer):
+    while isinstance(before := layers[place - 1][1], NoiseLayer) and not isinstance(before, Linear):
         place -= 1
     return place

@@ -8,7 +8,7 @@ import pytest
 
 from npsnn import attacks, models
 from npsnn.classifier import Classifier
-from npsnn.layers import Centres, FeatureNoise, Sequential
+from npsnn.layers import Centres, FeatureNoise, Flatten, Linear, NoisyLinear, Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Sampled
 from npsnn.layers.params import flatten
 from npsnn.models import with_centres, with_feature_noise
@@ -74,7 +74,9 @@ def test_it_may_be_the_loss_of_adversarial_training() -> None:
     assert found.grads is not None and found.grads.keys() == flatten(network.params).keys()
 
 
+BARE: Any = (("flatten", Flatten()), ("fc1", NoisyLinear(4)), ("fc2", Linear(3)))
 PLACES = [
+    (models.Model("bare", Sequential(BARE), SHAPE, 3), [("fc1", "fc2")]),
     (models.lenet5(), [("relu4", "fc2"), ("relu5", "fc3")]),
     (models.cnn5(), [("relu6", "fc2"), ("relu7", "fc3")]),
     (models.lenetpp(), [("bottleneck", "classifier")]),
@@ -82,7 +84,9 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "places"), PLACES, ids=["lenet5", "cnn5", "lenetpp", "feature-noise"])
+@pytest.mark.parametrize(
+    ("model", "places"), PLACES, ids=["noisy weights", "lenet5", "cnn5", "lenetpp", "feature-noise"]
+)
 def test_centres_stand_before_the_last_dense_layers(model: models.Model, places: list[tuple[str, str]]) -> None:
     layers = with_centres(model, depths=3).network.layers
     at = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, Centres)]

@@ -21,7 +21,7 @@ from npsnn.runs.checkpoint import BEST, LAST
 from npsnn.streams import Stream
 from npsnn.testing import check_model
 from npsnn.testing.gradients import check_gradient
-from npsnn.train import Adam, CrossEntropy, Mixup, Training, fit, resume
+from npsnn.train import Adam, CrossEntropy, Mixup, Training, fit, resume, split_validation
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, Step
 
@@ -47,14 +47,6 @@ def files(folder: Path) -> tuple[bytes, bytes]:
     return (folder / LAST).read_bytes(), (folder / BEST).read_bytes()
 
 
-def stored(model: Model, images: Split) -> Classifier:
-    """The network before training, with a pool of these images."""
-    (name, layer), *_ = model.network.layers
-    assert isinstance(layer, Mixing)
-    params = model.init(np.random.default_rng(0))
-    return Classifier(model, {name: layer.filled(params[name], images.images, images.labels, np.random.default_rng(1))})
-
-
 def test_a_named_model_gets_stored_images() -> None:
     noisy = models.lenet5()
     model = with_mixing(noisy, 5, weight=0.6, choice="other")
@@ -70,13 +62,17 @@ def test_a_named_model_gets_stored_images() -> None:
 
 def test_the_pool_is_saved_and_no_gradient_moves_it(tmp_path: Path) -> None:
     finished(fit(TRAINING, DATA, tmp_path / "run", threads=1))
-    first = TRAINING.model.init(Stream(0).at("init").generator())
+    first = MIXED.init(Stream(0).at("init").generator())
     network = Classifier.load(tmp_path / "run")
     assert network.model == MIXED and network.random
     pool = network.params["mixing"]["pool"]
-    assert pool.shape == (10, 3, 28, 1, 28) and pool.min() >= 0 and pool.max() <= 1
+    assert pool.shape == (10, 3, 28, 1, 28)
+    train, held = split_validation(DATA.train, 0, None)
+    for k, images in enumerate((255 * pool.swapaxes(2, 3)).round().astype(np.uint8)):
+        assert all((train.images[train.labels == k] == image).all(axis=(1, 2, 3)).any() for image in images)
+        assert not any((held.images == image).all(axis=(1, 2, 3)).any() for image in images)
     moved = {k for k, p in flatten(network.params).items() if (p != flatten(first)[k]).any()}
-    assert moved >= {f"mixing.body.{layer}.{own}" for layer in ("fc1", "fc2") for own in "wb"}
+    assert moved == {"mixing.pool", *(f"mixing.body.{layer}.{own}" for layer in ("fc1", "fc2") for own in "wb")}
     x, _ = DATA.test.images[:8], DATA.test.labels[:8]
     one, other = network.sample(x, 3, 2)
     assert (one != other).any() and (network.sample(x, 3, 1)[0] == one).all()
@@ -164,5 +160,5 @@ def test_a_training_on_a_gpu_is_of_graphs(monkeypatch: pytest.MonkeyPatch, choic
 @pytest.mark.slow
 def test_a_network_trained_by_mixup_reads_digits_by_its_mixtures() -> None:
     data, model = Dataset("digits", split(1500, 2), split(300, 3), 10, {}), with_mixing(DENSE, 20)
-    *_, done = finished(fit(replace(TRAINING, model=model, epochs=12), data, start=stored(model, data.train)))
+    *_, done = finished(fit(replace(TRAINING, model=model, epochs=12), data))
     assert done.noisy_validation_accuracy > 0.7 and done.validation_accuracy > 0.7
