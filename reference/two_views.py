@@ -29,12 +29,12 @@ def squared_distance(z: Numbers, zz: Numbers) -> float:
 
 
 def trades(z: Numbers, zz: Numbers, y: int, beta: float) -> float:
-    """Zhang et al. 2019, Eq. 5 with KL: CE(z, y) + beta KL(p || q)."""
+    """Zhang et al. 2019 with KL: CE(z, y) + beta KL(p || q)."""
     return cross_entropy(z, y) + beta * divergence(z, zz)
 
 
 def mart(z: Numbers, zz: Numbers, y: int, weight: float) -> float:
-    """Wang et al. 2020, Eq. 11: -ln q_y - ln(1 - max_{k≠y} q_k) + lambda KL(p || q) (1 - p_y)."""
+    """Wang et al. 2020: -ln q_y - ln(1 - max_{k≠y} q_k) + lambda KL(p || q) (1 - p_y)."""
     p, q = softmax(z), softmax(zz)
     worst = max(q[k] for k in range(len(q)) if k != y)
     return -log(q[y]) - log(1 - worst) + weight * divergence(z, zz) * (1 - p[y])

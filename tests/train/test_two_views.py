@@ -234,6 +234,18 @@ def test_a_training_goes_on_to_the_bit(tmp_path: Path) -> None:
     assert (whole / "last.npz").read_bytes() == (half / "last.npz").read_bytes()
 
 
+def test_a_weight_may_follow_a_schedule() -> None:
+    """Images are attacked from the second epoch on alone, as in PNI's training."""
+    delayed = CleanAndAttacked(Refuses(), train.Times(0.5, train.Since(0.5)))
+    training = Training(normalised(48), delayed, Drawn(), epochs=2, batch_size=48)
+    epochs = list[Epoch]()
+    with pytest.raises(AssertionError, match="must not be asked"):
+        epochs.extend(r for r in train.fit(training, DATA, threads=1) if isinstance(r, Epoch))
+    assert len(epochs) == 1
+    with pytest.raises(ValueError, match=r"weight must be >= 0 and finite throughout a training"):
+        BPFC(5, train.Times(-1.0, train.Since(0.5)))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

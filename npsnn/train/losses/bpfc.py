@@ -30,9 +30,9 @@ class BPFC:
     statistics.
 
     bits: number k of low bits that are quantised away, from 1 to 8. Uniform noise of ±2^(k-2) levels is added first.
-    weight: of the distance, >= 0: lambda in the paper.
+    weight: of the distance, >= 0: lambda in the paper; a number or a schedule.
     capped: whether the noise is ±2^min(k-2, 3) levels, as in the code for CIFAR-10.
-    Source: Addepalli et al. 2020 (arXiv 2004.00306), Sec. 4; the quantisation is the code's.
+    Source: Addepalli et al. 2020 (arXiv 2004.00306); the quantisation is the code's.
     """
 
     bits: int = 5

@@ -26,7 +26,8 @@ class CleanAndAttacked:
 
     attack: by default that of the codes with the size of most papers: 10 steps of 2/255 in Linf 8/255, from a random
         point, which raise the loss of the network's own answer to the clean image.
-    attacked: weight of the attacked image, in [0, 1].
+    attacked: weight of the attacked image, in [0, 1]; a number or a schedule. `Times(0.5, Since(5/160))` attacks none
+        in the first 5 of 160 epochs.
     loss: of each part.
     Source: He et al. 2019 (arXiv 1811.09310), PNI, and Jeddi et al. 2020 (arXiv 2003.01090), L2P.
     """

@@ -25,12 +25,11 @@ class MART:
     attack. Logits are their means where the noise is propagated, and have draws of their own where it is drawn. Each
     view has its own batch statistics. The attack meets the network in its form for inference.
 
-    weight: of the divergence, >= 0: lambda in the paper.
+    weight: of the divergence, >= 0: lambda in the paper; a number or a schedule.
     attack: by default that of the code, 10 steps of 2/255 in Linf 8/255, from Gaussian noise of 0.001, which raise the
         cross-entropy of the label.
     safeguards: whether 1.0001, 1e-12 and 1.0000001 stand in the formula as in the code.
-    Source: Wang et al. 2020 (ICLR, "Improving adversarial robustness requires revisiting misclassified examples"),
-        Eq. 11.
+    Source: Wang et al. 2020 (ICLR, "Improving adversarial robustness requires revisiting misclassified examples").
     """
 
     weight: Scalar = 5.0

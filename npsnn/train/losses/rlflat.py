@@ -26,17 +26,17 @@ class RLFLAT:
     """The attacked image x' and its shuffled blocks shall have the same logits, z' and z_s.
 
     Form "P", after PGD: CE(z_s, y) + weight ||z_s - z'||². Form "T", after TRADES: CE(z, y) + beta KL(p || q_s) +
-    weight ||z_s - z'||², z and p of the clean image, q_s of the shuffled one. Each axis of the images of a batch is cut
-    in two at one random place, and the parts change places or stay: the gradient flows through no such permutation, as
-    it is one of the pixels of x'. None flows through the attack, which meets the network in its form for inference.
-    Logits are their means where the noise is propagated, and have draws of their own where it is drawn. Each view has
-    its own batch statistics. The accuracy of a training by P is that on x'.
+    weight ||z_s - z'||², z and p of the clean image, q_s of the shuffled one. Each axis of the images is cut in two at
+    a random place, the same for all images of a batch, and the two parts change places with probability 1/2. No
+    gradient flows through the attack. Logits are their means where the noise is propagated, and have draws of their own
+    where it is drawn. Each view has its own batch statistics. The training accuracy of form P is that on x'.
 
     attack: None for that of the form, 10 steps of 2/255 in Linf 8/255: for P from a random point, for T that of TRADES.
-    weight: of the distance, >= 0: eta in the paper. None for that of the form, 0.5 or 1.
+    weight: of the distance, >= 0: eta in the paper; a number or a schedule. None for that of the form, 0.5 or 1.
     form: "P" or "T".
-    beta: weight of the divergence in form T, >= 0.
-    Source: Song et al. 2020 (arXiv 1909.10147), Sec. 3, called RLFAT there; the shuffle is the code's, of 2 x 2 blocks.
+    beta: weight of the divergence in form T, >= 0; a number or a schedule.
+    Source: Song et al. 2020 (arXiv 1909.10147), called RLFAT there; the shuffle is the code's, of 2 x 2 blocks.
+        Departure: the attack meets the network in its form for inference, in the code with the statistics of the batch.
     """
 
     attack: Any = None

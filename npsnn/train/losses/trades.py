@@ -25,9 +25,9 @@ class TRADES:
     z and z' are mean logits where the noise is propagated, and have draws of their own where it is drawn. Each view has
     its own batch statistics. The attack meets the network in its form for inference.
 
-    beta: weight of the divergence, >= 0.
+    beta: weight of the divergence, >= 0; a number or a schedule.
     attack: by default that of the code, 10 steps of 2/255 in Linf 8/255 that raise the divergence.
-    Source: Zhang et al. 2019 (arXiv 1901.08573), Eq. 5, with the KL divergence and 1/lambda = beta as in the code.
+    Source: Zhang et al. 2019 (arXiv 1901.08573), with the KL divergence and 1/lambda = beta as in the code.
     """
 
     beta: Scalar = 6.0
