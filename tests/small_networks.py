@@ -14,6 +14,7 @@ from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.params import flatten
+from npsnn.layers.pool import MeanPool
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model, with_feature_noise
 from npsnn.streams import Stream
@@ -82,6 +83,22 @@ def of_units(sigma: float = 0.25) -> Model:
         ("fc", Linear(3)),
     )
     return Model("units", Sequential(layers), SHAPE, 3)
+
+
+def of_units_in_digits() -> Model:
+    """A small network of digits with noise of each unit in two places, and of each channel in another."""
+    body: Any = (("conv", Conv2d(4, 3, padding=1)), ("noise", PreactivationNoise(0.2, "unit")))
+    layers: Any = (
+        ("conv", Conv2d(4, 5, stride=4)),
+        ("noise", PreactivationNoise(0.3, "unit")),
+        ("relu", ReLU()),
+        ("block", Residual(Sequential(body), Sequential(()))),
+        ("other", PreactivationNoise(0.1, "channel")),
+        ("pool", MeanPool(2)),
+        ("flatten", Flatten()),
+        ("fc", Linear(10, joint=True)),
+    )
+    return Model("units", Sequential(layers), (1, 28, 28), 10, 16)
 
 
 def normalised(micro_batch: int) -> Model:

@@ -14,30 +14,40 @@ from entering import entered, taken_out
 from hypothesis import given
 from hypothesis import strategies as st
 from own_training import two_noises
+from small_networks import of_units_in_digits
 
 from npsnn import attacks, train
 from npsnn.backend import Array
+from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
-from npsnn.layers.moments import Noise
+from npsnn.layers.moments import EXPECTATION, Noise, Sampled
 from npsnn.models import Model, lenet5
-from npsnn.optim import SGD, Adam, Arrays, Constant, Cosine, Falls, Ramp, Since, Times, schedule
+from npsnn.optim import SGD, Adam, Arrays, Constant, Cosine, Fall, Falls, Harmonic, Ramp, Since, Times, schedule
 from npsnn.runs.checkpoint import BEST, CONFIG, LAST
 from npsnn.streams import Stream
 from npsnn.train import (
     Adversarial,
+    AlternatingReward,
     Constraint,
     CrossEntropy,
+    Decay,
     Drawn,
     Epoch,
+    GradientFactor,
+    OperatorNorm,
     Role,
+    RootReward,
     SigmaCap,
+    SigmaFloor,
     SigmaReward,
     Step,
     Total,
     Training,
 )
+from npsnn.train.authors import OneDraw
 from npsnn.train.epochs import Trainer
 from npsnn.train.scheduled import Scalar, at, check_scalar, schedules
+from npsnn.train.treatments import TREATMENTS
 from npsnn.workers.processes import Processes
 
 taken_out(own)
@@ -175,6 +185,10 @@ class SeenConstraint(Constraint):
 
 @dataclass(frozen=True)
 class SeenNoise(Drawn):
+    def stream(self, batch: Stream, part: Stream) -> Stream:
+        SEEN.append(("stream", self.scale))
+        return super().stream(batch, part)
+
     def noise(self, stream: Stream, training: Any) -> Noise:
         SEEN.append(("noise", self.scale))
         return super().noise(stream, training)
@@ -205,7 +219,7 @@ def test_each_step_has_the_numbers_of_its_part_of_the_training() -> None:
                 if isinstance(record, Step):
                     done = (epoch + (record.step - 1) / 3) / 2
                     assert {value for _, value in SEEN} == {done}
-                    assert {name for name, _ in SEEN} == {"loss", "noise", "term", "before", "after"}
+                    assert {name for name, _ in SEEN} == {"loss", "stream", "noise", "term", "before", "after"}
                     SEEN.clear()
                 else:
                     state = record[0]
@@ -232,19 +246,27 @@ def test_a_training_with_a_schedule_in_it_cannot_be_lengthened() -> None:
 
 
 def every_part(**changed: Any) -> Training:
-    """A training with a schedule in a loss, a treatment, a term and a constraint, of values that files hold."""
+    """A training with a schedule in a loss, a treatment, terms and constraints, of values that files hold."""
+    gamma = Times(1e-2, Harmonic(3, 1))
     chosen: dict[str, Any] = {
         "loss": Adversarial(CrossEntropy(), attacks.FGSM(0.1, source=attacks.EoT(1)), Times(0.5, Since(0.5))),
         "noise": Drawn(Since(1 / 3)),
-        "terms": [SigmaReward(Times(0.1, Ramp(0.9)))],
-        "constraints": [SigmaCap(0.9)],
+        "terms": [SigmaReward(Times(0.1, Ramp(0.9))), RootReward(gamma)],
+        "constraints": [
+            SigmaFloor(Times(0.2, Ramp(1.0))),
+            SigmaCap(0.9),
+            AlternatingReward(gamma, Times(0.1, Falls((0.5,), (0.1,)))),
+            GradientFactor(("fc.*", "*.sigma"), Fall(1.0)),
+            Decay(("*.sigma",), Times(1e-3, Constant())),
+            OperatorNorm("bound"),
+        ],
         "optimizer": SGD(0.01),
         "schedule": Falls((0.5,), (0.1,)),
         "trains": Role.ALL,
         "epochs": 3,
         "batch_size": 40,
     }
-    return Training(two_noises(), **chosen | changed)
+    return Training(of_units_in_digits(), **chosen | changed)
 
 
 def finished(run: Iterator[Step | Epoch]) -> list[Epoch]:
@@ -266,7 +288,7 @@ def test_a_training_comes_back_from_its_json(whole: Path) -> None:
     assert Training.from_json(document) == training
     assert document["noise"] == {"type": "Drawn", "scale": {"type": "Since", "start": 1 / 3}}
     saved = json.loads((whole / CONFIG).read_text())["training"]
-    assert saved["terms"][0]["alpha"]["schedule"]["type"] == "Ramp"
+    assert saved["terms"][0]["alpha"]["schedule"]["type"] == "Ramp" and len(saved["constraints"]) == 6
     older = document | {"noise": {"type": "Drawn"}}
     assert Training.from_json(older).noise == Drawn(1.0)
 
@@ -310,9 +332,35 @@ def test_constant_schedules_change_no_bit() -> None:
     for number in (1.0, 0.0):
         found = []
         for value in (number, Times(number, Constant())):
-            training = every_part(noise=Drawn(value), terms=[SigmaReward(value)], epochs=1)
+            constraints = [AlternatingReward(value, 0.1), GradientFactor(("*",), value), Decay(("*.w",), value)]
+            training = every_part(noise=Drawn(value), terms=[SigmaReward(value)], constraints=constraints, epochs=1)
             with Processes(1) as workers:
                 trainer = Trainer(training, DATA.train, DATA.test, workers, "cpu")
                 *_, (state, _) = trainer.epoch(trainer.initial())  # type: ignore[misc]
                 found.append({name: p.tobytes() for name, p in state.params.items()})
         assert found[0] == found[1]
+
+
+def test_noise_of_the_scale_0_is_none_and_has_finite_gradients() -> None:
+    training = every_part(noise=Drawn(Since(0.5)))
+    model = training.model
+    network = Classifier(model, model.init(np.random.default_rng(0))).astype(np.float64)
+    x, labels = IMAGES[:8] / 255, LABELS[:8]
+    found = []
+    for noise in (training.at(0.0).noise.noise(Stream(1), None), EXPECTATION):
+        found.append(CrossEntropy().gradient(network, x, labels, noise, Stream(2)))
+    off, none = found
+    assert off.loss == none.loss
+    for name, g in (off.grads or {}).items():
+        np.testing.assert_array_equal(g, (none.grads or {})[name])
+        assert not name.endswith("sigma") or (g == 0).all()
+    on = CrossEntropy().gradient(network, x, labels, training.at(0.5).noise.noise(Stream(1), None), Stream(2))
+    assert on.loss != none.loss
+
+
+def test_one_draw_has_a_scale_as_well() -> None:
+    document = TREATMENTS.encode(OneDraw(Since(0.1)))
+    assert TREATMENTS.decode(document) == OneDraw(Since(0.1)) and TREATMENTS.decode({"type": "OneDraw"}) == OneDraw(1.0)
+    assert at(OneDraw(Since(0.1)), 0.05).noise(Stream(0), None) == Sampled(Stream(0), None, 0.0)
+    with pytest.raises(ValueError, match="scale must be >= 0 and finite, got -1"):
+        OneDraw(-1)
