@@ -89,7 +89,8 @@ def check_types(options: Any) -> None:
     """Make each field of a frozen dataclass of plain values (str, bool, int, float, tuples, None) of its own type.
 
     A whole number will do for a float, one value for a tuple, and NumPy's numbers become Python's. A field of a
-    protocol's type may hold any object that is no plain value. Raises ValueError naming the field.
+    protocol's type that cannot be checked at run time may hold any object that is no plain value. Raises ValueError
+    naming the field.
     """
     for each in fields(options):
         value = getattr(options, each.name)
@@ -112,7 +113,7 @@ def _as_type(value: Any, kind: Any) -> Any:
             value = list(value)
         several = value if isinstance(value, tuple | list) else (value,)
         return tuple(_as_type(v, get_args(kind)[0]) for v in several)
-    if getattr(kind, "_is_protocol", False):
+    if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
         if isinstance(value, (str, Real, tuple, type, type(None))):
             raise TypeError
         return value
