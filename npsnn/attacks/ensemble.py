@@ -44,7 +44,8 @@ class Auto(Grouping):
 
     Without noise APGD, APGD-T, FAB-T and Square, each on the images that are still right. With noise every member
     attacks every image to the end: APGD on the closed form, APGD on the network with its noise off, whose images
-    transfer, APGD-T and FAB-T on the closed form, APGD on draws of the noise, and Square on the closed form.
+    transfer, APGD-T and FAB-T on the closed form, APGD on draws of the noise, and Square on the closed form. A network
+    with a layer that refuses propagated noise has no closed form: members on draws take the place of those on it.
 
     eps: radius in units of the [0, 1] pixel.
     norm: "linf" or "l2".
@@ -84,7 +85,8 @@ class Auto(Grouping):
 
     def of(self, network: Classifier) -> Group:
         """The members for the defended network, noise and all."""
-        return Members(self.label, self.random() if network.random else self.certain()).of(network)
+        random = self.random() if network.model.propagates else self.drawn()
+        return Members(self.label, random if network.random else self.certain()).of(network)
 
     def certain(self, **source: Any) -> tuple[Any, ...]:
         """The members for a network that has one answer; source: where their gradients come from, as `source=`."""
@@ -107,13 +109,24 @@ class Auto(Grouping):
             Square(self.eps, self.norm, self.queries, source=closed),
         )
 
+    def drawn(self) -> tuple[Any, ...]:
+        """The members for a network that keeps its noise, and that has no closed form."""
+        draws = EoT(self.gradient_draws)
+        return (
+            APGD(self.eps, self.norm, self.steps, source=EoT(self.gradient_draws, ON_DRAWS)),
+            APGD(self.eps, self.norm, self.steps, source=Expectation(name="noise-off")),
+            APGDT(self.eps, self.norm, self.steps, self.targets, source=draws),
+            FAB(self.eps, self.norm, self.fab_steps, self.targets, source=draws),
+            Square(self.eps, self.norm, self.queries, source=draws),
+        )
+
 
 @dataclass(frozen=True)
 class Quick(Auto):
     """Those members of `Auto` that take most for what they cost.
 
-    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form, and APGD
-    on the network with its noise off.
+    Without noise APGD and APGD-T, each on the images that are still right. With noise APGD on the closed form, or on
+    draws where there is none, and APGD on the network with its noise off.
     """
 
     label: ClassVar[str] = "quick"

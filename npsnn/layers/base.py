@@ -94,6 +94,7 @@ class Layer(Protocol):
         couples_batch: bool; whether its output for an example depends, in training, on the others of its batch.
         random: bool; whether it draws noise without being a `npsnn.layers.noise.NoiseLayer`.
         random_in_training: bool; whether it draws in training, where it differs from `random`: dropout does.
+        propagates: bool; False says that it refuses propagated noise outside of training: it has no closed form.
         shared: bool; whether all examples of a micro-batch have one draw of its noise (`Stream.one_draw`).
         roles: role of each parameter (`npsnn.layers.params.Role`); a parameter that is not named is a WEIGHT.
     A layer may have a method `constants(params) -> Params` besides: numbers that depend on its parameters, and that its

@@ -53,6 +53,7 @@ class Mixing(Passing):
     threshold: float = 0.2
     random: ClassVar[bool] = True
     random_in_training: ClassVar[bool] = False
+    propagates: ClassVar[bool] = False
     roles: ClassVar[Mapping[str, Role]] = {"pool": Role.STATISTIC}
 
     def __post_init__(self) -> None:

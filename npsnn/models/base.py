@@ -113,6 +113,11 @@ class Model:
         """Whether any layer gives all examples of a micro-batch one draw of its noise."""
         return any(shares_draw(layer) for _, layer in nested(self.network))
 
+    @property
+    def propagates(self) -> bool:
+        """Whether moments go through it outside of training: no layer says that it refuses them."""
+        return all(getattr(layer, "propagates", True) for _, layer in nested(self.network))
+
     @cached_property
     def noise_layers(self) -> dict[str, NoiseLayer]:
         """Every noise layer by its path, as "noise" or "block1.body.noise", in the order of the forward pass."""

@@ -28,6 +28,7 @@ from npsnn.attacks.ensemble import GROUPS
 from npsnn.attacks.groups import STANDARD, grouped
 from npsnn.attacks.plan import Plan
 from npsnn.classifier import Classifier
+from npsnn.models import with_mixing
 
 SMALL: dict[str, Any] = {"steps": 3, "targets": 2, "fab_steps": 3, "queries": 12, "gradient_draws": 2}
 FOUR = linear(0.0, classes=4)
@@ -89,6 +90,23 @@ def test_a_random_network_meets_members_that_know_of_its_noise(network: Classifi
     assert {source for label, source in sources.items() if label.startswith("adaptive-")} == {ClosedForm()}
     kinds = {member.label: target_of(member, network).kind for member in group}
     assert kinds["noise-off-apgd"] == "expectation" and kinds["apgd"] == "sampled"
+
+
+def test_a_random_network_without_a_closed_form_is_attacked_by_draws() -> None:
+    network = convolutional(0.0)
+    model = with_mixing(network.model, 2)
+    pool = np.random.default_rng(0).random((3, 2, 3, 2, 4))
+    mixed = Classifier(model, {"mixing": {"body": network.params, "pool": pool}}, threads=1)
+    group = attacks.auto(mixed, 0.1)
+    assert [member.label for member in group] == ["apgd", "noise-off-apgd", "apgd-t", "fab-t", "square"]
+    kinds = {member.label: target_of(member, mixed).kind for member in group}
+    assert {label for label, kind in kinds.items() if kind == "sampled"} == {"apgd", "apgd-t", "fab-t", "square"}
+    x = images(4)
+    found = list(attacks.robust_accuracy(mixed, x, predicted(mixed, x), [Auto(0.02, **SMALL)], Judging(draws=2)))
+    assert [r.attack for r in found] == [m.label for m in group]
+    assert [m.label for m in attacks.Quick(0.1).of(mixed)] == ["apgd", "noise-off-apgd"]
+    quiet = [member.label for member in attacks.auto(mixed.with_sigma(0), 0.1)]
+    assert quiet == ["apgd", "apgd-t", "fab-t", "square"]
 
 
 def test_quick_has_the_members_that_take_most_for_their_cost() -> None:

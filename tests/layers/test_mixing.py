@@ -129,6 +129,7 @@ def test_noise_of_the_body_is_drawn_as_well() -> None:
 def test_what_is_not_an_image_and_propagated_noise_are_refused() -> None:
     layer = Mixing(BODY, 3, 5)
     params, x = started(layer)
+    assert not layer.propagates
     with pytest.raises(ValueError, match="a mixture of images is not Gaussian"):
         layer.forward(params, Moments(x), Propagated())
     with pytest.raises(ValueError, match="must be the first layer"):
