@@ -24,7 +24,7 @@ class Formatter(click.HelpFormatter):
         """Write paragraphs, indented; one that begins with a line of \\b keeps its lines."""
         for paragraph in text.split("\n\n"):
             lines = paragraph.splitlines()
-            whole = lines[1:] if lines[:1] == ["\b"] else _wrapped(paragraph, self.width - self.current_indent)
+            whole = lines[1:] if lines[:1] == ["\b"] else wrapped(paragraph, self.width - self.current_indent)
             self.write("".join(f"{'':{self.current_indent}}{line}\n" for line in whole) + "\n")
         self.buffer[-1] = self.buffer[-1].removesuffix("\n")
 
@@ -33,14 +33,15 @@ class Formatter(click.HelpFormatter):
         rows = list(rows)
         first = min(max(len(term) for term, _ in rows), col_max) + col_spacing
         for term, sentence in rows:
-            lines = _wrapped(sentence, max(self.width - self.current_indent - first, 10))
+            lines = wrapped(sentence, max(self.width - self.current_indent - first, 10))
             if len(term) + col_spacing > first:
                 lines = ["", *lines]
             for i, line in enumerate(lines or [""]):
                 self.write(f"{'':{self.current_indent}}{term if i == 0 else '':{first}}{line}".rstrip() + "\n")
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """The lines of a text of so many columns, which break between words alone."""
     held = TOGETHER.sub(lambda found: found[0].replace(" ", "\xa0"), " ".join(text.split()))
     return [line.replace("\xa0", " ") for line in textwrap.wrap(held, width, break_on_hyphens=False)]
 

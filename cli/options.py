@@ -86,6 +86,20 @@ def _type(declared: validate.Option, kind: type) -> click.ParamType[Any]:
     return click.types.convert_type(kind)
 
 
+def converted(declared: validate.Option, kind: Any, text: str) -> Any:
+    """The value of a field that a text stands for; several are parted by commas, and none is an empty text.
+
+    declared: what the field declares.
+    kind: type of the field.
+    Raises BadParameter for a text that is no such value.
+    """
+    if isinstance(kind, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is tuple:
+        return tuple(converted(declared, get_args(kind)[0], part) for part in text.split(",")) if text else None
+    return (click.BOOL if kind is bool else _type(declared, kind)).convert(text, None, None)
+
+
 _SHARED: dict[str, dict[str, Any]] = {
     "config": {
         "type": UserPath(exists=True, dir_okay=False),

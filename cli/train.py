@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 from npsnn.cli import train_rows
 from npsnn.cli.common import in_flags, print_json, set_precision, speaking_of_flags
+from npsnn.cli.defences import chosen_defence, show_defence
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
 from npsnn.cli.options import options_of, shared
@@ -20,6 +21,7 @@ from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
 from npsnn.train import recipes
 from npsnn.train.config import Config
+from npsnn.train.defences import DEFENCES
 from npsnn.train.recipes import RECIPES
 from npsnn.validate import listed
 
@@ -36,11 +38,18 @@ def command() -> click.Command:
         Option("--train-noise-only", metavar="RUN", group="Noise", help="Train the noise alone of this run's network."),
         Option(
             "--recipe",
-            type=Choice(RECIPES),
+            type=Choice([*RECIPES, *DEFENCES]),
             metavar="NAME",
-            help=f"Options of a model of A2SNN's Table 5: {listed(RECIPES)}. Options given explicitly take precedence.",
+            help=f"A model of A2SNN's Table 5, {listed(RECIPES)}, or a defence that it is compared with: "
+            f"{listed(DEFENCES)}. Options given explicitly take precedence.",
         ),
-        Option("--show", is_flag=True, help="Print the options as JSON and train nothing."),
+        Option(
+            "--set",
+            metavar="NAME=VALUE",
+            multiple=True,
+            help="A setting of the recipe of a defence, which --show lists. Repeatable.",
+        ),
+        Option("--show", is_flag=True, help="Print the options, or what a recipe is, and train nothing."),
         Option("--name", help="Name of the run's folder, by default made of model and data set.", metavar="NAME"),
         Option(
             "--resume",
@@ -58,6 +67,7 @@ def _train(
     /,
     name: str | None,
     recipe: str | None,
+    set: tuple[str, ...],
     train_noise_only: str | None,
     show: bool,
     resume: str | None,
@@ -84,49 +94,114 @@ def _train(
     A2SNN on a small network, and all its options:
       npsnn train --recipe a2snn-m5 --model lenet5 --lr 0.01 --epochs 5
       npsnn train --recipe a2snn-m5 --dataset fashion-mnist --show
+    TRADES, and what its recipe is:
+      npsnn train --recipe trades --set beta=3 --epochs 5
+      npsnn train --recipe trades --show
     """
-    from npsnn import data, train
-    from npsnn.backend import use_device
-    from npsnn.runs import checkpoint
-    from npsnn.train.saved import read_run
-
+    place = Place(name, threads, device, tf32, data_dir, runs_dir)
+    begun: Begun | None
     if resume is not None:
-        _refuse_options(ctx)
-        folder = checkpoint.find_run(resume, runs_dir)
-        about, options = read_run(folder)
-        with speaking_of_flags():
-            options = options.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else options
-        dataset, _ = load_dataset(folder, about, data_dir)
-        set_precision(device, tf32)
-        records = train.resume(folder, dataset, threads, device, options.epochs)
+        begun = _resumed(ctx, resume, chosen, place)
+    elif recipe in DEFENCES:
+        for flag, given in (("--train-noise-only", train_noise_only), ("--other-data", other_data)):
+            if given:
+                raise click.UsageError(f"{flag} is for a network that is given: the recipe {recipe} trains a new one")
+        defence = chosen_defence(ctx, recipe, chosen, set)
+        begun = show_defence(defence, chosen["dataset"], as_json) if show else _defended(defence, recipe, chosen, place)
     else:
         if other_data and not train_noise_only:
             raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
+        if set:
+            raise click.UsageError("--set is for the recipe of a defence: other options have flags of their own")
         start = _start(train_noise_only, runs_dir)
         with speaking_of_flags():
-            options = config = _config(ctx, recipe, start, chosen)
+            config = _config(ctx, recipe, start, chosen)
         _say_what_has_no_effect(ctx, config)
-        if show:
-            print_json(asdict(config))
-            return
-        use_device(device)  # before a folder is made for the run
-        set_precision(device, tf32)
-        network, origin = None, None
-        if start:
-            dataset, odd = load_dataset(start.folder, start.config, data_dir, other_data)
-            odd = odd or start_on_other_data(start.config)
-            network, origin = start.classifier, start.about | {"other_data": odd or None}
-        else:
-            dataset = data.load(config.dataset, data_dir)
-        with speaking_of_flags():
-            train.build(config, dataset)
-            folder = checkpoint.new_run(runs_dir, name, f"{config.model}-{config.dataset}-sigma{config.sigma:g}")
-        with _unless_empty(folder):
-            records = train.fit(config, dataset, folder, threads, device, network, origin)
+        begun = print_json(asdict(config)) if show else _new(config, start, other_data, place)
+    if begun is None:
+        return
+    options, dataset, folder, records = begun
     train_rows.say_start(options, dataset.name, folder)
     with _unless_empty(folder), _way_on(folder, options.epochs):
         done = train_rows.show(records, options)
         train_rows.report(folder, options, dataset, threads, device, done, as_json)
+
+
+class Place(NamedTuple):
+    """Where a training runs, and where it writes."""
+
+    name: str | None
+    threads: int | None
+    device: str
+    tf32: bool
+    data_dir: Path | None
+    runs_dir: Path
+
+
+class Begun(NamedTuple):
+    """A training that is about to run: its options, its data, its folder and its records."""
+
+    options: Any
+    dataset: Any
+    folder: Path
+    records: Any
+
+
+def _resumed(ctx: click.Context, run: str, chosen: dict[str, Any], place: Place) -> Begun:
+    """Go on with a run by its own options."""
+    from npsnn import train
+    from npsnn.runs import checkpoint
+    from npsnn.train.saved import read_run
+
+    _refuse_options(ctx)
+    folder = checkpoint.find_run(run, place.runs_dir)
+    about, options = read_run(folder)
+    with speaking_of_flags():
+        options = options.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else options
+    dataset, _ = load_dataset(folder, about, place.data_dir)
+    set_precision(place.device, place.tf32)
+    return Begun(options, dataset, folder, train.resume(folder, dataset, place.threads, place.device, options.epochs))
+
+
+def _defended(defence: Any, recipe: str, chosen: dict[str, Any], place: Place) -> Begun:
+    """Begin the training of a defence."""
+    from npsnn import data, train
+    from npsnn.backend import use_device
+    from npsnn.runs import checkpoint
+
+    use_device(place.device)  # before a folder is made for the run
+    set_precision(place.device, place.tf32)
+    dataset = data.load(chosen["dataset"], place.data_dir)
+    with speaking_of_flags():
+        options = defence.training(dataset, chosen["seed"], chosen["limit"], chosen["conv"])
+        folder = checkpoint.new_run(place.runs_dir, place.name, f"{recipe}-{defence.model}-{dataset.name}")
+    with _unless_empty(folder):
+        records = train.fit(options, dataset, folder, place.threads, place.device, recipe=defence)
+    return Begun(options, dataset, folder, records)
+
+
+def _new(config: Config, start: Run | None, other_data: bool, place: Place) -> Begun:
+    """Begin a training by flat options, with the network of a run if one is given."""
+    from npsnn import data, train
+    from npsnn.backend import use_device
+    from npsnn.runs import checkpoint
+
+    use_device(place.device)  # before a folder is made for the run
+    set_precision(place.device, place.tf32)
+    network, origin = None, None
+    if start:
+        dataset, odd = load_dataset(start.folder, start.config, place.data_dir, other_data)
+        odd = odd or start_on_other_data(start.config)
+        network, origin = start.classifier, start.about | {"other_data": odd or None}
+    else:
+        dataset = data.load(config.dataset, place.data_dir)
+    with speaking_of_flags():
+        train.build(config, dataset)
+        prefix = f"{config.model}-{config.dataset}-sigma{config.sigma:g}"
+        folder = checkpoint.new_run(place.runs_dir, place.name, prefix)
+    with _unless_empty(folder):
+        records = train.fit(config, dataset, folder, place.threads, place.device, network, origin)
+    return Begun(config, dataset, folder, records)
 
 
 @contextmanager
@@ -206,7 +281,7 @@ def _refuse_options(ctx: click.Context) -> None:
     A variable is meant for all trainings: a warning.
     """
     own = "--resume goes on with the run's own options"
-    for field in [f.name for f in fields(Config)] + ["name", "recipe", "train_noise_only", "other_data", "show"]:
+    for field in [f.name for f in fields(Config)] + ["name", "recipe", "set", "train_noise_only", "other_data", "show"]:
         flag = "--" + field.replace("_", "-")
         if field != "epochs" and _is_given(ctx, field):
             raise click.UsageError(f"{own}: {flag} cannot be set with it")

@@ -27,6 +27,7 @@ from npsnn.runs.environment import environment
 from npsnn.streams import Stream
 from npsnn.train import continuity, saved
 from npsnn.train.config import Config
+from npsnn.train.defences.base import DEFENCES
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
 from npsnn.train.flat import training_of
 from npsnn.train.run_folder import RunFolder
@@ -76,6 +77,7 @@ def fit(
     device: str = "cpu",
     start: Classifier | None = None,
     origin: Mapping[str, Any] | None = None,
+    recipe: Any = None,
 ) -> Iterator[Step | Epoch]:
     """Train a new network on a data set, yielding a record for each step and each epoch.
 
@@ -87,6 +89,7 @@ def fit(
     device: "cpu", "cuda" or "cuda:N".
     start: network to begin with, instead of one that is drawn; its noise is set to that of the training's model.
     origin: what config.json is to say of that network, beside the digest of its parameters.
+    recipe: defence that made the training, which config.json is to name.
     Raises FileExistsError for a taken folder, TrainingError where the loss is no longer finite, and ValueError, before
     a folder is made, where a value of the training is in no table and could not be saved.
     """
@@ -108,6 +111,8 @@ def fit(
         about = _about(options, training, dataset, device)
         if start is not None:
             about["start"] = {"parameters": provenance.of_network(start.params), **(origin or {})}
+        if recipe is not None:
+            about["recipe"] = DEFENCES.encode(recipe)
         about["canary"] = continuity.canary(training, device)
         json_files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)

@@ -1,0 +1,282 @@
+"""A defence of the literature as a value: its fields are its settings, and `training` makes what trains it.
+
+    @defence("mine")
+    @dataclass(frozen=True)
+    class Mine(Defence):
+        beta: float = option(6.0, "Weight of the second view.", "Defence", low=0)
+
+        def loss(self): ...
+
+    training = Mine.on("fashion-mnist", epochs=10).training(dataset)
+
+No module of defences imports attacks, losses or models before a training is made: their settings alone are needed to
+list and to explain them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from npsnn.data.augment import AUGMENTATIONS
+from npsnn.models import MODELS
+from npsnn.optim import OPTIMIZERS
+from npsnn.tables import Table
+from npsnn.validate import check_options, option
+from npsnn.words import nearest
+
+if TYPE_CHECKING:
+    from npsnn.data import Dataset
+    from npsnn.layers.params import Role
+    from npsnn.models import Model
+    from npsnn.train import Constraint, Loss, Term, Training, Treatment
+
+DEFENCES: Table[type["Defence"]] = Table("defence", "from npsnn.train.defences import defence")
+"""Every defence by name: `@defence("name")` above a dataclass enters it."""
+defence = DEFENCES.enter
+
+
+class Departure(NamedTuple):
+    """What the authors' code does where the paper says something else, or says nothing.
+
+    value: of the setting, in the code.
+    text: what differs, as a sentence.
+    row: row of the audit.
+    """
+
+    value: Any
+    text: str
+    row: str
+
+
+@dataclass(frozen=True)
+class Defence:
+    """The settings that all defences have, and the training that a defence makes of them; a defence says what differs.
+
+    Times are parts of the training, so that a shorter training has the same course.
+    Raises ValueError naming the field, what was expected and what came.
+    """
+
+    model: str = option("lenet5", "Network: {choices}.", "Network", choices=MODELS)
+    optimizer: str = option("adam", "Update rule: {choices}.", "Optimiser", choices=OPTIMIZERS)
+    lr: float = option(1e-3, "Learning rate.", "Optimiser", low=0)
+    momentum: float = option(0.9, "Momentum of sgd.", "Optimiser", low=0, high=1, below=True)
+    weight_decay: float = option(0.0, "Decay of weights, not of biases.", "Optimiser", low=0)
+    falls: tuple[float, ...] | None = option(
+        None, "Parts of the training after which the learning rate falls.", "Optimiser", low=0, high=1
+    )
+    fall: float = option(0.1, "Factor of the learning rate at each fall.", "Optimiser", low=0, high=1)
+    epochs: int = option(10, "Passes over the training images.", "Optimiser", low=1)
+    batch_size: int = option(128, "Images for one update.", "Optimiser", low=1)
+    augmentation: str = option("none", "Change of each training image: {choices}.", "Data", choices=AUGMENTATIONS)
+
+    paper: ClassVar[str] = ""
+    """Title, authors and year."""
+    what: ClassVar[str] = ""
+    """The idea, in a sentence or two."""
+    found: ClassVar[str] = ""
+    """What others found of its robustness."""
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The settings of the paper, by data set."""
+    chosen: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """The settings for data sets that the paper does not have, chosen here."""
+    departures: ClassVar[Mapping[str, Departure]] = {}
+    """What the authors' code does otherwise, by setting."""
+    answers: ClassVar[tuple[str, int]] = ("logits", 1)
+    """How the defence answers: the mean of logits, of probabilities or of votes, over so many draws of the noise."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @classmethod
+    def on(cls, dataset: str, authors_code: bool = False, **given: Any) -> Any:
+        """The defence with the settings for a data set.
+
+        dataset: name of the data set. One that the paper does not have takes the settings chosen here.
+        authors_code: whether each setting in which the authors' code departs from the paper has the code's value.
+        given: settings that take precedence.
+        Raises ValueError for an unknown setting, naming the nearest.
+        """
+        known = [f.name for f in fields(cls)]
+        if odd := [name for name in given if name not in known]:
+            raise ValueError(f"{odd[0]} is no setting of {DEFENCES.name_of(cls)}{nearest(odd[0], known)}")
+        code = {name: departure.value for name, departure in cls.departures.items()} if authors_code else {}
+        return cls(**dict(cls.settings(dataset)) | code | given)
+
+    @classmethod
+    def settings(cls, dataset: str) -> Mapping[str, Any]:
+        """The settings for a data set that are not the defaults."""
+        if dataset in cls.published:
+            return cls.published[dataset]
+        return cls.chosen.get(dataset, cls.chosen.get("fashion-mnist", {}))
+
+    def explained(self, dataset: str) -> Iterator[tuple[str, Any, str]]:
+        """Each setting with its value and where the value comes from.
+
+        dataset: the data set whose settings these began as.
+        """
+        theirs, ours = self.published.get(dataset, {}), self.settings(dataset)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            default = f.default if f.default is not MISSING else None
+            if f.name in self.departures and value == self.departures[f.name].value != ours.get(f.name, default):
+                source = "authors' code"
+            elif value != ours.get(f.name, default):
+                source = "given"
+            else:
+                source = "paper" if f.name in theirs else "chosen here" if f.name in ours else "default"
+            yield f.name, value, source
+
+    def training(self, dataset: "Dataset", seed: int = 0, limit: int | None = None, conv: str = "auto") -> "Training":
+        """The training of the defence on a data set.
+
+        dataset: images to train on, whose shape and number of classes the network gets.
+        seed: seed of all random numbers.
+        limit: number of training images, None for all.
+        conv: how convolutions are computed, "auto", "direct" or "winograd".
+        """
+        from npsnn.data.augment import AUGMENTATIONS
+        from npsnn.train.loop import split_validation
+        from npsnn.train.training import Training
+
+        examples = len(split_validation(dataset.train, seed, limit)[0])
+        return Training(
+            model=self.network(dataset.image_shape, dataset.classes).convolving(conv),
+            loss=self.loss(),
+            noise=self.noise(),
+            terms=self.terms(examples),
+            constraints=self.constraints(),
+            optimizer=self.rule(),
+            schedule=self.course(),
+            trains=self.trains(),
+            augmentation=AUGMENTATIONS[self.augmentation],
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=seed,
+            limit=limit,
+        )
+
+    def network(self, shape: tuple[int, ...], classes: int) -> "Model":
+        """The network, by default without noise.
+
+        shape: one image, (C, H, W).
+        classes: number of classes.
+        """
+        from npsnn.models import build
+
+        return build(self.model, shape, classes, 0.0, "none")
+
+    def loss(self) -> "Loss":
+        """What is descended, by default the cross-entropy."""
+        from npsnn.train.losses import CrossEntropy
+
+        return CrossEntropy()
+
+    def noise(self) -> "Treatment":
+        """How training treats the noise, by default by draws."""
+        from npsnn.train.treatments import Drawn
+
+        return Drawn()
+
+    def terms(self, examples: int) -> tuple["Term", ...]:
+        """What is added to the loss for the parameters alone.
+
+        examples: number of the training images.
+        """
+        return ()
+
+    def constraints(self) -> tuple["Constraint", ...]:
+        """What holds the parameters around each update."""
+        return ()
+
+    def trains(self) -> "Role":
+        """The roles of the parameters that are trained, by default all but the noise."""
+        from npsnn.layers.params import Role
+
+        return Role.ALL & ~Role.NOISE
+
+    def rule(self) -> Any:
+        """The optimiser."""
+        kind = OPTIMIZERS[self.optimizer]
+        own = {f.name for f in fields(self)}
+        return kind(**{f.name: getattr(self, f.name) for f in fields(kind) if f.name in own})
+
+    def course(self) -> Any:
+        """The schedule of the learning rate."""
+        from npsnn.optim import Constant
+
+        return falls(self.falls, self.fall) if self.falls else Constant()
+
+
+def falls(at: tuple[float, ...], factor: float) -> Any:
+    """The schedule that is multiplied by a factor after each of some parts of the training."""
+    from npsnn.optim import Falls
+
+    return Falls(tuple(at), tuple(factor ** (n + 1) for n in range(len(at))))
+
+
+SMALL: Mapping[str, Any] = {"model": "lenet5", "optimizer": "adam", "lr": 1e-3, "epochs": 10, "batch_size": 128}
+"""The network and the optimiser that the settings chosen here have for grey images of 28 x 28 pixels."""
+RADII = {"mnist": 0.3, "fashion-mnist": 0.1, "digits": 0.1}
+"""The radius of training attacks in the settings chosen here."""
+
+
+def chosen(**own: Any) -> dict[str, dict[str, Any]]:
+    """The settings chosen here for the small data sets, without an attack; own: those of the defence itself."""
+    return {dataset: {**SMALL, **own} for dataset in RADII}
+
+
+def attacked(step: float | None = None, **own: Any) -> dict[str, dict[str, Any]]:
+    """The settings chosen here for the small data sets, with an attack of the radius of `RADII`.
+
+    step: length of the attack's steps, as a part of the radius; None for an attack of one step.
+    own: settings of the defence itself.
+    """
+    length = {} if step is None else {dataset: {"step_size": step * eps} for dataset, eps in RADII.items()}
+    return {dataset: {**SMALL, "eps": eps, **length.get(dataset, {}), **own} for dataset, eps in RADII.items()}
+
+
+def eps_option(default: float, shown: str) -> Any:
+    """The radius of the training attack, as a field."""
+    return option(
+        default,
+        "Radius of the training attack in Linf, in units of the [0, 1] pixel.",
+        "Training attack",
+        low=0,
+        high=1,
+        fraction=True,
+        shown=shown,
+    )
+
+
+def steps_option(default: int) -> Any:
+    """The steps of the training attack, as a field."""
+    return option(default, "Steps of the training attack.", "Training attack", low=1)
+
+
+def step_option(default: float, shown: str) -> Any:
+    """The length of a step of the training attack, as a field."""
+    return option(
+        default,
+        "Length of a step of the training attack, in units of the [0, 1] pixel.",
+        "Training attack",
+        low=0,
+        fraction=True,
+        shown=shown,
+    )
+
+
+def beside(own: Any, begins: float) -> Any:
+    """½ CE(f(x), y) + ½ CE(f(x'), y) once the attack has begun; before, the clean images alone."""
+    from npsnn.attacks import EoT, Inner
+    from npsnn.optim import Since, Times
+    from npsnn.train.losses import CleanAndAttacked
+
+    attack = Inner(own.eps, "linf", own.steps, own.step_size, "uniform", "predicted", EoT(1))
+    return CleanAndAttacked(attack, Times(0.5, Since(begins)) if begins else 0.5)
+
+
+def all_roles() -> "Role":
+    """Every role: the noise is trained as well."""
+    from npsnn.layers.params import Role
+
+    return Role.ALL
