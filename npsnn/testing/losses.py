@@ -18,7 +18,7 @@ from npsnn.streams import Stream
 from npsnn.testing.demands import demand, frozen, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
 from npsnn.testing.networks import small_model, started
-from npsnn.testing.saved import check_frozen, check_saved
+from npsnn.testing.saved import at_half, check_frozen, check_saved
 from npsnn.train.losses.base import LOSSES, Total, plain
 from npsnn.workers.threads import Threads
 
@@ -41,7 +41,7 @@ def check_loss(
       the network.
     * A loss with `sees_variance = False` has the same value whatever the variance of the logits.
 
-    loss: to check.
+    loss: to check; schedules in the place of its numbers count as they are at half of a training.
     model: the network, for a loss that needs a layer of its own; by default a small one with noise on a pre-activation.
     adds_up: whether the sums over parts of a batch add up to the batch's; not those of a loss that treats a part of
         each micro-batch otherwise, as `npsnn.train.Adversarial` with a mix of 0.5.
@@ -52,6 +52,7 @@ def check_loss(
     demand(has, f"{loss!r} must have the method gradient(network, images, labels, noise, stream)")
     check_frozen(loss)
     check_saved(LOSSES, loss)
+    loss = at_half(loss)
     before = dict(vars(loss))
     model = model or small_model()
     network = started(model, np.float64)

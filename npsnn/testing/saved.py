@@ -3,10 +3,13 @@
 import json
 import pickle
 from dataclasses import is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from npsnn.tables import Table
 from npsnn.testing.demands import demand
+from npsnn.train.scheduled import at
+
+T = TypeVar("T")
 
 
 def check_saved(table: Table[Any], value: Any) -> None:
@@ -34,3 +37,8 @@ def check_frozen(value: Any) -> None:
     """Raise AssertionError unless the value is of a frozen dataclass, which threads may share."""
     frozen = is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen  # noqa: B009
     demand(frozen, f"{value!r} must be of a frozen dataclass: put @dataclass(frozen=True) above its class")
+
+
+def at_half(value: T) -> T:
+    """The value with numbers in the place of its schedules, as they are at half of a training."""
+    return at(value, 0.5)

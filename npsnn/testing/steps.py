@@ -10,7 +10,7 @@ from npsnn.testing.demands import close, demand, frozen, same, unwritten
 from npsnn.testing.gradients import Arrays, check_gradient
 from npsnn.testing.inputs import Valid
 from npsnn.testing.networks import small_model, started
-from npsnn.testing.saved import check_frozen, check_saved
+from npsnn.testing.saved import at_half, check_frozen, check_saved
 from npsnn.train.constraints import CONSTRAINTS, Constraint
 from npsnn.train.terms import TERMS
 
@@ -24,7 +24,7 @@ def check_term(term: Any, model: Model | None = None, valid: Valid | None = None
 
     The term is a frozen dataclass in the table of terms, which a file and another process give back. Its value is a
     number, its gradients are those of parameters of the model and agree with finite differences, and it writes to no
-    argument.
+    argument. Schedules in the place of its numbers count as they are at half of a training.
 
     term: to check.
     model: whose parameters it is of; by default a small one with noise on a pre-activation.
@@ -32,6 +32,7 @@ def check_term(term: Any, model: Model | None = None, valid: Valid | None = None
     """
     check_frozen(term)
     check_saved(TERMS, term)
+    term = at_half(term)
     model, valid = model or small_model(), valid or {}
     params = _params(model, np.float64)
     value, grads = unwritten(f"{term}", "the term", lambda: term(model, params))
@@ -54,7 +55,7 @@ def check_constraint(constraint: Any, model: Model | None = None) -> None:
     The constraint is a frozen dataclass in the table of constraints, which a file and another process give back. No
     method writes to its arguments. Parameters keep their names, shapes and dtype. A step whose update moves nothing
     leaves the parameters that training begins with as they are. One that says `moves` moves some of them, but none of
-    another role than it `needs`.
+    another role than it `needs`. Schedules count as they are at half of a training.
 
     constraint: to check.
     model: whose parameters it acts on; by default a small one with noise on a pre-activation.
@@ -62,6 +63,7 @@ def check_constraint(constraint: Any, model: Model | None = None) -> None:
     demand(isinstance(constraint, Constraint), f"{constraint!r} must be of a subclass of npsnn.train.Constraint")
     check_frozen(constraint)
     check_saved(CONSTRAINTS, constraint)
+    constraint = at_half(constraint)
     model = model or small_model()
     for dtype, rtol in ((np.float32, 1e-6), (np.float64, 1e-12)):
         drawn = _params(model, dtype)

@@ -38,7 +38,7 @@ OURS: list[tuple[Any, dict[str, Any]]] = [
     (train.Adversarial(train.CrossEntropy(), attacks.BIM(0.1, steps=2, source=ONE_DRAW), mix=1.0), {}),
     (train.Adversarial(train.NoiseAware(), attacks.PGD(0.1, steps=2, source=ONE_DRAW)), {"adds_up": False}),
     (train.PCL(0.7, 0.3), {"model": CODE}),
-    (train.PCL(0.7, 0.3), {"model": PAPER}),
+    (train.PCL(0.7, train.Times(0.6, train.Ramp(1.0))), {"model": PAPER}),
     (train.Mixup(), {"adds_up": False}),  # partners are of one micro-batch
     (train.Mixup(0.3), {"adds_up": False}),
     (train.TRADES(2.0, SOFT), LESS),

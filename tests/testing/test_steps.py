@@ -10,6 +10,7 @@ from entering import entered
 from small_networks import of_units, on_features, several
 
 from npsnn.models import Model
+from npsnn.optim import Ramp, Times
 from npsnn.testing import check_constraint, check_term
 from npsnn.train import (
     authors,
@@ -63,6 +64,11 @@ def test_every_term_of_npsnn_is_held_to_it(checked: Any, model: Model, valid: An
 @pytest.mark.parametrize(("checked", "model"), OUR_CONSTRAINTS, **named)
 def test_every_constraint_of_npsnn_is_held_to_it(checked: Any, model: Model) -> None:
     check_constraint(checked, model)
+
+
+def test_schedules_count_as_they_are_at_half_of_a_training() -> None:
+    check_term(terms.SigmaReward(Times(0.1, Ramp(0.5))), SEVERAL)
+    check_constraint(constraints.SigmaFloor(Ramp(1.0)), SEVERAL)
 
 
 def test_none_of_npsnn_is_left_out() -> None:
