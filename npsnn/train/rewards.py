@@ -26,8 +26,8 @@ def _sigmas(model: Model, params: Arrays, who: str) -> Arrays:
     if not found:
         raise ValueError(f"{who} needs noise of the scope unit, {model.name} has none")
     for name, sigma in found.items():
-        if not on_gpu(sigma) and not sigma.min() > 0:  # a GPU would be waited for
-            least = f"{name} holds {sigma.min():g}"
+        if not on_gpu(sigma) and (sigma <= 0).any():  # a GPU would be waited for; of a NaN the loss tells
+            least = f"{name} holds {np.nanmin(sigma):g}"
             raise ValueError(f"{who} needs a sigma above 0, {least}: put SigmaFloor(0.01) before all other constraints")
     return found
 
