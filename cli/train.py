@@ -99,15 +99,17 @@ def _train(
       npsnn train --recipe trades --show
     """
     place = Place(name, threads, device, tf32, data_dir, runs_dir)
-    begun: Begun | None
     if resume is not None:
-        begun = _resumed(ctx, resume, chosen, place)
-    elif recipe in DEFENCES:
+        options, dataset, folder, records = _resumed(ctx, resume, chosen, place)
+    elif recipe is not None and recipe in DEFENCES:
         for flag, given in (("--train-noise-only", train_noise_only), ("--other-data", other_data)):
             if given:
                 raise click.UsageError(f"{flag} is for a network that is given: the recipe {recipe} trains a new one")
         defence = chosen_defence(ctx, recipe, chosen, set)
-        begun = show_defence(defence, chosen["dataset"], as_json) if show else _defended(defence, recipe, chosen, place)
+        if show:
+            show_defence(defence, chosen["dataset"], as_json)
+            return
+        options, dataset, folder, records = _defended(defence, recipe, chosen, place)
     else:
         if other_data and not train_noise_only:
             raise click.UsageError("--other-data is for --train-noise-only: a new network has no data of its own yet")
@@ -117,10 +119,10 @@ def _train(
         with speaking_of_flags():
             config = _config(ctx, recipe, start, chosen)
         _say_what_has_no_effect(ctx, config)
-        begun = print_json(asdict(config)) if show else _new(config, start, other_data, place)
-    if begun is None:
-        return
-    options, dataset, folder, records = begun
+        if show:
+            print_json(asdict(config))
+            return
+        options, dataset, folder, records = _new(config, start, other_data, place)
     train_rows.say_start(options, dataset.name, folder)
     with _unless_empty(folder), _way_on(folder, options.epochs):
         done = train_rows.show(records, options)

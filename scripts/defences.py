@@ -27,8 +27,8 @@ from npsnn.train.defences import DEFENCES
 FLAT: dict[str, Callable[..., train.Config]] = {
     "none": lambda **run: train.Config(noise="none", loss="cross-entropy", **run),
     "noise-paper": lambda **run: train.Config(sigma=0.6, **run),
-    "a2snn-m0": lambda **run: recipes.config("a2snn-m0", **run),
-    "a2snn-m5": lambda **run: recipes.config("a2snn-m5", **{**run, "lr": 1e-2}),
+    "a2snn-m0": lambda **run: recipes.config("a2snn-m0", lr=1e-2, **run),
+    "a2snn-m5": lambda **run: recipes.config("a2snn-m5", lr=1e-2, **run),
 }
 """Trainings of flat options that stand beside the defences; A2SNN's have a learning rate for fewer epochs."""
 SYSTEMS = ("none", "pgd-training", *(name for name in DEFENCES if name != "pgd-training"), "noise-paper", "a2snn-m0")
