@@ -12,7 +12,9 @@ from npsnn.layers.activation import ReLU
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
+from npsnn.layers.dropout import Dropout
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
+from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear
 from npsnn.layers.params import flatten
 from npsnn.layers.pool import MeanPool
 from npsnn.layers.reshape import Flatten
@@ -99,6 +101,25 @@ def of_units_in_digits() -> Model:
         ("fc", Linear(10, joint=True)),
     )
     return Model("units", Sequential(layers), (1, 28, 28), 10, 16)
+
+
+def on_weights(shape: tuple[int, int, int] = SHAPE, micro_batch: int = 64, dropout: float = 0.0) -> Model:
+    """Every kind of noise on weights and of shared noise: relative and free weights, one of them in a block.
+
+    dropout: rate of dropout before the last layer.
+    """
+    body: Any = (("conv", NoisyConv2d(3, 3, padding=1, spread="free", start=0.2)), ("bn", BatchNorm()))
+    layers: Any = (
+        ("first", NoisyConv2d(3, 3, padding=1, scope="channel")),
+        ("noise", PreactivationNoise(0.3, "unit", shared=True)),
+        ("relu", ReLU()),
+        ("block", Residual(Sequential(body), Sequential(()))),
+        ("pool", MeanPool(3)),
+        ("flatten", Flatten()),
+        ("dropout", Dropout(dropout)),
+        ("last", NoisyLinear(3, joint=True, spread="free", start=0.1)),
+    )
+    return Model("on weights", Sequential(layers), shape, 3, micro_batch)
 
 
 def normalised(micro_batch: int) -> Model:

@@ -262,7 +262,11 @@ def known(classifier: Classifier, judging: Randomness, objective: str | Objectiv
 
     judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`.
     objective: what to ascend, by its name or the function.
+    Raises ValueError for a network whose images share draws: the draw of an image then depends on its batch.
     """
+    if classifier.random and classifier.model.shares_draws:
+        name = classifier.model.name
+        raise ValueError(f"known noise must be drawn for each image, those of {name} share their draws")
     return NetworkTarget(classifier, "known", chosen(objective), judging=as_stream(judging))
 
 
@@ -271,21 +275,25 @@ def closed_form(
 ) -> NetworkTarget:
     """The noise paper's adaptive attack: the gradient of a closed-form objective of the randomised network.
 
-    objective: by default the expected cross-entropy where there is noise on the features (extension E3). Elsewhere it
-        is the win probability under "exact", the noise-aware loss under the rules that leave the mean as it is, and
-        the cross-entropy where there is no noise. Where probabilities or votes of several draws answer, it is the
-        expected probability, as of endlessly many draws. Where no noise moves the mean, an objective of the mean alone
-        makes the expectation target, called so. docs/attacks.md measures the objectives.
+    objective: by default the expected cross-entropy where there is noise on the features (extension E3), or on the
+        weights of a joint last layer alone. Elsewhere it is the win probability under "exact", the noise-aware loss
+        under the rules that leave the mean as it is, and the cross-entropy where there is no noise. Where probabilities
+        or votes of several draws answer, it is the expected probability, as of endlessly many draws. Where no noise
+        moves the mean, an objective of the mean alone makes the expectation target, called so. docs/attacks.md measures
+        the objectives.
     propagation: "exact" carries the moments of extensions E1 and E2, "laplace" is the paper's own rule.
     Raises ValueError for an objective that needs noise where there is none.
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    on_features = [isinstance(layer, FeatureNoise) for layer in classifier.model.noise_layers.values()]
-    # noise on the features meets the last layer alone, which is affine: it leaves the mean as it is
-    moved = rule.mean_uses_var and not (on_features and all(on_features))
+    (name, last), layers = classifier.model.network.layers[-1], classifier.model.noise_layers
+    on_features = any(isinstance(layer, FeatureNoise) for layer in layers.values())
+    # noise on the features, or on the last weights, meets the last layer alone, which is affine: it leaves the mean
+    kept = [isinstance(n, FeatureNoise) or (n.on_weights and path == name) for path, n in layers.items()]
+    moved = rule.mean_uses_var and not (kept and all(kept))
     elsewhere = ("win-probability" if classifier.random else "cross-entropy") if moved else "noise-aware"
-    default = "expected-cross-entropy" if any(on_features) else elsewhere
+    joint = kept and all(kept) and getattr(last, "joint", False)  # the covariance of the logits is exact
+    default = "expected-cross-entropy" if on_features or joint else elsewhere
     if classifier.pools and classifier.random:
         default = "expected-probability"
     ascended = chosen(objective or default)

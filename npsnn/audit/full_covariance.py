@@ -11,14 +11,16 @@ from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Affine, Conv2d, Linear
 from npsnn.layers.base import Layer, Params
 from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.dropout import Dropout
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
+from npsnn.layers.noisy_weights import NoisyWeights
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance
 
-COVERED = (Affine, BatchNorm, FeatureNoise, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
+COVERED = (Affine, BatchNorm, Dropout, FeatureNoise, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
 """The layers that can pass on a full covariance."""
 
 MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
@@ -91,6 +93,8 @@ def matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) ->
     wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
     for name, layer in steps:
         shape = x.shape
+        if isinstance(layer, NoisyWeights):
+            return {}, f"{name} has noise on its weights, through which no full covariance is computed"
         if not isinstance(layer, COVERED):
             return {}, f"{name} is a {type(layer).__name__}, through which no full covariance is computed"
         x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean

@@ -14,8 +14,8 @@ import numpy as np
 from npsnn.audit.card import Floats
 from npsnn.audit.full_covariance import State, matrices, through
 from npsnn.classifier import Classifier, Images
-from npsnn.layers.base import Layer, Params, is_random
-from npsnn.layers.containers import leaves
+from npsnn.layers.base import Layer, Params, is_random, shares_draw
+from npsnn.layers.containers import leaves, nested
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise, NoiseLayer
 from npsnn.layers.reshape import Flatten
@@ -230,11 +230,13 @@ class _Tally:
 def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tuple[list[State], Floats]:
     """Mean and variance of the draws after each layer, and the share of them in which Y_k exceeds Y_i, i ≠ k.
 
-    The image is repeated as the batch, so that each column draws its own noise. A tie is half a win.
+    The image is repeated as the batch, so that each column draws its own noise; where a batch shares a draw, each draw
+    is a batch of its own. A tie is half a win.
     """
     tallies: dict[str, _Tally] = {}
     won = np.zeros(0)
-    step = max(1, min(500, AT_ONCE // x.size))
+    shared = any(shares_draw(part) for _, layer in noisy.steps for _, part in nested(layer))
+    step = 1 if shared else max(1, min(500, AT_ONCE // x.size))
     for start in range(0, draws, step):
         n = min(step, draws - start)
         m, noise = Moments(np.broadcast_to(x, (*x.shape[:-1], n))), Sampled(stream.from_sample(start))

@@ -17,6 +17,7 @@ from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential, nested
 from npsnn.layers.dropout import Dropout
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
+from npsnn.layers.noisy_weights import NoisyWeights
 from npsnn.layers.pool import MaxPool, MeanPool
 from npsnn.layers.reshape import Flatten
 
@@ -166,9 +167,10 @@ def stretch(layer: Layer, params: Params, shape: Shape, name: str = "") -> float
     Raises ValueError for a layer that draws noise, and for one of which no bound is known.
     """
     what = f"{name}, {layer}" if name else str(layer)
-    quiet = (PreactivationNoise, FeatureNoise)
-    if isinstance(layer, quiet) and not layer.draws(params):
-        return 1.0
+    noise = (PreactivationNoise, FeatureNoise, NoisyWeights)
+    if isinstance(layer, noise) and not layer.draws(params):
+        quiet = layer.quiet()
+        return 1.0 if quiet is None else stretch(quiet, params, shape, name)
     if any(is_random(part) for _, part in nested(layer)):
         raise ValueError(f"noise inside of another layer cannot be certified, got {what}: give a sigma for the images")
     if type(layer) not in BOUNDS:

@@ -22,7 +22,7 @@ class NoiseLayer(ABC):
     """A layer that adds noise whose size has one number, its level: a standard deviation.
 
     `params` and `grads` are the layer's own dictionaries. The noise is added to the layer's input, or, where the layer
-    says that it is `on_weights`, to weights of the layer.
+    says that it is `on_weights`, to weights of the layer; then it has a `ratio` and is `quiet` without noise.
     """
 
     random: ClassVar[bool] = True
@@ -71,6 +71,10 @@ class NoiseLayer(ABC):
     def quiet(self) -> Layer | None:
         """The layer without its noise; None where nothing is left, as of a layer that adds noise to its input."""
         return None
+
+    def ratio(self, params: Params) -> Array:
+        """Of noise on weights: mean |w| over the root mean square of the standard deviations of the weights."""
+        raise NotImplementedError(f"{self} has no noise on weights")
 
     @abstractmethod
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:

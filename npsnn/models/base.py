@@ -97,10 +97,10 @@ class Model:
         params, out = self.network.init(rng, self.shape)
         if out != (self.classes,):
             raise ValueError(f"{self.name} must end in {self.classes} logits, got the output shape {out}")
-        *before, last = self.noise_layers or ("",)
-        if before and isinstance(self.noise_layers[last], FeatureNoise):  # a covariance for each example
-            features = params[self.network.layers[-1][0]]["w"].shape[1]
-            rng.output(f"the covariance after {last}", (features, features))
+        for path, layer in list(self.noise_layers.items())[1:]:
+            if isinstance(layer, FeatureNoise):  # after other noise: a covariance for each example
+                features = params[self.network.layers[-1][0]]["w"].shape[1]
+                rng.output(f"the covariance after {path}", (features, features))
         return flatten(params)
 
     @property
@@ -140,8 +140,13 @@ class Model:
 
     @property
     def noisy_weights(self) -> str:
-        """The flat name of the weights right before the first noise; raises ValueError where there are none."""
+        """The flat name of the weights that the first noise is added to, or that are right before it.
+
+        Raises ValueError where there are none.
+        """
         path, inside = next(iter(self.noise_layers), ""), dict(nested(self.network))
+        if path and self.noise_layers[path].on_weights:
+            return f"{path}.w"
         parent, _, name = path.rpartition(".")
         beside = parts(inside[parent])
         place = [n for n, _ in beside].index(name) if path else 0

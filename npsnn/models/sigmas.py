@@ -12,7 +12,9 @@ from npsnn.validate import check_sigma
 
 
 def read(model: Model, params: Params) -> dict[str, float]:
-    """The standard deviation of each noise layer by its path; on features, the root mean square over them.
+    """The level of each noise layer by its path: its standard deviation; of several, their root mean square.
+
+    Noise relative to the spread of weights has the factor of the spread.
 
     model: the network.
     params: its parameters, nested.

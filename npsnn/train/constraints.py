@@ -138,11 +138,13 @@ def noisy_weights(model: Model) -> list[str]:
 
 
 def _before_noise(model: Model) -> Iterator[tuple[str, Any]]:
-    """The layer right before each noise layer, with its path."""
+    """The layer right before each noise layer, or with the noise on its weights, with its path."""
     for path, holder in nested(model.network):
         before, inside = "", None
         for name, layer in parts(holder):
-            if isinstance(layer, NoiseLayer):
+            if isinstance(layer, NoiseLayer) and layer.on_weights:
+                yield f"{path}.{name}" if path else name, layer
+            elif isinstance(layer, NoiseLayer):
                 if not isinstance(inside, Conv2d | Linear):
                     raise ValueError(f"{model.name}: the layer before the noise must have weights, got {inside}")
                 yield f"{path}.{before}" if path else before, inside
@@ -197,7 +199,8 @@ def safe(L: Array) -> Array:
 class SigmaCap(Constraint):
     """Caps the level of every noise layer.
 
-    cap: largest standard deviation, > 0; of noise on features the root mean square over them.
+    cap: largest standard deviation, > 0; of noise with several, the root mean square over them. Noise relative to the
+        spread of weights has the factor of the spread in its place.
     """
 
     cap: float

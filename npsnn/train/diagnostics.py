@@ -12,7 +12,7 @@ from npsnn.layers.base import Layer, Params
 from npsnn.layers.containers import Residual, Sequential, parts
 from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.layers.noise import NoiseLayer
-from npsnn.layers.params import flatten, of_layer
+from npsnn.layers.params import at_path, flatten, of_layer
 from npsnn.models.base import Model
 from npsnn.optim import Arrays, unit_norm
 from npsnn.products import matmul
@@ -60,11 +60,14 @@ def slopes(model: Model, params: Arrays, grads: Arrays) -> dict[str, Array]:
 def ratios(network: Classifier, images: np.ndarray, workers: Workers, graphs: Graphs | None = None) -> dict[str, float]:
     """mean |mu| / sigma of each noise layer by path, mu what the noise is added to in the network without noise.
 
-    Layers at sigma 0 are left out.
+    Noise on weights has their mean |w| over the root mean square of its standard deviations. Layers at sigma 0 are left
+    out.
     images: uint8 (N, C, H, W).
     graphs: CUDA graphs of the network's parameters.
     """
-    sigmas = {path: sigma for path, sigma in network.sigmas.items() if sigma > 0}
+    layers, every = network.model.noise_layers, {path: sigma for path, sigma in network.sigmas.items() if sigma > 0}
+    on_weights = {path: layers[path] for path in every if layers[path].on_weights}
+    sigmas = {path: sigma for path, sigma in every.items() if path not in on_weights}
     batches = micro_batches(len(images), network.micro_batch)
 
     def means(params: Arrays, given: Arrays, streams: tuple[Stream, ...] = ()) -> tuple[Arrays, list[Array]]:
@@ -78,11 +81,14 @@ def ratios(network: Classifier, images: np.ndarray, workers: Workers, graphs: Gr
         return to_numbers(*graphs.run_updating(("ratios", *sigmas), means, flatten(network.params), given))
 
     found = gathered(workers, sizes, len(batches)) if sigmas else []
-    return {path: sum(part) / sigmas[path] for path, part in zip(sigmas, zip(*found, strict=True), strict=True)}
+    ratios = {path: sum(part) / sigmas[path] for path, part in zip(sigmas, zip(*found, strict=True), strict=True)}
+    of_weights = [layer.ratio(at_path(path, network.params)) for path, layer in on_weights.items()]
+    ratios |= dict(zip(on_weights, to_numbers(*of_weights) if of_weights else [], strict=True))
+    return {path: ratios[path] for path in every}
 
 
 def inputs(network: Classifier, images: np.ndarray, paths: Collection[str]) -> dict[str, Array]:
-    """The input of the noise layers of these paths, (..., N), where no layer adds noise.
+    """The input of the noise layers of these paths, (..., N), where no layer adds noise; none of noise on weights.
 
     Nothing is computed behind the last of them.
     """
@@ -97,7 +103,7 @@ def inputs(network: Classifier, images: np.ndarray, paths: Collection[str]) -> d
 def _met(layer: Layer, params: Params, m: Moments, path: str) -> Generator[tuple[str, Array], None, Moments]:
     """Yield the path and the input's mean of each noise layer that the forward pass meets; return the output."""
     heed()
-    if isinstance(layer, NoiseLayer):
+    if isinstance(layer, NoiseLayer) and not layer.on_weights:
         yield path, m.mean
         return m
     if isinstance(layer, Residual):

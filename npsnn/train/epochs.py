@@ -56,7 +56,8 @@ class Epoch:
     validation_accuracy is the expectation network's after it, by which best.npz is chosen; noisy_validation_accuracy is
     the network's under one draw of its noise for each image. sigma_gradient is the mean of dLoss/dsigma: a sigma
     that has stopped moving while it is not 0 has stalled, not converged (audit N31). first_layer_ratio is
-    mean |mu1| / sigma over what the noise is added to: a network may escape its noise by raising it (audit N42).
+    mean |mu1| / sigma over what the noise is added to: a network may escape its noise by raising it (audit N42); of
+    noise on weights, mean |w| over the root mean square of its standard deviations.
     These three have a number for each noise layer by path where there are several.
     feature_noise: the diagnostics of noise on features (`npsnn.train.diagnostics.feature_noise`).
     """

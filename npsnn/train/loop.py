@@ -19,7 +19,7 @@ from npsnn.data import Dataset, Split
 from npsnn.files import json_files
 from npsnn.files.paths import user_path
 from npsnn.host import one_by_one
-from npsnn.layers.params import Role, flatten
+from npsnn.layers.params import Role, flatten, roles
 from npsnn.models.base import Model
 from npsnn.optim import Arrays
 from npsnn.runs import checkpoint, plugins, provenance
@@ -134,6 +134,16 @@ def _about(options: Options, training: Training, dataset: Dataset, device: str) 
     }
 
 
+def _noise_of(model: Model, params: Arrays) -> Arrays:
+    """The parameters of the noise: all of a layer that adds noise, and those of the role NOISE beside noisy weights."""
+    of = roles(model.network, params)
+    found: Arrays = {}
+    for path, layer in model.noise_layers.items():
+        own = {k: p for k, p in params.items() if k.startswith(f"{path}.")}
+        found |= {k: p for k, p in own.items() if of[k] is Role.NOISE or not layer.on_weights}
+    return found
+
+
 def _started(start: Classifier | None, training: Training) -> Arrays | None:
     """The flat parameters of the network to begin with, once they are known to be the model's; None where none is."""
     model = training.model
@@ -141,9 +151,10 @@ def _started(start: Classifier | None, training: Training) -> Arrays | None:
         if training.trains == Role.NOISE:
             raise ValueError("noise_only trains the noise of a network that is given: start must be one, got None")
         return None
-    drawn, noise = flatten(model.init(np.random.default_rng(0))), tuple(f"{path}." for path in model.noise_layers)
-    given = {k: p for k, p in flatten(start.params).items() if not k.startswith(noise)}
-    params = {k: to_host(p) for k, p in (given | {k: p for k, p in drawn.items() if k.startswith(noise)}).items()}
+    drawn = flatten(model.init(np.random.default_rng(0)))
+    own, added = _noise_of(model, drawn), tuple(f"{p}." for p, n in model.noise_layers.items() if not n.on_weights)
+    given = {k: p for k, p in flatten(start.params).items() if k not in own and not k.startswith(added)}
+    params = {k: to_host(p) for k, p in (given | own).items()}
     model.check(params)
     return params
 

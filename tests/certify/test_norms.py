@@ -12,7 +12,9 @@ from npsnn.layers.activation import PReLU
 from npsnn.layers.affine import Normalise
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual
+from npsnn.layers.dropout import Dropout
 from npsnn.layers.moments import EXPECTATION, Moments
+from npsnn.layers.noisy_weights import NoisyConv2d
 from npsnn.layers.pool import MeanPool
 
 RNG = np.random.default_rng(0)
@@ -126,13 +128,16 @@ LAYERS: list[tuple[Any, tuple[int, ...]]] = [
     (Sequential((("conv", Conv2d(3, 3)), ("relu", ReLU()), ("pool", MeanPool(2)))), (2, 6, 4)),
     (Residual(Sequential((("conv", Conv2d(2, 3, padding=1)),)), Sequential(())), (2, 6, 4)),
     (PreactivationNoise(0.0), (2, 6, 4)),
+    (PreactivationNoise(0.0, "unit", shared=True), (2, 6, 4)),
+    (NoisyConv2d(3, 3, start=0.0), (2, 6, 4)),
+    (Dropout(0.5), (2, 6, 4)),
 ]
 
 
 def shaken(params: Any, rng: np.random.Generator) -> Any:
     """Parameters of any layer, none of which is as it began; variances stay positive."""
     if isinstance(params, dict):
-        return {k: v if k == "sigma" else shaken(v, rng) for k, v in params.items()}
+        return {k: v if k in ("sigma", "alpha") else shaken(v, rng) for k, v in params.items()}
     return np.abs(params + 1.5 * rng.standard_normal(params.shape)) * np.sign(params + (params == 0))
 
 

@@ -242,7 +242,7 @@ def buried(depth: int) -> list[Any]:
         (block(shortcut={}), "layers must be a list, got {}"),
         (block(shortcut=""), "layers must be a list, got ''"),
         (block(body=[5]), "not a model specification"),
-        (block(body=[{"name": "a", "type": "Dropout"}]), "unknown layer 'Dropout'"),
+        (block(body=[{"name": "a", "type": "Dropconnect"}]), "unknown layer 'Dropconnect'"),
         (block(body=[{"name": "a", "type": ["ReLU"]}]), r"unknown layer \['ReLU'\]"),
         (block(body=[{"name": "a.b", "type": "ReLU"}]), "different names, without a dot, got a.b"),
         (block(body=[{"name": "a", "type": "BatchNorm", "momentum": 2.0}]), r"momentum must be in \[0, 1\]"),

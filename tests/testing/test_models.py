@@ -8,7 +8,7 @@ import faulty_layers as faulty
 import numpy as np
 import pytest
 from entering import entered
-from small_networks import on_features, several
+from small_networks import on_features, on_weights, several
 
 from npsnn.layers import Sequential, layer
 from npsnn.models import Model, lenet5
@@ -26,8 +26,9 @@ LOWER = {"noise.L": np.tril}
         (lenet5((1, 12, 12), 3), None),
         (several().model, None),
         (on_features().model, LOWER),
+        (on_weights(dropout=0.2), None),
     ],
-    ids=["small", "silent", "lenet5", "several", "features"],
+    ids=["small", "silent", "lenet5", "several", "features", "weights"],
 )
 def test_a_sound_model_passes(model: Model, valid: Any) -> None:
     check_model(model, valid)
