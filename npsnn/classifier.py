@@ -108,6 +108,11 @@ class Classifier:
         """Whether answers differ from one draw of the noise to another; a GPU is asked once."""
         return self.passes.random if self.on_gpu else not self.noise_off and sigmas.draws(self.model, self.params)
 
+    @property
+    def shares_draws(self) -> bool:
+        """Whether answers are random, and all images of a micro-batch share a draw of some noise."""
+        return self.model.shares_draws and self.random
+
     @cached_property
     def passes(self) -> Passes:
         """Its passes, with the graphs of a GPU: they are of these parameters, and go with the object."""

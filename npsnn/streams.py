@@ -79,21 +79,23 @@ class Stream:
         """
         if self.samples is None:
             return replace(self, first=self.first + samples, batch=self._batch)
-        return self._of(self.samples[samples:])
+        left = self.samples[samples:]
+        return self._of(left, left[0] if samples and left else self.first)
 
     def chosen(self, columns: Iterable[int]) -> "Stream":
         """The same stream for some samples of the batch, whose numbers stay what they were in the batch.
 
+        So does one draw for the whole batch (`one_draw`), which keeps the batch's first sample.
         columns: the index in the batch of each sample that is kept.
         """
-        return self._of(tuple(self.sample(int(column)) for column in columns))
+        return self._of(tuple(self.sample(int(column)) for column in columns), self.first)
 
     def sample(self, column: int) -> int:
         """The index of the sample in a column."""
         return self.first + column if self.samples is None else self.samples[column]
 
-    def _of(self, samples: tuple[int, ...]) -> "Stream":
-        return replace(self, first=samples[0] if samples else self.first, samples=samples, batch=self._batch)
+    def _of(self, samples: tuple[int, ...], first: int) -> "Stream":
+        return replace(self, first=first, samples=samples, batch=self._batch)
 
     def _moved(self, samples: int) -> "Stream":
         """The same stream for another batch, which begins so many samples later."""
@@ -107,7 +109,7 @@ class Stream:
         """The same stream for the samples of another stream's batch, counted from the first sample of this one."""
         if other.samples is None:
             return self.further(other.first)
-        return self._of(tuple(self.first + sample for sample in other.samples))
+        return self._of(tuple(self.first + sample for sample in other.samples), self.first + other.first)
 
     def one_draw(self) -> "Stream":
         """The stream whose samples all have the same numbers: one draw for a whole batch.

@@ -1,4 +1,7 @@
-"""How often the 95 % interval of an accuracy covers the true one: of simulated images, and of a trained network's."""
+"""How often the 95 % interval of an accuracy covers the true one: of simulated images, and of a trained network's.
+
+Images whose draws are their own, and images that share each draw with their micro-batch.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,9 +11,12 @@ from typing import TypeAlias
 
 import click
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from npsnn import Classifier, data, train
 from npsnn.attacks.judging import judge
+from npsnn.attacks.shared_draws import SharedDraws, two_way_interval
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.cli.options import options
 from npsnn.data import as_float
@@ -126,6 +132,55 @@ def trained(
             yield float(truth[0]), k, n, covered(rng.binomial(k, chosen) / k, truth, interval)
 
 
+SPREADS = ((0.0, 1.5), (1.0, 0.5), (1.0, 1.5), (3.0, 0.0), (3.0, 0.5), (3.0, 1.5))
+"""Standard deviations over images and over draws, in logits, of what makes an answer right."""
+SHARED_IMAGES = (64, 128, 256, 1000)
+SHARED_ACCURACIES = (0.05, 0.1, 0.5, 0.9, 0.98)
+PART = 64
+"""The images of a micro-batch."""
+
+TwoWay: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def over_images_alone(each: np.ndarray, right: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The interval of images that share nothing."""
+    return wilson_interval(each)
+
+
+def shared(
+    trials: int,
+    images: tuple[int, ...] = SHARED_IMAGES,
+    draws: int = 10,
+    accuracies: tuple[float, ...] = SHARED_ACCURACIES,
+    spreads: tuple[tuple[float, float], ...] = SPREADS,
+    interval: TwoWay = two_way_interval,
+) -> Iterator[tuple[tuple[float, float], int, float, float]]:
+    """The spread, number of images, accuracy and coverage, where the images of a micro-batch share each draw.
+
+    An answer is right with the probability 1/(1 + exp(-(m + a + u))), a of the image and u of the draw, both normal.
+    """
+    for number, (spread, n) in enumerate((spread, n) for spread in spreads for n in images):
+        sizes = np.diff([*range(0, n, PART), n])
+        for p in accuracies:
+            rng, middle = np.random.default_rng((number, round(1000 * p))), _middle(p, spread)
+            covers = 0
+            for _ in range(trials):
+                of_image = middle + spread[0] * rng.standard_normal((n, 1))
+                of_draw = np.repeat(spread[1] * rng.standard_normal((len(sizes), draws)), sizes, axis=0)
+                right = rng.random((n, draws)) < expit(of_image + of_draw)
+                found = SharedDraws.of(np.split(right, np.cumsum(sizes)[:-1]))
+                low, high = interval(right.mean(axis=1), found.right, sizes)
+                covers += bool(low <= p <= high)
+            yield spread, n, p, covers / trials
+
+
+def _middle(p: float, spread: tuple[float, float]) -> float:
+    """The m at which the mean probability of being right is p."""
+    x, weights = np.polynomial.hermite_e.hermegauss(60)
+    off = np.hypot(*spread) * x
+    return float(brentq(lambda m: weights @ expit(m + off) / weights.sum() - p, -40, 40))
+
+
 def _percent(*fractions: float) -> str:
     return " to ".join(f"{100 * f:.1f}" for f in fractions)
 
@@ -139,6 +194,20 @@ def _table(cells: list[Cell], images: tuple[int, ...]) -> Iterator[str]:
         rows.setdefault(("any" if c.draws == 1 else c.shape, c.draws), {}).setdefault(c.images, []).append(c.in_band)
     for (shape, k), by in rows.items():
         yield f"| {shape} | {k} | {' | '.join(_percent(min(by[n]), max(by[n])) for n in images)} |"
+
+
+def _print_shared(trials: int) -> None:
+    """Markdown: the least and the greatest coverage over accuracies where draws are shared, of both intervals."""
+    click.echo(f"\nMicro-batches of {PART} images that share 10 draws; in brackets the interval over images alone\n")
+    click.echo(f"| sd of images, draws | {' | '.join(f'{n:,} images' for n in SHARED_IMAGES)} |")
+    click.echo("|---" * (len(SHARED_IMAGES) + 1) + "|")
+    both = [list(shared(trials, interval=f)) for f in (two_way_interval, over_images_alone)]
+    for spread in SPREADS:
+        cells = []
+        for n in SHARED_IMAGES:
+            ours, alone = ([c for s, m, _, c in found if (s, m) == (spread, n)] for found in both)
+            cells.append(f"{_percent(min(ours), max(ours))} ({_percent(min(alone), max(alone))})")
+        click.echo(f"| {spread[0]:g}, {spread[1]:g} | {' | '.join(cells)} |")
 
 
 @click.command()
@@ -168,6 +237,7 @@ def main(
             f"{'any' if c.draws == 1 else c.shape}, {c.draws} draws, {c.images} images, accuracy {c.accuracy:g}: "
             f"{_percent(c.coverage)} %, in the band {_percent(c.in_band)} %"
         )
+    _print_shared(trials)
     splits = data.load(dataset, data_dir)
     with TemporaryDirectory() as folder:
         for _ in train.fit(train.Config(epochs=1, dataset=dataset), splits, f"{folder}/run", threads):

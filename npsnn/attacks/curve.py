@@ -53,7 +53,8 @@ def curve(result: Result) -> Curve:
     At eps an image counts with the part of the judging draws that read the attack's image correctly, if that image is
     within eps; else with the part that reads the image itself correctly. On a network without noise the accuracy is the
     part of the images that are right and whose distance is above eps. On one that keeps its noise it is what is judged,
-    on draws that chose nothing, and may rise by chance.
+    on draws that chose nothing, and may rise by chance. The intervals are over images, and over draws that each image
+    has for itself: not over draws that images share.
 
     result: of such an attack, as `robust_accuracy` yields it.
     Raises ValueError for a result of an attack in a ball of finite radius, which has no nearest images.

@@ -215,8 +215,9 @@ def _in_turn(
     for attack, target in zip(group, targets, strict=True):
         name, met, seconds = ask(attack, "label"), each == 1, 0.0
         so_far = Attacked(found, none, none, none, none)
-        # the graphs of a GPU are of whole batches
-        left = np.arange(len(x)) if network.on_gpu and met.any() else np.flatnonzero(met)
+        # the graphs of a GPU are of whole batches, and so is a draw that the images of a micro-batch share
+        whole = network.on_gpu or network.shares_draws
+        left = np.arange(len(x)) if whole and met.any() else np.flatnonzero(met)
         own, judged = (s if len(left) == len(x) else s.chosen(left) for s in (stream.at(name), judge))
         if progress:
             progress(len(x) - len(left))

@@ -1,13 +1,14 @@
 """Accuracy under noise: a mean over test images and fresh draws, with an interval for both."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from npsnn.attacks.kept import at_work
 from npsnn.attacks.queries import logits
+from npsnn.attacks.shared_draws import SharedDraws
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
@@ -27,13 +28,19 @@ class Accuracy:
     """Mean accuracy over images and draws of the noise, with its 95 % interval.
 
     each: the part of the draws in which each image is classified correctly, (N,).
+    draws: the accuracy of each draw, where the images of a micro-batch share draws; None where each image has its own.
+        The mean is an estimate of the same accuracy, whatever the micro-batches are: the interval grows as more images
+        share a draw.
     """
 
     each: np.ndarray
+    draws: SharedDraws | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not len(self.each):
             raise ValueError("an accuracy must be of at least one image, got none")
+        if self.draws is not None and self.draws.sizes.sum() != len(self.each):
+            raise ValueError(f"draws must be of {len(self.each)} images, got {self.draws.sizes.sum()}")
 
     def __repr__(self) -> str:
         low, high = self.ci95
@@ -45,8 +52,15 @@ class Accuracy:
         return float(self.each.mean())
 
     @property
+    def one_draw(self) -> bool:
+        """Whether all images share one single draw, so that the interval leaves out how much draws differ."""
+        return self.draws is not None and self.draws.one
+
+    @property
     def ci95(self) -> tuple[float, float]:
-        low, high = wilson_interval(self.each)
+        """The interval over images and draws; of one draw that all images share, over images alone."""
+        shared = None if self.draws is None else self.draws.interval(self.each)
+        low, high = shared or wilson_interval(self.each)
         return float(low), float(high)
 
 
@@ -138,16 +152,21 @@ def judge(classifier: Classifier, x: Array, labels: Array, draws: int, stream: S
     Without noise there is one answer, whatever `draws` is. Raises ValueError for logits that are not finite. On a GPU,
     which nobody waits for here, the part is NaN for an image of such logits.
     """
+    right, finite = _readings(classifier, x, labels, draws, stream)
+    xp = namespace(right)
+    if xp is not np:
+        return xp.where(finite.all(axis=(0, 1)), right.mean(axis=0), xp.nan)
+    if not finite.all():
+        raise not_finite(classifier)
+    return right.mean(axis=0)
+
+
+def _readings(classifier: Classifier, x: Array, labels: Array, draws: int, stream: Stream) -> tuple[Array, Array]:
+    """Which draws read each image rightly, (draws, N), and which logits are finite, (draws, classes, N)."""
     noises = [Sampled(stream.at(d)) for d in range(draws)] if classifier.random else [EXPECTATION]
     answers = in_kind(logits(classifier, x, noises), x)
     xp = namespace(answers)
-    right = (answers.argmax(axis=1) == xp.asarray(labels)).mean(axis=0)
-    finite = xp.isfinite(answers)
-    if xp is not np:
-        return xp.where(finite.all(axis=(0, 1)), right, xp.nan)
-    if not finite.all():
-        raise not_finite(classifier)
-    return right
+    return answers.argmax(axis=1) == xp.asarray(labels), xp.isfinite(answers)
 
 
 def not_finite(classifier: Classifier) -> ValueError:
@@ -157,13 +176,21 @@ def not_finite(classifier: Classifier) -> ValueError:
 
 @dataclass(frozen=True)
 class Judged:
-    """`judge`, as a job that workers can be handed: a network, and how many draws."""
+    """`judge`, as a job that workers can be handed: a network, and how many draws.
+
+    Of a network whose images share draws it says of each draw whether it reads an image rightly, (N, draws).
+    """
 
     network: Classifier
     draws: int
 
     def __call__(self, x: np.ndarray, labels: np.ndarray, stream: Stream) -> np.ndarray:
-        return np.asarray(judge(self.network, x, labels, self.draws, stream))
+        if not self.network.shares_draws:
+            return np.asarray(judge(self.network, x, labels, self.draws, stream))
+        right, finite = _readings(self.network, x, labels, self.draws, stream)
+        if not finite.all():
+            raise not_finite(self.network)
+        return np.ascontiguousarray(right.T)
 
 
 Job: TypeAlias = Callable[[np.ndarray, np.ndarray, Stream], Any]
@@ -214,9 +241,10 @@ def accuracy(
     """
     x, labels = checked(classifier, x, labels)
     check_count("draws", draws)
-    return Accuracy(
-        np.concatenate(each_part(classifier, Judged(classifier, draws), x, labels, as_stream(rng), progress))
-    )
+    parts = each_part(classifier, Judged(classifier, draws), x, labels, as_stream(rng), progress)
+    if classifier.shares_draws:
+        return Accuracy(np.concatenate([part.mean(axis=1) for part in parts]), draws=SharedDraws.of(parts))
+    return Accuracy(np.concatenate(parts))
 
 
 def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ class Difference:
     """How much more of the same images one attack leaves than another.
 
     mean: over images. error: its standard error over images. chance: how often two attacks that are alike would differ
-    by at least as much.
+    by at least as much. Both are judged on the same draws; where images share draws, all three are of these draws.
     """
 
     mean: float

@@ -58,7 +58,7 @@ class Worst(Accuracy):
 
     @property
     def in_every_draw(self) -> Accuracy:
-        """The part of the images that are right in every one of the judging draws."""
+        """The part of the images that are right in every one of the judging draws; its interval is over images."""
         return _in_every_draw(self)
 
 
@@ -120,6 +120,7 @@ def worst_case(
         _in_every_draw(accuracy(defended, clean.x, labels, last, stream)) if clean else None,
         tuple(of_together(results)),
         len(candidates),
+        draws=found.draws,
     )
 
 

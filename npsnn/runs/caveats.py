@@ -31,6 +31,9 @@ class Measured(Protocol):
     @property
     def ci95(self) -> tuple[float, float]: ...
 
+    @property
+    def one_draw(self) -> bool: ...
+
 
 class Noisy(Protocol):
     """A network that may be random: `npsnn.Classifier`."""
@@ -96,6 +99,9 @@ def of_network(own: Noisy, defended: Noisy, clean: Measured, labels: np.ndarray)
     if one_class is not None:
         guess = f"{100 * clean.mean:.1f} % clean accuracy is not surely more than {100 * one_class:.1f} %"
         found.append(Caveat("at-chance", f"{guess}, the part of the commonest class"))
+    if clean.one_draw:
+        what = "all images share one draw of the noise, and the intervals leave out how much draws differ"
+        found.append(Caveat("one-draw", f"{what}: judge on more draws"))
     return found + of_few(images)
 
 

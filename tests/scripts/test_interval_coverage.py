@@ -4,7 +4,7 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from interval_coverage import HIGH, LOW, SHAPES, Cell, simulated, trained
+from interval_coverage import HIGH, LOW, SHAPES, Cell, over_images_alone, shared, simulated, trained
 from small_networks import images, on_features, predicted
 
 from npsnn.attacks.statistics import wilson_interval
@@ -61,3 +61,14 @@ def test_a_network_is_its_own_truth() -> None:
     truth = {row[0] for row in rows}
     assert len(truth) == 1 and 0.4 < truth.pop() < 0.99
     assert all(0.9 < coverage <= 1 for *_, images, coverage in rows if images >= 200)
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_accuracy_over_images_and_shared_draws() -> None:
+    """At least 93 % of 1,000 trials, and two standard errors; over images alone they cover half as often."""
+    asked = {"images": (64, 160), "accuracies": (0.5, 0.9), "spreads": ((1.0, 1.5), (3.0, 0.5))}
+    least = LOW - 2 * sqrt(LOW * (1 - LOW) / TRIALS)
+    found = list(shared(TRIALS, **asked))  # type: ignore[arg-type]
+    assert len(found) == 8 and all(coverage >= least for *_, coverage in found), found
+    alone = list(shared(100, **asked | {"spreads": ((1.0, 1.5),)}, interval=over_images_alone))  # type: ignore[arg-type]
+    assert all(coverage < 0.75 for *_, coverage in alone), alone
