@@ -258,15 +258,12 @@ def known(classifier: Classifier, judging: Randomness, objective: str | Objectiv
     """The network with one draw of the noise for each image that the attacker knows, by which it is also judged.
 
     The network is deterministic then: what is left of its robustness is not the noise's (A2SNN Sec. 4.5 does not ask
-    this). An attack must know an image by its place in the batch, as all but One-Pixel do.
+    this). An attack must know an image by its place in the batch, as all but One-Pixel do. A draw that the images of a
+    micro-batch share is known for each part of it.
 
     judging: where one draw is judged, `accuracy(classifier, x, labels, 1, judging)`.
     objective: what to ascend, by its name or the function.
-    Raises ValueError for a network whose images share draws: the draw of an image then depends on its batch.
     """
-    if classifier.random and classifier.model.shares_draws:
-        name = classifier.model.name
-        raise ValueError(f"known noise must be drawn for each image, those of {name} share their draws")
     return NetworkTarget(classifier, "known", chosen(objective), judging=as_stream(judging))
 
 

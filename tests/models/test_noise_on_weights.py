@@ -8,6 +8,7 @@ import pytest
 from cupy_double import Module
 from small_networks import SHAPE, convolutional, images, on_weights
 
+from npsnn import attacks
 from npsnn.attacks.targets import closed_form, expectation, known, sampled
 from npsnn.audit.layerwise import layerwise
 from npsnn.certify import smoothing
@@ -109,10 +110,16 @@ def test_the_closed_form_of_a_bayesian_last_layer_is_exact_and_aims_at_the_expec
     assert several.scores(X, Propagated()).var.shape == (3, 3, 5)  # type: ignore[union-attr]
 
 
-def test_a_draw_that_images_share_is_no_known_one_and_no_vote() -> None:
-    with pytest.raises(ValueError, match="known noise must be drawn for each image, those of on weights share"):
-        known(network(), 0)
-    known(network().with_sigma(0), 0)
+def test_a_draw_that_images_share_is_known_of_a_part_of_them() -> None:
+    target, columns = known(network(), 3), [1, 4]
+    some = X[columns], LABELS[columns]
+    part = target(*some, Stream(0).chosen(columns))[1]
+    np.testing.assert_allclose(part, target(X, LABELS, Stream(0))[1][columns], rtol=1e-9, atol=1e-12)
+    misread = 1 - attacks.accuracy(network(), X, LABELS, 1, 3).each
+    np.testing.assert_array_equal(target.misread(*some, 1, Stream(0).chosen(columns)), misread[columns])
+
+
+def test_a_draw_that_images_share_is_no_vote() -> None:
     with pytest.raises(ValueError, match="noise of first has one draw for all examples of a batch"):
         smoothing(network())
     assert smoothing(network().with_sigma(0), 0.25).sigma == 0.25
