@@ -28,9 +28,9 @@ def asked(twin: Side, case: Case, folder: Path) -> Arrays:
     given, answer = folder / "given.npz", folder / "answer.npz"
     np.savez(given, **case.arrays)
     spec = case.network.model.spec()
-    task = {"formula": case.formula, "options": case.options, "noise": case.noise, "wanted": list(case.found)}
-    files = {"given": str(given), "answer": str(answer)}
-    twin.tell("compute", json.dumps(task | files | {"layers": spec["layers"], "classes": spec["classes"]}))
+    task = {"formula": case.formula, "options": case.options, "wanted": list(case.found), "classes": spec["classes"]}
+    network = {"layers": spec["layers"], "noise": case.noise, "scale": case.scale}
+    twin.tell("compute", json.dumps(task | network | {"given": str(given), "answer": str(answer)}))
     with np.load(answer) as file:
         return dict(file)
 
@@ -56,7 +56,7 @@ def main(torch_python: str, only: str) -> None:
         return
     click.echo(f"npsnn against autograd by PyTorch {version}; errors relative to an array's largest entry")
     click.echo(f"{'case':<52}{'arrays':>7}{'error':>9}   least exact")
-    failed = 0
+    compared = failed = 0
     with tempfile.TemporaryDirectory() as folder:
         for case in cases():
             if only not in case.name:
@@ -65,11 +65,13 @@ def main(torch_python: str, only: str) -> None:
             errors = {name: error(np.asarray(a), wanted[name]) for name, a in case.found.items()}
             worst = max(errors, key=lambda name: errors[name])
             passed = all(e <= LIMIT for e in errors.values())
-            failed += not passed
+            compared, failed = compared + 1, failed + (not passed)
             click.echo(
                 f"{case.name:<52}{len(errors):>7}{errors[worst]:>9.0e}   {worst}{'' if passed else '  TOO LARGE'}"
             )
     twin.close()
+    if not compared:
+        raise click.ClickException(f"no case has {only!r} in its name")
     if failed:
         raise click.ClickException(f"{failed} cases differ by more than {LIMIT:g}")
 

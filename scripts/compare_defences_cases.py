@@ -18,18 +18,19 @@ from compare_defences_npsnn import (
     of_image,
     of_loss,
     of_pass,
+    of_term,
     small,
     started,
 )
 
 from npsnn.attacks.inner import Apart, Inner
 from npsnn.backend import Array
-from npsnn.layers import BatchNorm, Conv2d, Dropout, Linear, PreactivationNoise
+from npsnn.layers import BatchNorm, Conv2d, Dropout, Linear, NoisyConv2d, NoisyLinear, PreactivationNoise
 from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.models import with_centres, with_mixing
 from npsnn.objectives import OBJECTIVES, cross_entropy, sobol_normal
 from npsnn.ops.loss import soft_cross_entropy
-from npsnn.train import losses
+from npsnn.train import KLDivergence, RootReward, losses
 from npsnn.train.losses.mixup import partners
 
 TREATMENTS = ("sampled", "propagated")
@@ -108,9 +109,42 @@ def of_noise() -> Iterator[Case]:
         yield of_pass(title, small(*layers), f"{noise}-training")
 
 
+def of_weights() -> Iterator[Case]:
+    """Noisy weights before and after a convolution's pooling, in a dense layer, and in a joint last one."""
+    relative = list(product(("layer", "channel", "element"), (False, True)))
+    options = [{"spread": "relative", "scope": scope, "through_std": through} for scope, through in relative]
+    for own, noise in product([*options, {"spread": "free"}], TREATMENTS):
+        model = small(
+            first=NoisyConv2d(3, 3, padding=1, **own),
+            hidden=NoisyLinear(12, **own),
+            last=NoisyLinear(CLASSES, True, **own),
+        )
+        title = f"{own.get('scope', 'free')} weights{', std differentiated' if own.get('through_std') else ''}, {noise}"
+        yield of_pass(title, model, noise)
+
+
+def of_terms() -> Iterator[Case]:
+    units = small(*((name, PreactivationNoise(0.3, "unit")) for name in ("noise", "dense_noise")))
+    yield of_term("root reward", "root_reward", RootReward(0.7), units, weight=0.7)
+    free = {"spread": "free", "start": 0.3}
+    model = small(first=NoisyConv2d(3, 3, **free), last=NoisyLinear(CLASSES, **free))
+    for title, last_only, layers in (("all", False, ["conv", "fc"]), ("the last", True, ["fc"])):
+        term = KLDivergence(0.02, 0.1, last_only)
+        yield of_term(
+            f"KL of {title} layer{'s' * (not last_only)}",
+            "kl_divergence",
+            term,
+            model,
+            weight=0.02,
+            prior=0.1,
+            layers=layers,
+        )
+
+
 def of_answers() -> Iterator[Case]:
     models = {
         "noise": small(NOISE),
+        "weights": small(first=NoisyConv2d(3, 3, start=0.3)),
         "mixing": with_mixing(small(), pool=3, choice="other"),
     }
     for title, model in models.items():
@@ -128,7 +162,16 @@ def of_mixing() -> Iterator[Case]:
         yield of_pass(f"mixing, {choice}", with_mixing(small(), pool=3, **options), "sampled")
 
 
-GROUPS = (of_losses, of_soft_labels, of_noise, of_answers, of_mixing)
+def of_scale() -> Iterator[Case]:
+    """The scale that a training lets grow multiplies every noise and the rate of dropout."""
+    for own in ({"through_std": True}, {"spread": "free"}):
+        first = NoisyConv2d(3, 3, padding=1, **own)
+        model = small(NOISE, ("dense_dropout", Dropout(0.5)), first=first, hidden=NoisyLinear(12, **own))
+        title = f"noise scaled by 0.4, {own.get('spread', 'relative')} weights"
+        yield of_pass(title, model, "sampled-training", scale=0.4)
+
+
+GROUPS = (of_losses, of_soft_labels, of_noise, of_weights, of_scale, of_terms, of_answers, of_mixing)
 
 
 def cases() -> Iterator[Case]:

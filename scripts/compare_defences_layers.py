@@ -43,13 +43,14 @@ class Network:
     params: by flat name.
     draws: random numbers by the view, the flat name of the layer and their own.
     noise: "off", "sampled" or "propagated"; with "-training" appended for a pass of training.
+    scale: factor of standard deviations, and of the rate of dropout, under draws.
     features: after a call, what the layers named Centres were given.
     """
 
-    def __init__(self, layers: list[Spec], params: Tensors, draws: Tensors, noise: str) -> None:
+    def __init__(self, layers: list[Spec], params: Tensors, draws: Tensors, noise: str, scale: float) -> None:
         self.layers, self.params, self.draws = layers, params, draws
         self.noise, _, training = noise.partition("-")
-        self.training = bool(training)
+        self.training, self.scale = bool(training), scale
         self.features: Tensors = {}
 
     def __call__(self, x: Any, view: str = "") -> Pair:
@@ -81,7 +82,8 @@ def std_of_weights(spec: Spec, own: Tensors) -> Pair:
     alpha = own["alpha"]
     if spec["scope"] == "channel":
         alpha = alpha.reshape(-1, *[1] * (own["w"].ndim - 1))
-    return alpha * (spread if spec["through_std"] else spread.detach()), torch.zeros(())
+    size = alpha * (spread if spec["through_std"] else spread.detach())
+    return size.expand_as(own["w"]), torch.zeros(())
 
 
 @layer("Conv2d", "Linear", "NoisyConv2d", "NoisyLinear")
@@ -90,8 +92,8 @@ def affine(net: Network, spec: Spec, own: Tensors, draws: Tensors, m: Any, v: An
     noisy = spec["type"].startswith("Noisy") and net.noise != "off"
     s, s_b = std_of_weights(spec, own) if noisy else (torch.zeros_like(w), torch.zeros(()))
     if net.noise == "sampled" and noisy:
-        b = None if b is None else b + s_b * draws.get("b", 0)
-        return applied(spec, w + s * draws["w"], m, b), None
+        b = b + net.scale * s_b * draws["bias"][0] if s_b.ndim else b
+        return applied(spec, w + net.scale * s * draws[""][0], m, b), None
     mean = applied(spec, w, m, b)
     if v is None and not noisy:
         return mean, None
@@ -155,7 +157,7 @@ def noise(net: Network, spec: Spec, own: Tensors, draws: Tensors, m: Any, v: Any
     if net.noise == "off":
         return m, v
     if net.noise == "sampled":
-        return m + sigma * draws[""], v
+        return m + net.scale * sigma * draws[""], v
     added = (sigma * sigma).expand(m.shape)
     return m, added if v is None else v + added
 
@@ -172,6 +174,7 @@ def dropout(net: Network, spec: Spec, own: Tensors, draws: Tensors, m: Any, v: A
     if not net.training or net.noise == "off":
         return m, v
     if net.noise == "sampled":
+        p = p * net.scale
         return m * (draws[""] >= p) / (1 - p), v
     square = m * m if v is None else m * m + v
     return m, square / (1 - p) - m * m

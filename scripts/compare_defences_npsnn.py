@@ -31,6 +31,7 @@ class Case:
     given: images, labels and random numbers by name, batch first; "d." begins the names of draws of the noise.
     found: the value, and the gradients by the images, "x", and by parameters, "p.conv.w".
     options: arguments of the twin's function.
+    scale: factor of the size of every noise under draws.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     given: Arrays
     found: Arrays
     options: dict[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
 
     @property
     def arrays(self) -> Arrays:
@@ -111,6 +113,8 @@ def started(model: Model) -> Classifier:
 
     def moved(name: str, p: np.ndarray) -> np.ndarray:
         scaled, more = p.astype(np.float64) * rng.uniform(0.5, 1, p.shape), 0.2 * rng.standard_normal(p.shape)
+        if name.endswith("alpha"):  # has either sign
+            return scaled * rng.choice([-1, 1], p.shape)
         return scaled if of[name] & STATISTICAL else scaled + (abs(more) if of[name] is Role.BIAS else more)
 
     return Classifier(model, unflatten({k: np.asarray(moved(k, p)) for k, p in flat.items()}), threads=1)
@@ -138,12 +142,12 @@ def small(*more: tuple[str, Any], first: Any = CONVOLUTION, hidden: Any = DENSE,
     return Model("small", Sequential(layers), SHAPE, CLASSES)
 
 
-def treatment(noise: str) -> tuple[Noise, Arrays]:
+def treatment(noise: str, scale: float = 1.0) -> tuple[Noise, Arrays]:
     """A treatment of the noise by the twin's name, and where its draws will stand."""
     kind, _, training = noise.partition("-")
     batch, seen = WHOLE if training else None, dict[str, np.ndarray]()
     if kind == "sampled":
-        return Sampled(Recorder(5, seen=seen), batch), seen
+        return Sampled(Recorder(5, seen=seen), batch, scale), seen
     return Propagated(training=batch) if kind == "propagated" else EXPECTATION, seen
 
 
@@ -157,10 +161,10 @@ def learned(network: Classifier, grads: Arrays) -> Arrays:
     return named({k: g for k, g in grads.items() if of[k] is not Role.STATISTIC})
 
 
-def of_pass(name: str, model: Model, noise: str) -> Case:
+def of_pass(name: str, model: Model, noise: str, scale: float = 1.0) -> Case:
     """A random linear function of the logits' moments, with its gradients by images and parameters."""
     network, rng, x = started(model), np.random.default_rng(3), images()
-    treated, seen = treatment(noise)
+    treated, seen = treatment(noise, scale)
     m, backward = model.network.forward(network.params, Moments(network.to_engine(x)), treated)
     g = Moments(*(None if z is None else rng.standard_normal(z.shape) for z in (m.mean, m.var)))
     if g.var is not None and g.var.ndim == 3:
@@ -170,7 +174,7 @@ def of_pass(name: str, model: Model, noise: str) -> Case:
     value = (m.mean * g.mean).sum() + (0 if m.var is None else (m.var * g.var).sum())
     given = {"x": x, "g": g.mean.T} | ({} if g.var is None else {"h": np.moveaxis(g.var, -1, 0)})
     found = {"value": value, "x": below.mean.transpose(3, 1, 0, 2)} | learned(network, flatten(grads))
-    return Case(name, "moments", network, noise, given | drawn(seen), found)
+    return Case(name, "moments", network, noise, given | drawn(seen), found, scale=scale)
 
 
 def of_loss(name: str, formula: str, loss: Any, model: Model, noise: str, given: Any = None, **options: Any) -> Case:

@@ -201,7 +201,7 @@ def compute(task: str) -> str:
         a = given(dict(file))
     params = {k.removeprefix("p."): t for k, t in a.items() if k.startswith("p.")}
     draws = {k.removeprefix("d."): t for k, t in a.items() if k.startswith("d.")}
-    net = Network(told["layers"], params, draws, told["noise"])
+    net = Network(told["layers"], params, draws, told["noise"], told["scale"])
     value = FORMULAS[told["formula"]](net, a | {"classes": told["classes"]}, **told["options"])
     value.backward()
     found = {"value": value.detach().numpy()}

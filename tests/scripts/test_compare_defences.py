@@ -86,6 +86,11 @@ def test_it_fails_where_one_array_differs(compared: Any, change: Any) -> None:
     assert done.output.count("TOO LARGE") == 1
 
 
+def test_a_name_of_no_case_is_refused(compared: Any) -> None:
+    done = CliRunner().invoke(compare_defences.main, ["--only", "TRADE5"])
+    assert done.exit_code == 1 and "no case has 'TRADE5' in its name" in done.output
+
+
 def test_rounding_is_no_difference() -> None:
     assert error(np.ones(3), np.ones(3) + 9e-10) < compare_defences.LIMIT < error(np.ones(3), np.ones(3) + 2e-9)
 
