@@ -1,46 +1,23 @@
-"""A network with the parameters of noisy weights, for what looks at parameters alone."""
+"""A network with noise on weights of the spread "free", beside layers without noise."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from npsnn.layers.affine import Linear
 from npsnn.layers.containers import Residual, Sequential
-from npsnn.layers.noise import NoiseLayer
-from npsnn.layers.params import Role
+from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear
 from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
 
 
-@dataclass(frozen=True)
-class Free(NoiseLayer):
-    """The parameters of a dense layer with noisy weights of the spread "free", and nothing else of it."""
-
-    features: int
-    bias: bool = True
-    random: ClassVar[bool] = True
-    roles: ClassVar[Mapping[str, Role]] = {"rho": Role.NOISE, "rho_b": Role.NOISE, "b": Role.BIAS}
-
-    def init(self, rng: np.random.Generator, shape: Any) -> Any:
-        own, out = Linear(self.features).init(rng, shape)
-        own |= {"rho": np.full(own["w"].shape, -2.0, np.float32), "rho_b": np.full(own["b"].shape, -2.0, np.float32)}
-        return (own if self.bias else {k: p for k, p in own.items() if k not in ("b", "rho_b")}), out
-
-    def forward(self, *arguments: Any) -> Any: ...
-    def level(self, *arguments: Any) -> Any: ...
-    def slope(self, *arguments: Any) -> Any: ...
-    def at_level(self, *arguments: Any) -> Any: ...
-
-
 def bayesian() -> Model:
-    body: Any = (("fc", Free(6)),)
+    """Free weights in a convolution without a bias, in a block and at the end, relative ones between."""
+    body: Any = (("fc", NoisyLinear(8, spread="free", start=0.1)),)
     layers: Any = (
+        ("conv", NoisyConv2d(2, 1, bias=False, spread="free", start=0.2)),
         ("flatten", Flatten()),
-        ("fc1", Free(6, bias=False)),
         ("block", Residual(Sequential(body), Sequential(()))),
+        ("relative", NoisyLinear(4)),
         ("fc2", Linear(5)),
-        ("fc3", Free(3)),
+        ("fc3", NoisyLinear(3, spread="free", start=0.1)),
     )
     return Model("bayesian", Sequential(layers), (1, 2, 2), 3)

@@ -87,8 +87,11 @@ def of_units(sigma: float = 0.25) -> Model:
     return Model("units", Sequential(layers), SHAPE, 3)
 
 
-def of_units_in_digits() -> Model:
-    """A small network of digits with noise of each unit in two places, and of each channel in another."""
+def of_units_in_digits(last: Any = None) -> Model:
+    """A small network of digits with noise of each unit in two places, and of each channel in another.
+
+    last: the last layer, by default without noise.
+    """
     body: Any = (("conv", Conv2d(4, 3, padding=1)), ("noise", PreactivationNoise(0.2, "unit")))
     layers: Any = (
         ("conv", Conv2d(4, 5, stride=4)),
@@ -98,7 +101,7 @@ def of_units_in_digits() -> Model:
         ("other", PreactivationNoise(0.1, "channel")),
         ("pool", MeanPool(2)),
         ("flatten", Flatten()),
-        ("fc", Linear(10, joint=True)),
+        ("fc", last or Linear(10, joint=True)),
     )
     return Model("units", Sequential(layers), (1, 28, 28), 10, 16)
 

@@ -1,16 +1,20 @@
 """The divergence of noisy weights from their prior."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from bayesian_networks import bayesian
 from hypothesis import given
 from hypothesis import strategies as st
-from small_networks import several
+from small_networks import on_weights, several
 
+from npsnn.data import Dataset, Split
 from npsnn.layers.params import flatten
-from npsnn.optim import Arrays
+from npsnn.optim import Arrays, Ramp, Times
+from npsnn.runs import checkpoint
 from npsnn.testing import check_gradient
-from npsnn.train import KLDivergence
+from npsnn.train import CrossEntropy, Decay, Drawn, Epoch, KLDivergence, Role, SigmaFloor, Training, fit, resume
 
 
 def drawn(seed: int = 0) -> Arrays:
@@ -18,7 +22,7 @@ def drawn(seed: int = 0) -> Arrays:
     return {k: rng.normal(-0.5, 0.7, p.shape) for k, p in flatten(bayesian().init(rng)).items()}
 
 
-PAIRS = [("fc1.w", "fc1.rho"), ("block.body.fc.w", "block.body.fc.rho"), ("block.body.fc.b", "block.body.fc.rho_b")]
+PAIRS = [("conv.w", "conv.rho"), ("block.body.fc.w", "block.body.fc.rho"), ("block.body.fc.b", "block.body.fc.rho_b")]
 LAST = [("fc3.w", "fc3.rho"), ("fc3.b", "fc3.rho_b")]
 
 
@@ -85,3 +89,35 @@ def test_what_is_no_posterior_is_refused() -> None:
         KLDivergence(0.1, "x")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weight must be >= 0 and finite, got -1"):
         KLDivergence(-1, 0.1)
+
+
+LABELS = np.arange(60) % 3
+IMAGES = np.random.default_rng(0).integers(0, 256, (60, 2, 3, 4), np.uint8)
+DATA = Dataset("few", Split(IMAGES, LABELS), Split(IMAGES[:9], LABELS[:9]), 3, {})
+
+
+def test_a_posterior_is_trained_to_the_same_bytes_by_any_threads_and_after_a_stop(tmp_path: Path) -> None:
+    training = Training(
+        on_weights(micro_batch=8, dropout=0.2),
+        loss=CrossEntropy(),
+        noise=Drawn(Ramp(0.5)),
+        terms=KLDivergence(Times(1e-3, Ramp(1.0)), 0.1),
+        constraints=[SigmaFloor(0.01), Decay(("*.alpha",), 3e-4)],
+        trains=Role.ALL,
+        epochs=2,
+        batch_size=20,
+    )
+    for name, threads in (("one", 1), ("two", 2)):
+        assert all(np.isfinite(each.loss) for each in fit(training, DATA, tmp_path / name, threads=threads))
+    run = fit(training, DATA, tmp_path / "half", threads=1)
+    next(each for each in run if isinstance(each, Epoch))
+    del run
+    assert len([each for each in resume(tmp_path / "half", DATA, threads=1) if isinstance(each, Epoch)]) == 1
+    for file in (checkpoint.LAST, checkpoint.BEST):
+        one, *others = ((tmp_path / name / file).read_bytes() for name in ("one", "two", "half"))
+        assert others == [one, one]
+    last = checkpoint.load_arrays(tmp_path / "one" / checkpoint.LAST)[0]
+    noise = {
+        k: p for k, p in flatten(training.model.init(np.random.default_rng(0))).items() if "rho" in k or "alpha" in k
+    }
+    assert noise and all((last[f"params/{name}"] != p).all() for name, p in noise.items())

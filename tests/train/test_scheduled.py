@@ -14,13 +14,13 @@ from entering import entered, taken_out
 from hypothesis import given
 from hypothesis import strategies as st
 from own_training import two_noises
-from small_networks import of_units_in_digits
+from small_networks import of_units_in_digits, on_features, on_weights
 
 from npsnn import attacks, train
 from npsnn.backend import Array
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
-from npsnn.layers.moments import EXPECTATION, Noise, Sampled
+from npsnn.layers.moments import WHOLE, Batch, Expectation, Noise, Sampled
 from npsnn.models import Model, lenet5
 from npsnn.optim import SGD, Adam, Arrays, Constant, Cosine, Fall, Falls, Harmonic, Ramp, Since, Times, schedule
 from npsnn.runs.checkpoint import BEST, CONFIG, LAST
@@ -341,21 +341,22 @@ def test_constant_schedules_change_no_bit() -> None:
         assert found[0] == found[1]
 
 
-def test_noise_of_the_scale_0_is_none_and_has_finite_gradients() -> None:
-    training = every_part(noise=Drawn(Since(0.5)))
-    model = training.model
+@pytest.mark.parametrize("model", [of_units_in_digits(), on_weights(dropout=0.3), on_features().model], ids=str)
+@pytest.mark.parametrize("batch", [None, WHOLE], ids=["inference", "training"])
+def test_noise_of_the_scale_0_is_none_and_has_finite_gradients(model: Model, batch: Batch | None) -> None:
+    treatment = Drawn(Since(0.5))
     network = Classifier(model, model.init(np.random.default_rng(0))).astype(np.float64)
-    x, labels = IMAGES[:8] / 255, LABELS[:8]
-    found = []
-    for noise in (training.at(0.0).noise.noise(Stream(1), None), EXPECTATION):
-        found.append(CrossEntropy().gradient(network, x, labels, noise, Stream(2)))
-    off, none = found
-    assert off.loss == none.loss
-    for name, g in (off.grads or {}).items():
-        np.testing.assert_array_equal(g, (none.grads or {})[name])
-        assert not name.endswith("sigma") or (g == 0).all()
-    on = CrossEntropy().gradient(network, x, labels, training.at(0.5).noise.noise(Stream(1), None), Stream(2))
-    assert on.loss != none.loss
+    x, labels = np.random.default_rng(1).random((8, *model.shape)), np.arange(8) % model.classes
+
+    def total(noise: Noise) -> Total:
+        return CrossEntropy().gradient(network, x, labels, noise, Stream(2))
+
+    off, on = (total(at(treatment, done).noise(Stream(1), batch)) for done in (0.0, 0.5))
+    none = total(Expectation(batch))
+    assert off.loss == none.loss != on.loss and off.grads is not None and none.grads is not None
+    for name, g in off.grads.items():
+        np.testing.assert_array_equal(g, none.grads[name])
+        assert np.isfinite(g).all()
 
 
 def test_one_draw_has_a_scale_as_well() -> None:

@@ -14,6 +14,7 @@ from small_networks import of_units_in_digits
 
 from npsnn.gpu import graphs
 from npsnn.gpu.graphs import Graphs
+from npsnn.layers.noisy_weights import NoisyLinear
 from npsnn.optim import Cosine, Falls, Harmonic, Ramp, Since, Times
 from npsnn.streams import Stream
 from npsnn.train import (
@@ -21,6 +22,7 @@ from npsnn.train import (
     Decay,
     Drawn,
     GradientFactor,
+    KLDivergence,
     OperatorNorm,
     RootReward,
     SigmaFloor,
@@ -94,6 +96,14 @@ OF_UNITS: dict[str, Any] = {
 @pytest.mark.usefixtures("double")
 def test_terms_and_constraints_of_units_are_parts_of_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps_recorded(monkeypatch, 4, **OF_UNITS) == 4, "two before the noise begins, then one an epoch"
+
+
+@pytest.mark.usefixtures("double")
+def test_a_divergence_of_noisy_weights_is_a_part_of_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = of_units_in_digits(NoisyLinear(10, joint=True, spread="free", start=0.1))
+    assert (
+        steps_recorded(monkeypatch, 2, model=model, terms=[KLDivergence(Times(1e-3, Falls((0.5,), (2.0,))), 0.1)]) == 2
+    )
 
 
 @pytest.mark.usefixtures("double")
