@@ -23,7 +23,7 @@ from npsnn.files import check_writable
 from npsnn.validate import listed
 
 if TYPE_CHECKING:
-    from npsnn.audit.layerwise import Fit
+    from npsnn.audit.fits import Fit
     from npsnn.audit.run import Row
 
 UNSUPPORTED = 3

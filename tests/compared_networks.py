@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from npsnn.audit.layerwise import Fit
+from npsnn.audit.fits import Fit
 from npsnn.audit.networks import perceptron
 from npsnn.classifier import Classifier
 from npsnn.layers.base import Layer, Params

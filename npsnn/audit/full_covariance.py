@@ -11,17 +11,18 @@ from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Affine, Conv2d, Linear
 from npsnn.layers.base import Layer, Params
 from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.centres import Centres
 from npsnn.layers.dropout import Dropout
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
-from npsnn.layers.noisy_weights import NoisyWeights
+from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear
 from npsnn.layers.pool import MaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.channels import per_channel
 from npsnn.reference import covariance
 
-COVERED = (Affine, BatchNorm, Dropout, FeatureNoise, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
-"""The layers that can pass on a full covariance."""
+COVERED = (Affine, BatchNorm, Centres, Dropout, FeatureNoise, Flatten, MaxPool, PReLU, PreactivationNoise, ReLU)
+"""The layers that can pass on a full covariance; but not a `NoisyConv2d`, whose outputs share their noisy filters."""
 
 MOST_UNITS = 4096  # of a layer, for its covariance: 128 MiB
 LARGEST_MATRIX = 2**26  # entries of the matrix of one layer: 512 MiB
@@ -42,6 +43,8 @@ def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Float
     if isinstance(layer, PreactivationNoise):
         added = np.broadcast_to(levels.spread(params["sigma"], mean) ** 2, mean.shape).ravel()
         return mean, V + (added if V.ndim == 1 else np.diag(added))
+    if isinstance(layer, Centres | Dropout):  # the latter drops in training alone
+        return mean, V
     if isinstance(layer, FeatureNoise):
         L = layer.factor(params, mean.size)
         return mean, (np.diag(V) if V.ndim == 1 else V) + L @ L.T
@@ -63,7 +66,8 @@ def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Float
         order = layer.forward({}, Moments(places), EXPECTATION)[0].mean.ravel()
         return m_there, V[order] if V.ndim == 1 else V[np.ix_(order, order)]
     if matrix is not None:
-        return m_there, covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
+        V_there = covariance.affine(mean.ravel(), V, matrix, np.zeros(len(matrix)))[1]
+        return m_there, V_there + _of_weights(layer, params, mean, V) if isinstance(layer, NoisyLinear) else V_there
     if V.ndim == 2:  # BatchNorm: a number for each unit
         zero, one = (layer.forward(params, Moments(mean * 0 + x), EXPECTATION)[0].mean.ravel() for x in (0, 1))
         slope = one - zero
@@ -72,6 +76,14 @@ def through(layer: Layer, params: Params, mean: Floats, V: Floats, matrix: Float
     var = layer.forward(params, Moments(mean, V.reshape(mean.shape)), Propagated())[0].var
     assert var is not None
     return m_there, var.ravel()
+
+
+def _of_weights(layer: NoisyLinear, params: Params, mean: Floats, V: Floats) -> Floats:
+    """The covariance that noisy weights add, for inputs of any covariance: the rows of weights are independent."""
+    sizes, of_bias = layer.sizes(params)
+    second = mean.ravel() ** 2 + (V if V.ndim == 1 else np.diag(V))
+    added = np.broadcast_to(sizes, params["w"].shape) ** 2 @ second
+    return np.asarray(np.diag(added if of_bias is None else added + of_bias**2))
 
 
 def _windows(shape: tuple[int, ...], k: int) -> covariance.Indices:
@@ -93,9 +105,7 @@ def matrices(steps: tuple[tuple[str, Layer], ...], params: Params, x: Floats) ->
     wanted: dict[str, tuple[Affine, tuple[int, ...]]] = {}
     for name, layer in steps:
         shape = x.shape
-        if isinstance(layer, NoisyWeights):
-            return {}, f"{name} has noise on its weights, through which no full covariance is computed"
-        if not isinstance(layer, COVERED):
+        if not isinstance(layer, COVERED) or isinstance(layer, NoisyConv2d):
             return {}, f"{name} is a {type(layer).__name__}, through which no full covariance is computed"
         x = layer.forward(params.get(name, {}), Moments(x), EXPECTATION)[0].mean
         if not isinstance(layer, Affine) or not (wanted or isinstance(layer, Conv2d | Linear)):

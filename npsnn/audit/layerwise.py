@@ -12,7 +12,9 @@ from math import inf, pi, sqrt
 import numpy as np
 
 from npsnn.audit.card import Floats
+from npsnn.audit.fits import Fit, LayerFit
 from npsnn.audit.full_covariance import State, matrices, through
+from npsnn.audit.trust import Logits, probability_right
 from npsnn.classifier import Classifier, Images
 from npsnn.layers.base import Layer, Params, is_random, shares_draw
 from npsnn.layers.containers import leaves, nested
@@ -29,48 +31,11 @@ IMAGES, DRAWS = 5, 4000
 
 COVARIANCE = "covariance"
 RULES = ("laplace", "linear", "exact", COVARIANCE)
+OF_ATTACKS = "exact"
+"""The rule that attacks on the closed form take."""
 
 AT_ONCE = 2**20  # units computed at once for the draws, over a batch
 ROUNDING = 1e-12  # of a mean: where no unit of a layer moves, what is smaller is no error and no deviation
-
-
-@dataclass(frozen=True)
-class LayerFit:
-    """The errors of a rule at the outputs of a layer, over all units of all images.
-
-    layer: name of the layer.
-    rule: name of the rule.
-    mean_error: root mean square of (mean of the rule - drawn mean), over that of the drawn standard deviations.
-    sd_ratio: root mean square of the rule's standard deviations, over that of the drawn ones; 1 is right.
-    """
-
-    layer: str
-    rule: str
-    mean_error: float
-    sd_ratio: float
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The rules of RULES against draws.
-
-    layers: errors in each layer from the noise on, without Flatten, which changes no number.
-    win_errors: by rule, the mean of |P(Y_k > Y_i) - share of the draws| over the images and the classes i ≠ k, k the
-        label; None for the full covariance where it is refused.
-    refusal: reason for which there is no full covariance, or "".
-    images: number of images.
-    draws: draws for each image.
-    mean_floor: mean_error that a perfect rule would show, because the draws are finite.
-    win_floor: win error that a perfect rule would show.
-    """
-
-    layers: tuple[LayerFit, ...]
-    win_errors: dict[str, float | None]
-    refusal: str
-    images: int
-    draws: int
-    mean_floor: float
-    win_floor: float
 
 
 def check_noise(classifier: Classifier) -> None:
@@ -137,6 +102,18 @@ class _Noisy:
     def rules(self) -> tuple[str, ...]:
         return tuple(rule for rule in RULES if rule != COVARIANCE or not self.refusal)
 
+    @property
+    def shares_draw(self) -> bool:
+        """Whether the columns of a batch have one draw of some noise, so that each draw needs a pass of its own."""
+        return any(shares_draw(part) for _, layer in self.steps for _, part in nested(layer))
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether all noise is on the weights of the last layer: the logits are Gaussian, and independent."""
+        noisy = [name for name, layer in self.steps if any(is_random(part) for _, part in nested(layer))]
+        last, layer = self.steps[-1]
+        return noisy == [last] and bool(getattr(layer, "on_weights", False))
+
 
 @dataclass(frozen=True)
 class _Sums:
@@ -147,6 +124,9 @@ class _Sums:
     drawn_var: sums of the drawn variances, (layers,).
     won: shares of the draws that class k wins, (classes - 1,).
     wins: win probabilities by rule, (rules, classes - 1).
+    right: share of the draws that class k wins against all.
+    rights: the probability by rule, (rules,).
+    quiet: sum of (logit without noise - drawn mean)².
     """
 
     off: Floats
@@ -154,6 +134,9 @@ class _Sums:
     drawn_var: Floats
     won: Floats
     wins: Floats
+    right: float
+    rights: Floats
+    quiet: float
 
 
 def _fit(noisy: _Noisy, images: list[_Sums], draws: int) -> Fit:
@@ -167,11 +150,41 @@ def _fit(noisy: _Noisy, images: list[_Sums], draws: int) -> Fit:
         for r, rule in enumerate(noisy.rules)
     )
     errors = np.mean([np.abs(s.wins - s.won).mean(axis=1) for s in images], axis=0)
+    answers = np.mean([np.abs(s.rights - s.right) for s in images], axis=0)
     spread = np.mean([np.sqrt(s.won * (1 - s.won)).mean() for s in images])
-    win_errors: dict[str, float | None] = dict.fromkeys(RULES)
-    win_errors |= {rule: float(e) for rule, e in zip(noisy.rules, errors, strict=True)}
-    floor = float(spread) * sqrt(2 / pi / draws)
-    return Fit(layers, win_errors, noisy.refusal, len(images), draws, 1 / sqrt(draws), floor)
+    unsure = np.mean([sqrt(s.right * (1 - s.right)) for s in images])
+    win_floor, right_floor = (float(found) * sqrt(2 / pi / draws) for found in (spread, unsure))
+    quiet = float(np.sqrt(_ratio(np.array(sum(s.quiet for s in images)), drawn_var[-1], of_nothing=0.0)))
+    rule = noisy.rules.index(OF_ATTACKS)
+    logits = Logits(
+        OF_ATTACKS,
+        float(means[rule, -1]),
+        float(sds[rule, -1]),
+        float(answers[rule]),
+        quiet,
+        1 / sqrt(draws),
+        right_floor,
+        noisy.gaussian,
+    )
+    return Fit(
+        layers,
+        _by_name(noisy.rules, errors),
+        _by_name(noisy.rules, answers),
+        quiet,
+        noisy.refusal,
+        len(images),
+        draws,
+        logits.mean_floor,
+        win_floor,
+        right_floor,
+        logits.sentence,
+    )
+
+
+def _by_name(rules: tuple[str, ...], errors: Floats) -> dict[str, float | None]:
+    """The errors by rule, None for a rule that was refused."""
+    found: dict[str, float | None] = dict.fromkeys(RULES)
+    return found | {rule: float(e) for rule, e in zip(rules, errors, strict=True)}
 
 
 def _ratio(above: Floats, below: Floats, of_nothing: float) -> Floats:
@@ -181,15 +194,25 @@ def _ratio(above: Floats, below: Floats, of_nothing: float) -> Floats:
 
 
 def _compared(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> _Sums:
-    drawn, won = _drawn(noisy, x, k, draws, stream)
-    off, var, wins = [], [], []
+    drawn, won, right = _drawn(noisy, x, k, draws, stream)
+    off, var, wins, rights = [], [], [], []
     for rule in noisy.rules:
         states = _with_covariance(noisy, x) if rule == COVARIANCE else _by_rule(noisy, x, gaussian.RULES[rule])
         off.append([_squares(mean - there, there) for (mean, _), (there, _) in zip(states, drawn, strict=True)])
         var.append([float(_variances(v).sum()) for _, v in states])
         wins.append(_wins(*states[-1], k))
+        rights.append(probability_right(*states[-1], k))
     drawn_var = np.array([v.sum() for _, v in drawn])
-    return _Sums(np.array(off), np.array(var), drawn_var, won, np.array(wins))
+    there = drawn[-1][0]
+    quiet = _squares(_without_noise(noisy, x) - there, there)
+    return _Sums(np.array(off), np.array(var), drawn_var, won, np.array(wins), right, np.array(rights), quiet)
+
+
+def _without_noise(noisy: _Noisy, x: Floats) -> Floats:
+    m = Moments(x)
+    for name, layer in noisy.steps:
+        m, _ = layer.forward(noisy.params.get(name, {}), m, EXPECTATION)
+    return np.asarray(m.mean.ravel())
 
 
 def _squares(apart: Floats, mean: Floats) -> float:
@@ -227,16 +250,15 @@ class _Tally:
         return self.mean, np.where(var > (ROUNDING * self.mean) ** 2, var, 0)
 
 
-def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tuple[list[State], Floats]:
-    """Mean and variance of the draws after each layer, and the share of them in which Y_k exceeds Y_i, i ≠ k.
+def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tuple[list[State], Floats, float]:
+    """Mean and variance of the draws after each layer, and the shares in which Y_k exceeds Y_i, i ≠ k, and all of them.
 
-    The image is repeated as the batch, so that each column draws its own noise; where a batch shares a draw, each draw
-    is a batch of its own. A tie is half a win.
+    The image is repeated as the batch, so that each column draws its own noise; noise that the columns of a batch share
+    has a batch of one for each draw. A tie is half a win, and no correct answer.
     """
     tallies: dict[str, _Tally] = {}
-    won = np.zeros(0)
-    shared = any(shares_draw(part) for _, layer in noisy.steps for _, part in nested(layer))
-    step = 1 if shared else max(1, min(500, AT_ONCE // x.size))
+    won, right = np.zeros(0), 0
+    step = 1 if noisy.shares_draw else max(1, min(500, AT_ONCE // x.size))
     for start in range(0, draws, step):
         n = min(step, draws - start)
         m, noise = Moments(np.broadcast_to(x, (*x.shape[:-1], n))), Sampled(stream.from_sample(start))
@@ -244,9 +266,11 @@ def _drawn(noisy: _Noisy, x: Floats, k: int, draws: int, stream: Stream) -> tupl
             m, _ = layer.forward(noisy.params.get(name, {}), m, noise.at(name))
             columns = m.mean.reshape(-1, n)
             tallies.setdefault(name, _Tally(len(columns))).add(columns)
-        wins = np.sign(m.mean[k] - np.delete(m.mean, k, axis=0)).sum(axis=1) / 2 + n / 2
+        ahead = np.sign(m.mean[k] - np.delete(m.mean, k, axis=0))
+        wins = ahead.sum(axis=1) / 2 + n / 2
         won = wins if start == 0 else won + wins
-    return [tally.state for tally in tallies.values()], won / draws
+        right += int((ahead > 0).all(axis=0).sum())
+    return [tally.state for tally in tallies.values()], won / draws, right / draws
 
 
 def _by_rule(noisy: _Noisy, x: Floats, rule: gaussian.Rule) -> list[State]:

@@ -8,7 +8,8 @@ from math import isinf
 from npsnn.audit.card import CARDS, VERDICTS, Card, Figure
 from npsnn.audit.engine import resolve
 from npsnn.audit.findings import FINDINGS, Finding
-from npsnn.audit.layerwise import RULES, Fit
+from npsnn.audit.fits import Fit
+from npsnn.audit.layerwise import RULES
 from npsnn.audit.run import Row
 from npsnn.audit.uncovered import CLAIMS
 from npsnn.audit.uses import used_by
@@ -255,8 +256,10 @@ def comparison_table(fit: Fit) -> list[tuple[str, ...]]:
     for f in fit.layers:
         by_layer.setdefault(f.layer, {})[f.rule] = f"{f.mean_error:.2f} / {f.sd_ratio:.2f}"
     rows = [("layer", *RULES), *((layer, *(of.get(r, "-") for r in RULES)) for layer, of in by_layer.items())]
-    errors = (fit.win_errors.get(rule) for rule in RULES)
-    return [*rows, ("P(Y_k > Y_i) off by", *("-" if e is None else f"{e:.4f}" for e in errors))]
+    for name, found in (("P(Y_k > Y_i) off by", fit.win_errors), ("P(correct) off by", fit.right_errors)):
+        errors = (found.get(rule) for rule in RULES)
+        rows.append((name, *("-" if e is None else f"{e:.4f}" for e in errors)))
+    return rows
 
 
 def comparison_notes(fit: Fit) -> str:
@@ -264,8 +267,10 @@ def comparison_notes(fit: Fit) -> str:
     notes = (
         f"Each cell holds the root mean square error of the mean over the root mean square of the drawn standard "
         f"deviations / the ratio of the standard deviations. There are {fit.draws} draws for each of {fit.images} "
-        f"images. The last line holds the mean error of the win probabilities. A perfect rule would show "
-        f"{fit.mean_floor:.2f} / 1.00, and {fit.win_floor:.4f} in the last line."
+        f"images. The last lines hold the mean error of the win probabilities and of the probability of a correct "
+        f"answer. A perfect rule would show {fit.mean_floor:.2f} / 1.00, and {fit.win_floor:.4f} and "
+        f"{fit.right_floor:.4f} in the last lines. The logits of the network without noise err by "
+        f"{fit.quiet_error:.2f} in the mean. {fit.trust}"
     )
     return f"{notes} No full covariance: {fit.refusal}." if fit.refusal else notes
 
