@@ -72,6 +72,8 @@ def changed(function: FunctionType, change: Callable[[Part, Any], Any]) -> Itera
         result = right(*arguments, **named)
         if result is not None:
             return rebuilt(result, change)
+        if not isinstance(arguments[-1], tuple | list):  # a check, which has no result
+            return None
         for array, other in zip(arguments[-1], rebuilt(tuple(arguments[-1]), change), strict=True):
             if other is not array:
                 array[...] = other

@@ -113,7 +113,47 @@ MUTANTS: list[Mutant] = [
     ("C34", f"{CARDS}.compared.AUTOATTACK", lambda t: t | {"RSE": (87.5, 40.0, 0.0)}),
 ]
 
-test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS)
+OF_ENGINE: list[Mutant] = [
+    ("C3", f"{CARDS}.trades_mart.Falls", lambda f: lambda at, factors: f(at, tuple(1.0 for _ in factors))),
+    ("C4", "npsnn.ops.mart.boosted_cross_entropy", lambda f: lambda z, k, safe: f(z, k, True)),
+    ("C4", "npsnn.ops.mart.boosted_cross_entropy", lambda f: lambda z, k, safe: f(z, k, False)),
+    ("C4", "npsnn.ops.mart.boosted_cross_entropy", scaled(1, -1.0)),
+    ("C5", "npsnn.ops.mart.unsure_divergence", scaled(1, 0.5)),
+    ("C5", "npsnn.ops.mart.unsure_divergence", scaled(2, -1.0)),
+    ("C6", f"{CARDS}.bpfc_rlflat.BPFC", lambda f: lambda bits, weight, capped=False: f(bits - 1, weight, capped)),
+    ("C6", f"{CARDS}.bpfc_rlflat.BPFC", lambda f: lambda bits, weight, capped=False: f(bits, 2 * weight, True)),
+    ("C8", "npsnn.ops.blocks.offsets", lambda f: lambda u, sizes: f(u, sizes)[::-1]),
+    ("C8", "npsnn.ops.blocks.turned", lambda f: lambda x, by: f(x, tuple(-b for b in by))),
+    ("C10", "npsnn.ops.centres.squared", scaled(2, -1.0)),
+    ("C10", "npsnn.ops.centres.plain", scaled(1, 0.5)),
+    ("C14", "npsnn.audit.defended.Dropout", lambda f: lambda p: f(p / 2)),
+    ("C16", "npsnn.ops.answers.log_mean_probability_backward", lambda f: lambda g, *kept: 0.5 * f(g, *kept)),
+    ("C16", "npsnn.ops.answers.log_mean_probability", lambda f: lambda z: (z.mean(axis=0), *f(z)[1:])),
+    ("C17", "npsnn.audit.defended.NoisyLinear", lambda f: lambda n, **k: f(n, through_std=True)),
+    ("C19", "npsnn.audit.defended.NoisyLinear", lambda f: method(added=lambda self, var, more: var)(f)),
+    (
+        "C20",
+        f"{CARDS}.rse_l2p.PreactivationNoise",
+        lambda f: lambda sigma, scope="scalar", shared=False: f(sigma, scope),
+    ),
+    ("C21", f"{CARDS}.rse_l2p.Harmonic", lambda f: lambda epochs, start: f(epochs, start - 1)),
+    ("C22", "npsnn.audit.defended.RootReward", lambda f: lambda weight: f(2 * weight)),
+    ("C26", f"{CARDS}.pixeldp.OperatorNorm", lambda f: lambda form="authors", beta=0.0: f("authors", beta)),
+    ("C27", "npsnn.audit.defended.KLDivergence", lambda f: lambda weight, prior, last=False: f(weight, prior, True)),
+    (
+        "C27",
+        "npsnn.audit.defended.KLDivergence",
+        lambda f: lambda weight, prior, last=False: f(weight, 2 * prior, last),
+    ),
+    (
+        "C29",
+        f"{CARDS}.mixup_inference.Mixing",
+        lambda f: lambda body, n, pool, weight, choice: f(body, n, pool, 0.6, choice),
+    ),
+]
+"""The same of what the engine computes."""
+
+test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS + OF_ENGINE)
 
 
 def test_every_card_with_a_check_has_a_mutant() -> None:

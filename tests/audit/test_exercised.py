@@ -29,7 +29,7 @@ FORMULAS = (
     "npsnn.train.constraints.",
     "npsnn.optim.",
 )
-LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.")
+LAYERS = ("npsnn.layers.noise.", "npsnn.layers.affine.", "npsnn.layers.noisy_weights.")
 """What they compute is `forward` and what it returns, or `passed` where that is `Passing.forward`."""
 
 

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsnn import train
+from npsnn.audit import defended
 from npsnn.audit.card import Card, Figure, Lab, above, add, below, checks, drawn, error, near
 from npsnn.audit.cards.theorem import standard_error
 from npsnn.audit.sources import at, issue
 from npsnn.data import Split
 from npsnn.reference import authors_code, defences, differences
+from npsnn.streams import Stream
+from npsnn.train.losses.bpfc import BPFC
 
-BPFC, RLFAT = "val-iisc/BPFC", "JHL-HUST/RLFAT"
+PLANES, BLOCKS = "val-iisc/BPFC", "JHL-HUST/RLFAT"
 
 
 @checks(
@@ -30,14 +33,15 @@ BPFC, RLFAT = "val-iisc/BPFC", "JHL-HUST/RLFAT"
     r"grey in half of the draws and leaves it black in the others. $\lambda$ goes from 1 over 9 and 81 to 729 while "
     r"the rate falls by 5 each time, so that their product rises from 0.1 to 0.58.",
     instead="the same view, with its own draw for each image",
+    symbols=("npsnn.train.losses.bpfc.BPFC",),
     headline="largest change in levels: {k = 5, largest change} for k = 5, {k = 6, largest change} for 6, {k = 7, "
     "largest change} for 7; black pixels that turn grey {black pixels that turn grey}",
     places=(
-        at(BPFC, "CIFAR10/bpfc_cifar10.py", "127, 139-149", "noise 2^min(k - 2, 3), bins, and the squared distance"),
-        at(BPFC, "CIFAR10/bpfc_cifar10.py", "179-190", "the weight times 9 and the rate over 5 at 25, 50 and 75"),
-        at(BPFC, "FMNIST/bpfc_fmnist.py", "121, 133-145", "noise 2^(k - 2)"),
-        at(BPFC, "CIFAR10/README.md", "5", "k 5, weight 1, factor 9, 100 epochs; MNIST 7 and 30, F-MNIST 6 and 25"),
-        issue(BPFC, 3, "noise alone in place of the bins leaves 31.9 instead of 34.4"),
+        at(PLANES, "CIFAR10/bpfc_cifar10.py", "127, 139-149", "noise 2^min(k - 2, 3), bins, and the squared distance"),
+        at(PLANES, "CIFAR10/bpfc_cifar10.py", "179-190", "the weight times 9 and the rate over 5 at 25, 50 and 75"),
+        at(PLANES, "FMNIST/bpfc_fmnist.py", "121, 133-145", "noise 2^(k - 2)"),
+        at(PLANES, "CIFAR10/README.md", "5", "k 5, weight 1, factor 9, 100 epochs; MNIST 7 and 30, F-MNIST 6 and 25"),
+        issue(PLANES, 3, "noise alone in place of the bins leaves 31.9 instead of 34.4"),
     ),
 )
 def c6(lab: Lab) -> Iterator[Figure]:
@@ -57,6 +61,7 @@ def c6(lab: Lab) -> Iterator[Figure]:
     black = defences.quantised(np.zeros(lab.draws(20_000)), rng.uniform(-1, 1, lab.draws(20_000)), 7)
     yield drawn("black pixels that turn grey", float(np.mean(black > 0)), standard_error(0.5, len(black)), 0.5)
     yield near("weight times rate, last over first", 729 / 125, 5.832, 1e-9)
+    yield from _engine_view(int(rng.integers(2**31)))
     z, seen_z, labels = rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), np.array([0, 1, 3])
 
     def loss(a: np.ndarray, b: np.ndarray) -> float:
@@ -67,6 +72,23 @@ def c6(lab: Lab) -> Iterator[Figure]:
     clean = defences.softmax(z) - np.eye(4)[:, labels] + pull
     yield error("gradient", clean, differences.gradient(lambda a: loss(a, seen_z), z), 1e-8)
     yield error("gradient of the second view", -pull, differences.gradient(lambda b: loss(z, b), seen_z), 1e-8)
+    value, *slopes = BPFC(6, 25.0).values(z, seen_z, labels)
+    yield near("engine: value", float(value.sum()), loss(z, seen_z), 1e-9)
+    yield error("engine: gradient", slopes[0], clean, 1e-10)
+    yield error("engine: gradient of the second view", slopes[1], -pull, 1e-10)
+
+
+def _engine_view(seed: int) -> Iterator[Figure]:
+    """The engine's second view against the plain one, with the noise that its stream draws."""
+    x = np.arange(256.0).reshape(1, 16, 1, 16) / 255
+    x = np.repeat(x.transpose(1, 2, 3, 0), 2, axis=3)
+    stream = Stream(seed)
+    uniform = 2 * stream.uniform(x) - 1
+    for bits, capped in ((5, False), (6, False), (6, True), (7, False)):
+        wanted = defences.quantised(x, uniform, bits, 3 if capped else None)
+        found = BPFC(bits, 1.0, capped).quantised(x, stream)
+        yield error(f"engine: view, k = {bits}{', bounded' * capped}", found, wanted, 1e-12)
+    yield near("engine: noise on either side", float(np.mean(uniform > 0)), 0.5, 0.15)
 
 
 @checks(
@@ -88,12 +110,15 @@ def c6(lab: Lab) -> Iterator[Figure]:
     headline="standard errors that the best of 100 epochs has too much {best of 100}, of 30 {best of 30}; images that "
     "are in both parts {engine: images in both parts}",
     places=(
-        at(BPFC, "README.md", "4", "no adversarial samples during training"),
-        at(BPFC, "CIFAR10/bpfc_cifar10.py", "103-114", "10 000 validation images of the training set"),
+        at(PLANES, "README.md", "4", "no adversarial samples during training"),
+        at(PLANES, "CIFAR10/bpfc_cifar10.py", "103-114", "10 000 validation images of the training set"),
         at(
-            BPFC, "CIFAR10/bpfc_cifar10.py", "273-320", "every epoch under 7 steps of iterated FGSM, the best is tested"
+            PLANES,
+            "CIFAR10/bpfc_cifar10.py",
+            "273-320",
+            "every epoch under 7 steps of FGSM, the best is tested",
         ),
-        at(BPFC, "FMNIST/bpfc_fmnist.py", "258-302", "the last 30 epochs under 40 steps"),
+        at(PLANES, "FMNIST/bpfc_fmnist.py", "258-302", "the last 30 epochs under 40 steps"),
     ),
 )
 def c7(lab: Lab) -> Iterator[Figure]:
@@ -105,6 +130,8 @@ def c7(lab: Lab) -> Iterator[Figure]:
     training, validation = (set(part.labels.tolist()) for part in parts)
     yield near("engine: images in both parts", len(training & validation), 0, 0)
     yield near("engine: images in one of the parts", len(training | validation), 60, 0)
+    strange = sum(int((part.labels != part.images.ravel()).sum()) for part in parts)
+    yield near("engine: images with another's label", strange, 0, 0)
 
 
 @checks(
@@ -121,12 +148,13 @@ def c7(lab: Lab) -> Iterator[Figure]:
     r"along an axis with probability $\frac12+\frac1{2n}$: for 32 pixels one batch in four, 0.266, is not shuffled at "
     r"all, and its feature term $\lVert z_s-z'\rVert^2$ is 0. Only 1 batch in 4 has both axes torn. The shuffle is a "
     r"permutation, so that the adjoint of its inverse is the shuffle.",
-    instead="the shift of the code by default, drawn from the seed for each batch",
+    instead="the shift of the code, drawn from the seed for each batch",
+    symbols=("npsnn.ops.blocks.turned",),
     headline="batches that are not shuffled at all {not shuffled}, formula {not shuffled, formula}; with both axes "
     "torn {both axes}",
     places=(
-        at(RLFAT, "cifar_10/utils.py", "26-68", "one cut along each axis for the whole batch, parts in random order"),
-        at(RLFAT, "cifar_10/train_pgdat_RLFAT.py", "103", "two parts"),
+        at(BLOCKS, "cifar_10/utils.py", "26-68", "one cut along each axis for the whole batch, parts in random order"),
+        at(BLOCKS, "cifar_10/train_pgdat_RLFAT.py", "103", "two parts"),
     ),
 )
 def c8(lab: Lab) -> Iterator[Figure]:
@@ -143,11 +171,16 @@ def c8(lab: Lab) -> Iterator[Figure]:
     yield drawn("not shuffled", share, standard_error(still, count), still)
     torn = (0.5 - 0.5 / n) ** 2
     yield drawn("both axes", float(np.mean(moved.all(axis=1))), standard_error(torn, count), torn)
-    shifted = defences.shuffled(image, (5, 9), (True, True))
-    yield near("apart from a cyclic shift", np.abs(shifted - np.roll(image, (-5, -9), axis=(1, 2))).max(), 0, 0)
-    back = defences.shuffled(shifted, (n - 5, n - 9), (True, True))
-    yield near("apart after the inverse", np.abs(back - image).max(), 0, 0)
-    yield below("pixels that are lost", float(len(np.unique(image)) - len(np.unique(shifted))), 0)
+    for side, shuffled in defended.sides(defences.shuffled, defended.shuffled):
+        shifted = shuffled(image, (5, 9), (True, True))
+        yield near(
+            f"{side}apart from a cyclic shift", np.abs(shifted - np.roll(image, (-5, -9), axis=(1, 2))).max(), 0, 0
+        )
+        back = shuffled(shifted, (n - 5, n - 9), (True, True))
+        yield near(f"{side}apart after the inverse", np.abs(back - image).max(), 0, 0)
+        one = shuffled(image, (5, 9), (False, True))
+        yield near(f"{side}apart from a shift of one axis", np.abs(one - np.roll(image, -9, axis=2)).max(), 0, 0)
+        yield below(f"{side}pixels that are lost", float(n * n - len(np.unique(shifted))), 0)
 
 
 add(
@@ -168,10 +201,10 @@ add(
         "configurations (C33). No independent evaluation was found.",
         instead="attacks see the network in its form for inference",
         places=(
-            at(RLFAT, "cifar_10/train_pgdat_RLFAT.py", "37-52", "both copies in training mode, one of them attacked"),
-            at(RLFAT, "cifar_10/train_trades_RLFAT.py", "43-52", "three copies in training mode, factors 6 and 1"),
-            at(RLFAT, "cifar_10/pgd_attack.py", "39-56", "uniform start, the step before the cut to the ball"),
-            at(RLFAT, "cifar_10/config.json", "12-25", "batches of 32, eps 0.03, 10 steps of 0.0075"),
+            at(BLOCKS, "cifar_10/train_pgdat_RLFAT.py", "37-52", "both copies in training mode, one of them attacked"),
+            at(BLOCKS, "cifar_10/train_trades_RLFAT.py", "43-52", "three copies in training mode, factors 6 and 1"),
+            at(BLOCKS, "cifar_10/pgd_attack.py", "39-56", "uniform start, the step before the cut to the ball"),
+            at(BLOCKS, "cifar_10/config.json", "12-25", "batches of 32, eps 0.03, 10 steps of 0.0075"),
         ),
     )
 )

@@ -4,9 +4,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npsnn.attacks import targets
 from npsnn.audit.card import Card, Figure, Floats, Lab, above, add, below, checks, error, near
 from npsnn.audit.sources import at
+from npsnn.classifier import Classifier
+from npsnn.layers.activation import ReLU
+from npsnn.layers.affine import Linear
+from npsnn.layers.containers import Sequential
+from npsnn.layers.mixing import Mixing
+from npsnn.layers.reshape import Flatten
+from npsnn.models.base import Model
 from npsnn.reference import defences, differences
+from npsnn.streams import Stream
 
 MI = "P2333/Mixup-Inference"
 BROKEN = "wielandbrendel/adaptive_attacks_paper"
@@ -65,6 +74,7 @@ def case(rng: np.random.Generator) -> tuple[Small, Floats, int, Floats]:
     "the defences that adaptive attacks break. The figure for the oblivious attack tells nothing about robustness.",
     instead="`Mixing` is a layer, and every attack goes through it, with its own draws",
     uses=("C16",),
+    symbols=("npsnn.layers.mixing.Mixing",),
     headline="rise of the answer's loss after a step: along the bare gradient {rise, bare gradient}, along the "
     "answer's {rise, gradient of the answer}; signs that agree {signs that agree}",
     places=(
@@ -91,6 +101,38 @@ def c29(lab: Lab) -> Iterator[Figure]:
     network, x, label, pool = case(rng)
     wanted = differences.gradient(lambda a: network.answer(a, label, pool, weight)[0], x, 1e-5)
     yield error("gradient of the answer", network.answer(x, label, pool, weight)[1], wanted, 1e-5)
+    yield from _through_the_layer(network, x, label, rng, weight)
+
+
+def _through_the_layer(
+    network: Small, x: Floats, label: int, rng: np.random.Generator, weight: float
+) -> Iterator[Figure]:
+    """The engine's answer of 12 mixtures, its gradient, and the same of the network without the mixing."""
+    names = ("flatten", "V", "relu1", "U", "relu2", "W")
+    layers = (Flatten(), Linear(40), ReLU(), Linear(40), ReLU(), Linear(6))
+    body = Sequential(tuple(zip(names, layers, strict=True)))
+    weights = {name: {"w": getattr(network, name), "b": np.zeros(len(getattr(network, name)))} for name in "VUW"}
+    pool = rng.random((6, 5, 1, 1, 24))
+    params = {"mixing": {"body": {name: weights.get(name, {}) for name in names}, "pool": pool}}
+    mixing = Mixing(body, 6, 5, weight, "other")
+    engine = Classifier(Model("mixed", Sequential((("mixing", mixing),)), (1, 1, 24), 6), params, threads=1)
+    image, labels, stream = (0.5 + x / 4).reshape(1, 1, 1, 24), np.array([label]), Stream(5)
+    target = targets.sampled(engine.averaging(12, "probabilities"), 1)
+    _, gradient = target(image, labels, stream)
+
+    way = rng.standard_normal(image.shape)
+    rise = differences.slope(lambda t: float(target(image + t * way, labels, stream)[0].sum()), step=1e-5)
+    yield near("engine: slope along the gradient of the answer", float((gradient * way).sum()) / rise, 1, 1e-5)
+    _, quiet = targets.expectation(engine)(image, labels, stream)
+    bare = network.plain(image.ravel(), label)[1]
+    yield error("engine: gradient without the mixing", quiet.ravel(), bare, 1e-9)
+    apart = float(np.abs(engine.sample(image, 1, 1) - engine.sample(image, 2, 1)).max())
+    yield above("engine: draws differ by", apart, 1e-3)
+    mixed = weight * image.ravel() + (1 - weight) * pool.reshape(30, 24)
+    possible = network.logits(mixed).T
+    draws = engine.sample(image, 3, 20)[:, 0]
+    off = np.abs(draws[:, None] - possible[None]).max(axis=2).min(axis=1)
+    yield below("engine: draws that are no mixture with the pool, off by", float(off.max()), 1e-9)
 
 
 add(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from npsnn.attacks import projected, targets
+from npsnn.audit import defended
 from npsnn.audit.card import Card, Figure, Floats, Lab, above, add, below, checks, error, near, shown
 from npsnn.audit.sources import at, issue
 from npsnn.classifier import Classifier
@@ -42,6 +43,7 @@ def gradients(name: str, f: Any, *x: Floats) -> Iterator[Figure]:
     r"$-\lVert f-c'_j\rVert^2$ has no lower bound, and neither has the printed loss, whose centres drift apart at no "
     r"cost. Nothing ties the two sets together, so that a feature is pushed from points that no class is pulled to.",
     instead='both forms, `Centres(classes, form="code")` and `"paper"`',
+    symbols=("npsnn.ops.centres.squared", "npsnn.ops.centres.plain"),
     headline="pull on a feature 10 times as far: printed {printed, pull 10 times as far}, code {code, pull 10 times as "
     "far}; push over pull: printed {printed, push over pull}, code {code, push over pull}",
     places=(
@@ -63,6 +65,12 @@ def c10(lab: Lab) -> Iterator[Figure]:
 
     yield from gradients("code", lambda *x: defences.prototypes_coded(x[0], labels, x[1], x[2], 0.5), f, own, others)
     yield from gradients("printed", printed, f, own)
+    halves = f, own, others
+    yield from gradients("engine: code", lambda *x: defended.prototypes_coded(x[0], labels, x[1], x[2], 0.5), *halves)
+    yield from gradients("engine: printed", lambda *x: defended.prototypes_printed(x[0], labels, x[1]), f, own)
+    found = defended.prototypes_coded(f, labels, own, others, 0.5)[0]
+    yield near("engine: code, value", found, defences.prototypes_coded(f, labels, own, others, 0.5)[0], 1e-9)
+    yield near("engine: printed, value", defended.prototypes_printed(f, labels, own)[0], printed(f, own)[0], 1e-9)
     pull: dict[str, Floats] = {}
     for far in (1.0, 10.0):
         at_far = own[labels] + far * np.eye(D)[:3]
@@ -219,7 +227,7 @@ def c13(lab: Lab) -> Iterator[Figure]:
     "not, so that BatchNorm after dropout learns statistics that the network without it does not have. With a rate "
     "that ends at 0 the last epochs mend this. At inference the defence is deterministic.",
     instead="a layer that drops in training alone, with these moments under propagation",
-    symbols=("npsnn.reference.defences.dropped",),
+    symbols=("npsnn.layers.dropout.Dropout", "npsnn.reference.defences.dropped"),
     headline="mean of draws off by {mean} standard errors, variance by {variance}; variance of a unit at mean 1 and "
     "rate 0.5 {variance of a sure unit}",
     places=("arXiv 2004.08628, abstract: dropout scheduling", "Proceedings of CVPR 2020, pages 947-956"),
@@ -229,8 +237,10 @@ def c14(lab: Lab) -> Iterator[Figure]:
     mean, var = rng.uniform(-1, 2, 5), rng.uniform(0.1, 1, 5)
     x = mean + np.sqrt(var) * rng.standard_normal((count, 5))
     kept = x * (rng.random((count, 5)) > p) / (1 - p)
-    m, v = defences.dropped(mean, var, p)
-    yield below("mean", float((np.abs(kept.mean(axis=0) - m) / np.sqrt(v / count)).max()), 5)
-    square = (kept - m) ** 2
-    yield below("variance", float((np.abs(square.mean(axis=0) - v) / (square.std(axis=0) / np.sqrt(count))).max()), 5)
-    yield near("variance of a sure unit", float(defences.dropped(np.ones(1), np.zeros(1), 0.5)[1][0]), 1, 1e-12)
+    for side, dropped in defended.sides(defences.dropped, defended.dropped):
+        m, v = dropped(mean, var, p)
+        yield below(f"{side}mean", float((np.abs(kept.mean(axis=0) - m) / np.sqrt(v / count)).max()), 5)
+        off = np.abs(((kept - m) ** 2).mean(axis=0) - v) / (((kept - m) ** 2).std(axis=0) / np.sqrt(count))
+        yield below(f"{side}variance", float(off.max()), 5)
+        sure = float(dropped(np.ones(1), np.zeros(1), 0.5)[1][0])
+        yield near(f"{side}variance of a sure unit", sure, 1, 1e-12)

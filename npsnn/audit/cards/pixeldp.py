@@ -9,8 +9,14 @@ from npsnn.audit.cards.rse_l2p import ensemble
 from npsnn.audit.sources import at
 from npsnn.certify import interval, norms
 from npsnn.certify.smoothing import Smoothing
+from npsnn.layers.affine import Conv2d
+from npsnn.layers.base import Layer
+from npsnn.layers.containers import Sequential
+from npsnn.layers.noise import PreactivationNoise
+from npsnn.models.base import Model
 from npsnn.reference import defences, theorem
 from npsnn.reference.plain import Phi
+from npsnn.train.operator_norm import OperatorNorm
 
 PIXELDP = "columbia/pixeldp"
 
@@ -123,7 +129,7 @@ def operator(w: Floats, size: int, padding: int) -> Floats:
     r"much of the radius. Parseval steps $(1+\beta)W-\beta WW^\top W$ pull $W$ towards norm 1 and do not reach it: "
     r"the code divides the radius by what is left.",
     instead="`npsnn.certify.norms.convolution_bound`; `OperatorNorm` divides by it after each step",
-    symbols=("npsnn.certify.norms.convolution_bound", "npsnn.reference.defences.parseval_bound"),
+    symbols=("npsnn.certify.norms.convolution_bound", "npsnn.train.operator_norm.OperatorNorm"),
     headline="bound over the norm of random convolutions: printed {printed, least} to {printed, largest}, by "
     "frequencies {engine: frequencies, largest} at most",
     places=(
@@ -152,4 +158,21 @@ def c26(lab: Lab) -> Iterator[Figure]:
     k[0, 1, 1, 0] = 1
     yield error("engine: a kernel that copies", norms.convolution_bound(k, (6, 6), 1, 1), 1, 1e-8)
     yield near("printed, a kernel that copies", defences.parseval_bound(k), 3, 1e-12)
+    yield from _held(rng)
     yield shown("printed for a stride of 2", defences.parseval_bound(np.ones((1, 5, 5, 1)), 2))
+
+
+def _held(rng: np.random.Generator) -> Iterator[Figure]:
+    """The engine's constraint on the layer before the noise, in both forms."""
+    layers: tuple[tuple[str, Layer], ...] = (("conv", Conv2d(3, 3, padding=1)), ("noise", PreactivationNoise(0.1)))
+    model = Model("held", Sequential(layers), (1, 6, 6), 3)
+    w = rng.standard_normal((3, 3, 3, 1))
+    held = OperatorNorm().after(model, {"conv.w": w})["conv.w"]
+    yield near("engine: norm after the constraint", float(np.linalg.norm(operator(held, 6, 1), 2)), 0.9, 0.1)
+    yield error("engine: direction is kept", held / np.linalg.norm(held), w / np.linalg.norm(w), 1e-9)
+    small = w / 100
+    yield error("engine: a small norm stays", OperatorNorm().after(model, {"conv.w": small})["conv.w"], small, 1e-12)
+    flat, beta = w.reshape(3, -1), 0.05
+    stepped = OperatorNorm("authors", beta).after(model, {"conv.w": w})["conv.w"]
+    wanted = (1 + beta) * flat - beta * flat @ flat.T @ flat
+    yield error("engine: a Parseval step", 3 * stepped.reshape(3, -1), wanted, 1e-9)

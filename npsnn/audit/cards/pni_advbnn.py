@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npsnn.audit import defended
 from npsnn.audit.card import Card, Figure, Lab, above, add, below, checks, error, near
 from npsnn.audit.sources import at, issue
 from npsnn.reference import defences, differences
@@ -27,7 +28,7 @@ VGG16 = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
     r"others. The sizes $\alpha$ have no weight decay and no constraint in the code; their sign is free. "
     r"One draw serves the whole batch, at inference as well.",
     instead="`through_std=False`, the code; `through_std=True` is the formula",
-    symbols=("npsnn.reference.defences.relative_noise",),
+    symbols=("npsnn.layers.noisy_weights.NoisyLinear", "npsnn.reference.defences.relative_noise"),
     headline="the term over the gradient in a layer of 450 weights {term, 450 weights}, of 36 864 {term, 36864 "
     "weights}",
     places=(
@@ -49,6 +50,15 @@ def c17(lab: Lab) -> Iterator[Figure]:
     constant = differences.gradient(lambda a: loss(a, alpha, float(w.std(ddof=1))), w)
     yield error("gradient by w, spread constant", defences.relative_noise(w, alpha, eps, g, False)[2], constant, 1e-8)
     yield near("noisy weights", float(g @ noisy), loss(w, alpha), 1e-12)
+    w, g = rng.standard_normal((2, 4, 5))
+    eps = defended.drawn(w)
+    for name, through in (("constant", False), ("differentiated", True)):
+        wanted = defences.relative_noise(w, alpha, eps, g, through)
+        found, grads = defended.noisy_weights(w, alpha, g, through)
+        yield error(f"engine: weights, spread {name}", found, wanted[0], 1e-9)
+        yield error(f"engine: gradient by alpha, spread {name}", grads["alpha"], wanted[1], 1e-9)
+        yield error(f"engine: gradient by w, spread {name}", grads["w"], wanted[2], 1e-9)
+        yield error(f"engine: gradient by the bias, spread {name}", grads["b"], g.sum(axis=1), 1e-12)
     for n in (450, 36_864):
         w, count = rng.standard_normal(n), 100 if n == 450 else 12
         terms = []
@@ -103,7 +113,7 @@ add(
     r"is right about each unit and wrong about every sum of them: the next layer's standard deviation is off by a "
     r"factor that can be below or above 1.",
     instead="these moments; `npsnn audit --run` tells how far they can be trusted on a network",
-    symbols=("npsnn.reference.defences.linear_moments",),
+    symbols=("npsnn.layers.noisy_weights.NoisyLinear", "npsnn.reference.defences.linear_moments"),
     headline="dense layer: mean off by {mean} standard errors, variance by {variance}; convolution: correlation of "
     "neighbours {correlation of neighbours}, standard deviation of the next layer {least ratio} to {largest ratio} of "
     "the true one",
@@ -119,10 +129,12 @@ def c19(lab: Lab) -> Iterator[Figure]:
     x = m + np.sqrt(v) * rng.standard_normal((count, 5))
     noisy = w + s * rng.standard_normal((count, 3, 5))
     y = (noisy @ x[..., None])[..., 0] + b + s_b * rng.standard_normal((count, 3))
-    mean, var = defences.linear_moments(w, s, b, s_b, m, v)
-    yield below("mean", float((np.abs(y.mean(axis=0) - mean) / np.sqrt(var / count)).max()), 5)
-    square = (y - mean) ** 2
-    yield below("variance", float((np.abs(square.mean(axis=0) - var) / (square.std(axis=0) / count**0.5)).max()), 5)
+    for side, moments in defended.sides(defences.linear_moments, defended.linear_moments):
+        mean, var = moments(w, s, b, s_b, m, v)
+        yield below(f"{side}mean", float((np.abs(y.mean(axis=0) - mean) / np.sqrt(var / count)).max()), 5)
+        square = (y - mean) ** 2
+        off = np.abs(square.mean(axis=0) - var) / (square.std(axis=0) / count**0.5)
+        yield below(f"{side}variance", float(off.max()), 5)
     grey = np.cumsum(np.cumsum(rng.standard_normal((12, 12)), axis=0), axis=1)
     image = (grey - grey.min()) / np.ptp(grey)
     P = np.array([image[i : i + 5, j : j + 5].ravel() for i in range(8) for j in range(8)]).T
@@ -154,8 +166,8 @@ def c19(lab: Lab) -> Iterator[Figure]:
     r"the posterior of every convolution is trained without a prior. Their noise can fall as far as the loss takes "
     r"it. A reader could not train the network with the whole sum at the paper's settings. The factor $\alpha/N$ is "
     r"for a mean cross-entropy over a batch, not one over the number of batches.",
-    instead="the sum over all noisy layers; `KLDivergence` may be given the names of some",
-    symbols=("npsnn.reference.defences.gaussian_divergence",),
+    instead="the sum over all noisy layers; `KLDivergence(..., last_only=True)` is the code",
+    symbols=("npsnn.train.posterior.KLDivergence", "npsnn.reference.defences.gaussian_divergence"),
     headline="part of the divergence that the code has: at the start {at the start}, of the weights {of the weights}; "
     "gradient against differences {gradient by mu}, {gradient by rho}",
     places=(
@@ -170,21 +182,19 @@ def c19(lab: Lab) -> Iterator[Figure]:
 def c27(lab: Lab) -> Iterator[Figure]:
     rng, prior = lab.rng(), 0.1
     mu, rho = 0.1 * rng.standard_normal(6), np.log(0.1) + 0.3 * rng.standard_normal(6)
-    value, by_mu, by_rho = defences.gaussian_divergence(mu, rho, prior)
-    yield error(
-        "gradient by mu",
-        by_mu,
-        differences.gradient(lambda a: defences.gaussian_divergence(a, rho, prior)[0], mu),
-        1e-8,
-    )
-    yield error(
-        "gradient by rho",
-        by_rho,
-        differences.gradient(lambda a: defences.gaussian_divergence(mu, a, prior)[0], rho),
-        1e-8,
-    )
-    at_prior = defences.gaussian_divergence(np.zeros(6), np.full(6, np.log(prior)), prior)
-    yield near("at the prior", max(abs(at_prior[0]), np.abs(at_prior[1:]).max()), 0, 1e-12)
+    for side, kl in defended.sides(defences.gaussian_divergence, defended.gaussian_divergence):
+        value, by_mu, by_rho = kl(mu, rho, prior)
+        wanted = [
+            differences.gradient(lambda a, f=kl: f(a, rho, prior)[0], mu),  # type: ignore[misc]
+            differences.gradient(lambda a, f=kl: f(mu, a, prior)[0], rho),  # type: ignore[misc]
+        ]
+        yield error(f"{side}gradient by mu", by_mu, wanted[0], 1e-8)
+        yield error(f"{side}gradient by rho", by_rho, wanted[1], 1e-8)
+        yield near(f"{side}value", value, defences.gaussian_divergence(mu, rho, prior)[0], 1e-9)
+        at_prior = kl(np.zeros(6), np.full(6, np.log(prior)), prior)
+        yield near(f"{side}at the prior", max(abs(at_prior[0]), np.abs(at_prior[1:]).max()), 0, 1e-12)
+    whole, last = (defended.parts_of_divergence(np.random.default_rng(1), prior, only) for only in (False, True))
+    yield above("engine: three layers over the last", whole / last, 1.5)
     count = lab.draws(50_000)
     w = mu + np.exp(rho) * rng.standard_normal((count, 6))
     log_ratio = (((w / prior) ** 2 - ((w - mu) / np.exp(rho)) ** 2) / 2 + np.log(prior) - rho).sum(axis=1)
@@ -196,8 +206,8 @@ def c27(lab: Lab) -> Iterator[Figure]:
     yield near("of the weights", 5130 / (5130 + sum(weights)), 0.00035, 1e-5)
     # means start uniform on ±1/√n of n inputs, with the standard deviation of the prior: (1/3n) / (2 prior²) each
     starts = [(n + 1 / (9 * i)) / 3 / (2 * prior**2) for i, n in zip(inputs, VGG16, strict=True)]
-    last = (10 + 10 / 512) / 3 / (2 * prior**2)
-    yield near("at the start", last / (last + sum(starts)), 0.0024, 1e-4)
+    of_last = (10 + 10 / 512) / 3 / (2 * prior**2)
+    yield near("at the start", of_last / (of_last + sum(starts)), 0.0024, 1e-4)
 
 
 add(

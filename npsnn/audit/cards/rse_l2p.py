@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npsnn.audit import defended
 from npsnn.audit.card import Card, Figure, Floats, Lab, above, add, below, checks, error, near, shown
 from npsnn.audit.sources import at
 from npsnn.certify.smoothing import smoothing
@@ -12,10 +13,13 @@ from npsnn.layers.activation import ReLU
 from npsnn.layers.affine import Linear
 from npsnn.layers.base import Layer
 from npsnn.layers.containers import Sequential
+from npsnn.layers.moments import Moments, Sampled
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.reshape import Flatten
 from npsnn.models.base import Model
 from npsnn.reference import defences, differences
+from npsnn.schedules import Harmonic
+from npsnn.streams import Stream
 
 RSE, OLDER, L2P = "xuanqing94/BayesianDefense", "xuanqing94/RobustNet", "ArmenJeddi/Learn2Perturb"
 
@@ -100,7 +104,7 @@ def _refused(network: Classifier) -> int:
     "has to climb the one that answers. A mean of the losses of single draws is an upper bound of the loss of the "
     "mean, by Jensen's inequality.",
     instead="`Classifier.averaging` with the answer that the defence has: logits, probabilities or votes",
-    symbols=("npsnn.reference.defences.answered",),
+    symbols=("npsnn.ops.answers.log_mean_probability", "npsnn.ops.answers.log_mean_probability_backward"),
     headline="images on which the two answers differ {answers differ}; mean of losses less loss of the mean, least "
     "{Jensen, least}",
     places=(
@@ -111,9 +115,11 @@ def _refused(network: Classifier) -> int:
 def c16(lab: Lab) -> Iterator[Figure]:
     rng, K, classes, images = lab.rng(), 6, 4, 5
     z, labels = 2 * rng.standard_normal((K, classes, images)), rng.integers(0, classes, images)
-    value, slopes = defences.answered(z, labels)
     wanted = differences.gradient(lambda a: float(defences.answered(a, labels)[0].sum()), z)
-    yield error("gradient", slopes, wanted, 1e-8)
+    for side, answered in defended.sides(defences.answered, defended.answered):
+        value, slopes = answered(z, labels)
+        yield error(f"{side}gradient", slopes, wanted, 1e-8)
+        yield error(f"{side}value", value, defences.answered(z, labels)[0], 1e-10)
     each = np.array([-defences.log_softmax(one)[labels, np.arange(images)] for one in z])
     yield above("Jensen, least", float((each.mean(axis=0) - value).min()), 0)
     one, _ = defences.answered(z[:1], labels)
@@ -164,8 +170,22 @@ def c20(lab: Lab) -> Iterator[Figure]:
     shared, own = (np.array([call(s).mean(axis=0) for _ in range(calls)]) for s in (True, False))
     ratio = shared.var(axis=0).sum() / own.var(axis=0).sum()
     yield near("variance ratio", float(ratio), copies, copies / 3)
+    yield from _engine_draws(int(rng.integers(2**31)), copies)
     gap = np.abs(shared.mean(axis=0) - own.mean(axis=0)) / np.sqrt((shared.var(axis=0) + own.var(axis=0)) / calls)
     yield below("means apart, in standard errors", float(gap.max()), 5)
+
+
+def _engine_draws(seed: int, copies: int) -> Iterator[Figure]:
+    """The engine's noise for units, with one map for a batch and with a map for each example."""
+    zero, params = np.zeros((3, 2, 3, copies)), {"sigma": np.full((2, 3, 3), 0.5)}
+    for name, shared in (("one map", True), ("own maps", False)):
+        layer = PreactivationNoise(0.5, "unit", shared)
+        moved = layer.forward(params, Moments(zero), Sampled(Stream(seed)))[0].mean
+        apart = float(np.ptp(moved, axis=-1).max())
+        yield Figure(f"engine: copies differ by, {name}", apart, *((0, 0) if shared else (0.5, np.inf)))
+        further = layer.forward(params, Moments(zero), Sampled(Stream(seed).further(copies)))[0].mean
+        yield above(f"engine: the next batch differs by, {name}", float(np.abs(further - moved).max()), 0.1)
+        yield near(f"engine: root mean square, {name}", float(np.sqrt((moved**2).mean())), 0.5, 0.25)
 
 
 @checks(
@@ -178,7 +198,8 @@ def c20(lab: Lab) -> Iterator[Figure]:
     "division by zero.",
     because="The script stops at its 11th epoch. Whoever repairs it has to choose where the sum begins: with $h=1$ in "
     "the first epoch, as the formula has it, or without the penalty in that epoch.",
-    instead=r"$h(1)=1$ in the first epoch with noise",
+    instead=r"$h(1)=1$ in the first epoch with noise, `Harmonic(epochs, start)`",
+    symbols=("npsnn.schedules.Harmonic",),
     headline="h in the first three epochs with noise: code {coded, first}, {coded, second}, {coded, third}; formula "
     "{formula, first}, {formula, second}, {formula, third}",
     places=(
@@ -191,6 +212,8 @@ def c21(lab: Lab) -> Iterator[Figure]:
     for i, (name, wrong, right) in enumerate((("first", 0, 1), ("second", 1, 1.5), ("third", 1.5, 11 / 6))):
         yield near(f"coded, {name}", defences.harmonic(10 + i, 10), wrong, 1e-12)
         yield near(f"formula, {name}", defences.harmonic(11 + i, 10), right, 1e-12)
+        yield near(f"engine: formula, {name}", 1 / Harmonic(350, 10)((10 + i) / 350), right, 1e-9)
+    yield near("engine: before the noise", Harmonic(350, 10)(9 / 350), 0, 0)
 
 
 @checks(
@@ -206,7 +229,7 @@ def c21(lab: Lab) -> Iterator[Figure]:
     "the long run that is a step on their sum; only the memory is of half as many batches. After each batch the sizes "
     "are cut at 0.01, so that no unit is ever without noise.",
     instead="the sum in the recipe of the paper, steps by turns in that of the code",
-    symbols=("npsnn.reference.defences.root_reward",),
+    symbols=("npsnn.train.rewards.RootReward", "npsnn.reference.defences.root_reward"),
     headline="way of a size, by turns over by the sum {way, by turns over by the sum}; push at the floor over that at "
     "the start {push at the floor}",
     places=(
@@ -218,9 +241,12 @@ def c21(lab: Lab) -> Iterator[Figure]:
 def c22(lab: Lab) -> Iterator[Figure]:
     theta, gamma, h = lab.rng().uniform(0.05, 0.5, 6), 1e-4, 11 / 6
     wanted = differences.gradient(lambda a: defences.root_reward(a, gamma, h)[0], theta, 1e-3)
-    yield error("gradient", defences.root_reward(theta, gamma, h)[1], wanted, 1e-6)
-    push = [defences.root_reward(np.array([size]), gamma, h)[1][0] for size in (0.01, 0.25)]
-    yield near("push at the floor", push[0] / push[1], 5, 1e-9)
+    for side, reward in defended.sides(defences.root_reward, defended.root_reward):
+        value, slope = reward(theta, gamma, h)
+        yield error(f"{side}gradient", slope, wanted, 1e-6)
+        yield error(f"{side}value", value, -gamma / h * np.sqrt(theta).sum(), 1e-9)
+        push = reward(np.array([0.01, 0.25]), gamma, h)[1]
+        yield near(f"{side}push at the floor", push[0] / push[1], 5, 1e-9)
     ways = []
     for turns in (((-1.0,), (0.4,)), ((-0.6,),)):
         at_, velocity = 0.0, 0.0

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near, shown
+from npsnn.audit import defended
+from npsnn.audit.card import Figure, Floats, Lab, above, below, checks, error, near
 from npsnn.audit.heads import together
 from npsnn.audit.sources import at, issue
 from npsnn.reference import defences, differences
+from npsnn.schedules import Falls
 
 TRADES, MART = "yaodongyu/TRADES", "YisenWang/MART"
 DIVERGENCE = "npsnn.ops.loss.divergence"
@@ -116,6 +118,7 @@ def c2(lab: Lab) -> Iterator[Figure]:
     "parts is another method. The code of A2SNN trains for 600 epochs (B3).",
     instead="the recipe has 76 epochs with the division before the last two; another number of epochs keeps the part",
     uses=("B3",),
+    symbols=("npsnn.schedules.Falls",),
     headline="epochs at a lower rate {CIFAR-10, epochs at a lower rate} of 76; divisions reached {CIFAR-10, divisions "
     "reached} of 3",
     places=(
@@ -129,9 +132,14 @@ def c3(lab: Lab) -> Iterator[Figure]:
         ("CIFAR-10", 76, (75, 90, 100), 2, 1),
         ("MNIST", 100, (55, 75, 90), 46, 3),
     ):
-        rates = [defences.stepped(epoch, starts) for epoch in range(1, epochs + 1)]
-        yield near(f"{name}, epochs at a lower rate", sum(rate < 1 for rate in rates), low, 0)
-        yield near(f"{name}, divisions reached", round(-np.log10(rates[-1])), reached, 0)
+        there = [start for start in starts if start <= epochs]
+        falls = Falls(tuple((start - 1) / epochs for start in there), tuple(0.1 ** (i + 1) for i in range(len(there))))
+        coded = [defences.stepped(epoch, starts) for epoch in range(1, epochs + 1)]
+        engine = [falls(epoch / epochs) for epoch in range(epochs)]
+        for side, rates in (("", coded), ("engine: ", engine)):
+            yield near(f"{side}{name}, epochs at a lower rate", sum(rate < 1 for rate in rates), low, 0)
+            yield near(f"{side}{name}, divisions reached", round(-np.log10(rates[-1])), reached, 0)
+            yield near(f"{side}{name}, last rate", rates[-1], 0.1**reached, 1e-12)
 
 
 @checks(
@@ -147,7 +155,8 @@ def c3(lab: Lab) -> Iterator[Figure]:
     r"logits. With it the value is at most $-\ln 10^{-4}=9.2$, half of the derivative is left at $1-q_c=10^{-4}$, and "
     r"a hundredth at $10^{-6}$: the term gives up where the network is surest of the wrong class. The code has two "
     r"other safeguards, $10^{-12}$ beside $q$ and $10^{-7}$ beside $1-p_y$, which keep logarithms finite.",
-    instead="the loss as printed, from the logits; the code's form is an option of the recipe",
+    instead="the loss as printed, from the logits; `safeguards=True` is the code's form",
+    symbols=("npsnn.ops.mart.boosted_cross_entropy",),
     headline="derivative by the wrong logit, code over printed: {1e-2, code over printed} at 1 - q = 1e-2, {1e-4, code "
     "over printed} at 1e-4, {1e-6, code over printed} at 1e-6",
     places=(
@@ -157,17 +166,19 @@ def c3(lab: Lab) -> Iterator[Figure]:
 )
 def c4(lab: Lab) -> Iterator[Figure]:
     rng = lab.rng()
-    z, other, labels = logits(rng)
-    for name, safe in (("printed", 0.0), ("code", 1e-4)):
-        _, _, by_other = defences.mart(z, other, labels, 0.0, safe)
-        wanted = differences.gradient(lambda a, s=safe: defences.mart(z, a, labels, 0.0, s)[0], other)
-        yield error(f"{name}, gradient", by_other, wanted, 1e-8)
-    for name, gap, share in (("1e-2", 1e-2, 0.990), ("1e-4", 1e-4, 0.5), ("1e-6", 1e-6, 0.0099)):
-        sure = np.array([[0.0], [np.log((1 - gap) / gap) + np.log(2)], [0.0]])
-        zero = np.zeros((3, 1))
-        pull = {s: defences.mart(zero, sure, np.array([0]), 0.0, s)[2][1, 0] for s in (0.0, 1e-4)}
-        plain = defences.softmax(sure)[1, 0]  # of -ln q_y, which both forms have
-        yield near(f"{name}, code over printed", (pull[1e-4] - plain) / (pull[0.0] - plain), share, 2e-3)
+    z, other, labels = logits(rng, 4, 3)
+    zero, first = np.zeros((3, 1)), np.array([0])
+    for side, mart in defended.sides(defences.mart, defended.mart):
+        for name, safe in (("printed", 0.0), ("code", 1e-4)):
+            value, _, by_other = mart(z, other, labels, 0.0, safe)
+            wanted = differences.gradient(lambda a, f=mart, s=safe: f(z, a, labels, 0.0, s)[0], other)  # type: ignore[misc]
+            yield error(f"{side}{name}, gradient", by_other, wanted, 1e-8)
+            yield near(f"{side}{name}, value", value, defences.mart(z, other, labels, 0.0, safe)[0], 1e-9)
+        for name, gap, share in (("1e-2", 1e-2, 0.990), ("1e-4", 1e-4, 0.5), ("1e-6", 1e-6, 0.0099)):
+            sure = np.array([[0.0], [np.log((1 - gap) / gap) + np.log(2)], [0.0]])
+            pull = {s: mart(zero, sure, first, 0.0, s)[2][1, 0] for s in (0.0, 1e-4)}
+            plain = defences.softmax(sure)[1, 0]  # of -ln q_y, which both forms have
+            yield near(f"{side}{name}, code over printed", (pull[1e-4] - plain) / (pull[0.0] - plain), share, 2e-3)
     yield near("largest value in code", -np.log(1e-4), 9.21, 0.01)
 
 
@@ -187,6 +198,7 @@ def c4(lab: Lab) -> Iterator[Figure]:
     r"measured about 6 points between PGD and C&W that the paper does not show, and AutoAttack leaves 56.29 where the "
     r"paper has 65.04 (C34).",
     instead="both parts of the gradient; judged by margin losses besides PGD",
+    symbols=("npsnn.ops.mart.unsure_divergence",),
     headline="gradient against differences {clean gradient}; part of it that is of the weight {part of the weight}",
     places=(
         at(MART, "mart.py", "24-28", "the attack climbs the cross-entropy"),
@@ -196,16 +208,23 @@ def c4(lab: Lab) -> Iterator[Figure]:
 )
 def c5(lab: Lab) -> Iterator[Figure]:
     rng = lab.rng()
-    z, other, labels = logits(rng)
+    z, other, labels = logits(rng, 4, 3)
     weight, images = 5.0, z.shape[1]
-    value, by_clean, by_other = defences.mart(z, other, labels, weight)
-    wanted = differences.gradient(lambda a: defences.mart(a, other, labels, weight)[0], z)
-    yield error("clean gradient", by_clean, wanted, 1e-8)
-    wanted = differences.gradient(lambda a: defences.mart(z, a, labels, weight)[0], other)
-    yield error("attacked gradient", by_other, wanted, 1e-8)
     p = defences.softmax(z)[labels, np.arange(images)]
     fixed = weight * (1 - p) * defences.divergence(z, other)[1] / images
-    yield above("part of the weight", float(np.linalg.norm(by_clean - fixed) / np.linalg.norm(by_clean)), 0.03)
-    yield near("clean gradient without the divergence", np.abs(defences.mart(z, other, labels, 0.0)[1]).max(), 0, 0)
-    yield near("sums over the classes", np.abs([by_clean.sum(axis=0), by_other.sum(axis=0)]).max(), 0, 1e-12)
-    yield shown("value", value)
+    for side, mart in defended.sides(defences.mart, defended.mart):
+        for form, safe in (("printed", 0.0), ("code", 1e-4)):
+            value, by_clean, by_other = mart(z, other, labels, weight, safe)
+            at_clean = differences.gradient(lambda a, f=mart, s=safe: f(a, other, labels, weight, s)[0], z)  # type: ignore[misc]
+            at_other = differences.gradient(lambda a, f=mart, s=safe: f(z, a, labels, weight, s)[0], other)  # type: ignore[misc]
+            name = side if form == "printed" else f"{side}code: "
+            yield error(f"{name}clean gradient", by_clean, at_clean, 1e-8)
+            yield error(f"{name}attacked gradient", by_other, at_other, 1e-8)
+            yield near(f"{name}value", value, defences.mart(z, other, labels, weight, safe)[0], 1e-5)
+            yield near(
+                f"{name}sums over the classes", np.abs([by_clean.sum(axis=0), by_other.sum(axis=0)]).max(), 0, 1e-9
+            )
+        part = float(np.linalg.norm(by_clean - fixed) / np.linalg.norm(by_clean))
+        yield above(f"{side}part of the weight", part, 0.03)
+        still = np.abs(mart(z, other, labels, 0.0)[1]).max()
+        yield near(f"{side}clean gradient without the divergence", still, 0, 0)
