@@ -206,4 +206,4 @@ def tight_radius(p_a: float, p_b: float, sigma: float) -> float:
 
 def parseval_bound(w: Floats, stride: int = 1) -> float:
     """PixelDP: ⌈k/stride⌉ ‖W‖, W (filters, k k channels), for filters w (filters, k, k, channels) (audit C26)."""
-    return ceil(w.shape[1] / stride) * float(np.linalg.norm(w.reshape(len(w), -1), 2))
+    return float(ceil(w.shape[1] / stride) * np.linalg.norm(w.reshape(len(w), -1), 2))

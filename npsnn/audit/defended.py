@@ -106,10 +106,11 @@ def gaussian_divergence(mu: Floats, rho: Floats, prior: float) -> tuple[float, F
     (w, b), (r, r_b) = (np.split(x, cut) for x in (mu, rho))
     flat = {f"{name}.w": w.reshape(2, 2), f"{name}.b": b, f"{name}.rho": r.reshape(2, 2), f"{name}.rho_b": r_b}
     value, grads = KLDivergence(1.0, prior)(model, flat)
-    joined = [
-        np.concatenate([grads[f"{name}.{a}"].ravel(), grads[f"{name}.{c}"]]) for a, c in (("w", "b"), ("rho", "rho_b"))
-    ]
-    return float(value), *joined
+
+    def joined(matrix: str, bias: str) -> Floats:
+        return np.concatenate([grads[f"{name}.{matrix}"].ravel(), grads[f"{name}.{bias}"]])
+
+    return float(value), joined("w", "b"), joined("rho", "rho_b")
 
 
 def parts_of_divergence(rng: np.random.Generator, prior: float, last_only: bool) -> float:

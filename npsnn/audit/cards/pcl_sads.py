@@ -77,7 +77,7 @@ def c10(lab: Lab) -> Iterator[Figure]:
         pull |= {f"code {far}": defences.prototypes_coded(at_far, labels, own, others, 0.0)[1]}
         pull |= {f"printed {far}": (at_far - own[labels]) / far}
     for form in ("code", "printed"):
-        ratio = np.linalg.norm(pull[f"{form} 10.0"]) / np.linalg.norm(pull[f"{form} 1.0"])
+        ratio = float(np.linalg.norm(pull[f"{form} 10.0"]) / np.linalg.norm(pull[f"{form} 1.0"]))
         yield near(f"{form}, pull 10 times as far", ratio, 10 if form == "code" else 1, 1e-9)
     push = np.linalg.norm(coded(f, own, others)[1] - defences.prototypes_coded(f, labels, own, others, 0.0)[1])
     yield below("code, push over pull", float(push / np.linalg.norm(coded(f, own, others)[1])), 1e-4)

@@ -154,10 +154,10 @@ def c26(lab: Lab) -> Iterator[Figure]:
     for _ in range(20):
         W = 1.0003 * W - 0.0003 * W @ W.T @ W
     yield above("left after 20 Parseval steps, off 1 by", abs(float(np.linalg.norm(W, 2)) - 1), 0.1)
-    k = np.zeros((1, 3, 3, 1))
-    k[0, 1, 1, 0] = 1
-    yield error("engine: a kernel that copies", norms.convolution_bound(k, (6, 6), 1, 1), 1, 1e-8)
-    yield near("printed, a kernel that copies", defences.parseval_bound(k), 3, 1e-12)
+    copying = np.zeros((1, 3, 3, 1))
+    copying[0, 1, 1, 0] = 1
+    yield error("engine: a kernel that copies", norms.convolution_bound(copying, (6, 6), 1, 1), 1, 1e-8)
+    yield near("printed, a kernel that copies", defences.parseval_bound(copying), 3, 1e-12)
     yield from _held(rng)
     yield shown("printed for a stride of 2", defences.parseval_bound(np.ones((1, 5, 5, 1)), 2))
 

@@ -63,10 +63,10 @@ def c1(lab: Lab) -> Iterator[Figure]:
     )
     for side, (kl,) in together((defences.divergence, DIVERGENCE)):
         value, dz, dother = kl(z, other)
-        yield error(f"{side}clean gradient", dz, differences.gradient(lambda a, f=kl: summed(f, a, other), z), 1e-8)
-        yield error(
-            f"{side}attacked gradient", dother, differences.gradient(lambda a, f=kl: summed(f, z, a), other), 1e-8
-        )
+        at_clean = differences.gradient(lambda a, f=kl: summed(f, a, other), z)  # type: ignore[misc]
+        at_other = differences.gradient(lambda a, f=kl: summed(f, z, a), other)  # type: ignore[misc]
+        yield error(f"{side}clean gradient", dz, at_clean, 1e-8)
+        yield error(f"{side}attacked gradient", dother, at_other, 1e-8)
         yield error(f"{side}value", value, defences.divergence(z, other)[0], 1e-10)
         yield below(f"{side}attack gradients differ by", float(np.abs(dother - by_other).max()), 1e-12)
         yield above(f"{side}clean gradients differ by", float(np.linalg.norm(dz - by_clean) / np.linalg.norm(dz)), 0.2)
