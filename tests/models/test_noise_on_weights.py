@@ -153,7 +153,7 @@ def test_noise_is_measured_at_its_own_input_behind_noisy_weights() -> None:
 
 def test_the_rules_are_compared_with_draws_of_the_weights() -> None:
     fit = layerwise(last_alone(spread="free", start=0.2), X[:2], LABELS[:2], draws=400)
-    assert fit.refusal == "fc has noise on its weights, through which no full covariance is computed"
+    assert fit.refusal == "" and fit.trust.startswith("The closed form is exact")
     exact = next(f for f in fit.layers if f.rule == "exact")
     assert exact.mean_error < 4 * fit.mean_floor and abs(exact.sd_ratio - 1) < 0.15
     sizes = convolutional().model.network.layers
