@@ -209,10 +209,11 @@ def _measure(rows: list[Criterion], classifier: Any, x: Any, labels: Any, settin
     """Adds the criteria to `rows`; each is printed as it comes, if shown, over a bar."""
     from npsnn import attacks
 
-    noisy = settings.judging.defended(classifier).random
+    defended = settings.judging.defended(classifier)
+    images = settings.runs(defended.random, defended.model.propagates) * len(labels)
     table = Table({"": 1, "criterion": -25, "outcome": -14}) if shown else None
     columns = min(80, width() or 80)
-    with Bar("attacking", settings.runs(noisy) * len(labels)) as bar:
+    with Bar("attacking", images) as bar:
         criteria: Iterator[Criterion] = attacks.examine(classifier, x, labels, settings, bar.update)
         for row in criteria:
             rows.append(row)

@@ -8,7 +8,8 @@ from npsnn.attacks.judging import Judging
 from npsnn.cli.common import averaged, interval, percent
 from npsnn.cli.runs import Run
 from npsnn.cli.terminal import say
-from npsnn.models.sigmas import brief, in_words
+from npsnn.models import sigmas
+from npsnn.models.sigmas import brief
 from npsnn.runs.caveats import Caveat, of_network
 
 
@@ -62,7 +63,7 @@ class Defended:
         noise, off = "noise off", ""
         if self.network.random:
             draws = f"{self.judging.draws} draws{averaged(self.network.average, self.network.answer)}"
-            noise = f"noise {in_words(self.sigma)}, {draws}"
+            noise = f"{sigmas.of_network(self.sigma)}, {draws}"
             off = f"; {percent(self.off.mean)} with the noise off"
         grid = "; adversarial images have 8 bits" if self.judging.on_grid else ""
         say(f"{self.run.heading}: {images}, {noise}{grid}")

@@ -12,6 +12,7 @@ from npsnn.cli.common import percent, print_caveats, print_json
 from npsnn.cli.runs import load_run
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say
+from npsnn.models.sigmas import MOST_NAMED
 from npsnn.train.config import Config
 
 
@@ -71,8 +72,11 @@ def each(figure: float | dict[str, float]) -> list[float]:
 
 
 def _joined(figure: float | dict[str, float] | None, form: str) -> str:
-    """The figures of all noise layers as one cell."""
-    return "-" if figure is None else "/".join(format(value, form) for value in each(figure))
+    """The figures of all noise layers as one cell; of many layers the least and the largest."""
+    values = [] if figure is None else each(figure)
+    if len(values) > MOST_NAMED:
+        return f"{min(values):{form}}..{max(values):{form}}"
+    return "/".join(format(value, form) for value in values) or "-"
 
 
 def _cells(record: Any) -> tuple[object, ...]:
@@ -95,15 +99,15 @@ def report(
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
     from npsnn.attacks import accuracy
-    from npsnn.models.sigmas import brief, in_words
-    from npsnn.runs.caveats import of_network
+    from npsnn.models.sigmas import brief, of_network
+    from npsnn.runs import caveats
     from npsnn.train import saved
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
     classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
     clean = accuracy(classifier.with_sigma(0), x, labels)
     noisy = accuracy(classifier, x, labels, 1, options.seed)
-    found = run.caveats + of_network(classifier, classifier, noisy, labels)
+    found = run.caveats + caveats.of_network(classifier, classifier, noisy, labels)
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(
@@ -124,7 +128,7 @@ def report(
             }
         )
         return
-    noise = f"its noise {in_words(classifier.sigmas, '.4g')}"
+    noise = f"its {of_network(classifier.sigmas, '.4g')}"
     on = f", {percent(noisy.mean)} under one draw of {noise}" if classifier.random else ""
     say(f"{folder}: {percent(clean.mean)} of {len(labels):,} test images with the noise off{on}")
     print_caveats(found)

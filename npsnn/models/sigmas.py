@@ -10,6 +10,9 @@ from npsnn.layers.params import at_path, flatten, unflatten
 from npsnn.models.base import Model
 from npsnn.validate import check_sigma
 
+MOST_NAMED = 2
+"""Most noise layers of which each is named with its size in a line for people."""
+
 
 def read(model: Model, params: Params) -> dict[str, float]:
     """The level of each noise layer by its path: its standard deviation; of several, their root mean square.
@@ -78,3 +81,15 @@ def in_words(sigma: float | Mapping[str, float], form: str = "g") -> str:
     if not isinstance(sigma, Mapping):
         return format(sigma, form)
     return ", ".join(f"{path} {value:{form}}" for path, value in sigma.items())
+
+
+def of_network(found: float | Mapping[str, float], form: str = "g") -> str:
+    """The noise of a network that draws, in few words: "noise 0.3", "noise of 5 layers, 0.1 to 0.3".
+
+    found: standard deviation of the noise, or one for each path; none for a network whose other layers draw.
+    form: form of a number, as in a format specification.
+    """
+    if isinstance(found, Mapping) and len(found) > MOST_NAMED:
+        low, high = (format(value, form) for value in (min(found.values()), max(found.values())))
+        return f"noise of {len(found)} layers, {low} to {high}"
+    return "random layers" if found in ({}, 0) else f"noise {in_words(found, form)}"

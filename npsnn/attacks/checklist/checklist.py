@@ -62,7 +62,7 @@ class Checklist:
             self.fgsm,
             self.pgd(self.eps),
             self.random,
-            self.stronger(noisy=True),
+            self.stronger(carried=True),
             [self.one_pixel(p) for p in self.pixels],
         )
 
@@ -89,14 +89,18 @@ class Checklist:
         """One-Pixel, of so many pixels."""
         return OnePixel(pixels, self.population, self.generations, draws=self.draws, source=EoT(self.eot))
 
-    def stronger(self, noisy: bool) -> list[APGDT | Square]:
-        """Attacks of other kinds than PGD, and stronger ones: on the closed form where there is noise."""
-        source: Source = ClosedForm() if noisy else EoT()
+    def stronger(self, carried: bool) -> list[APGDT | Square]:
+        """Attacks of other kinds than PGD, and stronger ones: on the closed form where there is one of the noise."""
+        source: Source = ClosedForm() if carried else EoT()
         return [
             APGDT(self.eps, steps=4 * self.steps, source=source),
             Square(self.eps, queries=5 * self.samples, source=source),
         ]
 
-    def runs(self, noisy: bool) -> int:
-        """How many attacks on all images there are: what progress adds up to, over the images."""
-        return 6 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + (2 + self.draws if noisy else 0)
+    def runs(self, noisy: bool, carried: bool = True) -> int:
+        """How many attacks on all images there are: what progress adds up to, over the images.
+
+        carried: whether the noise has a closed form.
+        """
+        of_noise = 1 + carried + self.draws if noisy else 0
+        return 6 + len({self.eps, *self.ladder}) + len(set(self.pixels)) + of_noise

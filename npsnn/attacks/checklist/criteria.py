@@ -90,7 +90,7 @@ def black_box(suite: Suite) -> Findings:
     paper's own tables fail this reading for 2 and 3 pixels (audit A29). Of three comparisons one would fail by luck
     more often than a single one: each must be as much surer (Bonferroni).
     """
-    white = {"FGSM": suite.fgsm, "PGD": suite.pgd()} | ({"closed form": suite.adaptive} if suite.noisy else {})
+    white = {"FGSM": suite.fgsm, "PGD": suite.pgd()} | ({"closed form": suite.adaptive} if suite.carried else {})
     best = min(white, key=lambda name: white[name].accuracy.mean)
     each = white[best].accuracy.each, suite.random.accuracy.each
     difference, text, figures = _compared(*each, (best, "random search"))
@@ -263,15 +263,23 @@ def examine(
     labels: (N,).
     options: how the criteria are measured.
     progress: called with the number of images done, in all `Checklist.runs` times N.
-    Without noise criteria 6 to 8 do not apply. Raises ValueError for fewer than two images and for
-    what does not fit the network.
+    Without noise criteria 6 to 8 do not apply, and without a closed form 8 does not. Raises ValueError for fewer than
+    two images and for what does not fit the network.
     Source: A2SNN Sec. 4.5, with controls (audit A24, A26, A29) and a rule for each decision.
     """
     suite = Suite(classifier, x, labels, options or Checklist(), progress)
     for number, (name, question, decide, needs_noise) in enumerate(CRITERIA, start=1):
-        if needs_noise and not suite.noisy:
-            yield Criterion(number, name, question, Outcome.NOT_APPLICABLE, "the network has no noise")
+        lacks = _lacking(suite, decide) if needs_noise else ""
+        if lacks:
+            yield Criterion(number, name, question, Outcome.NOT_APPLICABLE, lacks)
         else:
             before = len(suite.caveats)
             outcome, explanation, figures = decide(suite)
             yield Criterion(number, name, question, outcome, explanation, figures, tuple(suite.caveats[before:]))
+
+
+def _lacking(suite: Suite, decide: Callable[[Suite], Findings]) -> str:
+    """What a criterion about noise needs and the network has not, as a clause; empty where nothing is missing."""
+    if not suite.noisy:
+        return "the network has no noise"
+    return "the network has no closed form" if decide is without_sampling and not suite.carried else ""

@@ -34,6 +34,7 @@ class Suite:
             raise ValueError("there must be at least two images, or no difference has a standard error, got one")
         self.network = options.judging.defended(classifier)
         self.noisy = self.network.random
+        self.carried = self.noisy and self.network.model.propagates
         self.stream = options.judging.stream.at("checklist")
         self._of_eps: dict[float, Result] = {}
         self.caveats: list[Caveat] = []
@@ -57,9 +58,10 @@ class Suite:
         found: list[Attack] = [options.fgsm, options.random, *self._unbounded().values()]
         found += [options.pgd(eps) for eps in {options.eps, *options.ladder}]
         found += [options.one_pixel(pixels) for pixels in set(options.pixels)]
-        found += options.stronger(self.noisy)
+        found += options.stronger(self.carried)
         if self.noisy:
-            sources: list[Source] = [ClosedForm(), Expectation(), *[Known(self.stream.at("known"))] * options.draws]
+            sources: list[Source] = [Expectation(), *[Known(self.stream.at("known"))] * options.draws]
+            sources += [ClosedForm()] if self.carried else []
             found += [options.pgd(options.eps, source) for source in sources]
         return found
 
@@ -120,7 +122,7 @@ class Suite:
 
     def stronger(self) -> list[Result]:
         """Attacks of other kinds than PGD."""
-        return [self.run(attack.label, attack) for attack in self.options.stronger(self.noisy)]
+        return [self.run(attack.label, attack) for attack in self.options.stronger(self.carried)]
 
     def transfer(self) -> Result:
         """PGD on the network without its noise."""

@@ -189,7 +189,7 @@ class PixelDPDefence(Defence):
             "falls": (0.5, 0.75),
         },
     }
-    chosen: ClassVar[Settings] = chosen(attack_size=0.3)
+    chosen: ClassVar[Settings] = chosen(attack_size=0.1)
     answers: ClassVar[tuple[str, int]] = ("probabilities", 300)
     departures: ClassVar[Departures] = {
         "norm": Departure(
