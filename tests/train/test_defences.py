@@ -52,7 +52,7 @@ def test_each_setting_of_each_data_set_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", DEFENCES)
 def test_the_code_sets_what_departs(name: str) -> None:
-    defence = on(name, "fashion-mnist", authors_code=True)
+    defence = on(name, "fashion-mnist", code=True)
     for field, departure in DEFENCES[name].departures.items():
         assert getattr(defence, field) == departure.value != getattr(on(name, "fashion-mnist"), field)
         assert {f: s for f, _, s in defence.explained("fashion-mnist")}[field] == "authors' code"

@@ -13,6 +13,6 @@ __all__ = ["DEFENCES", "Defence", "Departure", "defence", "on"]
 import_all(__name__, __path__)  # a new file here needs no line here
 
 
-def on(name: str, dataset: str, authors_code: bool = False, **given: Any) -> Any:
+def on(name: str, dataset: str, code: bool = False, **given: Any) -> Any:
     """The named defence with its settings for a data set; arguments and errors are those of `Defence.on`."""
-    return DEFENCES.named(name).on(dataset, authors_code, **given)
+    return DEFENCES.named(name).on(dataset, code, **given)

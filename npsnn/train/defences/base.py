@@ -88,19 +88,19 @@ class Defence:
         check_options(self)
 
     @classmethod
-    def on(cls, dataset: str, authors_code: bool = False, **given: Any) -> Any:
+    def on(cls, dataset: str, code: bool = False, **given: Any) -> Any:
         """The defence with the settings for a data set.
 
         dataset: name of the data set. One that the paper does not have takes the settings chosen here.
-        authors_code: whether each setting in which the authors' code departs from the paper has the code's value.
+        code: whether each setting in which the authors' code departs from the paper has the code's value.
         given: settings that take precedence.
         Raises ValueError for an unknown setting, naming the nearest.
         """
         known = [f.name for f in fields(cls)]
         if odd := [name for name in given if name not in known]:
             raise ValueError(f"{odd[0]} is no setting of {DEFENCES.name_of(cls)}{nearest(odd[0], known)}")
-        code = {name: departure.value for name, departure in cls.departures.items()} if authors_code else {}
-        return cls(**dict(cls.settings(dataset)) | code | given)
+        theirs = {name: departure.value for name, departure in cls.departures.items()} if code else {}
+        return cls(**dict(cls.settings(dataset)) | theirs | given)
 
     @classmethod
     def settings(cls, dataset: str) -> Mapping[str, Any]:

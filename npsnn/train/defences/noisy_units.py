@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Settings = Mapping[str, Mapping[str, Any]]
 Departures = Mapping[str, Departure]
+ROUNDING = 1e-9
+"""Part of an epoch by which a beginning that is a whole number of epochs may seem later."""
 
 
 @defence("rse")
@@ -124,7 +126,7 @@ class L2pDefence(Defence):
         """gamma / h(t), h the harmonic sum over the epochs with noise."""
         from npsnn.optim import Harmonic, Times
 
-        return Times(self.reward, Harmonic(self.epochs, int(self.noise_from * self.epochs)))
+        return Times(self.reward, Harmonic(self.epochs, ceil(self.noise_from * self.epochs - ROUNDING)))
 
     def terms(self, examples: int) -> tuple["Term", ...]:
         from npsnn.train.rewards import RootReward
@@ -189,7 +191,7 @@ class PixelDPDefence(Defence):
             "falls": (0.5, 0.75),
         },
     }
-    chosen: ClassVar[Settings] = chosen(attack_size=0.1)
+    chosen: ClassVar[Settings] = chosen(attack_size=0.1, lr=3e-3)
     answers: ClassVar[tuple[str, int]] = ("probabilities", 300)
     departures: ClassVar[Departures] = {
         "norm": Departure(
