@@ -51,9 +51,8 @@ def ensemble(rng: np.random.Generator, first: float = 0.2, inner: float = 0.1) -
     r"gives a certificate, whatever noise follows: "
     r"$$R=\tfrac{\sigma}{2}\bigl(\Phi^{-1}(p_A)-\Phi^{-1}(p_B)\bigr),\qquad\sigma=0.2.$$",
     because="A network that is quiet at inference has no ensemble, and no certificate. Inner noise is part of the "
-    "function that is smoothed: the radius counts the noise on the image alone. No noise stands before the dense "
-    "layer. Nothing of the noise is learned. Of its strength: more draws in the attack leave less, and the authors' "
-    "later paper, Adv-BNN, puts RSE below its own network under PGD.",
+    "function that is smoothed: the radius counts the noise on the image alone. No noise stands before the dense layer, "
+    "and none of it is learned. No independent figure under EoT was found.",
     instead="the later form; `npsnn certify` gives its radius",
     symbols=("npsnn.certify.smoothing.smoothing",),
     headline="certified radius at p_A = 0.99: {radius}, with inner noise 5 times as large {radius, inner noise times "
@@ -149,6 +148,7 @@ def slope(x: Floats, W: Floats, w: Floats, noise: Floats) -> Floats:
     "defence holds under EoT. In training the map is shared as well (B6). The accuracy of a batch rests on one draw "
     "(B9). A2SNN compares with figures of this evaluation.",
     instead='`PreactivationNoise(sigma, scope="unit", shared=True)` repeats it; `EoT` draws anew for each sample',
+    symbols=("npsnn.layers.noise.PreactivationNoise",),
     headline="gradients among 30 copies differ by {copies, one map}, with own draws by {copies, own draws}; variance "
     "of the average, one map over own draws {variance ratio}",
     places=(
