@@ -101,7 +101,7 @@ def c33(lab: Lab) -> Iterator[Figure]:
 @checks(
     "C34",
     place="Table 4",
-    title="What independent attacks left",
+    title="Independent verdicts on the defences",
     verdict="inconsistent",
     uses=("C5", "C10", "C23", "C28", "C29", "C32"),
     printed="Accuracies between 25 and 64.5 under PGD, from the papers of the defences.",

@@ -30,7 +30,7 @@ class Small:
         self.W = rng.standard_normal((classes, hidden)) / (hidden / 4) ** 0.5
 
     def logits(self, x: Floats) -> Floats:
-        """Of images (images, inputs): (classes, images)."""
+        """The logits, (classes, images), of images (images, inputs)."""
         return np.asarray(self.W @ np.maximum(self.U @ np.maximum(self.V @ x.T, 0), 0))
 
     def back(self, x: Floats, cotangent: Floats) -> Floats:

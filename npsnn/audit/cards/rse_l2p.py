@@ -51,8 +51,8 @@ def ensemble(rng: np.random.Generator, first: float = 0.2, inner: float = 0.1) -
     r"gives a certificate, whatever noise follows: "
     r"$$R=\tfrac{\sigma}{2}\bigl(\Phi^{-1}(p_A)-\Phi^{-1}(p_B)\bigr),\qquad\sigma=0.2.$$",
     because="A network that is quiet at inference has no ensemble, and no certificate. Inner noise is part of the "
-    "function that is smoothed: the radius counts the noise on the image alone. No noise stands before the dense layer, "
-    "and none of it is learned. No independent figure under EoT was found.",
+    "function that is smoothed: the radius counts the noise on the image alone. No noise stands before the dense "
+    "layer, and none of it is learned. No independent figure under EoT was found.",
     instead="the later form; `npsnn certify` gives its radius",
     symbols=("npsnn.certify.smoothing.smoothing",),
     headline="certified radius at p_A = 0.99: {radius}, with inner noise 5 times as large {radius, inner noise times "

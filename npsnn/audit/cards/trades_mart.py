@@ -30,7 +30,7 @@ def summed(f: Any, *args: Any) -> float:
 @checks(
     "C1",
     place="TRADES, trades.py",
-    title="What the second term of TRADES is for many classes",
+    title="The second term of TRADES for many classes",
     verdict="ambiguous",
     printed=r"$$\min_f\mathbb E\bigl[\mathcal L(f(X),Y)+\beta\max_{X'}\mathcal L(f(X),f(X'))\bigr],$$ where $\mathcal "
     r"L$ “should be classification-calibrated”; $\mathcal L$ of two answers is not defined.",
