@@ -25,12 +25,16 @@ def entered(enter: Callable[[Any], Any], *entries: Any) -> Iterator[None]:
 
 @contextmanager
 def kept_out() -> Iterator[None]:
-    """What is entered in tables within the block is taken out after it."""
+    """What is entered in tables within the block is taken out after it; not what a module of npsnn enters there.
+
+    Such a module is imported once: its entries would be gone for good.
+    """
     before = set(tables._TYPES)
     try:
         yield
     finally:
-        _taken_out([entry for name, entry in tables._TYPES.items() if name not in before])
+        new = [entry for name, entry in tables._TYPES.items() if name not in before]
+        _taken_out([entry for entry in new if not str(entry.__module__).startswith("npsnn.")])
 
 
 @contextmanager
