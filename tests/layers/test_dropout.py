@@ -1,10 +1,10 @@
 """Dropout: nothing outside of training, masks by the sample in it, and the moments of what it leaves."""
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from cupy_double import Module
 from on_device import on_both
 
 from npsnn.classifier import Classifier
@@ -81,14 +81,14 @@ def test_a_draw_drops_the_variance_with_the_number() -> None:
 
 
 @pytest.mark.parametrize("layer", [Dropout(P), Dropout(P, channels=True)], ids=str)
-def test_on_a_gpu_it_is_the_same(double: Module, same_draws: None, layer: Dropout) -> None:
+def test_on_a_gpu_it_is_the_same(cupy: ModuleType, same_draws: None, layer: Dropout) -> None:
     def passed(x: Any, v: Any, noise: Noise) -> Any:
         out, back = layer.forward({}, Moments(x, v), noise)
         return out, back(Moments(x * v, v), Want.BOTH)[0]
 
     for dtype in (np.float32, np.float64):
         for noise in (DRAWN, Propagated(training=WHOLE)):
-            on_both(double, passed, X.astype(dtype), (X * X).astype(dtype), noise)
+            on_both(cupy, passed, X.astype(dtype), (X * X).astype(dtype), noise)
 
 
 def test_a_network_with_it_answers_without_draws_and_is_saved() -> None:

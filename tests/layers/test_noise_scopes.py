@@ -1,6 +1,7 @@
 """Noise with a standard deviation for each channel or unit, noise that a batch shares, and the scale of a draw."""
 
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_a_shared_draw_is_one_for_the_batch_and_has_the_same_law(scope: str) -> 
 @each_scope
 @pytest.mark.parametrize("shared", [False, True])
 def test_on_a_gpu_it_is_the_same_and_nothing_is_asked(
-    double: Module, same_draws: None, scope: str, shared: bool
+    cupy: ModuleType, same_draws: None, scope: str, shared: bool
 ) -> None:
     layer = PreactivationNoise(0.7, scope, shared)
 
@@ -72,9 +73,9 @@ def test_on_a_gpu_it_is_the_same_and_nothing_is_asked(
         return out.mean, var, back(Moments(g, None if var is None else g * g), Want.BOTH)
 
     for noise in (Sampled(Stream(2), WHOLE, 0.3), Propagated(on=True), EXPECTATION):
-        on_both(double, passed, SIGMA[scope], X, X[::-1].copy(), noise)
+        on_both(cupy, passed, SIGMA[scope], X, X[::-1].copy(), noise)
         with synchronisations() as waits:
-            passed(*map(double.asarray, (SIGMA[scope], X, X)), noise)
+            passed(*map(cupy.asarray, (SIGMA[scope], X, X)), noise)
         assert not waits
 
 

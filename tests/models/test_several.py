@@ -205,7 +205,7 @@ def test_a_layer_that_is_random_without_being_noise_says_so() -> None:
     np.testing.assert_allclose(averaged, np.mean(drawn, axis=0), rtol=1e-6, atol=1e-6)
     with pytest.raises(ValueError, match="linear has no noise layer"):
         network.with_sigma(0.3)
-    with pytest.raises(ValueError, match="a noise layer must have a name of its own, got gap"):
+    with pytest.raises(ValueError, match="a layer that draws must have a name of its own, got gap"):
         model(("gap", Dropped()), Linear(3))
 
 

@@ -133,7 +133,7 @@ def test_a_classifier_compares_and_prints_harmlessly() -> None:
 
 def test_a_noise_layer_may_not_have_the_name_of_a_purpose() -> None:
     noise = dict(convolutional().model.network.layers)["noise"]
-    with pytest.raises(ValueError, match="a noise layer must have a name of its own, got gap"):
+    with pytest.raises(ValueError, match="a layer that draws must have a name of its own, got gap"):
         Model("mine", Sequential((("gap", noise),)), (1, 2, 2), 4)
 
 
