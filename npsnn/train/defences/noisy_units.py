@@ -103,8 +103,8 @@ class L2pDefence(Defence):
     }
     chosen: ClassVar[Settings] = attacked(0.25, noise_from=0.1, attack_from=0.2)
     departures: ClassVar[Departures] = {
-        "shared": Departure(True, "draws one map of noise for the whole batch, also where it is judged", "C18"),
-        "alternating": Departure(True, "takes a step on the reward alone before each step on the loss", "C19"),
+        "shared": Departure(True, "draws one map of noise for the whole batch, also where it is judged", "C20"),
+        "alternating": Departure(True, "takes a step on the reward alone before each step on the loss", "C22"),
     }
 
     def network(self, shape: tuple[int, ...], classes: int) -> "Model":
@@ -195,7 +195,7 @@ class PixelDPDefence(Defence):
     answers: ClassVar[tuple[str, int]] = ("probabilities", 300)
     departures: ClassVar[Departures] = {
         "norm": Departure(
-            "authors", "divides the filters and takes Parseval's steps, which leaves the norm above 1", "C22"
+            "authors", "divides the filters and takes Parseval's steps, which leaves the norm above 1", "C26"
         ),
     }
 

@@ -20,7 +20,7 @@ from npsnn.validate import option
 if TYPE_CHECKING:
     from npsnn.layers.params import Role
     from npsnn.models import Model
-    from npsnn.train import Constraint, Loss, Term
+    from npsnn.train import Loss, Term
 
 Settings = Mapping[str, Mapping[str, Any]]
 Departures = Mapping[str, Departure]
@@ -42,7 +42,6 @@ class PniDefence(Defence):
     )
     alpha: float = option(0.25, "alpha at the beginning.", "Noise", low=0, above=True)
     through_std: bool = option(True, "Differentiate the spread of the weights as well.", "Noise")
-    alpha_decay: float = option(0.0, "Decay of alpha, which shrinks the noise.", "Noise", low=0)
     eps: float = eps_option(0.031, "0.031")
     steps: int = steps_option(7)
     step_size: float = step_option(0.01, "0.01")
@@ -59,7 +58,6 @@ class PniDefence(Defence):
             "optimizer": "sgd",
             "lr": 0.1,
             "weight_decay": 3e-4,
-            "alpha_decay": 3e-4,
             "epochs": 160,
             "falls": (0.5, 0.75),
             "augmentation": "crop-flip",
@@ -67,7 +65,7 @@ class PniDefence(Defence):
     }
     chosen: ClassVar[Settings] = attacked(0.25, attack_from=0.1)
     departures: ClassVar[Departures] = {
-        "through_std": Departure(False, "takes the spread of the weights as a constant in the gradient", "C15"),
+        "through_std": Departure(False, "takes the spread of the weights as a constant in the gradient", "C17"),
     }
 
     def network(self, shape: tuple[int, ...], classes: int) -> "Model":
@@ -79,11 +77,6 @@ class PniDefence(Defence):
     def loss(self) -> "Loss":
         loss: Loss = beside(self, self.attack_from)
         return loss
-
-    def constraints(self) -> tuple["Constraint", ...]:
-        from npsnn.train.groups import Decay
-
-        return (Decay(("*.alpha",), self.alpha_decay),) if self.alpha_decay else ()
 
     def trains(self) -> "Role":
         return all_roles()
@@ -126,7 +119,7 @@ class AdvBNNDefence(Defence):
     chosen: ClassVar[Settings] = attacked(0.25, start=0.02)
     answers: ClassVar[tuple[str, int]] = ("probabilities", 50)
     departures: ClassVar[Departures] = {
-        "last_only": Departure(True, "counts the KL of the last layer alone, in its VGG", "C24"),
+        "last_only": Departure(True, "counts the KL of the last layer alone, in its VGG", "C27"),
     }
 
     def network(self, shape: tuple[int, ...], classes: int) -> "Model":

@@ -55,8 +55,8 @@ class PclDefence(Defence):
     }
     chosen: ClassVar[Settings] = chosen(optimizer="sgd", lr=0.01)
     departures: ClassVar[Departures] = {
-        "form": Departure("code", "squares the distances, and has a second set of centres that push", "C13"),
-        "push": Departure(1e-4, "hardly pushes", "C13"),
+        "form": Departure("code", "squares the distances, and has a second set of centres that push", "C10"),
+        "push": Departure(1e-4, "hardly pushes", "C10"),
     }
 
     def network(self, shape: tuple[int, ...], classes: int) -> "Model":
