@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from npsnn.attacks.statistics import wilson_interval
+
 
 @dataclass(frozen=True, eq=False)
 class SharedDraws:
@@ -63,11 +65,11 @@ def two_way_interval(each: np.ndarray, right: np.ndarray, sizes: np.ndarray) -> 
 
         V = (MS_images - MS_rest)/(N D) + Σ_b n_b MS_draws,b/(N² D),
 
-    which is (MS_images + MS_draws - MS_rest)/(n D) of one micro-batch. V is no less than it would be if no image shared
-    its draws, Σ (each - p)²/N². One draw in each micro-batch has no mean squares: the micro-batches are compared then,
-    V = B/(B - 1) Σ n_b² (p_b - p)²/N². The degrees of freedom of V are Satterthwaite's, and the interval is Student's
-    on the scale of logits, ln(p/(1 - p)) ± t √V/(p(1 - p)). With a as in `wilson_interval`, a/N is added to p(1 - p)
-    and a/N² to V: as much as one image that gives one answer in all draws would add.
+    which is (MS_images + MS_draws - MS_rest)/(n D) of one micro-batch. One draw in each micro-batch has no mean
+    squares: the micro-batches are compared then, V = B/(B - 1) Σ n_b² (p_b - p)²/N². The degrees of freedom of V are
+    Satterthwaite's, and the interval is Student's on the scale of logits, ln(p/(1 - p)) ± t √V/(p(1 - p)). With a as in
+    `wilson_interval`, a/N is added to p(1 - p) and a/N² to V: as much as one image that gives one answer in all draws
+    would add. What `wilson_interval` holds, as if no image shared its draws, the interval holds as well.
 
     each: part of the draws that read each image rightly, (..., N).
     right: part of the images of each micro-batch that each draw reads rightly, (..., B, D).
@@ -80,8 +82,7 @@ def two_way_interval(each: np.ndarray, right: np.ndarray, sizes: np.ndarray) -> 
     n, p = each.shape[-1], each.mean(axis=-1)
     by_draws, spent = _over_draws(p, right, sizes)
     by_images = _over_images(each, right, sizes)
-    alone = ((each - p[..., None]) ** 2).sum(axis=-1) / n**2
-    var = np.maximum(by_images + by_draws, alone)
+    var = by_images + by_draws
     # of many images the draws alone are few
     freedom = np.divide(
         var**2, spent + by_images**2 / max(n - len(sizes), 1), out=np.full(var.shape, 1e9), where=var > 0
@@ -89,8 +90,8 @@ def two_way_interval(each: np.ndarray, right: np.ndarray, sizes: np.ndarray) -> 
     unseen = (((each == 0) | (each == 1)).sum(axis=-1) + 1) / (n + 1)
     centre = (n * p + unseen / 2) / (n + unseen)
     half = stdtrit(np.clip(freedom, 1, 1e9), 0.975) * np.sqrt(var + unseen / n**2) / (p * (1 - p) + unseen / n)
-    low = np.where(p > 0, np.minimum(expit(logit(centre) - half), p), 0)
-    return low, np.where(p < 1, np.maximum(expit(logit(centre) + half), p), 1)
+    low, high = wilson_interval(each)
+    return np.minimum(low, expit(logit(centre) - half)), np.maximum(high, expit(logit(centre) + half))
 
 
 def _over_draws(p: np.ndarray, right: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
