@@ -98,7 +98,6 @@ def _evaluate(
     say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average, answer) if network.random else ''}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     if network.random:  # without noise nothing is drawn
-        noise = sigmas.of_network(measured, ".4g").partition(",")[0]  # of many layers not the sizes: the row is full
-        row = f"  {noise:<14} {draws:>6} draws each  {percent(noisy.mean):>9}"
+        row = f"  {sigmas.of_network(measured, '.4g', sizes=False):<14} {draws:>6} draws each  {percent(noisy.mean):>9}"
         click.echo(f"{row}   95 % interval {interval(noisy.ci95)}")
     print_caveats(found)

@@ -83,13 +83,14 @@ def in_words(sigma: float | Mapping[str, float], form: str = "g") -> str:
     return ", ".join(f"{path} {value:{form}}" for path, value in sigma.items())
 
 
-def of_network(found: float | Mapping[str, float], form: str = "g") -> str:
+def of_network(found: float | Mapping[str, float], form: str = "g", sizes: bool = True) -> str:
     """The noise of a network that draws, in few words: "noise 0.3", "noise of 5 layers, 0.1 to 0.3".
 
     found: standard deviation of the noise, or one for each path; none for a network whose other layers draw.
     form: form of a number, as in a format specification.
+    sizes: whether the least and the largest size of many layers are named.
     """
     if isinstance(found, Mapping) and len(found) > MOST_NAMED:
         low, high = (format(value, form) for value in (min(found.values()), max(found.values())))
-        return f"noise of {len(found)} layers, {low} to {high}"
+        return f"noise of {len(found)} layers" + (f", {low} to {high}" if sizes else "")
     return "random layers" if found in ({}, 0) else f"noise {in_words(found, form)}"

@@ -25,7 +25,11 @@ def masks(layer: Dropout, noise: Sampled, x: np.ndarray = X) -> np.ndarray:
     return layer.forward({}, Moments(x), noise)[0].mean != 0
 
 
-@pytest.mark.parametrize("noise", [EXPECTATION, Expectation(WHOLE), Sampled(Stream(3)), Propagated()], ids=str)
+@pytest.mark.parametrize(
+    "noise",
+    [EXPECTATION, Expectation(WHOLE), Sampled(Stream(3)), Propagated()],
+    ids=["off", "training", "drawn", "carried"],
+)
 def test_outside_of_training_and_without_noise_it_is_the_identity(noise: Noise) -> None:
     for m in (Moments(X), Moments(X, X * X)):
         out, back = Dropout(P).forward({}, m, noise)

@@ -25,7 +25,7 @@ def test_the_tests_that_notice_it_exist(fault: Fault) -> None:
         file, _, name = test.partition("::")
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-        assert not name or name in defined, test
+        assert not name or name.partition("[")[0] in defined, test
 
 
 def test_faults_have_names_of_their_own() -> None:

@@ -89,7 +89,9 @@ def test_margins_of_a_thousand_give_numbers_in_single_precision(name: str) -> No
         assert np.isfinite(a).all() and a.dtype == np.float32
 
 
-@pytest.mark.parametrize("noise", [EXPECTATION, Sampled(Stream(1).at("noise")), Propagated()], ids=str)
+@pytest.mark.parametrize(
+    "noise", [EXPECTATION, Sampled(Stream(1).at("noise")), Propagated()], ids=["off", "drawn", "carried"]
+)
 def test_without_a_weight_the_first_term_is_left(noise: Any) -> None:
     network, x = convolutional(), images(5)
     plain = CrossEntropy().gradient(network, x, LABELS, noise, STREAM)
