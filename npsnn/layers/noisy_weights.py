@@ -60,29 +60,25 @@ class NoisyWeights(Affine, NoiseLayer):
         "rho_b": Role.NOISE,
     }
 
-    def check_spread(self) -> None:
-        """Raise ValueError for a noise that is not as the class says."""
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("spread", self.spread, SPREADS)
         check_choice("scope", self.scope, SCOPES)
         check_sigma(self.start)
         if self.spread == "free" and (self.scope != "layer" or self.through_std):
             raise ValueError(f"scope and through_std are for relative spread, got them with free: {self}")
 
-    def with_noise(self, rng: np.random.Generator, params: Params) -> Params:
-        """The initial parameters with those of the noise.
-
-        params: weights and bias.
-        Raises ValueError for a single weight, which has no spread.
-        """
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        params, out = super().init(rng, shape)
         w = params["w"]
         if self.spread == "free":
             rho = log(self.start) if self.start > 0 else OFF
             names = {"w": "rho", "b": "rho_b"}
-            return params | {names[name]: filled(rng, p.shape, rho) for name, p in params.items()}
+            return params | {names[name]: filled(rng, p.shape, rho) for name, p in params.items()}, out
         if w.size < 2:
             raise ValueError(f"{self} needs two weights at least for their spread, got one")
         own = {"layer": (), "channel": w.shape[:1], "element": w.shape}[self.scope]
-        return params | {"alpha": filled(rng, own, self.start)}
+        return params | {"alpha": filled(rng, own, self.start)}, out
 
     def constants(self, params: Params) -> Params:
         """std(w), where gradients take it for a constant."""
@@ -274,14 +270,6 @@ class NoisyConv2d(NoisyWeights, Conv2d):
     Source: PNI (He et al. 2019), relative; Adv-BNN (Liu et al. 2019), free; the moments are derived.
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_spread()
-
-    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        params, out = super().init(rng, shape)
-        return self.with_noise(rng, params), out
-
     def quiet(self) -> Conv2d:
         """The convolution without noise."""
         return Conv2d(self.channels, self.kernel, self.stride, self.padding, self.bias, self.method)
@@ -298,14 +286,6 @@ class NoisyLinear(NoisyWeights, Linear):
     Raises ValueError for numbers and words that are not as said, and for a single weight with relative spread.
     Source: PNI (He et al. 2019), relative; Adv-BNN (Liu et al. 2019), free; the moments are derived.
     """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_spread()
-
-    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        params, out = super().init(rng, shape)
-        return self.with_noise(rng, params), out
 
     def quiet(self) -> Linear:
         """The layer without noise."""

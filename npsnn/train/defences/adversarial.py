@@ -1,12 +1,14 @@
 """Adversarial training and its variants: networks whose answers are not random."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npsnn.train.defences.base import (
+    COLOUR,
     Defence,
     Departure,
+    Departures,
+    Settings,
     attacked,
     chosen,
     defence,
@@ -18,9 +20,6 @@ from npsnn.validate import option
 
 if TYPE_CHECKING:
     from npsnn.train import Loss
-
-Settings = Mapping[str, Mapping[str, Any]]
-Departures = Mapping[str, Departure]
 
 
 def _inner(own: Any, start: str, label: str) -> Any:
@@ -48,13 +47,11 @@ class PGDTraining(Defence):
     found: ClassVar[str] = "Holds: 44.04 under AutoAttack on CIFAR-10 (clean 87.14, claimed 45.8)."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 2e-4,
             "epochs": 200,
             "falls": (0.5, 0.75),
-            "augmentation": "crop-flip",
         }
     }
     chosen: ClassVar[Settings] = attacked(0.25)
@@ -85,13 +82,11 @@ class TradesDefence(Defence):
     found: ClassVar[str] = "Holds: 53.08 under AutoAttack on CIFAR-10 (clean 84.92, claimed 56.43; WRN-34-10)."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 2e-4,
             "epochs": 76,
             "falls": (75 / 76,),
-            "augmentation": "crop-flip",
         },
         "mnist": {
             "model": "small-cnn",
@@ -137,13 +132,11 @@ class MartDefence(Defence):
     )
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.01,
             "weight_decay": 3.5e-3,
             "epochs": 120,
             "falls": (75 / 120, 90 / 120, 100 / 120),
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = attacked(0.25)
@@ -225,13 +218,11 @@ class BpfcDefence(Defence):
     )
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 5e-4,
             "epochs": 100,
             "rises": (0.25, 0.5, 0.75),
-            "augmentation": "crop-flip",
         },
     } | {
         dataset: {

@@ -15,7 +15,7 @@ list and to explain them.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from npsnn.layers.params import Role
     from npsnn.models import Model
     from npsnn.train import Constraint, Loss, Term, Training, Treatment
+
+Settings: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""Settings by data set."""
 
 DEFENCES: Table[type["Defence"]] = Table("defence", "from npsnn.train.defences import defence")
 """Every defence by name: `@defence("name")` above a dataclass enters it."""
@@ -46,6 +49,10 @@ class Departure(NamedTuple):
     value: Any
     text: str
     row: str
+
+
+Departures: TypeAlias = Mapping[str, Departure]
+"""Departures by setting."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,11 @@ class Defence:
     """The idea, in a sentence or two."""
     found: ClassVar[str] = ""
     """What others found of its robustness."""
-    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    published: ClassVar[Settings] = {}
     """The settings of the paper, by data set."""
-    chosen: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    chosen: ClassVar[Settings] = {}
     """The settings for data sets that the paper does not have, chosen here."""
-    departures: ClassVar[Mapping[str, Departure]] = {}
+    departures: ClassVar[Departures] = {}
     """What the authors' code does otherwise, by setting."""
     answers: ClassVar[tuple[str, int]] = ("logits", 1)
     """How the defence answers: the mean of logits, of probabilities or of votes, over so many draws of the noise."""
@@ -214,6 +221,8 @@ def falls(at: tuple[float, ...], factor: float) -> Any:
     return Falls(tuple(at), tuple(factor ** (n + 1) for n in range(len(at))))
 
 
+COLOUR: Mapping[str, Any] = {"model": "resnet18", "optimizer": "sgd", "augmentation": "crop-flip"}
+"""What the settings of most papers have for CIFAR-10; wide networks have ResNet-18 in their place here."""
 SMALL: Mapping[str, Any] = {"model": "lenet5", "optimizer": "adam", "lr": 1e-3, "epochs": 10, "batch_size": 128}
 """The network and the optimiser that the settings chosen here have for grey images of 28 x 28 pixels."""
 RADII = {"mnist": 0.3, "fashion-mnist": 0.1, "digits": 0.1}

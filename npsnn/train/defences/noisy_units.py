@@ -1,13 +1,15 @@
 """Defences with noise on units: RSE, Learn2Perturb and PixelDP."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from npsnn.train.defences.base import (
+    COLOUR,
     Defence,
     Departure,
+    Departures,
+    Settings,
     all_roles,
     attacked,
     beside,
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from npsnn.models import Model
     from npsnn.train import Constraint, Loss, Term, Treatment
 
-Settings = Mapping[str, Mapping[str, Any]]
-Departures = Mapping[str, Departure]
 ROUNDING = 1e-9
 """Part of an epoch by which a beginning that is a whole number of epochs may seem later."""
 
@@ -46,13 +46,11 @@ class RseDefence(Defence):
     found: ClassVar[str] = "Weaker with each draw that the attack averages over."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.01,
             "weight_decay": 5e-4,
             "epochs": 200,
             "falls": (0.4, 0.7, 0.9),
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = chosen()
@@ -92,13 +90,11 @@ class L2pDefence(Defence):
     )
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 3e-4,
             "epochs": 350,
             "falls": (150 / 350, 250 / 350),
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = attacked(0.25, noise_from=0.1, attack_from=0.2)

@@ -1,12 +1,14 @@
 """Defences with noise on weights: PNI and Adv-BNN."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from npsnn.train.defences.base import (
+    COLOUR,
     Defence,
     Departure,
+    Departures,
+    Settings,
     all_roles,
     attacked,
     beside,
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from npsnn.layers.params import Role
     from npsnn.models import Model
     from npsnn.train import Loss, Term
-
-Settings = Mapping[str, Mapping[str, Any]]
-Departures = Mapping[str, Departure]
 
 
 @defence("pni")
@@ -54,13 +53,11 @@ class PniDefence(Defence):
     found: ClassVar[str] = "No evaluation whose attack averages over draws was found."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 3e-4,
             "epochs": 160,
             "falls": (0.5, 0.75),
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = attacked(0.25, attack_from=0.1)

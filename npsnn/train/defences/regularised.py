@@ -1,18 +1,24 @@
 """Defences that train otherwise and answer without noise: PCL and SADS; and MI, which mixes stored images in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from npsnn.train.defences.base import Defence, Departure, attacked, chosen, defence, eps_option
+from npsnn.train.defences.base import (
+    COLOUR,
+    Defence,
+    Departure,
+    Departures,
+    Settings,
+    attacked,
+    chosen,
+    defence,
+    eps_option,
+)
 from npsnn.validate import option
 
 if TYPE_CHECKING:
     from npsnn.models import Model
     from npsnn.train import Constraint, Loss, Treatment
-
-Settings = Mapping[str, Mapping[str, Any]]
-Departures = Mapping[str, Departure]
 
 
 @defence("pcl")
@@ -44,13 +50,11 @@ class PclDefence(Defence):
     found: ClassVar[str] = "Broken: 0.28 under AutoAttack on CIFAR-10 (clean 89.16, claimed 32.32)."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.01,
             "weight_decay": 1e-4,
             "batch_size": 64,
             "epochs": 400,
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = chosen(optimizer="sgd", lr=0.01)
@@ -106,14 +110,12 @@ class SadsDefence(Defence):
     )
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.1,
             "weight_decay": 5e-4,
             "epochs": 100,
             "falls": (0.5, 0.75),
             "convolutions": True,
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = {
@@ -161,13 +163,11 @@ class MiDefence(Defence):
     found: ClassVar[str] = "Broken by attacks through the mixing, Tramer et al. 2020."
     published: ClassVar[Settings] = {
         "cifar10": {
-            "model": "resnet18",
-            "optimizer": "sgd",
+            **COLOUR,
             "lr": 0.01,
             "batch_size": 64,
             "epochs": 200,
             "falls": (0.5, 0.75),
-            "augmentation": "crop-flip",
         },
     }
     chosen: ClassVar[Settings] = chosen()

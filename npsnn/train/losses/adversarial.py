@@ -1,25 +1,67 @@
 """Adversarial training: images are attacked on the network as it is, before it learns from them."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from npsnn.backend import namespace
+from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.data import as_float
-from npsnn.layers.moments import Noise
+from npsnn.layers.moments import Moments, Noise
 from npsnn.streams import Stream
-from npsnn.train.losses.base import Loss, Total, loss
+from npsnn.train.losses.base import Loss, Total, loss, total, view
 from npsnn.train.scheduled import Scalar, check_scalar
 
 if TYPE_CHECKING:
     from npsnn.attacks import Attack
 
 
+class OfAnother:
+    """A loss that is made of another one, its field `loss`."""
+
+    loss: Any
+
+    @property
+    def plain(self) -> Loss:
+        """The loss on the images as they are."""
+        plain: Loss = self.loss
+        return plain
+
+    @property
+    def sees_variance(self) -> bool:
+        """Whether the value depends on the variance of the logits."""
+        return bool(getattr(self.loss, "sees_variance", True))
+
+
+class AgainstAttacked(ABC):
+    """A loss of two views: the logits of clean images, and of those that its field `attack` makes of them.
+
+    No gradient flows through the attack, which meets the network in its form for inference. Logits are their means
+    where the noise is propagated, and have draws of their own where it is drawn. Each view has its own batch
+    statistics.
+    """
+
+    attack: Any
+    sees_variance: ClassVar[bool] = False
+
+    def gradient(
+        self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream
+    ) -> Total:
+        x_adv = attacked(network, images, labels, self.attack, 1.0, stream)
+        clean, other = view(network, images, noise), view(network, x_adv, noise.at("attacked"))
+        values, by_clean, by_other = self.values(clean.logits.mean, other.logits.mean, labels)
+        return total(values, labels, (clean, Moments(by_clean)), (other, Moments(by_other)))
+
+    @abstractmethod
+    def values(self, mean: Array, other: Array, labels: Array) -> tuple[Array, Array, Array]:
+        """The values, (N,), and their gradients by the logits of the clean and of the attacked images, (classes, N)."""
+
+
 @loss("adversarial")
 @dataclass(frozen=True)
-class Adversarial:
+class Adversarial(OfAnother):
     """A loss on images of which a part is attacked.
 
     loss: on the images that the attack leaves.
@@ -34,17 +76,6 @@ class Adversarial:
     def __post_init__(self) -> None:
         check_attack(self.attack)
         check_scalar(self, "mix", high=1.0)
-
-    @property
-    def plain(self) -> Loss:
-        """The loss on the images as they are."""
-        plain: Loss = self.loss
-        return plain
-
-    @property
-    def sees_variance(self) -> bool:
-        """Whether the value depends on the variance of the logits."""
-        return bool(getattr(self.loss, "sees_variance", True))
 
     def gradient(
         self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream

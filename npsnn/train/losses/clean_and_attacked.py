@@ -9,15 +9,15 @@ import numpy as np
 from npsnn.classifier import Classifier
 from npsnn.layers.moments import Noise
 from npsnn.streams import Stream
-from npsnn.train.losses.adversarial import attacked, check_attack, papers_attack
-from npsnn.train.losses.base import Loss, Total, loss, weighted
+from npsnn.train.losses.adversarial import OfAnother, attacked, check_attack, papers_attack
+from npsnn.train.losses.base import Total, loss, weighted
 from npsnn.train.losses.objectives import CrossEntropy
 from npsnn.train.scheduled import Scalar, check_scalar
 
 
 @loss("clean-and-attacked")
 @dataclass(frozen=True)
-class CleanAndAttacked:
+class CleanAndAttacked(OfAnother):
     """(1 - attacked) loss(x) + attacked loss(x'): x the clean image, x' the one that the attack makes of it.
 
     No gradient flows through the attack, which meets the network in its form for inference. Both parts have draws of
@@ -39,17 +39,6 @@ class CleanAndAttacked:
     def __post_init__(self) -> None:
         check_scalar(self, "attacked", high=1.0)
         check_attack(self.attack)
-
-    @property
-    def plain(self) -> Loss:
-        """The loss on the images as they are."""
-        plain: Loss = self.loss
-        return plain
-
-    @property
-    def sees_variance(self) -> bool:
-        """Whether the value depends on the variance of the logits."""
-        return bool(getattr(self.loss, "sees_variance", True))
 
     def gradient(
         self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream

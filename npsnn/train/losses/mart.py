@@ -2,28 +2,22 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import Any
 
 from npsnn.backend import Array, namespace
-from npsnn.classifier import Classifier
-from npsnn.layers.moments import Moments, Noise
 from npsnn.ops.mart import boosted_cross_entropy, unsure_divergence
-from npsnn.streams import Stream
-from npsnn.train.losses.adversarial import attacked, check_attack, papers_attack
-from npsnn.train.losses.base import Total, loss, total, view
+from npsnn.train.losses.adversarial import AgainstAttacked, check_attack, papers_attack
+from npsnn.train.losses.base import loss
 from npsnn.train.scheduled import Scalar, check_scalar
 
 
 @loss("mart")
 @dataclass(frozen=True)
-class MART:
+class MART(AgainstAttacked):
     """-ln q_y - ln(1 - q_c) + weight (1 - p_y) KL(p || q): p of the clean image, q of the one that the attack makes.
 
-    c is the likeliest wrong class of q, held fixed. The gradients are in `npsnn.ops.mart`; none flows through the
-    attack. Logits are their means where the noise is propagated, and have draws of their own where it is drawn. Each
-    view has its own batch statistics. The attack meets the network in its form for inference.
+    c is the likeliest wrong class of q, held fixed. The gradients are in `npsnn.ops.mart`; the views are those of
+    `AgainstAttacked`.
 
     weight: of the divergence, >= 0: lambda in the paper; a number or a schedule.
     attack: by default that of the code, 10 steps of 2/255 in Linf 8/255, from Gaussian noise of 0.001, which raise the
@@ -36,22 +30,11 @@ class MART:
     attack: Any = field(default_factory=partial(papers_attack, "gauss", "true"))
     safeguards: bool = False
 
-    sees_variance: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         check_scalar(self, "weight")
         check_attack(self.attack)
 
-    def gradient(
-        self, network: Classifier, images: np.ndarray, labels: np.ndarray, noise: Noise, stream: Stream
-    ) -> Total:
-        x_adv = attacked(network, images, labels, self.attack, 1.0, stream)
-        clean, other = view(network, images, noise), view(network, x_adv, noise.at("attacked"))
-        values, by_clean, by_other = self.values(clean.logits.mean, other.logits.mean, labels)
-        return total(values, labels, (clean, Moments(by_clean)), (other, Moments(by_other)))
-
     def values(self, mean: Array, other: Array, labels: Array) -> tuple[Array, Array, Array]:
-        """The values, (N,), and their gradients by the logits of the clean and of the attacked images, (classes, N)."""
         labels = namespace(mean).asarray(labels)
         surprise, slope = boosted_cross_entropy(other, labels, self.safeguards)
         apart, by_mean, by_other = unsure_divergence(mean, other, labels, self.safeguards)
