@@ -61,7 +61,7 @@ class NoisyWeights(Affine, NoiseLayer):
     }
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[misc]  # of the convolution or the linear layer beside it
         check_choice("spread", self.spread, SPREADS)
         check_choice("scope", self.scope, SCOPES)
         check_sigma(self.start)
@@ -69,7 +69,7 @@ class NoisyWeights(Affine, NoiseLayer):
             raise ValueError(f"scope and through_std are for relative spread, got them with free: {self}")
 
     def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
-        params, out = super().init(rng, shape)
+        params, out = super().init(rng, shape)  # type: ignore[safe-super]
         w = params["w"]
         if self.spread == "free":
             rho = log(self.start) if self.start > 0 else OFF
