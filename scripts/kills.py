@@ -115,13 +115,17 @@ class Kills:
             check(command.code == 0, f"{args[0]} ended with {command.code}: {err}")
         return monotonic() - start, out
 
-    def train(self, kills: int) -> None:
-        """Kill trainings at random moments, resume each until it is whole, and compare it with an undisturbed one."""
-        seconds, _ = self.timed(*TRAIN, "--name", "whole")
+    def train(self, kills: int, recipe: str = "") -> None:
+        """Kill trainings at random moments, resume each until it is whole, and compare it with an undisturbed one.
+
+        recipe: of a defence; none for the network of the noise paper.
+        """
+        options, undisturbed = (*TRAIN, *(("--recipe", recipe) if recipe else ())), f"whole{recipe}"
+        seconds, _ = self.timed(*options, "--name", undisturbed)
         done = number = 0
         while done < kills:
             number += 1
-            name, args = f"cut-{number}", (*TRAIN, "--name", f"cut-{number}")
+            name, args = f"cut-{number}", (*options, "--name", f"cut-{number}")
             while True:
                 folder = self.folder / "runs" / name
                 begun = (folder / checkpoint.CONFIG).exists()
@@ -134,10 +138,10 @@ class Kills:
                         check(command.code == 0, f"training ended with {command.code}: {err}")
                 self._check_run(folder)
                 done += killed
-                say(f"\r{done} of {kills} kills of trainings ")
+                say(f"\r{done} of {kills} kills of trainings{recipe and f' of {recipe}'} ")
                 if not killed:
                     break
-            self._compare(self.folder / "runs" / "whole", folder)
+            self._compare(self.folder / "runs" / undisturbed, folder)
             shutil.rmtree(folder)
         say("\n")
 
@@ -310,21 +314,26 @@ def say(text: str) -> None:
 
 @click.command(help=__doc__)
 @click.option("--train-kills", type=click.IntRange(0), default=60, show_default=True, help="SIGKILLs of trainings.")
+@click.option("--recipe", multiple=True, metavar="NAME", help="Kill trainings of this recipe instead. Repeatable.")
 @click.option("--attack-kills", type=click.IntRange(0), default=40, show_default=True, help="SIGKILLs of attacks.")
 @click.option("--interrupts", type=click.IntRange(0), default=50, show_default=True, help="SIGINTs of attacks.")
 @click.option("--resumes", type=click.IntRange(0), default=40, show_default=True, help="Stops of attacks that go on.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random moments.")
-def main(train_kills: int, attack_kills: int, interrupts: int, resumes: int, seed: int) -> None:
+def main(
+    train_kills: int, recipe: tuple[str, ...], attack_kills: int, interrupts: int, resumes: int, seed: int
+) -> None:
     with tempfile.TemporaryDirectory(prefix="npsnn-kills-") as folder:
         kills = Kills(Path(folder), random.Random(seed))
         try:
-            kills.train(train_kills)
+            for one in recipe or ("",):
+                kills.train(train_kills, one)
             kills.attack(attack_kills, interrupts)
             kills.resume(resumes)
         except LostError as error:
             click.echo(f"\nLOST: {error}", err=True)
             sys.exit(1)
-        click.echo(f"{train_kills} kills of trainings: every one resumed to the bytes of an undisturbed one")
+        of = f", each of {', '.join(recipe)}" if recipe else ""
+        click.echo(f"{train_kills} kills of trainings{of}: every one resumed to the bytes of an undisturbed one")
         met = f"{kills.killed} of {attack_kills} kills met an attack at work"
         click.echo(f"{met}: every line of attacks.jsonl whole, nothing finished was lost")
         click.echo(f"{resumes} stops of attacks: every one went on to the results and images of an undisturbed one")
