@@ -134,7 +134,7 @@ def expected_cross_entropy(m: Moments, labels: Array) -> tuple[Array, Moments]:
     if m.var.ndim != 3:
         raise ValueError("the expected-cross-entropy objective needs the covariance of the logits: a joint last layer")
     points = constant(sobol_normal(len(m.mean)), m.mean.dtype, m.mean)
-    value, dmean, dvar = loss.expected_cross_entropy(m.mean, m.var, labels, points)
+    value, dmean, dvar = expected.expected_cross_entropy(m.mean, m.var, labels, points)
     return value, Moments(dmean, dvar)
 
 

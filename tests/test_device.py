@@ -61,7 +61,7 @@ OPS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (feature_noise.max_entropy, (FACTOR,)),
     (feature_noise.log_entropy, (3 * FACTOR,)),
     *[(f, (values(3, 5), FACTOR)) for f in ALIGNMENTS],
-    (loss.expected_cross_entropy, (values(3, 4), COVARIANCE, LABELS, values(8, 3))),
+    (expected.expected_cross_entropy, (values(3, 4), COVARIANCE, LABELS, values(8, 3))),
     *[(expected.expected_probability, (values(3, 4), v, LABELS, values(8, 3))) for v in (positive(3, 4), COVARIANCE)],
     (answers.log_mean_probability, (values(5, 3, 4),)),
     (lambda z, g: answers.log_mean_probability_backward(g, *answers.log_mean_probability(z)[1:]), POOLED),

@@ -8,9 +8,7 @@ S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (aud
 from math import pi, sqrt
 
 from npsnn.backend import Array, constant, fused, namespace, on_gpu, special
-from npsnn.ops.root import square_root
-from npsnn.ops.sure import of_sure_answers, of_sure_points, of_sure_wins
-from npsnn.products import matmul
+from npsnn.ops.sure import of_sure_answers, of_sure_wins
 
 FAR = 40.0
 """exp(-FAR² / 2) is 0 in every dtype: what is farther may be taken for it, before its square overflows."""
@@ -286,35 +284,3 @@ def _log_won(d: Array, s: Array, hot: Array) -> tuple[Array, ...]:
 @fused
 def _by_spread(u: Array, slope: Array, root: Array) -> Array:
     return u * slope / root * -0.5
-
-
-def expected_cross_entropy(mean: Array, covariance: Array, labels: Array, points: Array) -> tuple[Array, Array, Array]:
-    """E[-ln softmax(h)_k] for h ~ N(mean, covariance), over h = mean + covariance^½ x for each row x of `points`.
-
-    The cotangents are E[p] - e_k and ½ E[diag(p) - p pᵀ] with p = softmax(h). The cotangent of the covariance is the
-    integral's own (Price's theorem). It differs from the one of the sum over the points by as much as the sum from the
-    integral.
-
-    mean: (classes, N).
-    covariance: (classes, classes, N).
-    labels: (N,).
-    points: (P, classes), standard normal quantiles of an even sequence.
-    Source: extension E3, in place of an average over draws (audit A25).
-    """
-    xp = namespace(mean, covariance)
-    # one root will do for a covariance that all examples share
-    shared = covariance[..., :1] if covariance.strides[-1] == 0 else covariance
-    h = mean.T[..., None] + matmul(square_root(shared.transpose(2, 0, 1)), points.T)  # (N, classes, P)
-    shifted = h - h.max(axis=1, keepdims=True)
-    p = xp.exp(shifted)
-    total = p.sum(axis=1, keepdims=True)
-    p = p / total
-    hot = one_hot(mean, labels)
-    value = (xp.log(total[:, 0]) - (shifted * hot.T[..., None]).sum(axis=1)).mean(axis=1)
-    expected = p.mean(axis=2)
-    curvature = xp.eye(len(mean), dtype=mean.dtype) * expected[:, None] - matmul(p, p.transpose(0, 2, 1)) / len(points)
-    # as in `cross_entropy`: the label's own entry is minus the others', lest it be lost where the answer is sure
-    others = expected.T * (1 - hot)
-    if _double(mean):
-        others, curvature = of_sure_points(shifted, total, hot.T, others, curvature)
-    return value, others - hot * others.sum(axis=0), curvature.transpose(1, 2, 0) / 2

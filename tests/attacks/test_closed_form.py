@@ -9,7 +9,7 @@ from small_networks import images, on_features
 from npsnn.attacks.targets import NetworkTarget, closed_form, sampled
 from npsnn.layers.moments import Moments
 from npsnn.objectives import Objective, sobol_normal
-from npsnn.ops import loss
+from npsnn.ops import expected
 from npsnn.streams import Stream
 
 X, LABEL = images(1, seed=4), np.array([1])
@@ -20,7 +20,7 @@ def by_points(points: int) -> Objective:
 
     def objective(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
         assert m.var is not None
-        value, dmean, dvar = loss.expected_cross_entropy(m.mean, m.var, labels, sobol_normal(len(m.mean), points))
+        value, dmean, dvar = expected.expected_cross_entropy(m.mean, m.var, labels, sobol_normal(len(m.mean), points))
         return value, Moments(dmean, dvar)
 
     return objective

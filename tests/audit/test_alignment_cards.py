@@ -118,7 +118,7 @@ PLANNED: dict[tuple[str, str], tuple[Callable[..., Any], Callable[[Any], Any]]] 
     ("A18", ALIGNMENT): (alignment.alignment_slopes, scaled(1, -1, 1)),
     ("A19", ALIGNMENT): (alignment.alignment_slopes, scaled(1, 0.5, 1)),
     ("A20", ADD_NOISE_BACKWARD): (a2snn.add_noise_backward, lambda f: lambda dz, L, eps: dz @ eps.T),
-    ("E3", "npsnn.ops.loss.expected_cross_entropy"): (gaussian_head.expected_cross_entropy, scaled(1, -1, 1)),
+    ("E3", "npsnn.ops.expected.expected_cross_entropy"): (gaussian_head.expected_cross_entropy, scaled(1, -1, 1)),
 }
 
 

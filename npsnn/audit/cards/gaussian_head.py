@@ -12,7 +12,7 @@ from npsnn.audit.heads import Formula, directions, factor, together
 from npsnn.ops import loss as engine
 from npsnn.reference import a2snn, differences, gaussian_head, loss
 
-EXPECTED = "npsnn.ops.loss.expected_cross_entropy"
+EXPECTED = "npsnn.ops.expected.expected_cross_entropy"
 
 
 @checks(
