@@ -14,8 +14,8 @@ from npsnn.layers.base import Backward, Params, Shape, Want, filled, layer
 from npsnn.layers.moments import Moments, Noise, Sampled
 from npsnn.layers.noise import NoiseLayer
 from npsnn.layers.params import Role
+from npsnn.ops import feature_noise
 from npsnn.ops.channels import channel_sums, per_channel
-from npsnn.ops.feature_noise import with_variances_backward
 from npsnn.validate import check_choice, check_sigma
 
 SPREADS = ("relative", "free")
@@ -207,7 +207,7 @@ class NoisyWeights(Affine, NoiseLayer):
         back: their backward pass.
         """
         w, (size, size_b) = params["w"], self.sizes(params)
-        xp, v = namespace(w), _marginal(m.var, m.mean)
+        xp, v = namespace(w), None if m.var is None else feature_noise.marginal(m.var, m.mean)
         squares = xp.ascontiguousarray(xp.broadcast_to(size * size, w.shape))
         second = m.mean * m.mean if v is None else m.mean * m.mean + v
         more, saved = self.apply_squared(squares, second)
@@ -222,7 +222,12 @@ class NoisyWeights(Affine, NoiseLayer):
             h = self.added_backward(g.var)
             dsecond, dsquares = self.pull(squares, h, saved, second.shape, want)
             if dsecond is not None and below is not None:
-                below = Moments(below.mean + 2 * m.mean * dsecond, _with_marginal(below.var, dsecond, m.var))
+                dvar = (
+                    None
+                    if m.var is None or below.var is None
+                    else below.var + feature_noise.marginal_backward(dsecond, m.var)
+                )
+                below = Moments(below.mean + 2 * m.mean * dsecond, dvar)
             if dsquares is None:
                 return below, grads
             ds_b = None if size_b is None else 2 * size_b * channel_sums(h)
@@ -241,22 +246,6 @@ class NoisyWeights(Affine, NoiseLayer):
 
 def _summed(grads: Params, more: Params) -> Params:
     return grads | {name: grads[name] + g if name in grads else g for name, g in more.items()}
-
-
-def _marginal(var: Array | None, mean: Array) -> Array | None:
-    """Variances of the units from variances, or from a covariance of features."""
-    return var if var is None or var.ndim == mean.ndim else with_variances_backward(var)
-
-
-def _with_marginal(dvar: Array | None, more: Array, var: Array | None) -> Array | None:
-    """The cotangent of a variance, or covariance, with that of its `_marginal`."""
-    if var is None or dvar is None:
-        return dvar
-    if var.ndim == more.ndim:
-        return dvar + more
-    if var.shape[2] == 1:
-        more = more.sum(axis=1, keepdims=True)
-    return dvar + namespace(dvar).eye(len(dvar), dtype=dvar.dtype)[..., None] * more
 
 
 @layer
@@ -298,4 +287,4 @@ class NoisyLinear(NoisyWeights, Linear):
         return diagonal if var is None else var + diagonal
 
     def added_backward(self, dvar: Array) -> Array:
-        return with_variances_backward(dvar) if self.joint else dvar
+        return feature_noise.with_variances_backward(dvar) if self.joint else dvar

@@ -45,6 +45,23 @@ def with_variances_backward(dcov: Array) -> Array:
     return xp.ascontiguousarray(xp.diagonal(dcov).T)
 
 
+def marginal(var: Array, mean: Array) -> Array:
+    """The variances of the units, of the shape of the mean.
+
+    var: these variances, or a covariance of features, (D, D, N), or (D, D, 1) for all examples.
+    mean: means of the units, (D, N) where var is a covariance.
+    """
+    return var if var.ndim == mean.ndim else with_variances_backward(var)
+
+
+def marginal_backward(dv: Array, var: Array) -> Array:
+    """Cotangent of `var` from that of its `marginal`, dv: a diagonal, summed over examples that share a covariance."""
+    if var.ndim == dv.ndim:
+        return dv
+    dv = dv.sum(axis=1, keepdims=True) if var.shape[2] == 1 else dv
+    return namespace(dv).eye(len(dv), dtype=dv.dtype)[..., None] * dv
+
+
 def max_entropy(L: Array) -> tuple[Array, Array]:
     """½ ln det(2πe L Lᵀ) = D/2 ln(2πe) + Σ_i ln|L_ii|, and its cotangent diag(1/L_ii).
 
