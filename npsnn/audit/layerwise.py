@@ -17,7 +17,7 @@ from npsnn.audit.full_covariance import State, matrices, through
 from npsnn.audit.trust import Logits, probability_right
 from npsnn.classifier import Classifier, Images
 from npsnn.layers.base import Layer, Params, is_random, shares_draw
-from npsnn.layers.containers import leaves, nested
+from npsnn.layers.containers import nested
 from npsnn.layers.moments import EXPECTATION, Moments, Propagated, Sampled
 from npsnn.layers.noise import FeatureNoise, NoiseLayer
 from npsnn.layers.reshape import Flatten
@@ -46,10 +46,10 @@ def check_noise(classifier: Classifier) -> None:
     Raises ValueError where it has none.
     """
     model = classifier.model
-    layers = list(model.noise_layers.items()) or [model.noise]
-    for name, part in leaves(model.network):
+    for name, part in nested(model.network):
         if is_random(part) and not isinstance(part, NoiseLayer):
             raise ValueError(f"{name} draws noise that no rule carries: there is nothing to compare")
+    layers = list(model.noise_layers.items()) or [model.noise]
     if all(isinstance(layer, FeatureNoise) for _, layer in layers):
         raise ValueError("the noise is on the features: its closed form is exact (E3), there is nothing to compare")
     if not classifier.random:

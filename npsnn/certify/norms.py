@@ -166,7 +166,7 @@ def stretch(layer: Layer, params: Params, shape: Shape, name: str = "") -> float
     name: of the layer, for messages.
     Raises ValueError for a layer that draws noise, and for one of which no bound is known.
     """
-    what = f"{name}, {layer}" if name else str(layer)
+    what = f"{name}, {layer!s:.80}" if name else f"{layer!s:.80}"
     noise = (PreactivationNoise, FeatureNoise, NoisyWeights)
     if isinstance(layer, noise) and not layer.draws(params):
         quiet = layer.quiet()

@@ -10,7 +10,9 @@ from npsnn.audit.layerwise import layerwise
 from npsnn.audit.trust import Logits, probability_right
 from npsnn.layers.activation import ReLU
 from npsnn.layers.affine import Conv2d, Linear
+from npsnn.layers.containers import Sequential
 from npsnn.layers.dropout import Dropout
+from npsnn.layers.mixing import Mixing
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear
 from npsnn.layers.reshape import Flatten
@@ -99,3 +101,10 @@ def test_noise_of_units_and_of_channels_and_a_shared_draw_are_compared() -> None
         if f.rule == "covariance":
             assert f.mean_error < 2.5 * fit.mean_floor and abs(f.sd_ratio - 1) < 0.08, f
     assert fit.quiet_error > 0
+
+
+def test_mixtures_of_images_have_no_rule() -> None:
+    body = Sequential((("flatten", Flatten()), ("fc", Linear(4))))
+    network = made((1, 2, 3), Mixing(body, 4, 2))
+    with pytest.raises(ValueError, match="mixing0 draws noise that no rule carries"):
+        layerwise(network, *images(network, 1), draws=2)
