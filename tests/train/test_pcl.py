@@ -8,7 +8,7 @@ import pytest
 
 from npsnn import attacks, models
 from npsnn.classifier import Classifier
-from npsnn.layers import Centres, FeatureNoise, Flatten, Linear, NoisyLinear, Sequential
+from npsnn.layers import Centres, FeatureNoise, Flatten, Linear, NoisyLinear, Residual, Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Sampled
 from npsnn.layers.params import flatten
 from npsnn.models import with_centres, with_feature_noise
@@ -123,6 +123,10 @@ def test_a_network_without_centres_or_with_others_is_refused() -> None:
     other, _ = started(replace(PLAIN, network=Sequential((*layers[:-1], ("c", Centres(4)), layers[-1]))))
     with pytest.raises(ValueError, match="lenetpp has 3 classes, so centres must be of as many, got Centres"):
         PCL().gradient(other, x, LABELS, EXPECTATION, OWN)
+    block = Residual(Sequential((("c", Centres(3)),)), Sequential(()))
+    inside, _ = started(replace(with_centres(PLAIN), network=Sequential((*layers[:-1], ("block", block), layers[-1]))))
+    with pytest.raises(ValueError, match=r"the network's own layers, lenetpp has some inside, at block\.body\.c"):
+        PCL().gradient(inside, x, LABELS, EXPECTATION, OWN)
     assert "pcl" not in losses() and "mixup" in losses()
 
 

@@ -9,7 +9,7 @@ from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.layers.base import Backward, Params, Want
 from npsnn.layers.centres import Centres
-from npsnn.layers.containers import Sequential, known
+from npsnn.layers.containers import Sequential, known, nested
 from npsnn.layers.moments import Moments, Noise
 from npsnn.models.base import Model
 from npsnn.objectives import cross_entropy
@@ -90,9 +90,13 @@ def cut(model: Model) -> list[Sequential]:
     """The layers of a model in pieces, of which all but the first begin with centres.
 
     model: the model.
-    Raises ValueError for a model without centres, and for centres of another number of classes.
+    Raises ValueError for a model without centres, for centres inside of another layer, and for centres of another
+    number of classes.
     """
     layers = model.network.layers
+    for path, layer in nested(model.network):
+        if isinstance(layer, Centres) and "." in path:
+            raise ValueError(f"centres must be among the network's own layers, {model.name} has some inside, at {path}")
     places = [i for i, (_, layer) in enumerate(layers) if isinstance(layer, Centres)]
     if not places:
         raise ValueError(
