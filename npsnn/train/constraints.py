@@ -225,6 +225,7 @@ class SigmaFloor(Constraint):
     """Raises each standard deviation of noise on pre-activations, of whatever scope, to a least one.
 
     floor: least standard deviation, >= 0, or a schedule of it.
+    Raises ValueError for a model without such noise.
     Source: Jeddi et al. 2020 (Learn2Perturb), whose code has a floor of 0.01.
     """
 
@@ -236,4 +237,6 @@ class SigmaFloor(Constraint):
 
     def after(self, model: Model, params: Arrays) -> Arrays:
         raised = {k: namespace(params[k]).maximum(params[k], self.floor) for k in _sigmas(model)}
+        if not raised:
+            raise ValueError(f"SigmaFloor needs noise on pre-activations, {model.name} has none")
         return params | raised

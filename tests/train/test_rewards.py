@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_networks import of_units, several
+from small_networks import of_units, on_features, several
 
 from npsnn.layers.params import flatten
 from npsnn.optim import SGD, Arrays, Harmonic, Times
@@ -88,6 +88,8 @@ def test_the_floor_raises_what_is_below_it() -> None:
     assert scalars["noise.sigma"] == 0.5 and scalars["block.body.noise.sigma"] == np.float32(0.6)
     with pytest.raises(ValueError, match=r"floor must be >= 0 and finite, got -0\.1"):
         SigmaFloor(-0.1)
+    with pytest.raises(ValueError, match="SigmaFloor needs noise on pre-activations, convolutional has none"):
+        SigmaFloor(0.1).begin(on_features().model, flatten(on_features().params))
 
 
 @pytest.mark.parametrize("kind", [RootReward(0.1), AlternatingReward(0.1, 0.1)], ids=lambda kind: type(kind).__name__)
