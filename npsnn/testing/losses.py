@@ -228,7 +228,7 @@ def _check_blindness(loss: Any, network: Classifier) -> None:
     tape: list[Any] = []
     own, noise = _fields(network), Propagated(RULES["laplace"])
     one = loss.gradient(Taped(**own, tape=tape), x, labels, noise, OWN).loss
-    louder = own | {"params": network.with_sigma(2 * network.sigma).params}
+    louder = own | {"params": network.with_sigma({path: 2 * s for path, s in network.sigmas.items()}).params}
     other = loss.gradient(Taped(**louder, answers=iter(tape)), x, labels, noise, OWN).loss
     demand(
         same(one, other), f"{loss} says that it does not see the variance, but another variance gives it another value"

@@ -5,6 +5,7 @@ from typing import Any
 import faulty_losses as faulty
 import pytest
 from entering import entered
+from small_networks import several
 
 from npsnn import attacks, train
 from npsnn.layers import Conv2d, Flatten, Linear, PreactivationNoise, ReLU, Sequential
@@ -53,6 +54,10 @@ OURS: list[tuple[Any, dict[str, Any]]] = [
 @pytest.mark.parametrize(("checked", "options"), OURS, ids=lambda part: getattr(type(part), "__name__", ""))
 def test_every_loss_of_npsnn_is_held_to_it(checked: Any, options: dict[str, Any]) -> None:
     check_loss(checked, **options)
+
+
+def test_a_model_may_have_several_noises() -> None:
+    check_loss(train.CrossEntropy(), model=several().model, entries=2)
 
 
 def test_no_loss_of_npsnn_is_left_out() -> None:
