@@ -7,13 +7,13 @@ expectation over transformations averages the gradients of the losses, not the l
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
+from npsnn.attacks.ascended import closed_form_of
 from npsnn.attacks.judging import judge
 from npsnn.attacks.queries import gradients, logits, values
 from npsnn.backend import Array, namespace
 from npsnn.classifier import Classifier
 from npsnn.inputs import as_images, as_labels, in_kind
 from npsnn.layers.moments import EXPECTATION, Noise, Propagated, Sampled
-from npsnn.layers.noise import FeatureNoise
 from npsnn.objectives import (
     OBJECTIVES,
     SIGNED,
@@ -283,16 +283,7 @@ def closed_form(
     Source: noise paper Sec. 4, Eq. 10, with the derived gradient (audit N34-N37).
     """
     rule = named(RULES, propagation, "propagation")
-    (name, last), layers = classifier.model.network.layers[-1], classifier.model.noise_layers
-    on_features = any(isinstance(layer, FeatureNoise) for layer in layers.values())
-    # noise on the features, or on the last weights, meets the last layer alone, which is affine: it leaves the mean
-    kept = [isinstance(n, FeatureNoise) or (n.on_weights and path == name) for path, n in layers.items()]
-    moved = rule.mean_uses_var and not (kept and all(kept))
-    elsewhere = ("win-probability" if classifier.random else "cross-entropy") if moved else "noise-aware"
-    joint = kept and all(kept) and getattr(last, "joint", False)  # the covariance of the logits is exact
-    default = "expected-cross-entropy" if on_features or joint else elsewhere
-    if classifier.pools and classifier.random:
-        default = "expected-probability"
+    default, moved = closed_form_of(classifier, rule)
     ascended = chosen(objective or default)
     if ascended in (win_probability, least_win_probability) and not classifier.random:
         raise ValueError(f"the {OBJECTIVES.name_of(ascended)} objective needs noise: sigma must be > 0, got 0")
