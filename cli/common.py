@@ -49,7 +49,7 @@ def test_images(count: int, limit: int | None) -> str:
 
 
 def averaged(average: int, answer: str = "logits") -> str:
-    """What a draw is where answers are made of several, in words; nothing where they are not."""
+    """Name, in words, how an answer is made of several draws; "" where one draw is an answer."""
     what = {"logits": "an average", "probabilities": "the mean probabilities", "votes": "the votes"}[answer]
     return f", every draw {what} of {average}" if average > 1 else ""
 

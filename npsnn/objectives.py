@@ -143,7 +143,7 @@ def expected_probability(m: Moments, labels: Array) -> tuple[Array, Moments]:
     """-ln E[softmax(h)_k] over the noisy logits h ~ N(mean, var), by 64 Sobol points and no draw.
 
     An answer that averages the probabilities of ever more draws has this cross-entropy in the limit. Logits without
-    their covariance count as independent. Of logits without variance it is the cross-entropy.
+    their covariance count as independent. For logits without variance it is the cross-entropy.
     """
     if m.var is None:
         return cross_entropy(m, labels)

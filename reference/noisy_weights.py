@@ -1,4 +1,4 @@
-"""What an affine layer with Gaussian noise on its weights does to a Gaussian, by loops over single numbers.
+"""The Gaussian that an affine layer with Gaussian noise on its weights makes of one, by loops over single numbers.
 
 Weights are w + s ε for independent standard normal ε, biases b + s_b ε. Shapes are those of `npsnn.reference.plain`.
 """

@@ -25,7 +25,7 @@ def entered(enter: Callable[[Any], Any], *entries: Any) -> Iterator[None]:
 
 @contextmanager
 def kept_out() -> Iterator[None]:
-    """What is entered in tables within the block is taken out after it; not what a module of npsnn enters there.
+    """Take out of the tables after the block all that the block entered, but for entries of npsnn's own modules.
 
     Such a module is imported once: its entries would be gone for good.
     """

@@ -1,4 +1,4 @@
-"""What the closed form ascends on a network where nothing else is asked for."""
+"""The objective that the closed form ascends where none is asked for."""
 
 from npsnn.classifier import Classifier
 from npsnn.layers.noise import FeatureNoise

@@ -178,7 +178,8 @@ def not_finite(classifier: Classifier) -> ValueError:
 class Judged:
     """`judge`, as a job that workers can be handed: a network, and how many draws.
 
-    Of a network whose images share draws it says of each draw whether it reads an image rightly, (N, draws).
+    Where the images of a network share draws, the result says of each draw whether it reads an image rightly, (N,
+    draws).
     """
 
     network: Classifier

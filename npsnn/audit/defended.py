@@ -1,4 +1,4 @@
-"""What the engine computes for the checks of the defences, in the shapes of the plain formulas."""
+"""The engine's side of the checks of the defences, in the shapes of the plain formulas."""
 
 from collections.abc import Iterator
 from typing import Any

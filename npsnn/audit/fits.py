@@ -1,4 +1,4 @@
-"""What a comparison of the propagation rules with draws has found: errors by layer and rule, and one sentence."""
+"""The result of a comparison of the propagation rules with draws: errors by layer and rule, and one sentence."""
 
 from dataclasses import dataclass
 

@@ -11,7 +11,7 @@ POINTS = 4096
 """Sobol points for a probability: their error is below that of the draws."""
 
 NEAR_MEAN, NEAR_WIDTH, NEAR_ANSWER = 0.25, 0.25, 0.03
-"""What counts as near: an error of the mean in standard deviations, one of the width, one of a probability."""
+"""The largest errors that count as near: of the mean in standard deviations, of the width, of a probability."""
 
 
 def probability_right(mean: Floats, v: Floats, k: int) -> float:

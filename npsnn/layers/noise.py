@@ -73,7 +73,7 @@ class NoiseLayer(ABC):
         return None
 
     def ratio(self, params: Params) -> Array:
-        """Of noise on weights: mean |w| over the root mean square of the standard deviations of the weights."""
+        """Mean |w| over the root mean square of the standard deviations of the weights, for noise on weights."""
         raise NotImplementedError(f"{self} has no noise on weights")
 
     @abstractmethod

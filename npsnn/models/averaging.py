@@ -12,7 +12,7 @@ from npsnn.models.base import Model
 from npsnn.ops import answers
 
 ANSWERS = ("logits", "probabilities", "votes")
-"""What of several draws makes one answer."""
+"""The parts of several draws that may make one answer."""
 Answer: TypeAlias = tuple[Moments, Callable[[Moments, Want], Moments]]
 """The logits, and the backward pass from them to the features, without gradients of parameters."""
 

@@ -176,7 +176,7 @@ class Passes:
 
     @property
     def _smooth(self) -> str:
-        """What of several draws makes an answer that has a gradient."""
+        """The part of several draws that makes an answer with a gradient."""
         return "probabilities" if self.answer == "votes" else self.answer
 
     def _forward(self, x: Array, noise: Noise, answer: str) -> tuple[Moments, Backward]:

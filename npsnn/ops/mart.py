@@ -9,11 +9,11 @@ from npsnn.backend import Array, namespace
 from npsnn.ops.loss import cross_entropy, divergence, log_softmax, one_hot, summing_to_0
 
 OF_WRONG = 1.0001 + 1e-12
-"""What the code has for the 1 in ln(1 - q_c)."""
+"""The code's number for the 1 in ln(1 - q_c)."""
 OF_PROBABILITY = 1e-12
-"""What the code adds to q in ln q of the divergence."""
+"""The code adds it to q in ln q of the divergence."""
 OF_WEIGHT = 1.0000001
-"""What the code has for the 1 in 1 - p_k."""
+"""The code's number for the 1 in 1 - p_k."""
 
 
 def boosted_cross_entropy(mean: Array, labels: Array, safeguards: bool = False) -> tuple[Array, Array]:

@@ -104,8 +104,9 @@ def of_sure_points(shifted: Array, total: Array, hot: Array, others: Array, curv
 def of_sure_draws(parts: Array, g: Array, log_p: Array, mean: Array, double: bool) -> Array:
     """The cotangents p_kc (g_c/(K p̄_c) - Σ_j g_kj) of the logits of draws, kept from 0 where all draws are sure.
 
-    Of classes that a draw is not sure of: sure draws of different classes have no p_kc that a number holds. Cotangents
-    below exp(-FAINT) times the largest g are raised to it together. A class that no draw has is left out then.
+    They are those of classes that a draw is not sure of: sure draws of different classes have no p_kc that a number
+    holds. Cotangents below exp(-FAINT) times the largest g are raised to it together. A class that no draw has is left
+    out then.
 
     parts: g_kc = g_c p_kc / (K p̄_c), (K, classes, N); g: cotangent of ln p̄, (classes, N).
     log_p: ln p_k; mean: ln p̄.

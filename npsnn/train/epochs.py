@@ -134,11 +134,11 @@ class Trainer:
 
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
-        """What acts around the first update, running averages first where there are any."""
+        """The constraints around the first update, running averages first where there are any."""
         return (*((RunningAverages(),) if self.statistics else ()), *self.training.at(0.0).constraints)
 
     def constraints_at(self, done: float) -> tuple[Constraint, ...]:
-        """What acts around an update; done: part of the training that is done, from 0 to 1, here and below."""
+        """The constraints around an update; done: part of the training that is done, from 0 to 1, here and below."""
         training = self.training.at(done)
         if training is self.training:
             return self.constraints

@@ -1,4 +1,4 @@
-"""What a network begins with beside drawn weights: parameters that layers make of the training images."""
+"""Parameters that layers make of the training images, before a training begins."""
 
 from typing import Any
 

@@ -159,7 +159,7 @@ class Training:
         return now  # type: ignore[no-any-return]
 
     def numbers(self, done: float) -> tuple[float, ...]:
-        """What the schedules of numbers give at a part of the training."""
+        """The numbers that the schedules give at a part of the training."""
         return tuple(float(each(done)) for each in self.scheduled)
 
     @property

@@ -126,7 +126,7 @@ def test_in_closed_form_the_draws_are_endlessly_many(network: Make, answer: str)
 
 
 def test_the_closed_form_is_the_limit_of_many_draws() -> None:
-    """Of noise on the features the logits are Gaussian; 4,000 draws have an error of 2 % or so, the points of 1 %."""
+    """Noise on the features makes the logits Gaussian; 4,000 draws have an error of 2 % or so, the points of 1 %."""
     network = on_features(0.8)
     value, gradient = attacks.closed_form(network.averaging(2, "probabilities"))(X, LABELS, Stream(0))
     many = network.averaging(4_000, "probabilities")

@@ -132,7 +132,7 @@ def test_a_number_out_of_range_is_refused_at_its_step() -> None:
 
 
 SEEN: list[tuple[str, float]] = []
-"""What the values below were called with."""
+"""The numbers that the values below were called with."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def test_the_gradient_of_an_averaged_answer_goes_through_the_mixtures(choice: st
 
 
 def test_the_predicted_class_is_computed_once_for_all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of five draws of an answer of four there are 21 passes of the body, to the bits of 40."""
+    """Five draws of an answer of four take 21 passes of the body, to the bits of 40."""
     network, x, labels = small("other")
     network, noises = network.averaging(4, "probabilities"), [Sampled(Stream(2).at(d)) for d in range(5)]
     passes: list[int] = []

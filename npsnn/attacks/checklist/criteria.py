@@ -279,7 +279,7 @@ def examine(
 
 
 def _lacking(suite: Suite, decide: Callable[[Suite], Findings]) -> str:
-    """What a criterion about noise needs and the network has not, as a clause; empty where nothing is missing."""
+    """Say, as a clause, that the network lacks a thing that a criterion about noise needs; "" where it has all."""
     if not suite.noisy:
         return "the network has no noise"
     return "the network has no closed form" if decide is without_sampling and not suite.carried else ""
