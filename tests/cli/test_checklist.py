@@ -48,6 +48,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "inference_sigma",
         "draws",
         "average",
+        "answer",
         "examples",
         "clean_accuracy",
         "noise_off_accuracy",
