@@ -67,6 +67,7 @@ class Drawn(Treatment):
     """The noise is drawn for each example.
 
     scale: factor of the size of every noise, >= 0, or a schedule of it: Since(0.1) has the noise off at first.
+        An attack of the training, and validation, have the noise at its full size.
     Raises ValueError for another scale.
     """
 

@@ -107,6 +107,7 @@ def attacked(
 ) -> np.ndarray:
     """The first part `mix` of the images made adversarial: floats (N, C, H, W) in [0, 1].
 
+    The attack meets the noise at its full size, as inference does, whatever the scale of the training's own draws.
     images: (N, C, H, W), uint8 or floats in [0, 1].
     labels: (N,).
     stream: random numbers of the attack, and draws of the noise, keyed by sample.
