@@ -98,6 +98,8 @@ def _evaluate(
     say(f"{loaded.heading}: {test_images(len(labels), limit)}{averaged(average, answer) if network.random else ''}")
     click.echo(f"  noise off (expectation network)   {percent(clean.mean):>8}   95 % interval {interval(clean.ci95)}")
     if network.random:  # without noise nothing is drawn
-        row = f"  {sigmas.of_network(measured, '.4g', sizes=False):<14} {draws:>6} draws each  {percent(noisy.mean):>9}"
+        noise = sigmas.of_network(measured, ".4g", sizes=False)
+        label = f"{noise:<14} {draws:>6} draws each" if len(noise) <= 14 else f"{noise}, {draws} draws each"
+        row = f"  {label:<32} {percent(noisy.mean):>9}"
         click.echo(f"{row}   95 % interval {interval(noisy.ci95)}")
     print_caveats(found)

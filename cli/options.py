@@ -87,7 +87,7 @@ def _type(declared: validate.Option, kind: type) -> click.ParamType[Any]:
 
 
 def converted(declared: validate.Option, kind: Any, text: str) -> Any:
-    """The value of a field that a text stands for; several are parted by commas, and none is an empty text.
+    """The value of a field that a text stands for; several are parted by commas, "none" is none of them.
 
     declared: what the field declares.
     kind: type of the field.
@@ -96,7 +96,8 @@ def converted(declared: validate.Option, kind: Any, text: str) -> Any:
     if isinstance(kind, UnionType):
         kind = next(part for part in get_args(kind) if part is not type(None))
     if get_origin(kind) is tuple:
-        return tuple(converted(declared, get_args(kind)[0], part) for part in text.split(",")) if text else None
+        several = [] if text in ("", "none") else text.split(",")
+        return tuple(converted(declared, get_args(kind)[0], part) for part in several) or None
     return (click.BOOL if kind is bool else _type(declared, kind)).convert(text, None, None)
 
 

@@ -123,7 +123,7 @@ def _train(
             print_json(asdict(config))
             return
         options, dataset, folder, records = _new(config, start, other_data, place)
-    train_rows.say_start(options, dataset.name, folder)
+    train_rows.say_start(options, dataset.name, folder, recipe if recipe and recipe in DEFENCES else "")
     with _unless_empty(folder), _way_on(folder, options.epochs):
         done = train_rows.show(records, options)
         train_rows.report(folder, options, dataset, threads, device, done, as_json)

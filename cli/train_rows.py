@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from npsnn.cli.common import percent, print_caveats, print_json
+from npsnn.cli.defences import answering, recipe_of
 from npsnn.cli.runs import load_run
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say
@@ -16,14 +17,15 @@ from npsnn.models.sigmas import MOST_NAMED
 from npsnn.train.config import Config
 
 
-def say_start(options: Any, dataset: str, folder: Path) -> None:
+def say_start(options: Any, dataset: str, folder: Path, recipe: str = "") -> None:
     """Print the network, the data, sigma and the folder, and warn of a loss that the noise or a reward makes odd.
 
     options: flat, or a training.
     dataset: name of the data set.
+    recipe: name of the defence, "" for none.
     """
     if not isinstance(options, Config):
-        say(f"{options.model.name} on {dataset}, into {folder}", err=True)
+        say(f"{recipe and f'{recipe}: '}{options.model.name} on {dataset}, into {folder}", err=True)
         return
     from npsnn.objectives import largest_stationary_sigma
 
@@ -72,10 +74,10 @@ def each(figure: float | dict[str, float]) -> list[float]:
 
 
 def _joined(figure: float | dict[str, float] | None, form: str) -> str:
-    """The figures of all noise layers as one cell; of many layers the least and the largest."""
+    """The figures of all noise layers as one cell; of many layers the least and the largest, and of slopes none."""
     values = [] if figure is None else each(figure)
     if len(values) > MOST_NAMED:
-        return f"{min(values):{form}}..{max(values):{form}}"
+        return "-" if "e" in form else f"{min(values):.2g}-{max(values):.2g}"
     return "/".join(format(value, form) for value in values) or "-"
 
 
@@ -134,4 +136,6 @@ def report(
     print_caveats(found)
     if not done:
         say(f"{folder} had all its {options.epochs} epochs already", err=True)
-    click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}", err=True)
+    recipe = recipe_of(run.config)
+    averaging = f" {answering(recipe[1])}" if recipe and answering(recipe[1]) else ""
+    click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}{averaging}", err=True)

@@ -110,6 +110,8 @@ __all__ = list(_PLACES)
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: the options of a training need none of the attacks."""
+    if name == "defences":
+        return importlib.import_module("npsnn.train.defences")
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module 'npsnn.train' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """The defences of the literature as recipes: their settings, and that each trains to the same bytes however it runs."""
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from npsnn.audit import CARDS
 from npsnn.data import Dataset, Split
 from npsnn.layers.params import Role, flatten
 from npsnn.streams import Stream
-from npsnn.train.defences import DEFENCES, on
+from npsnn.train.defences import DEFENCES, Defence, Departure, defence, on
 from npsnn.train.losses import TRADES
 
 DATASETS = ("mnist", "fashion-mnist", "digits", "cifar10")
@@ -45,19 +45,27 @@ def test_each_setting_of_each_data_set_is_one(name: str) -> None:
         defence, known = on(name, dataset), {f.name for f in fields(kind)}
         assert set(kind.settings(dataset)) <= known
         sources = {field: source for field, _, source in defence.explained(dataset)}
-        theirs = kind.published.get(dataset, {})
-        assert {f for f, s in sources.items() if s == "paper"} == set(theirs)
-        assert set(sources.values()) <= {"paper", "chosen here", "default"}
-        assert bool(theirs) or set(kind.chosen) == {"mnist", "fashion-mnist", "digits"}
-    assert kind.paper and kind.what and kind.found and "cifar10" in kind.published
+        theirs, instead = kind.published.get(dataset), kind.instead.get(dataset, {})
+        own = known - {f.name for f in fields(Defence)}
+        papers = set() if theirs is None else (set(theirs) | own) - set(instead)
+        assert {f for f, s in sources.items() if s == "paper"} == papers
+        assert {f for f, s in sources.items() if s.startswith("in place of ")} == set(instead)
+        assert theirs is not None or dataset in kind.chosen
+    assert kind.paper and kind.what and kind.found and set(kind.instead) <= set(kind.published)
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_colour_images_have_the_settings_of_colour_images(name: str) -> None:
+    assert on(name, "cifar10-unverified") == on(name, "cifar10") != on(name, "fashion-mnist")
+    assert on(name, "svhn") == replace(on(name, "cifar10"), augmentation="none")
 
 
 @pytest.mark.parametrize("name", DEFENCES)
 def test_the_code_sets_what_departs(name: str) -> None:
-    defence = on(name, "fashion-mnist", code=True)
+    defence = on(name, "cifar10", code=True)
     for field, departure in DEFENCES[name].departures.items():
-        assert getattr(defence, field) == departure.value != getattr(on(name, "fashion-mnist"), field)
-        assert {f: s for f, _, s in defence.explained("fashion-mnist")}[field] == "authors' code"
+        assert getattr(defence, field) == departure.value != getattr(on(name, "cifar10"), field)
+        assert {f: s for f, _, s in defence.explained("cifar10")}[field] == "authors' code"
         assert departure.row in ROWS and departure.text
 
 
@@ -71,6 +79,47 @@ def test_settings_that_are_given_take_precedence() -> None:
         on("trade", "mnist")
     with pytest.raises(ValueError, match="eps must be in"):
         on("trades", "mnist", eps=2)
+
+
+def test_a_class_that_is_no_defence_is_refused() -> None:
+    class Nothing:
+        pass
+
+    def made(**attributes: Any) -> Any:
+        return dataclass(frozen=True)(type("Odd", (Defence,), attributes))
+
+    refused: dict[str, Any] = {
+        "must be a dataclass that inherits": Nothing,
+        "Odd.beta must be declared by npsnn.validate.option": made(__annotations__={"beta": float}, beta=6.0),
+        "a setting in Odd.departures must be one of .*, got 'rl'": made(departures={"rl": Departure(1, "", "C1")}),
+        r"a setting in Odd.chosen\['digits'\] must be one of .*, got 'modle'": made(chosen={"digits": {"modle": "x"}}),
+        r"Odd.answers\[0\] must be one of logits.*, got 'probability'": made(answers=("probability", 20)),
+    }
+    for message, kind in refused.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            defence("odd")(kind)
+    with pytest.raises(ValueError, match="falls must be in their order"):
+        on("trades", "digits", falls=(0.75, 0.5))
+
+
+@pytest.mark.parametrize("name", DEFENCES)
+def test_a_setting_reaches_the_training_or_is_idle(images: Dataset, name: str) -> None:
+    """Another value of each setting makes another training, unless the setting says that it is idle."""
+    plain = small(name)
+    changed = {"model": "cnn5", "augmentation": "crop-flip", "falls": (0.3,), "rises": (0.3,)}
+    changed |= {"optimizer": "adam" if plain.optimizer == "sgd" else "sgd"}
+    others = {"form": {"P": "T", "paper": "code"}, "choice": {"other": "predicted"}, "scope": {"layer": "channel"}}
+    others |= {"norm": {"bound": "authors"}}
+    for f in fields(plain):
+        value = getattr(plain, f.name)
+        if f.name in others:
+            other: Any = others[f.name][value]
+        elif isinstance(value, bool):
+            other = not value
+        else:
+            other = changed.get(f.name) or (value + 1 if isinstance(value, int) else (value or 0.5) / 2)
+        same = replace(plain, **{f.name: other}).training(images) == plain.training(images)
+        assert same == (f.name in plain.idle()), f.name
 
 
 def test_a_recipe_is_its_training(images: Dataset) -> None:

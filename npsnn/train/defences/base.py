@@ -1,11 +1,18 @@
 """A defence of the literature as a value: its fields are its settings, and `training` makes what trains it.
 
+    from dataclasses import dataclass
+
+    from npsnn.train import MSE, CrossEntropy
+    from npsnn.train.defences import Defence, defence
+    from npsnn.validate import option
+
     @defence("mine")
     @dataclass(frozen=True)
     class Mine(Defence):
-        beta: float = option(6.0, "Weight of the second view.", "Defence", low=0)
+        squared: bool = option(False, "Descend the squared error.", "Defence")
 
-        def loss(self): ...
+        def loss(self):
+            return MSE() if self.squared else CrossEntropy()
 
     training = Mine.on("fashion-mnist", epochs=10).training(dataset)
 
@@ -14,14 +21,15 @@ list and to explain them.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.models import MODELS
+from npsnn.models.averaging import ANSWERS
 from npsnn.optim import OPTIMIZERS
 from npsnn.tables import Table
-from npsnn.validate import check_options, option
+from npsnn.validate import check_choice, check_options, declared, option
 from npsnn.words import nearest
 
 if TYPE_CHECKING:
@@ -32,8 +40,28 @@ if TYPE_CHECKING:
 
 Settings: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Settings by data set."""
+ALIKE = {"cifar10-unverified": "cifar10", "svhn": "cifar10"}
+"""The data set whose settings another one takes where it has none of its own: colour images of 32 x 32 pixels."""
 
-DEFENCES: Table[type["Defence"]] = Table("defence", "from npsnn.train.defences import defence")
+
+def _check_entry(kind: Any, name: str) -> None:
+    """Raise TypeError or ValueError, naming what is wrong, for what is no class of defences."""
+    if not (isinstance(kind, type) and issubclass(kind, Defence) and is_dataclass(kind)):
+        raise TypeError(f"the defence {name} must be a dataclass that inherits from npsnn.train.defences.Defence")
+    known = [f.name for f in fields(kind)]
+    if odd := [field for field in known if field not in declared(kind)]:
+        raise TypeError(f"{kind.__name__}.{odd[0]} must be declared by npsnn.validate.option, which says what it is")
+    check_choice(f"{kind.__name__}.answers[0]", kind.answers[0], ANSWERS)
+    named: dict[str, Any] = {"departures": kind.departures}
+    named |= {f"{place}[{data!r}]": s for place in TABLED for data, s in getattr(kind, place).items()}
+    for place, settings in named.items():
+        for field in settings:
+            check_choice(f"a setting in {kind.__name__}.{place}", field, known)
+
+
+TABLED = ("published", "chosen", "instead")
+"""The attributes of a defence that hold something for settings by data set."""
+DEFENCES: Table[type["Defence"]] = Table("defence", "from npsnn.train.defences import defence", _check_entry)
 """Every defence by name: `@defence("name")` above a dataclass enters it."""
 defence = DEFENCES.enter
 
@@ -53,6 +81,8 @@ class Departure(NamedTuple):
 
 Departures: TypeAlias = Mapping[str, Departure]
 """Departures by setting."""
+Instead: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Words by data set and setting."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +110,14 @@ class Defence:
     """Title, authors and year."""
     what: ClassVar[str] = ""
     """The idea, in a sentence or two."""
+    lacks: ClassVar[str] = ""
+    """What the paper or its code has, and npsnn has not."""
     found: ClassVar[str] = ""
     """What others found of its robustness."""
     published: ClassVar[Settings] = {}
-    """The settings of the paper, by data set."""
+    """The settings of the paper or its code, by data set."""
+    instead: ClassVar[Instead] = {}
+    """What a published setting stands in the place of, in words, by data set and setting."""
     chosen: ClassVar[Settings] = {}
     """The settings for data sets that the paper does not have, chosen here."""
     departures: ClassVar[Departures] = {}
@@ -93,6 +127,8 @@ class Defence:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if list(self.falls or ()) != sorted(set(self.falls or ())):
+            raise ValueError(f"falls must be in their order, got {self.falls}")
 
     @classmethod
     def on(cls, dataset: str, code: bool = False, **given: Any) -> Any:
@@ -112,26 +148,35 @@ class Defence:
     @classmethod
     def settings(cls, dataset: str) -> Mapping[str, Any]:
         """The settings for a data set that are not the defaults."""
-        if dataset in cls.published:
-            return cls.published[dataset]
-        return cls.chosen.get(dataset, cls.chosen.get("fashion-mnist", {}))
+        for of in (cls.published, cls.chosen):
+            if (name := dataset if dataset in of else ALIKE.get(dataset, "")) in of:
+                own = of[name]
+                # digits of a house number are not mirrored
+                return own if dataset != "svhn" or name == "svhn" else {**own, "augmentation": "none"}
+        return cls.chosen.get("fashion-mnist", {})
 
     def explained(self, dataset: str) -> Iterator[tuple[str, Any, str]]:
         """Each setting with its value and where the value comes from.
 
         dataset: the data set whose settings these began as.
         """
-        theirs, ours = self.published.get(dataset, {}), self.settings(dataset)
+        like = dataset if dataset in self.published else ALIKE.get(dataset, dataset)
+        theirs, ours = self.published.get(like), self.settings(dataset)
+        of_all = {f.name for f in fields(Defence)}
         for f in fields(self):
-            value = getattr(self, f.name)
-            default = f.default if f.default is not MISSING else None
-            if f.name in self.departures and value == self.departures[f.name].value != ours.get(f.name, default):
-                source = "authors' code"
-            elif value != ours.get(f.name, default):
-                source = "given"
-            else:
-                source = "paper" if f.name in theirs else "chosen here" if f.name in ours else "default"
+            value, default, departure = getattr(self, f.name), f.default, self.departures.get(f.name)
+            papers = theirs is not None and (f.name in theirs or f.name not in of_all)
+            source = "paper" if papers else "chosen here" if f.name in ours else "default"
+            if instead := self.instead.get(like, {}).get(f.name):
+                source = f"in place of {instead}"
+            if value != ours.get(f.name, default):
+                source = "authors' code" if departure and value == departure.value else "given"
             yield f.name, value, source
+
+    def idle(self) -> dict[str, str]:
+        """The settings that change nothing beside the others, each with what it would take."""
+        still = {} if self.optimizer == "sgd" else {"momentum": "optimizer is sgd"}
+        return still | ({} if self.falls else {"fall": "falls are given"})
 
     def training(self, dataset: "Dataset", seed: int = 0, limit: int | None = None, conv: str = "auto") -> "Training":
         """The training of the defence on a data set.
@@ -222,7 +267,7 @@ def falls(at: tuple[float, ...], factor: float) -> Any:
 
 
 COLOUR: Mapping[str, Any] = {"model": "resnet18", "optimizer": "sgd", "augmentation": "crop-flip"}
-"""What the settings of most papers have for CIFAR-10; wide networks have ResNet-18 in their place here."""
+"""What the settings of most papers have for CIFAR-10; `instead` names the other networks of the papers."""
 SMALL: Mapping[str, Any] = {"model": "lenet5", "optimizer": "adam", "lr": 1e-3, "epochs": 10, "batch_size": 128}
 """The network and the optimiser that the settings chosen here have for grey images of 28 x 28 pixels."""
 RADII = {"mnist": 0.3, "fashion-mnist": 0.1, "digits": 0.1}

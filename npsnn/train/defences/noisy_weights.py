@@ -8,6 +8,7 @@ from npsnn.train.defences.base import (
     Defence,
     Departure,
     Departures,
+    Instead,
     Settings,
     all_roles,
     attacked,
@@ -40,7 +41,9 @@ class PniDefence(Defence):
         choices=("layer", "channel", "element"),
     )
     alpha: float = option(0.25, "alpha at the beginning.", "Noise", low=0, above=True)
-    through_std: bool = option(True, "Differentiate the spread of the weights as well.", "Noise")
+    through_std: bool = option(
+        False, "Differentiate the spread of the weights as well; the paper leaves it open (audit C17).", "Noise"
+    )
     eps: float = eps_option(0.031, "0.031")
     steps: int = steps_option(7)
     step_size: float = step_option(0.01, "0.01")
@@ -61,9 +64,8 @@ class PniDefence(Defence):
         },
     }
     chosen: ClassVar[Settings] = attacked(0.25, attack_from=0.1)
-    departures: ClassVar[Departures] = {
-        "through_std": Departure(False, "takes the spread of the weights as a constant in the gradient", "C17"),
-    }
+    instead: ClassVar[Instead] = {"cifar10": {"model": "ResNet-20"}}
+    lacks: ClassVar[str] = "The momentum of the code is Nesterov's."
 
     def network(self, shape: tuple[int, ...], classes: int) -> "Model":
         from npsnn.models.noisy import with_noisy_weights
@@ -113,6 +115,8 @@ class AdvBNNDefence(Defence):
             "augmentation": "crop-flip",
         },
     }
+    instead: ClassVar[Instead] = {"cifar10": {"model": "VGG-16"}}
+    lacks: ClassVar[str] = "The code has a posterior of BatchNorm's scale and shift as well."
     chosen: ClassVar[Settings] = attacked(0.25, start=0.02)
     answers: ClassVar[tuple[str, int]] = ("probabilities", 50)
     departures: ClassVar[Departures] = {
