@@ -84,7 +84,9 @@ def show_defence(defence: Any, dataset: str, as_json: bool) -> None:
         setting = f"  {field} = {_shown(value)}"
         fits = len(source) <= COLUMNS - max(36, len(setting)) - 1
         click.echo(f"{setting:<36} {source}" if fits else setting)
-        _paragraph(helps[field].sentence() if fits else f"{helps[field].sentence()} {source.capitalize()}.", 6)
+        _paragraph(
+            helps[field].sentence() if fits else f"{helps[field].sentence()} {source[0].upper()}{source[1:]}.", 6
+        )
     if departures:
         click.echo("\nThe authors' code (--authors-code sets all of it):")
         for field, departure in defence.departures.items():

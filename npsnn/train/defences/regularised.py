@@ -54,11 +54,17 @@ class PclDefence(Defence):
             **COLOUR,
             "lr": 0.01,
             "weight_decay": 1e-4,
+            "batch_size": 128,
             "epochs": 400,
             "falls": (142 / 400, 230 / 400, 360 / 400),
         },
     }
-    instead: ClassVar[Instead] = {"cifar10": {"model": "ResNet-110, with centres at two depths"}}
+    instead: ClassVar[Instead] = {
+        "cifar10": {
+            "model": "ResNet-110, with centres at two depths",
+            "start": "a start from a network that cross-entropy has trained",
+        }
+    }
     chosen: ClassVar[Settings] = chosen(optimizer="sgd", lr=0.01)
     departures: ClassVar[Departures] = {
         "form": Departure("code", "squares the distances, and has a second set of centres that push", "C10"),
