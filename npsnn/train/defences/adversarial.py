@@ -3,20 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npsnn.train.defences.base import (
-    COLOUR,
-    Defence,
-    Departure,
-    Departures,
-    Instead,
-    Settings,
-    attacked,
-    chosen,
-    defence,
-    eps_option,
-    step_option,
-    steps_option,
-)
+from npsnn.train.defences.base import Defence, Departure, Departures, Instead, Settings, defence
+from npsnn.train.defences.common import COLOUR, attacked, chosen, eps_option, step_option, steps_option
 from npsnn.validate import option
 
 if TYPE_CHECKING:

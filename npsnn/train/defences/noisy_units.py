@@ -4,18 +4,13 @@ from dataclasses import dataclass
 from math import ceil, log, sqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from npsnn.train.defences.base import (
+from npsnn.train.defences.base import Defence, Departure, Departures, Instead, Settings, defence
+from npsnn.train.defences.common import (
     COLOUR,
-    Defence,
-    Departure,
-    Departures,
-    Instead,
-    Settings,
     all_roles,
     attacked,
     beside,
     chosen,
-    defence,
     eps_option,
     step_option,
     steps_option,
