@@ -48,7 +48,7 @@ def test_each_setting_of_each_data_set_is_one(name: str) -> None:
         theirs, instead = kind.published.get(dataset), kind.instead.get(dataset, {})
         own = known - {f.name for f in fields(Defence)}
         papers = set() if theirs is None else (set(theirs) | own) - set(instead)
-        assert {f for f, s in sources.items() if s == "paper"} == papers
+        assert {f for f, s in sources.items() if s == "paper or code"} == papers
         assert {f for f, s in sources.items() if s.startswith("in place of ")} == set(instead)
         assert theirs is not None or dataset in kind.chosen
     assert kind.paper and kind.what and kind.found and set(kind.instead) <= set(kind.published)

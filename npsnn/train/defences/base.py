@@ -158,6 +158,8 @@ class Defence:
     def explained(self, dataset: str) -> Iterator[tuple[str, Any, str]]:
         """Each setting with its value and where the value comes from.
 
+        "paper or code" is a setting of the authors, read in their released code or in descriptions of their paper.
+
         dataset: the data set whose settings these began as.
         """
         like = dataset if dataset in self.published else ALIKE.get(dataset, dataset)
@@ -166,7 +168,7 @@ class Defence:
         for f in fields(self):
             value, default, departure = getattr(self, f.name), f.default, self.departures.get(f.name)
             papers = theirs is not None and (f.name in theirs or f.name not in of_all)
-            source = "paper" if papers else "chosen here" if f.name in ours else "default"
+            source = "paper or code" if papers else "chosen here" if f.name in ours else "default"
             if instead := self.instead.get(like, {}).get(f.name):
                 source = f"in place of {instead}"
             if value != ours.get(f.name, default):
