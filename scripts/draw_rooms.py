@@ -27,6 +27,7 @@ RANKS: list[set[str]] = [
     {"certify"},
     {"train"},
     {"audit", "testing"},
+    {"reproduce"},
 ]
 """A room may import rooms of the sets before its own, and of its own set where it needs to."""
 OUTSIDE = {"cli": ROOT / "cli", "reference": ROOT / "reference"}

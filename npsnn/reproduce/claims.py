@@ -1,0 +1,41 @@
+"""What the two papers claim, and what a reproduction may say of a claim."""
+
+from dataclasses import dataclass
+
+FAILS, PART, OPEN, HOLDS = "does not hold", "holds in part", "cannot be told at this scale", "holds"
+VERDICTS = (FAILS, PART, OPEN, HOLDS)
+"""All verdicts, the worst first."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of a paper.
+
+    id: short name, as noise-robust.
+    paper: "noise paper" or "A2SNN".
+    where: section, figure or table.
+    says: the claim in our words, with the paper's figures.
+    """
+
+    id: str
+    paper: str
+    where: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the figures say of a claim.
+
+    verdict: one of `VERDICTS`.
+    figure: the decisive figures, as "42.1 % (38.0 to 46.2) against 41.0 %".
+    why: the rule that decided, and the control that shows why, in a sentence or two.
+    """
+
+    verdict: str
+    figure: str
+    why: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")

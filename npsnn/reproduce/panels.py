@@ -1,0 +1,60 @@
+"""Panels: a table of figures over seeds, rows by columns, with the paper's own figures beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from npsnn.reproduce.records import Difference, MissingError, Seeds
+
+PERCENT, NUMBER = "%", ""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """A table or the curves of a figure.
+
+    title: what it shows.
+    rows: names of the rows, which are the curves of a plot.
+    columns: names of the columns.
+    cells: the figure of a row and a column; one that is missing was not measured.
+    theirs: the paper's figure of a row and a column, in the same unit.
+    x: the column as a number, for a plot with an axis; empty for a table.
+    axis: label of that axis.
+    unit: "%" for accuracies, which are fractions in the cells and percents in `theirs` and in print.
+    note: how it was measured: data, network, images, seeds.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Mapping[tuple[str, str], Seeds]
+    theirs: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    x: Mapping[str, float] = field(default_factory=dict)
+    axis: str = ""
+    unit: str = PERCENT
+    note: str = ""
+
+    def __getitem__(self, place: tuple[str, str]) -> Seeds:
+        """The figure of a row and a column; raises MissingError where it was not measured."""
+        if place not in self.cells:
+            raise MissingError(f"{self.title}: {place[0]}, {place[1]} was not measured")
+        return self.cells[place]
+
+    def difference(self, more: tuple[str, str], less: tuple[str, str]) -> Difference:
+        """One figure less another, paired by seeds and images."""
+        return self[more].less(self[less])
+
+    def shown(self, row: str, column: str) -> str:
+        """The figure with its interval, for a table; "-" where it was not measured."""
+        found = self.cells.get((row, column))
+        return "-" if found is None else shown(found, self.unit)
+
+
+def shown(found: Seeds, unit: str = PERCENT, signed: bool = False) -> str:
+    """A figure with its interval in words: "42.1 % (38.0 to 46.2)"."""
+    factor, digits = (100, ".1f") if unit == PERCENT else (1, ".3g")
+    sign, ending = "+" if signed else "", " %" if unit == PERCENT and not signed else ""
+    text = f"{factor * found.mean:{sign}{digits}}{ending}"
+    if found.ci95 is None:
+        return text
+    low, high = (f"{factor * end:{sign}{digits}}" for end in found.ci95)
+    return f"{text} ({low} to {high})"

@@ -1,0 +1,177 @@
+"""Records of a reproduction: a file a job, with all figures that came out, from which every table and plot is made.
+
+`results/KEY.json.gz` under the folder of a reproduction holds
+
+    {"job": what was asked, "values": figures, "images": {attack: figures of each image}, "about": versions and data,
+     "took": {"seconds": ...}}
+
+A record is the same whatever computed it; `about` and `took` alone say where and how long.
+"""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsnn import files
+from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.statistics import wilson_interval
+from npsnn.files.json_files import parse_json
+from npsnn.reproduce.jobs import Job
+
+RESULTS = "results"
+"""The folder of the records."""
+ENDING = ".json.gz"
+LIMIT = 1 << 26
+"""The bytes that the content of a record may have."""
+LASTING = ("job", "values", "images")
+"""The parts of a record that are the same wherever it is computed."""
+
+
+class MissingError(LookupError):
+    """A record that is not there: its job is not done."""
+
+
+def _record(document: dict[str, Any], path: Path) -> "Record":
+    if odd := {*LASTING, "about", "took"} ^ document.keys():
+        raise ValueError(f"{path} is no record of a job: it must have {', '.join(LASTING)}, and differs in {min(odd)}")
+    return Record(**document)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What came of a job.
+
+    job: what was asked.
+    values: figures by name.
+    images: figures of each image by the name of an attack, as {"right": draws that are right, "draws": of so many}.
+    about: versions, data and code.
+    took: how long it took; no figure of the reproduction but those of costs reads it.
+    """
+
+    job: Mapping[str, Any]
+    values: Mapping[str, Any]
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    took: Mapping[str, Any] = field(default_factory=dict)
+
+    def accuracy(self, attack: str) -> Accuracy:
+        """What an attack leaves; raises MissingError, naming those that there are."""
+        if attack not in self.images:
+            raise MissingError(f"no attack {attack!r} in the record, expected one of {', '.join(self.images)}")
+        of = self.images[attack]
+        return Accuracy(np.asarray(of["right"], float) / of["draws"])
+
+    def lasting(self) -> dict[str, Any]:
+        """The parts that are the same wherever the record is computed."""
+        return {name: json.loads(json.dumps(dict(getattr(self, name)))) for name in LASTING}
+
+
+class Records:
+    """The records in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Note the folder, which holds `KEY.json.gz` for each job that is done."""
+        self.folder = folder
+        self._read: dict[str, Record] = {}
+
+    def path(self, key: str) -> Path:
+        """The file of the record of that key."""
+        return self.folder / f"{key}{ENDING}"
+
+    def holds(self, job: Job) -> bool:
+        """Whether the job is done."""
+        return self.path(job.key).is_file()
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all records, sorted."""
+        found = sorted(self.folder.glob(f"*{ENDING}")) if self.folder.is_dir() else []
+        yield from (path.name.removesuffix(ENDING) for path in found)
+
+    def __getitem__(self, job: Job | str) -> Record:
+        """The record of a job, or of a key; raises MissingError where there is none, ValueError for a damaged one."""
+        key = job if isinstance(job, str) else job.key
+        if key not in self._read:
+            path = self.path(key)
+            if not path.is_file():
+                raise MissingError(f"{path} is missing: its job is not done")
+            self._read[key] = _record(parse_json(files.read_content(path, LIMIT), str(path)), path)
+        return self._read[key]
+
+    def write(self, job: Job, record: Record) -> None:
+        """Keep a record, whole or not at all; equal records give equal bytes."""
+        document = {name: getattr(record, name) for name in (*LASTING, "about", "took")}
+        text = json.dumps(document, allow_nan=False, separators=(",", ":"), sort_keys=True)
+        files.write_atomic(self.path(job.key), gzip.compress(text.encode(), mtime=0))
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A figure over seeds: the value of each seed, and a 95 % interval of the mean.
+
+    With several seeds the interval is Student's over seeds. With one it is over that seed's images, where there are
+    images, and otherwise unknown.
+
+    values: (S,).
+    each: figures of each image for each seed, or empty.
+    """
+
+    values: tuple[float, ...]
+    each: tuple[np.ndarray, ...] = ()
+
+    @staticmethod
+    def of(accuracies: Iterable[Accuracy]) -> "Seeds":
+        """Accuracies of networks that differ by their seed."""
+        found = list(accuracies)
+        return Seeds(tuple(a.mean for a in found), tuple(a.each for a in found))
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        """The interval; None where one value says nothing of its error."""
+        if len(self.values) > 1:
+            return student(self.values)
+        if self.each:
+            low, high = wilson_interval(self.each[0])
+            return float(low), float(high)
+        return None
+
+    def less(self, other: "Seeds") -> "Difference":
+        """This less another, seed by seed and image by image, where both have them."""
+        values = tuple(a - b for a, b in zip(self.values, other.values, strict=False))
+        paired = len(self.each) == len(other.each) and all(
+            len(a) == len(b) for a, b in zip(self.each, other.each, strict=True)
+        )
+        return Difference(values, tuple(a - b for a, b in zip(self.each, other.each, strict=True)) if paired else ())
+
+
+class Difference(Seeds):
+    """A difference of two figures over seeds; with one seed the interval is the normal one over images."""
+
+    @property
+    def ci95(self) -> tuple[float, float] | None:
+        if len(self.values) > 1:
+            return student(self.values)
+        if self.each and len(self.each[0]) > 1:
+            half = 1.96 * float(self.each[0].std(ddof=1)) / len(self.each[0]) ** 0.5
+            return self.mean - half, self.mean + half
+        return None
+
+
+def student(values: Iterable[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of some values.
+
+    Source: Student 1908.
+    """
+    from scipy.special import stdtrit
+
+    found = np.asarray(list(values))
+    half = float(stdtrit(len(found) - 1, 0.975)) * float(found.std(ddof=1)) / len(found) ** 0.5
+    return float(found.mean()) - half, float(found.mean()) + half

@@ -1,0 +1,108 @@
+"""Rules that decide about claims: what an interval says of "more", "no less" and "the same".
+
+All take figures over seeds as fractions, with the interval of their paired difference.
+"""
+
+from itertools import pairwise
+
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
+from npsnn.reproduce.panels import Panel, shown
+
+Place = tuple[str, str]
+
+
+def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = "") -> Ruling:
+    """Whether one figure is above another.
+
+    The claim holds where the paired difference is surely above 0 and, on average, at least `by`; it holds in part where
+    it is surely above 0 and less than `by`; it does not hold where it is surely below 0, or surely below `by` and not
+    surely above 0. Otherwise it cannot be told.
+
+    by: the least difference that the claim means, a fraction.
+    """
+    found = panel.difference(more, less)
+    figure = f"{_of(panel, more)} against {_of(panel, less)}, difference {shown(found, panel.unit, signed=True)}"
+    if found.ci95 is None:
+        return Ruling(OPEN, figure, why)
+    low, high = found.ci95
+    if low > 0:
+        return Ruling(HOLDS if found.mean >= by else PART, figure, why)
+    return Ruling(FAILS if high < max(by, 0) or high <= 0 else OPEN, figure, why)
+
+
+def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
+    """Whether two figures are the same within a margin.
+
+    The claim holds where the whole interval of the paired difference lies within the margin, and does not hold where it
+    lies outside. Otherwise it cannot be told.
+
+    within: the margin, a fraction.
+    """
+    found = panel.difference(one, other)
+    figure = f"{_of(panel, one)} against {_of(panel, other)}, difference {shown(found, panel.unit, signed=True)}"
+    if found.ci95 is None:
+        return Ruling(OPEN, figure, why)
+    low, high = found.ci95
+    if -within <= low and high <= within:
+        return Ruling(HOLDS, figure, why)
+    return Ruling(FAILS if low > within or high < -within else OPEN, figure, why)
+
+
+def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
+    """Whether figures rise along a list of places.
+
+    The claim holds where the last is surely above the first and no step is surely down, in part where the last is
+    surely above the first although some step is surely down, and not where the last is surely not above the first.
+    """
+    whole = above(panel, places[-1], places[0])
+    steps = [panel.difference(b, a) for a, b in pairwise(places)]
+    down = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
+    figure = ", ".join(
+        f"{row if len({c for _, c in places}) == 1 else column}: {_value(panel, (row, column))}"
+        for row, column in places
+    )
+    if whole.verdict == HOLDS and down:
+        return Ruling(PART, figure, f"{why} {down} of {len(steps)} steps go down.".strip())
+    return Ruling(whole.verdict, figure, why)
+
+
+def falls(panel: Panel, places: list[Place], why: str = "") -> Ruling:
+    """Whether figures fall along a list of places, as `rises` of the list turned round."""
+    return rises(panel, places[::-1], why)
+
+
+def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Ruling:
+    """Whether a figure is the paper's within a margin, by its interval.
+
+    within: the margin, a fraction.
+    """
+    found, theirs = panel[place], panel.theirs[place]
+    unit = 100 if panel.unit == "%" else 1
+    figure = f"{_of(panel, place)}, the paper has {theirs:g}{' %' if unit == 100 else ''}"
+    if found.ci95 is None:
+        return Ruling(OPEN, figure, why)
+    low, high = (end - theirs / unit for end in found.ci95)
+    if -within <= low and high <= within:
+        return Ruling(HOLDS, figure, why)
+    return Ruling(FAILS if low > within or high < -within else OPEN, figure, why)
+
+
+def all_of(*rulings: Ruling, why: str = "") -> Ruling:
+    """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do."""
+    verdicts = [r.verdict for r in rulings]
+    figure = "; ".join(r.figure for r in rulings)
+    for verdict in (HOLDS, FAILS, OPEN):
+        if set(verdicts) == {verdict}:
+            return Ruling(verdict, figure, why)
+    if OPEN in verdicts and not {HOLDS, PART} & set(verdicts):
+        return Ruling(OPEN, figure, why)
+    return Ruling(PART if {HOLDS, PART} & set(verdicts) and {FAILS, PART} & set(verdicts) else OPEN, figure, why)
+
+
+def _of(panel: Panel, place: Place) -> str:
+    return f"{place[0]} {shown(panel[place], panel.unit)}"
+
+
+def _value(panel: Panel, place: Place) -> str:
+    factor = 100 if panel.unit == "%" else 1
+    return f"{factor * panel[place].mean:.3g}"
