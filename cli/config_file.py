@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from npsnn.cli.suggest import did_you_mean
+from npsnn.cli.suggest import Bare, did_you_mean
 from npsnn.cli.terminal import say
 from npsnn.files import excerpt, read_bytes
 
@@ -70,13 +70,13 @@ def _parsed(path: Path) -> Any:
 def _tables(parsed: Any, command: str) -> dict[str, dict[str, Any]]:
     """The options by command; those of a training stand alone in what --show prints, beside others in config.json."""
     from npsnn.cli.main import COMMANDS
-    from npsnn.train.config import Config
+    from npsnn.train.config import Config, renewed
 
     document: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
     if {"model", "dataset"} <= document.keys() <= {field.name for field in fields(Config)}:
-        return {"train": _of_training(document)}
+        return {"train": _of_training(renewed(document))}
     if {"train", "spec"} <= document.keys() and isinstance(document["train"], dict):
-        return {"train": _of_training(document["train"])}
+        return {"train": _of_training(renewed(document["train"]))}
     if not document or not all(isinstance(table, dict) for table in document.values()):
         raise ValueError(f"it must hold a table [{command}] of options")
     for name in document.keys() - COMMANDS.keys():
@@ -94,6 +94,9 @@ def _of_training(options: dict[str, Any]) -> dict[str, Any]:
 def _as_given(option: click.Parameter, value: Any, name: str) -> Any:
     """As the command line would give it, so that click checks it in the same way."""
     values = value if isinstance(value, list) and option.multiple else [value]
+    bare = option.flag_value if isinstance(option, click.Option) else None
+    if isinstance(bare, Bare) and value is True:
+        return bare
     flag = isinstance(option, click.Option) and option.is_flag
     if any(isinstance(v, bool) != flag or not isinstance(v, str | int | float) for v in values):
         raise ValueError(f"{name} cannot be {value!r}")

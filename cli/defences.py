@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from npsnn.cli.common import print_json, speaking_of_flags
 from npsnn.cli.help import wrapped
 from npsnn.cli.options import converted
-from npsnn.cli.suggest import did_you_mean
+from npsnn.cli.suggest import Bare, did_you_mean
 from npsnn.cli.terminal import say
 from npsnn.train.defences import DEFENCES, Defence
 from npsnn.validate import declared
@@ -33,7 +33,10 @@ def chosen_defence(ctx: click.Context, name: str, chosen: dict[str, Any], settin
         if field not in own and field not in OF_THE_RUN:
             flag = next(p.opts[-1] for p in ctx.command.params if p.name == field)
             raise click.UsageError(f"{flag} is no setting of the recipe {name}: --show lists what --set can set")
-    flags, code = {k: v for k, v in given.items() if k in own}, bool(chosen["authors_code"])
+    flags, code = {k: v for k, v in given.items() if k in own}, chosen["authors_code"] is not None
+    if code and not isinstance(chosen["authors_code"], Bare):
+        what = f"{chosen['authors_code']} is a commit of A2SNN's authors' code"
+        raise click.UsageError(f"--authors-code takes no commit with the recipe {name}: {what}. Give the flag alone")
     values = _parsed(kind, name, settings)
     if twice := sorted(flags.keys() & values.keys()):
         raise click.UsageError(f"{twice[0]} is given by a flag and by --set: give it once")

@@ -11,7 +11,7 @@ import click
 from npsnn import validate
 from npsnn.cli import config_file
 from npsnn.cli.help import Option
-from npsnn.cli.suggest import Choice
+from npsnn.cli.suggest import Bare, Choice
 from npsnn.cli.values import Device, Epsilon, Number, Threads, UserPath, WholeNumber
 from npsnn.layers.affine import METHODS
 
@@ -49,6 +49,8 @@ def _option(declared: validate.Option, name: str, kind: Any, default: Any) -> Op
         settings |= {"multiple": True, "help": f"{settings['help']} Repeatable."}
     else:
         settings["default"] = default
+    if declared.bare is not None:
+        settings |= {"is_flag": False, "flag_value": Bare(declared.bare)}
     settings["shown"] = declared.shown or _in_words(default)
     return Option(flag, type=_type(declared, kind), metavar=_word(declared, kind), **settings)
 
@@ -67,6 +69,8 @@ def _in_words(default: Any) -> str:
 
 
 def _word(declared: validate.Option, kind: type) -> str:
+    if declared.bare is not None:
+        return f"[{declared.word}]"
     if declared.word:
         return declared.word
     return "NAME" if declared.choices else {int: "N", float: "EPS" if declared.fraction else "X"}.get(kind, "TEXT")

@@ -15,8 +15,17 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
+class Bare(str):
+    """The value of an option that is given without one, which a command can tell from the same value given."""
+
+    __slots__ = ()
+
+
 class Choice(click.Choice[str]):
     """One of some words; a misspelt one is met by the nearest."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if isinstance(value, Bare) else super().convert(value, param, ctx)
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         return f"{super().get_invalid_choice_message(value, ctx)}{did_you_mean(str(value), self.choices)}"

@@ -35,6 +35,7 @@ class Option:
     shown: the default in the words of --help.
     check: one more check of a value, which raises ValueError.
     word: what stands for the value in --help, where its type does not say it.
+    bare: the value that the flag stands for where none follows it.
     """
 
     help: str
@@ -50,6 +51,7 @@ class Option:
     shown: str | None = None
     check: Callable[[Any], None] | None = None
     word: str | None = None
+    bare: str | None = None
 
     def words(self) -> list[str] | None:
         """The choices as they are now; None where there are none to choose from."""

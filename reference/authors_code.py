@@ -76,6 +76,11 @@ def decayed(gradient: Floats, weights: Floats, weight_decay: float) -> Floats:
     return gradient + weight_decay * weights
 
 
+def unit_matrix(W: Floats) -> Floats:
+    """W / ‖W‖_F, ‖W‖_F = √Σ_ij w_ij²: the projection of the paper's commit, in place of rows of norm 1 (audit B13)."""
+    return W / sqrt(sum(float(w) ** 2 for w in W.ravel()))
+
+
 def best_of(epochs: int) -> float:
     """E max of `epochs` independent standard normal errors: ∫ x d Φ(x)ⁿ (audit B8)."""
     tail = integrate.quad(lambda x: 1 - Phi(x) ** epochs, 0, np.inf)[0]

@@ -85,8 +85,9 @@ TRAININGS = {
     "pairwise": f"{FEATURES} --max-entropy 0.1 --alignment 0.5 --pairwise",
     "unit-classes": f"{FEATURES} --alignment 0.5 --unit-classes --optimizer sgd --lr 0.01",
     **{f"a2snn-m{i}": f"--recipe a2snn-m{i} {SMALL}" for i in range(6)},
-    **{f"authors-m{i}": f"--recipe a2snn-m{i} {SMALL} --authors-code --schedule step" for i in (3, 4, 5)},
-    "authors-code": f"{FEATURES} --authors-code --max-entropy 1 --alignment 1",
+    **{f"authors-m{i}": f"--recipe a2snn-m{i} {SMALL} --authors-code b9824db --schedule step" for i in (3, 4, 5)},
+    **{f"papers-m{i}": f"--recipe a2snn-m{i} {SMALL} --authors-code 4f752b8" for i in (3, 5)},
+    "authors-code": f"{FEATURES} --authors-code b9824db --max-entropy 1 --alignment 1",
     "trained": f"{LONG} --lr 0.003",
     "trained-features": f"--recipe a2snn-m5 {SMALL} {LONG}",
     "trained-plain": f"{PLAIN} {LONG} --lr 0.003",
@@ -96,7 +97,7 @@ TRAININGS = {
 LARGE = {
     "lenetpp": f"--model lenetpp {FEATURES}",
     "lenetpp-plain": f"--model lenetpp {PLAIN}",
-    "lenetpp-authors": "--recipe a2snn-m5 --authors-code --model lenetpp-authors",
+    "lenetpp-authors": "--recipe a2snn-m5 --authors-code b9824db --model lenetpp-authors",
     "resnet18": f"--model resnet18 {FEATURES} --max-entropy 0.1 --alignment 0.5 --augmentation crop-flip",
 }
 """Those whose accuracy on all test images would take long: the training is interrupted when it is done."""
@@ -107,7 +108,7 @@ SHOWN = [
     f"train --show --dataset {dataset} --recipe a2snn-m{i}{authors}"
     for dataset in ("digits", "fashion-mnist", "cifar10", "svhn")
     for i in range(6)
-    for authors in ("", " --authors-code")
+    for authors in ("", " --authors-code 4f752b8", " --authors-code b9824db")
     if i > 2 or not authors
 ]
 

@@ -1,19 +1,23 @@
-"""A2SNN as its authors' published code trains it, where the paper says something else (audit B1, B2, B5, B6, B7).
+"""A2SNN as its authors' published code trains it, where the paper says something else (audit B1 to B7, B13, B16).
 
-`as_authors` makes such a training of one that is as the paper says; the rest of the engine knows nothing of it.
+The code has changed, so each of `COMMITS` is one commit of github.com/peustr/A2SNN. `as_authors` makes the training of
+a commit of one that is as the paper says; the rest of the engine knows nothing of it.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npsnn.backend import Array, namespace
 from npsnn.layers.moments import Batch, Noise, Sampled
+from npsnn.layers.params import Role
 from npsnn.models.base import Model
 from npsnn.ops import feature_noise
-from npsnn.optim import Arrays
+from npsnn.optim import Arrays, unit_norm
 from npsnn.streams import Stream
+from npsnn.tables import named
 from npsnn.train.constraints import Constraint, SafeFactor, constraint
 from npsnn.train.scheduled import Scalar, check_scalar
 from npsnn.train.terms import (
@@ -28,8 +32,15 @@ from npsnn.train.terms import (
 from npsnn.train.training import Training
 from npsnn.train.treatments import Treatment, treatment
 
-SETTINGS: dict[str, Any] = {"optimizer": "adam", "weight_decay": 1e-4, "unit_classes": False}
-"""Options in place of the paper's, beside a lambda1 and lambda2 of 1 (audit B3, B7)."""
+NEEDS: dict[str, Any] = {
+    "noise": "features",
+    "covariance": "full",
+    "learn_sigma": True,
+    "propagation": "sampled",
+    "unit_classes": False,
+    "pairwise": False,
+}
+"""Options of a training that every commit needs, with the values that they must have."""
 
 
 @term("log-entropy")
@@ -39,7 +50,7 @@ class LogEntropy(CovarianceTerm):
 
     weight: >= 0, or a schedule of it.
     Raises ValueError where the entropy is not above 0, and for a model without noise on features.
-    Source: A2SNN's authors' code (audit B2).
+    Source: A2SNN's authors' code of b9824db (audit B2).
     """
 
     weight: Scalar
@@ -115,7 +126,7 @@ class AuthorsDecay(Constraint):
     """Adds the decay of L and of the last layer to their gradients; no other parameter decays.
 
     weight_decay: factor of the parameters, >= 0.
-    Source: A2SNN's authors' code (audit B7).
+    Source: A2SNN's authors' code of b9824db (audit B7).
     """
 
     weight_decay: Scalar
@@ -125,6 +136,26 @@ class AuthorsDecay(Constraint):
 
     def before(self, model: Model, params: Arrays, grads: Arrays) -> tuple[Arrays, Arrays]:
         return params, decayed(self.weight_decay, model, params, grads)
+
+
+@constraint("unit-matrix")
+@dataclass(frozen=True)
+class UnitMatrix(Constraint):
+    """Divides the whole matrix of the last layer's weights by its Frobenius norm, after each update.
+
+    Weights that are exactly 0 stay 0. The weights before the first update stay as they are.
+    Source: A2SNN's authors' code of 4f752b8, in place of a norm of 1 for each row (audit B13).
+    """
+
+    needs: ClassVar[Role] = Role.WEIGHT
+
+    def begin(self, model: Model, params: Arrays) -> Arrays:
+        return params
+
+    def after(self, model: Model, params: Arrays) -> Arrays:
+        name = class_vectors(model)
+        w = params[name]
+        return params | {name: unit_norm(w.reshape(1, -1), "l2").reshape(w.shape)}
 
 
 @treatment("one-draw")
@@ -149,21 +180,62 @@ class OneDraw(Treatment):
         return Sampled(stream, training, self.scale)
 
 
-def as_authors(training: Training) -> Training:
-    """A training of noise on features as the authors' code has it.
+@dataclass(frozen=True)
+class Commit:
+    """Where one commit of the authors' code departs from the paper, beside what all commits have in common.
 
-    Logarithms take the place of the rewards (B1, B2), the start is drawn (B5), a batch has one draw (B6), and decay is
-    that of L and of the last layer, through their gradients (B7). No L is made safe.
-    training: as the paper says, with an optimiser that has a weight_decay.
+    date: of the commit.
+    recipe: options of a recipe in place of the paper's.
+    lambdas: lambda1 and lambda2 of a recipe; None for the paper's.
+    needs: options that must have these values, beside `NEEDS`.
+    forms: class of the term in the place of each of the paper's.
+    decays: whether weight decay goes through the gradients of L and of the last layer (audit B7).
+    unit_matrix: whether weights that the alignment meets have the Frobenius norm 1 (audit B13).
     """
-    forms: dict[type, Any] = {MaxEntropy: LogEntropy, Alignment: LogTrace}
-    terms = tuple(forms[type(t)](t.weight) if type(t) in forms else t for t in training.terms)  # type: ignore[attr-defined]
-    optimizer: Any = training.optimizer
-    kept = (c for c in training.constraints if not isinstance(c, SafeFactor))
-    return replace(
-        training,
-        noise=OneDraw(),
-        terms=terms,
-        constraints=(AuthorsStart(training.seed), AuthorsDecay(optimizer.weight_decay), *kept),
-        optimizer=replace(optimizer, weight_decay=0.0),
-    )
+
+    date: str
+    recipe: dict[str, Any] = field(default_factory=dict)
+    lambdas: tuple[float, float] | None = None
+    needs: dict[str, Any] = field(default_factory=dict)
+    forms: Mapping[type, Any] = field(default_factory=dict)
+    decays: bool = False
+    unit_matrix: bool = False
+
+
+_RECIPE = {"optimizer": "adam", "unit_classes": False}
+PAPERS = "4f752b8"
+"""The last commit before the paper's preprint of October 2020, with the numbers of its Table 7 and App. B."""
+COMMITS: dict[str, Commit] = {
+    PAPERS: Commit("15 Sep 2020", _RECIPE, needs={"weight_decay": 0.0}, forms={Alignment: LogTrace}, unit_matrix=True),
+    "b9824db": Commit(
+        "8 Mar 2021",
+        _RECIPE | {"weight_decay": 1e-4},
+        lambdas=(1.0, 1.0),
+        forms={MaxEntropy: LogEntropy, Alignment: LogTrace},
+        decays=True,
+    ),
+}
+"""The commits whose behaviour is known (audit B16)."""
+FORMER = "b9824db"
+"""The commit of runs that say no more than that they are as the authors' code."""
+
+
+def as_authors(training: Training, commit: str = PAPERS) -> Training:
+    """A training of noise on features as a commit of the authors' code has it.
+
+    The start of L is drawn (audit B5), a batch has one draw (B6), and no L is made safe. `COMMITS` has the rest: the
+    forms of the rewards (B1, B2), and what holds the norm of the last layer (B7, B13).
+    training: as the paper says, with an optimiser that has a weight_decay.
+    commit: one of `COMMITS`.
+    Raises ValueError for another commit.
+    """
+    code, optimizer = named(COMMITS, commit, "commit"), training.optimizer
+    terms = tuple(code.forms[type(t)](t.weight) if type(t) in code.forms else t for t in training.terms)  # type: ignore[attr-defined]
+    constraints: list[Constraint] = [AuthorsStart(training.seed)]
+    if code.decays:
+        constraints.append(AuthorsDecay(optimizer.weight_decay))  # type: ignore[attr-defined]
+        optimizer = replace(optimizer, weight_decay=0.0)  # type: ignore[type-var]
+    constraints += [c for c in training.constraints if not isinstance(c, SafeFactor)]
+    if code.unit_matrix and Role.WEIGHT in training.trains and any(isinstance(t, Alignment) for t in training.terms):
+        constraints.append(UnitMatrix())
+    return replace(training, noise=OneDraw(), terms=terms, constraints=tuple(constraints), optimizer=optimizer)

@@ -11,6 +11,7 @@ from npsnn.layers.noise import COVARIANCES
 from npsnn.models import MODELS, NOISES, may_be_noisy
 from npsnn.ops.gaussian import RULES
 from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant, check_longer
+from npsnn.train.authors import COMMITS, FORMER, NEEDS, PAPERS
 from npsnn.train.losses import LOSSES
 from npsnn.validate import check_options, check_sigma, documented, listed, option
 from npsnn.words import nearest
@@ -111,7 +112,15 @@ class Config:
         8 / 255, "Radius of this attack in Linf.", "Loss", low=0, high=1, fraction=True, shown="8/255"
     )
     adversarial_mix: float = option(0.5, "Part of the images that is attacked.", "Loss", low=0, high=1)
-    authors_code: bool = option(False, "Do as A2SNN's authors' code does, not as the paper says (audit B1).", "Loss")
+    authors_code: str | None = option(
+        None,
+        "Do as this commit of A2SNN's authors' code does, not as the paper says (audit B16): {choices}. Without a "
+        "commit it is 4f752b8, the paper's own, and the recipe of a defence does as the code of its authors.",
+        "Loss",
+        choices=COMMITS,
+        bare=PAPERS,
+        word="COMMIT",
+    )
     noise_only: bool = False
     optimizer: str = option("adam", "Update rule: {choices}.", "Optimiser", choices=OPTIMIZERS)
     lr: float = option(1e-3, "Learning rate.", "Optimiser", low=0)
@@ -183,17 +192,18 @@ class Config:
             raise ValueError(f"adversarial must be none for {which}, got {self.adversarial}")
 
     def _check_authors_code(self) -> None:
-        needed = {"noise": "features", "covariance": "full", "learn_sigma": True, "propagation": SAMPLED}
-        for name, value in (needed | {"unit_classes": False, "pairwise": False}).items():
-            if self.authors_code and getattr(self, name) != value:
-                raise ValueError(f"authors_code needs {name} {value}, got {getattr(self, name)}")
+        if self.authors_code is None:
+            return
+        for name, value in (NEEDS | COMMITS[self.authors_code].needs).items():
+            if getattr(self, name) != value:
+                raise ValueError(f"authors_code {self.authors_code} needs {name} {value}, got {getattr(self, name)}")
 
     def without_effect(self, options: Iterable[str]) -> list[str]:
         """One clause for each of the named options that changes nothing in a training by the others."""
         noise = "noise is preactivation or features"
         momentous = [name for name, kind in OPTIMIZERS.items() if "momentum" in {f.name for f in fields(kind)}]
         acts = {
-            "sigma": (False, noise) if self.noise == "none" else (not self.authors_code, "authors_code is off"),
+            "sigma": (False, noise) if self.noise == "none" else (self.authors_code is None, "authors_code is off"),
             "momentum": (self.optimizer in momentous, f"optimizer is {listed(momentous)}"),
             "covariance": (self.noise == "features", "noise is features"),
             "bottleneck": (self.noise == "features", "noise is features"),
@@ -235,4 +245,10 @@ class Config:
         if odd := values.keys() - {f.name for f in fields(Config)}:
             near = nearest(min(odd), (f.name for f in fields(Config)))
             raise ValueError(f"unknown training options: {', '.join(sorted(odd))}{near}")
-        return Config(**values)
+        return Config(**renewed(values))
+
+
+def renewed(values: dict[str, Any]) -> dict[str, Any]:
+    """Saved options as they are written now: earlier versions had true and false in the place of a commit."""
+    code = values.get(AUTHORS)
+    return values | {AUTHORS: FORMER if code else None} if isinstance(code, bool) else values

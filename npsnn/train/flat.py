@@ -35,7 +35,8 @@ def training_of(config: Config, shape: Shape, classes: int) -> Training:
         augmentation=AUGMENTATIONS[config.augmentation],
         **{name: getattr(config, name) for name in ("epochs", "batch_size", "seed", "limit")},
     )
-    return as_authors(training) if getattr(config, AUTHORS) else training
+    commit = getattr(config, AUTHORS)
+    return training if commit is None else as_authors(training, commit)
 
 
 def model_of(config: Config, shape: Shape, classes: int) -> Model:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from npsnn.train.authors import SETTINGS
+from npsnn.tables import named
+from npsnn.train.authors import COMMITS
 from npsnn.train.config import AUTHORS, Config
 from npsnn.words import nearest
 
@@ -33,14 +34,15 @@ LIKE = "fashion-mnist"
 RECIPES = ("a2snn-m0", *VARIANTS)
 
 
-def recipe(name: str, dataset: str, authors: bool = False) -> dict[str, Any]:
+def recipe(name: str, dataset: str, authors: str | None = None) -> dict[str, Any]:
     """The options that a model of A2SNN's Table 5 sets on a data set; "a2snn-m0" is the one without defence.
 
-    authors: with what the authors' code does instead (audit B1 to B7); that is of full covariances alone.
+    authors: commit whose code is followed where it departs from the paper, one of `npsnn.train.authors.COMMITS`, which
+        are of full covariances alone (audit B1 to B7, B13); None for the paper.
 
     Unstated in the paper and chosen here: SGD's momentum 0.9, the noise's start sigma = 1, one draw an example, the
     projection of the class vectors where the alignment is (m2, m4, m5), cropping and mirroring for colour images.
-    Raises ValueError for an unknown recipe.
+    Raises ValueError for an unknown recipe or commit.
     """
     if name not in RECIPES:
         raise ValueError(f"unknown recipe {name!r}, expected one of {', '.join(RECIPES)}{nearest(name, RECIPES)}")
@@ -61,7 +63,8 @@ def recipe(name: str, dataset: str, authors: bool = False) -> dict[str, Any]:
     if name not in VARIANTS:
         return options
     covariance, entropy, aligned = VARIANTS[name]
-    lambda1, lambda2 = (1.0, 1.0) if authors else LAMBDAS.get(dataset, LAMBDAS[LIKE])
+    code = None if authors is None else named(COMMITS, authors, "commit")
+    lambda1, lambda2 = (code and code.lambdas) or LAMBDAS.get(dataset, LAMBDAS[LIKE])
     options |= {
         "covariance": covariance,
         "sigma": 1.0,
@@ -73,9 +76,9 @@ def recipe(name: str, dataset: str, authors: bool = False) -> dict[str, Any]:
         "alignment": lambda2 * aligned,
         "unit_classes": aligned,
     }
-    return options | SETTINGS if authors else options
+    return options | code.recipe if code else options
 
 
 def config(name: str, dataset: str, **given: Any) -> Config:
     """A training by a recipe, with other options where they are given; ValueError as `recipe` and `Config` raise it."""
-    return Config(**recipe(name, dataset, given.get(AUTHORS, False)) | given | {"dataset": dataset})
+    return Config(**recipe(name, dataset, given.get(AUTHORS)) | given | {"dataset": dataset})

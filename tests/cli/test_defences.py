@@ -47,6 +47,13 @@ REFUSED = {
     ("--recipe", "pni", "--set", "epochs=2", "--epochs", 3): "epochs is given by a flag and by --set",
     ("--recipe", "pni", "--set", "alpha=2", "--set", "alpha=3"): "--set alpha is given twice",
     ("--recipe", "pni", "--train-noise-only", "there"): "--train-noise-only is for a network that is given",
+    (
+        "--recipe",
+        "l2p",
+        "--authors-code",
+        "b9824db",
+    ): "--authors-code takes no commit with the recipe l2p: b9824db is a",
+    ("--recipe", "mi", "--authors-code", "4f752b8"): "--authors-code takes no commit with the recipe mi: 4f752b8 is a",
     ("--set", "beta=3"): "--set is for the recipe of a defence",
     ("--recipe", "a2snn-m5", "--set", "beta=3"): "--set is for the recipe of a defence",
     ("--resume", "there", "--set", "beta=3"): "--set cannot be set with it",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,24 @@ from npsnn.reference import alignment, authors_code
 from npsnn.streams import Stream
 from npsnn.testing.gradients import check_gradient
 from npsnn.train import recipes
-from npsnn.train.authors import LogEntropy, LogTrace, OneDraw, decayed, start
+from npsnn.train.authors import (
+    COMMITS,
+    AuthorsDecay,
+    AuthorsStart,
+    LogEntropy,
+    LogTrace,
+    OneDraw,
+    UnitMatrix,
+    as_authors,
+    decayed,
+    start,
+)
 from npsnn.train.config import Config
+from npsnn.train.constraints import SafeFactor
 from npsnn.train.epochs import Trainer
-from npsnn.train.terms import summed
+from npsnn.train.flat import training_of
+from npsnn.train.terms import MaxEntropy, summed
+from npsnn.train.training import Training
 from npsnn.workers.processes import Processes
 
 L, W, B = "noise.L", "fc3.w", "fc3.b"
@@ -38,8 +52,9 @@ AUTHORS: dict[str, Any] = {
     "loss": "cross-entropy",
     "max_entropy": 1.0,
     "alignment": 1.0,
-    "authors_code": True,
+    "authors_code": "b9824db",
 }
+PAPERS: dict[str, Any] = AUTHORS | {"authors_code": "4f752b8", "max_entropy": 0.1, "alignment": 0.5}
 
 
 def split(count: int) -> Split:
@@ -84,26 +99,85 @@ def test_what_the_code_does_not_have_is_refused(name: str, value: Any, message: 
         options |= {"max_entropy": 0.0, "alignment": 0.0}
     if name == "propagation":
         options |= {"loss": "noise-aware"}
-    with pytest.raises(ValueError, match=f"^authors_code needs {message}$"):
-        Config(**options)
+    for commit in COMMITS:
+        with pytest.raises(ValueError, match=f"^authors_code {commit} needs {message}$"):
+            Config(**options | {"authors_code": commit})
 
 
 def test_noise_that_is_not_learned_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^authors_code needs learn_sigma True, got False$"):
+    with pytest.raises(ValueError, match=r"^authors_code b9824db needs learn_sigma True, got False$"):
         Config(**AUTHORS | {"learn_sigma": False, "max_entropy": 0.0})
 
 
 def test_the_recipes_take_the_settings_of_the_code() -> None:
-    config = recipes.config("a2snn-m5", "cifar10", authors_code=True)
+    late = {"authors_code": "b9824db"}
+    config = recipes.config("a2snn-m5", "cifar10", **late)
     assert (config.max_entropy, config.alignment, config.unit_classes) == (1, 1, False)
     assert (config.optimizer, config.weight_decay, config.lr) == ("adam", 1e-4, 1e-2)
-    assert recipes.config("a2snn-m3", "svhn", authors_code=True).alignment == 0
-    assert recipes.config("a2snn-m5", "svhn", authors_code=True, alignment=0.3, optimizer="sgd").alignment == 0.3
+    assert recipes.config("a2snn-m3", "svhn", **late).alignment == 0
+    assert recipes.config("a2snn-m5", "svhn", **late, alignment=0.3, optimizer="sgd").alignment == 0.3
     for name in ("a2snn-m0", "a2snn-m1", "a2snn-m2"):
-        with pytest.raises(ValueError, match="authors_code needs"):
-            recipes.config(name, "digits", authors_code=True)
+        for commit in COMMITS:
+            with pytest.raises(ValueError, match=f"authors_code {commit} needs"):
+                recipes.config(name, "digits", authors_code=commit)
     paper = recipes.config("a2snn-m5", "cifar10")
-    assert not paper.authors_code and paper.unit_classes and paper.max_entropy == 0.1
+    assert paper.authors_code is None and paper.unit_classes and paper.max_entropy == 0.1
+    with pytest.raises(ValueError, match=r"^unknown commit '4f752b9', expected one of 4f752b8, b9824db"):
+        recipes.recipe("a2snn-m5", "cifar10", "4f752b9")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "lambdas", "epochs", "lr"),
+    [("cifar10", (0.1, 1.0), 200, 1e-2), ("svhn", (0.05, 0.5), 200, 1e-2), ("fashion-mnist", (0.1, 0.5), 100, 1e-3)],
+)
+def test_the_papers_commit_has_the_papers_numbers(
+    dataset: str, lambdas: tuple[float, float], epochs: int, lr: float
+) -> None:
+    config = recipes.config("a2snn-m5", dataset, authors_code="4f752b8")
+    assert (config.max_entropy, config.alignment) == lambdas
+    assert (config.epochs, config.lr, config.batch_size) == (epochs, lr, 128)
+    assert (config.optimizer, config.weight_decay, config.unit_classes) == ("adam", 0, False)
+    with pytest.raises(ValueError, match=r"^authors_code 4f752b8 needs weight_decay 0.0, got 0.0001$"):
+        recipes.config("a2snn-m5", dataset, authors_code="4f752b8", weight_decay=1e-4)
+
+
+def test_the_papers_commit_has_the_entropy_itself_and_one_norm_for_the_whole_matrix() -> None:
+    made = training_of(Config(**PAPERS), (1, 28, 28), 10)
+    assert made.terms == (MaxEntropy(0.1), LogTrace(0.5)) and made.noise == OneDraw()
+    assert made.optimizer == Adam(1e-3) and AuthorsStart(0) in made.constraints and UnitMatrix() in made.constraints
+    assert not any(isinstance(c, SafeFactor | AuthorsDecay) for c in made.constraints)
+    assert Training.from_json(made.to_json()).constraints == made.constraints
+    without = {"alignment": 0.0}, {"noise_only": True}
+    for options in without:
+        held = training_of(Config(**PAPERS | options), (1, 28, 28), 10)
+        assert UnitMatrix() not in held.constraints
+    with pytest.raises(ValueError, match=r"^unknown commit 'b9824da', expected one of 4f752b8, b9824db"):
+        as_authors(made, "b9824da")
+
+
+def test_the_whole_matrix_is_divided_by_its_norm_after_an_update_alone() -> None:
+    model, params = features()
+    held = UnitMatrix()
+    assert held.begin(model, params) is params
+    after = held.after(model, params)
+    assert {k for k, p in after.items() if (p != params[k]).any()} == {W}
+    np.testing.assert_allclose(after[W], params[W] / np.sqrt((params[W] ** 2).sum()), rtol=1e-14)
+    np.testing.assert_array_equal(held.after(model, params | {W: 0 * params[W]})[W], 0)
+    with training(**{k: PAPERS[k] for k in ("authors_code", "max_entropy", "alignment")}) as trainer:
+        state = trainer.initial()
+        grads = trainer.gradient(state.params, np.arange(64)).grads
+        assert grads is not None and np.linalg.norm(state.params[W]) > 1.1
+        expected, _ = Adam().update(state.params, grads, state.optimizer, 1e-3, 1)
+        moved = trainer.updated(state, grads, 1e-3).params
+        np.testing.assert_allclose(moved[W], authors_code.unit_matrix(expected[W]), rtol=1e-6)
+        np.testing.assert_array_equal(moved[B], expected[B])
+
+
+def test_a_run_of_an_earlier_version_keeps_its_meaning() -> None:
+    saved = asdict(Config(**AUTHORS))
+    assert Config.from_json(saved | {"authors_code": True}) == Config(**AUTHORS)
+    assert Config.from_json(asdict(Config()) | {"authors_code": False}) == Config()
+    assert Config.from_json(saved) == Config(**AUTHORS) and saved["authors_code"] == "b9824db"
 
 
 def test_the_rewards_are_two_logarithms() -> None:
@@ -239,16 +313,69 @@ def test_a_gpu_computes_the_same(cupy: Module) -> None:
 
 @pytest.mark.slow
 def test_the_command(npsnn: Npsnn, tmp_path: Path) -> None:
-    options = ("--recipe", "a2snn-m5", "--authors-code", "--model", "lenet5", "--limit", 64, "--epochs", 1)
+    options = ("--recipe", "a2snn-m5", "--authors-code", "b9824db", "--model", "lenet5", "--limit", 64, "--epochs", 1)
     shown = json.loads(npsnn("train", *options, "--show").out)
-    assert shown["authors_code"] and shown["alignment"] == 1 and not shown["unit_classes"]
+    assert shown["authors_code"] == "b9824db" and shown["alignment"] == 1 and not shown["unit_classes"]
     where = ("--data-dir", tmp_path / "data", "--runs-dir", tmp_path / "runs")
     outcome = npsnn("train", *options, *where)
     assert outcome.code == 0 and "sigma learned from the authors' start" in outcome.err
     (folder,) = (tmp_path / "runs").iterdir()
-    assert json.loads((folder / "config.json").read_text())["train"]["authors_code"] is True
-    refused = npsnn("train", "--recipe", "a2snn-m5", "--authors-code", "--unit-classes", "--show")
-    assert refused.code == 2 and "--authors-code needs --unit-classes False, got True" in refused.err
+    assert json.loads((folder / "config.json").read_text())["train"]["authors_code"] == "b9824db"
+    resumed = npsnn("train", "--resume", folder, "--epochs", 2, *where[:2])
+    assert resumed.code == 0 and "2 " in resumed.err
+    _as_of_an_earlier_version(folder)
+    again = npsnn("train", "--resume", folder, "--epochs", 3, *where[:2])
+    assert again.code == 0, again.err
+    shown = json.loads(npsnn("train", "--config", folder / "config.json", "--show").out)
+    assert shown["authors_code"] == "b9824db"
+
+
+def _as_of_an_earlier_version(folder: Path) -> None:
+    """Make the options in the files of a run those that an earlier version wrote."""
+    path = folder / "config.json"
+    about = json.loads(path.read_text())
+    about["train"]["authors_code"] = True
+    path.write_text(json.dumps(about))
+
+
+FORMS: dict[tuple[str, ...], str | None] = {
+    (): None,
+    ("--authors-code",): "4f752b8",
+    ("--authors-code", "--limit", "64"): "4f752b8",
+    ("--authors-code", "b9824db"): "b9824db",
+    ("--authors-code=b9824db",): "b9824db",
+}
+
+
+@pytest.mark.parametrize("options", FORMS, ids=" ".join)
+def test_the_flag_alone_is_the_papers_commit(npsnn: Npsnn, options: tuple[str, ...]) -> None:
+    shown = json.loads(npsnn("train", "--recipe", "a2snn-m5", *options, "--show").out)
+    assert shown["authors_code"] == FORMS[options]
+    assert shown["weight_decay"] == (1e-4 if FORMS[options] == "b9824db" else 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "commit"), [("true", "4f752b8"), ('"4f752b8"', "4f752b8"), ('"b9824db"', "b9824db")]
+)
+def test_a_file_of_options_says_what_the_command_line_says(
+    npsnn: Npsnn, tmp_path: Path, written: str, commit: str
+) -> None:
+    file = tmp_path / "options.toml"
+    file.write_text(f'[train]\nrecipe = "a2snn-m5"\nauthors-code = {written}\n')
+    assert json.loads(npsnn("train", "--config", file, "--show").out)["authors_code"] == commit
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--authors-code", "--unit-classes"), "--authors-code 4f752b8 needs --unit-classes False, got True"),
+        (("--authors-code", "--weight-decay", "0.1"), "--authors-code 4f752b8 needs --weight-decay 0.0, got 0.1"),
+        (("--authors-code", "4f752b9"), "'4f752b9' is not one of '4f752b8', 'b9824db'. Did you mean 4f752b8?"),
+    ],
+)
+def test_wrong_usage(npsnn: Npsnn, options: tuple[str, ...], message: str) -> None:
+    refused = npsnn("train", "--recipe", "a2snn-m5", *options, "--show")
+    assert refused.code == 2 and message in refused.err
 
 
 def test_the_plain_formulas_in_their_limits() -> None:

@@ -36,6 +36,7 @@ WRONG: dict[str, list[Any]] = {
     "epochs": [0, -1, 10**400, None],
     "batch_size": [0, -5, None],
     "limit": [1, 0, -1],
+    "authors_code": [True, False, "", "4f752b9"],
 }
 
 
@@ -48,7 +49,6 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: Any) -> None:
 
 def test_every_option_that_can_be_wrong_is_tested() -> None:
     assert {f.name for f in fields(Config)} - WRONG.keys() == {
-        "authors_code",
         "dataset",
         "learn_sigma",
         "noise_only",

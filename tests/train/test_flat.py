@@ -25,7 +25,12 @@ from npsnn.train.treatments import Carried, Drawn
 
 LEARNED: dict[str, Any] = {"learn_sigma": True}
 FEATURES: dict[str, Any] = {"noise": "features", "bottleneck": 4, "sigma": 0.5, "propagation": "sampled"} | LEARNED
-AUTHORS: dict[str, Any] = FEATURES | {"authors_code": True, "max_entropy": 0.1, "alignment": 0.2, "weight_decay": 0.3}
+AUTHORS: dict[str, Any] = FEATURES | {
+    "authors_code": "b9824db",
+    "max_entropy": 0.1,
+    "alignment": 0.2,
+    "weight_decay": 0.3,
+}
 HELD = (PositiveSigma(), SafeFactor(), SigmaCap(4.0))
 
 

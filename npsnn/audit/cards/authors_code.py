@@ -161,8 +161,8 @@ def b3(lab: Lab) -> Iterator[Figure]:
         ("F-MNIST", "fashion-mnist", (0.1, 0.5), 13.2),
     ):
         yield near(name, lambda1 * per_scale(parts[0]) + lambda2 * per_scale(parts[1]), wanted, 1e-7)
-        yield error(f"engine: recipe for {name}", _weights(dataset, False), (lambda1, lambda2), 0)
-        yield error(f"engine: recipe of the code for {name}", _weights(dataset, True), (1, 1), 0)
+        yield error(f"engine: recipe for {name}", _weights(dataset, None), (lambda1, lambda2), 0)
+        yield error(f"engine: recipe of the code for {name}", _weights(dataset, "b9824db"), (1, 1), 0)
     wanted = 2 + D / alignment.max_entropy(L)
     in_code = (lambda m: authors_code.log_trace(W, m), lambda m: authors_code.log_entropy_slopes(m)[0])
     yield near("code", sum(per_scale(f) for f in in_code), wanted, 1e-7)
@@ -175,9 +175,9 @@ def b3(lab: Lab) -> Iterator[Figure]:
     yield from reward_gradients(W[:, :8], factor(rng, 8))
 
 
-def _weights(dataset: str, authors_code: bool) -> tuple[float, float]:
+def _weights(dataset: str, commit: str | None) -> tuple[float, float]:
     """The weights that the engine's recipe of both rewards sets."""
-    options = recipe("a2snn-m5", dataset, authors_code)
+    options = recipe("a2snn-m5", dataset, commit)
     return options["max_entropy"], options["alignment"]
 
 
