@@ -100,6 +100,8 @@ class Grid:
     theirs: the paper's figures by row and column, in percent.
     axis: label of the columns' axis, for a plot.
     images: number of attacked images, None for the setting's.
+    seeds: the most seeds that are trained, None for the scale's.
+    kept: options of the judging by row, as {"keeps 0.8": {"sigma": 0.8}}; a column's own go before them.
     """
 
     name: str
@@ -114,6 +116,8 @@ class Grid:
     axis: str = ""
     says: str = ""
     images: int | None = None
+    seeds: int | None = None
+    kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def jobs(self, scale: Scale) -> Iterator[Job]:
         """An attack job for each row, seed and kind of judging."""
@@ -127,12 +131,12 @@ class Grid:
         columns, kinds = list(self.columns(scale)), list[Mapping[str, Any]]()
         kinds = [c.judging for i, c in enumerate(columns) if c.judging not in [d.judging for d in columns[:i]]]
         for row, train in self.rows.items():
-            for seed in range(scale.seeds):
+            for seed in range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds)):
                 network = train(setting, seed)
                 for kind in kinds:
                     own = [c for c in columns if c.judging == kind]
                     attacks = tuple((c.name, c.attack) for c in own if c.attack is not None)
-                    judging = Judging(**{"draws": scale.draws, **kind})
+                    judging = Judging(**{"draws": scale.draws, **self.kept.get(row, {}), **kind})
                     yield row, seed, own, Attack(network, attacks, self.images or setting.images, judging)
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
@@ -155,7 +159,7 @@ class Grid:
             theirs=self.theirs,
             x=x,
             axis=self.axis,
-            note=note(scale, self.paper, self.data, self.images),
+            note=note(scale, self.paper, self.data, self.images, self.seeds),
         )
         return {"grid": panel}
 
@@ -164,14 +168,15 @@ class Grid:
         return {}
 
 
-def note(scale: Scale, paper: str, dataset: str, images: int | None = None) -> str:
-    """How a panel was measured, in a sentence."""
+def note(scale: Scale, paper: str, dataset: str, images: int | None = None, seeds: int | None = None) -> str:
+    """How a panel was measured, in a sentence; images and seeds as a `Grid` has them."""
     setting = scale.on(paper, dataset)
     if setting is None:
         return f"Nothing stands for {dataset} at the scale {scale.name}: not run."
     limit = "all" if setting.limit is None else f"{setting.limit:,}"
-    seeds = f"{scale.seeds} seed{'s' if scale.seeds > 1 else ''}"
+    count = scale.seeds if seeds is None else min(seeds, scale.seeds)
+    trained = f"{count} seed{'s' if count > 1 else ''}"
     return (
-        f"{setting.dataset}, {setting.model}, {setting.epochs} epochs of {limit} training images, {seeds}, the first "
+        f"{setting.dataset}, {setting.model}, {setting.epochs} epochs of {limit} training images, {trained}, the first "
         f"{images or setting.images} test images, {scale.draws} draws where there is noise."
     )

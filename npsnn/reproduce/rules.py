@@ -3,10 +3,12 @@
 All take figures over seeds as fractions, with the interval of their paired difference.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
 from npsnn.reproduce.panels import Panel, shown
+from npsnn.reproduce.records import Seeds
 
 Place = tuple[str, str]
 
@@ -46,6 +48,37 @@ def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -
     if -within <= low and high <= within:
         return Ruling(HOLDS, figure, why)
     return Ruling(FAILS if low > within or high < -within else OPEN, figure, why)
+
+
+def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
+    """Whether one figure is at most a margin below another, or above it.
+
+    The claim holds where the whole interval of the paired difference lies above the negative margin, and does not hold
+    where it lies below. Otherwise it cannot be told.
+
+    within: the margin, a fraction.
+    """
+    found = panel.difference(one, other)
+    figure = f"{_of(panel, one)} against {_of(panel, other)}, difference {shown(found, panel.unit, signed=True)}"
+    return Ruling(_decided(found, lambda low, high: (low >= -within, high < -within)), figure, why)
+
+
+def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
+    """Whether a figure is at most a bound, by its interval.
+
+    bound: in the unit of the cells.
+    """
+    verdict = _decided(panel[place], lambda low, high: (high <= bound, low > bound))
+    return Ruling(verdict, f"{_of(panel, place)}, where at most {_unit(panel, bound)} is meant", why)
+
+
+def at_least(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
+    """Whether a figure is at least a bound, by its interval.
+
+    bound: in the unit of the cells.
+    """
+    verdict = _decided(panel[place], lambda low, high: (low >= bound, high < bound))
+    return Ruling(verdict, f"{_of(panel, place)}, where at least {_unit(panel, bound)} is meant", why)
 
 
 def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
@@ -97,6 +130,18 @@ def all_of(*rulings: Ruling, why: str = "") -> Ruling:
     if OPEN in verdicts and not {HOLDS, PART} & set(verdicts):
         return Ruling(OPEN, figure, why)
     return Ruling(PART if {HOLDS, PART} & set(verdicts) and {FAILS, PART} & set(verdicts) else OPEN, figure, why)
+
+
+def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> str:
+    """The verdict of an interval; by: from its ends to whether the claim holds, and whether it does not."""
+    if found.ci95 is None:
+        return OPEN
+    holds, fails = by(*found.ci95)
+    return HOLDS if holds else FAILS if fails else OPEN
+
+
+def _unit(panel: Panel, value: float) -> str:
+    return f"{100 * value:g} %" if panel.unit == "%" else f"{value:g}"
 
 
 def _of(panel: Panel, place: Place) -> str:

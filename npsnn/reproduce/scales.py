@@ -67,7 +67,7 @@ _DIGITS = Setting("digits", "lenet5", epochs=2, images=30, limit=600, batch_size
 
 QUICK = Scale(
     "quick",
-    {(NOISE_PAPER, d): _DIGITS for d in ("mnist", "cifar10")}
+    {(NOISE_PAPER, d): _DIGITS for d in ("mnist", "cifar10", "fashion-mnist")}
     | {(A2SNN, d): _DIGITS for d in ("cifar10", "svhn", "fashion-mnist")},
     seeds=1,
     draws=4,
@@ -82,6 +82,7 @@ SMALL = Scale(
     {
         (NOISE_PAPER, "mnist"): Setting("mnist", "lenet5", epochs=5, images=300),
         (NOISE_PAPER, "cifar10"): Setting("cifar10-unverified", "cnn5", epochs=5, images=200, limit=20000),
+        (NOISE_PAPER, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=5, images=300),
         (A2SNN, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=20, images=300, lr=1e-2),
         (A2SNN, "cifar10"): Setting("cifar10-unverified", "lenet5", epochs=10, images=200, limit=20000),
     },
@@ -98,6 +99,7 @@ PAPER = Scale(
     {
         (NOISE_PAPER, "mnist"): Setting("mnist", "lenet5", epochs=20, images=1000),
         (NOISE_PAPER, "cifar10"): Setting("cifar10", "cnn5", epochs=50, images=1000),
+        (NOISE_PAPER, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=20, images=1000),
         (A2SNN, "fashion-mnist"): Setting("fashion-mnist", "lenetpp", epochs=100, images=1000),
         (A2SNN, "cifar10"): Setting("cifar10", "resnet18", epochs=200, images=1000),
         (A2SNN, "svhn"): Setting("svhn", "resnet18", epochs=200, images=1000),
