@@ -22,6 +22,7 @@ COMMANDS = {
     "certify": "Certify L2 radii within which no attack can change the answer.",
     "checklist": "Judge by nine criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
+    "reproduce": "Measure the papers' figures, tables and claims again.",
     "data": "List, fetch and verify the data sets.",
     "info": "Print versions, BLAS, cores and folders.",
 }

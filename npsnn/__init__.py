@@ -16,6 +16,7 @@ __all__ = [
     "load_plugin",
     "models",
     "recipes",
+    "reproduce",
     "train",
 ]
 
@@ -23,7 +24,7 @@ _CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams", "load_p
 _MODULES = {"recipes": "npsnn.train.recipes"}
 
 if TYPE_CHECKING:
-    from npsnn import attacks, audit, bounds, certify, data, models, train
+    from npsnn import attacks, audit, bounds, certify, data, models, reproduce, train
     from npsnn.classifier import Classifier
     from npsnn.runs.plugins import load_plugin
     from npsnn.streams import Stream

@@ -29,7 +29,7 @@ def page(markdown: str, pictures: Mapping[str, str]) -> str:
     Raises ImportError without the extra "report".
     """
     title = markdown.partition("\n")[0].removeprefix("# ")
-    introduction, *sections = _with_verdicts(_rendered(markdown, pictures)).split("<h2 ")
+    introduction, *sections = _with_verdicts(rendered(markdown, pictures)).split("<h2 ")
     parts = [f"<h2 {section}" for section in sections]
     opening = [part for part in parts if part.startswith(f'<h2 id="{slug(FINDINGS_TITLE)}"')]
     rest = [part for part in parts if part not in opening]
@@ -41,7 +41,7 @@ def page(markdown: str, pictures: Mapping[str, str]) -> str:
     )
 
 
-def _rendered(markdown: str, pictures: Mapping[str, str]) -> str:
+def rendered(markdown: str, pictures: Mapping[str, str]) -> str:
     """The Markdown as HTML, each heading with the anchor that its slug names."""
     from latex2mathml.converter import convert
     from markdown_it import MarkdownIt

@@ -93,8 +93,8 @@ def _train(job: Train, place: Place) -> Record:
         pass
     epochs = json_files.read_lines(folder / checkpoint.METRICS)
     network = Classifier.load(folder)
-    seconds = sum(e.pop("seconds") for e in epochs)
-    values = {"epochs": _finite(epochs), "network": provenance.of_network(network.params)}
+    seconds = sum(e["seconds"] for e in epochs)
+    values = {"epochs": [_lasting(e) for e in epochs], "network": provenance.of_network(network.params)}
     return Record(job.document(), values, {}, _about(place, dataset), {"seconds": seconds, "threads": place.threads})
 
 
@@ -110,9 +110,10 @@ def _trained(job: Train, place: Place, dataset: data.Dataset, folder: Path) -> I
     return fit(job.of.training(dataset, job.seed, job.limit), *where, recipe=job.of)
 
 
-def _finite(epochs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Records of epochs without what is no JSON number."""
-    return [{k: v for k, v in e.items() if not isinstance(v, float) or np.isfinite(v)} for e in epochs]
+def _lasting(epoch: dict[str, Any]) -> dict[str, Any]:
+    """The figures of an epoch that are the same wherever it is run, and are JSON numbers."""
+    kept = {k: v for k, v in epoch.items() if k not in ("seconds", "examples_per_second")}
+    return {k: v for k, v in kept.items() if not isinstance(v, float) or np.isfinite(v)}
 
 
 def _attack(job: Attack, place: Place) -> Record:

@@ -87,7 +87,7 @@ class Records:
         """Whether the job is done."""
         return self.path(job.key).is_file()
 
-    def keys(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:
         """The keys of all records, sorted."""
         found = sorted(self.folder.glob(f"*{ENDING}")) if self.folder.is_dir() else []
         yield from (path.name.removesuffix(ENDING) for path in found)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
-from npsnn.reproduce.panels import Panel, shown
+from npsnn.reproduce.panels import PERCENT, Panel, shown
 from npsnn.reproduce.records import Seeds
 
 Place = tuple[str, str]
@@ -90,10 +90,8 @@ def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
     whole = above(panel, places[-1], places[0])
     steps = [panel.difference(b, a) for a, b in pairwise(places)]
     down = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
-    figure = ", ".join(
-        f"{row if len({c for _, c in places}) == 1 else column}: {_value(panel, (row, column))}"
-        for row, column in places
-    )
+    names = [row for row, _ in places] if len({column for _, column in places}) == 1 else [c for _, c in places]
+    figure = ", ".join(f"{n}: {_value(panel, place)}" for n, place in zip(names, places, strict=True)) + _unit(panel)
     if whole.verdict == HOLDS and down:
         return Ruling(PART, figure, f"{why} {down} of {len(steps)} steps go down.".strip())
     return Ruling(whole.verdict, figure, why)
@@ -110,8 +108,8 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
     within: the margin, a fraction.
     """
     found, theirs = panel[place], panel.theirs[place]
-    unit = 100 if panel.unit == "%" else 1
-    figure = f"{_of(panel, place)}, the paper has {theirs:g}{' %' if unit == 100 else ''}"
+    unit = 100 if panel.unit == PERCENT else 1
+    figure = f"{_of(panel, place)}, the paper has {theirs:g}{_unit(panel)}"
     if found.ci95 is None:
         return Ruling(OPEN, figure, why)
     low, high = (end - theirs / unit for end in found.ci95)
@@ -149,5 +147,9 @@ def _of(panel: Panel, place: Place) -> str:
 
 
 def _value(panel: Panel, place: Place) -> str:
-    factor = 100 if panel.unit == "%" else 1
-    return f"{factor * panel[place].mean:.3g}"
+    mean = panel[place].mean
+    return f"{100 * mean:.1f}" if panel.unit == PERCENT else f"{mean:.3g}"
+
+
+def _unit(panel: Panel) -> str:
+    return f" {panel.unit}" if panel.unit else ""

@@ -1,0 +1,60 @@
+"""The report as files: Markdown with its plots beside it, and one HTML file that holds everything."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from npsnn.audit.publish import check_libraries
+from npsnn.audit.report import slug
+from npsnn.audit.webpage import STYLE, rendered
+from npsnn.files import write_atomic
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS
+from npsnn.reproduce.plots import svg
+from npsnn.reproduce.records import Records
+from npsnn.reproduce.report import TITLE, Section, markdown, plot_name
+from npsnn.reproduce.scales import Scale
+
+MARKS = {FAILS: "✗", PART: "±", OPEN: "?", HOLDS: "✓"}
+"""A sign for each verdict, so that verdicts differ by more than their colour."""
+
+
+def write(found: Sequence[Section], scale: Scale, records: Records, path: Path) -> None:
+    """Write the report as Markdown, and as HTML beside it.
+
+    found: its sections.
+    scale: the scale.
+    records: the records.
+    path: file of the Markdown, as docs/reproduction.md; plots go to the folder reproduction-figures beside it.
+    Raises ValueError without the extra "report" of npsnn, and OSError where a file cannot be written.
+    """
+    check_libraries()
+    folder = path.with_name(f"{path.stem}-figures")
+    sources = {}
+    for section in found:
+        for number, draw in enumerate(section.plots.values()):
+            name = plot_name(section, number)
+            sources[f"{name}.svg"] = svg(name, draw)
+    for name, source in sources.items():
+        write_atomic(folder / name, source.encode())
+    write_atomic(path, markdown(found, scale, records, f"{folder.name}/").encode())
+    write_atomic(path.with_suffix(".html"), page(markdown(found, scale, records, ""), sources).encode())
+
+
+def page(text: str, pictures: dict[str, str]) -> str:
+    """The HTML file, which asks for nothing from outside.
+
+    text: the report in Markdown.
+    pictures: SVG source of each path that the report shows.
+    """
+    body = re.sub(rf"<strong>({'|'.join(VERDICTS)})</strong>", lambda found: _badge(found[1]), rendered(text, pictures))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(TITLE)}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
+    )
+
+
+def _badge(verdict: str) -> str:
+    sign = f'<span aria-hidden="true">{MARKS[verdict]}</span>'
+    return f'<strong class="verdict" data-of="{slug(verdict)}">{sign} {verdict}</strong>'

@@ -1,0 +1,168 @@
+"""The report of a reproduction, in Markdown: a table of all claims, the worst first, then a section an experiment."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from npsnn.reproduce.claims import OPEN, VERDICTS, Claim, Ruling
+from npsnn.reproduce.experiments import Draw, Experiment
+from npsnn.reproduce.jobs import with_needs
+from npsnn.reproduce.panels import PERCENT, Panel
+from npsnn.reproduce.plots import curves
+from npsnn.reproduce.records import MissingError, Records
+from npsnn.reproduce.scales import Scale
+
+TITLE = "Both papers, measured again"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the report says of one experiment.
+
+    experiment: the experiment.
+    panels: its panels by name.
+    rulings: each of its claims with what the figures say.
+    plots: captions and plots.
+    """
+
+    experiment: Experiment
+    panels: Mapping[str, Panel]
+    rulings: Sequence[tuple[Claim, Ruling]]
+    plots: Mapping[str, Draw]
+
+
+def sections(
+    experiments: Sequence[Experiment], claims: Mapping[str, Claim], scale: Scale, records: Records
+) -> list[Section]:
+    """What the records say, experiment by experiment.
+
+    experiments: those to report.
+    claims: every claim by its id.
+    scale: the scale at which the jobs were made.
+    records: the records that there are; what is missing is said to be so.
+    """
+    return [_section(experiment, claims, scale, records) for experiment in experiments]
+
+
+def _section(experiment: Experiment, claims: Mapping[str, Claim], scale: Scale, records: Records) -> Section:
+    panels = experiment.panels(scale, records)
+    rulings = [(claims[id], _ruling(experiment, id, panels, scale)) for id in experiment.decides]
+    plots = {panel.title: draw for panel in panels.values() if (draw := curves(panel)) is not None}
+    return Section(experiment, panels, rulings, plots | dict(experiment.pictures(scale, records)))
+
+
+def _ruling(experiment: Experiment, id: str, panels: Mapping[str, Panel], scale: Scale) -> Ruling:
+    """What the figures say; a scale that decides nothing, and figures that are missing, leave the claim open."""
+    try:
+        found = experiment.decides[id](panels)
+    except MissingError:
+        return Ruling(OPEN, "not measured", f"Nothing was measured for this claim at the scale {scale.name}.")
+    if scale.decides:
+        return found
+    return Ruling(OPEN, found.figure, f"The scale {scale.name} decides nothing.")
+
+
+def markdown(found: Sequence[Section], scale: Scale, records: Records, folder: str) -> str:
+    """The report.
+
+    found: its sections.
+    scale: the scale.
+    records: the records.
+    folder: the folder of the plots, before their names.
+    """
+    parts = [_opening(found, scale, records), _table(found)]
+    parts += [_about(section, folder) for section in found]
+    return "\n\n".join(parts) + "\n"
+
+
+def plot_name(section: Section, number: int) -> str:
+    """The name of a plot's file, without its ending."""
+    return f"{section.experiment.name}-{number + 1}"
+
+
+def _opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
+    jobs = with_needs(job for section in found for job in section.experiment.jobs(scale))
+    there = [job for job in jobs if records.holds(job)]
+    hours = sum(_seconds(records, job.key) for job in there) / 3600
+    counts = [sum(1 for s in found for _, r in s.rulings if r.verdict == verdict) for verdict in VERDICTS]
+    verdicts = ", ".join(f"{count} {verdict}" for count, verdict in zip(counts, VERDICTS, strict=True) if count)
+    machines = sorted({_machine(records, job.key) for job in there})
+    missing = f" {len(jobs) - len(there)} of its {len(jobs)} jobs are not done." if len(there) < len(jobs) else ""
+    on = f", on {'; '.join(machines)}" if machines else ""
+    return f"""# {TITLE}
+
+Every figure, table and claim of both papers at the scale *{scale.name}*. {scale.says}{missing}
+
+**{sum(counts)} claims: {verdicts}.**
+
+{len(there)} jobs took {hours:.1f} hours of one process each{on}. Intervals are of 95 %: Student's over seeds, or
+Wilson's over images where there is one seed. Networks of one seed meet the same images and draws, so that differences
+are paired. The figures, tables and plots are made from the records alone:
+
+    npsnn reproduce --scale {scale.name}
+    npsnn reproduce --report"""
+
+
+def _seconds(records: Records, key: str) -> float:
+    took = records[key].took.get("seconds", 0.0)
+    return sum(took.values()) if isinstance(took, dict) else float(took)
+
+
+def _machine(records: Records, key: str) -> str:
+    about = records[key].about.get("environment", {})
+    numpy = about.get("packages", {}).get("numpy", "?")
+    return f"{about.get('device', '?')}, {about.get('machine', '?')}, NumPy {numpy}, npsnn {about.get('npsnn', '?')}"
+
+
+def _table(found: Sequence[Section]) -> str:
+    """All claims, the worst verdict first."""
+    rows = [(claim, ruling, s.experiment.name) for s in found for claim, ruling in s.rulings]
+    rows.sort(key=lambda row: VERDICTS.index(row[1].verdict))
+    lines = ["## The claims", "", "| claim | paper | here | verdict |", "|---|---|---|---|"]
+    for claim, ruling, name in rows:
+        link = f"[{claim.id}](#{name})"
+        lines.append(
+            f"| {link} | {_cell(claim.says)} ({claim.paper}, {claim.where}) | {_cell(ruling.figure)} | "
+            f"**{ruling.verdict}** |"
+        )
+    return "\n".join(lines)
+
+
+def _about(section: Section, folder: str) -> str:
+    """The section of an experiment."""
+    e = section.experiment
+    parts = [f"## {e.name}", f"*{e.shows} of {_the(e.paper)}.* {e.title}."]
+    for claim, ruling in section.rulings:
+        parts.append(f"**{ruling.verdict}** {claim.says} Here: {ruling.figure}. {ruling.why}".strip())
+    if e.says:
+        parts.append(e.says.strip())
+    for panel in section.panels.values():
+        parts.append(_panel(panel))
+    for number, caption in enumerate(section.plots):
+        parts.append(f"![{caption}]({folder}{plot_name(section, number)}.svg)")
+    return "\n\n".join(parts)
+
+
+def _panel(panel: Panel) -> str:
+    """A panel as a table: our figures, and the paper's in square brackets."""
+    unit = " (in %)" if panel.unit == PERCENT else ""
+    lines = [
+        f"| {panel.title}{unit} | {' | '.join(map(_cell, panel.columns))} |",
+        "|---" * (len(panel.columns) + 1) + "|",
+    ]
+    for row in panel.rows:
+        cells = []
+        for column in panel.columns:
+            printed = panel.theirs.get((row, column))
+            beside = "" if printed is None else f" [{printed:g}]"
+            cells.append(panel.shown(row, column).replace(" %", "") + beside)
+        lines.append(f"| {_cell(row)} | {' | '.join(cells)} |")
+    theirs = " The paper's figures stand in square brackets." if panel.theirs else ""
+    return "\n".join(lines) + f"\n\n{panel.note}{theirs}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _the(paper: str) -> str:
+    return paper if paper[0].isupper() else f"the {paper}"

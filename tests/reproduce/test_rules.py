@@ -1,0 +1,113 @@
+"""Rules on made-up panels: each verdict comes where it must, and not where it must not."""
+
+import numpy as np
+import pytest
+from tiny_reproduction import panel, seeds
+
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
+from npsnn.reproduce.panels import Panel, shown
+from npsnn.reproduce.records import Difference, MissingError, Seeds, student
+from npsnn.reproduce.rules import above, all_of, falls, like_theirs, near, rises
+
+A, B = ("a", "x"), ("b", "x")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "by", "verdict"),
+    [
+        ([0.60, 0.61, 0.62], [0.50, 0.51, 0.52], 0.0, HOLDS),
+        ([0.60, 0.61, 0.62], [0.50, 0.51, 0.52], 0.2, PART),
+        ([0.50, 0.51, 0.52], [0.60, 0.61, 0.62], 0.0, FAILS),
+        ([0.50, 0.51, 0.52], [0.49, 0.52, 0.51], 0.2, FAILS),
+        ([0.50, 0.60, 0.40], [0.45, 0.40, 0.60], 0.0, OPEN),
+        ([0.60], [0.50], 0.0, HOLDS),
+        ([0.505], [0.5], 0.0, OPEN),
+    ],
+)
+def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
+    found = above(panel({A: a, B: b}), A, B, by, "why")
+    assert (found.verdict, found.why) == (verdict, "why")
+    assert found.figure.startswith(f"a {100 * np.mean(a):.1f} %") and "difference" in found.figure
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [
+        ([0.50, 0.51, 0.52], [0.51, 0.50, 0.52], HOLDS),
+        ([0.70, 0.71, 0.72], [0.51, 0.50, 0.52], FAILS),
+        ([0.40, 0.50, 0.60], [0.55, 0.45, 0.50], OPEN),
+    ],
+)
+def test_near(a: list[float], b: list[float], verdict: str) -> None:
+    assert near(panel({A: a, B: b}), A, B, 0.03).verdict == verdict
+    assert near(panel({A: b, B: a}), A, B, 0.03).verdict == verdict
+
+
+def test_rises_and_falls() -> None:
+    places = [("a", "x"), ("b", "x"), ("c", "x")]
+    up = panel(dict(zip(places, ([0.1, 0.11], [0.3, 0.31], [0.5, 0.51]), strict=True)))
+    bent = panel(dict(zip(places, ([0.1, 0.11], [0.7, 0.71], [0.5, 0.51]), strict=True)))
+    assert rises(up, places).verdict == HOLDS and falls(up, places).verdict == FAILS
+    assert rises(up, places).figure == "a: 10.5, b: 30.5, c: 50.5 %"
+    assert rises(bent, places).verdict == PART and "1 of 2 steps go down" in rises(bent, places).why
+    assert falls(up, places[::-1]).verdict == HOLDS
+
+
+def test_like_theirs_reads_percents() -> None:
+    found = panel({A: [0.50, 0.51, 0.52]}, {A: 51.0, B: 3.0})
+    assert like_theirs(found, A, 0.05).verdict == HOLDS
+    assert like_theirs(panel({A: [0.50, 0.51, 0.52]}, {A: 72.0}), A, 0.05).verdict == FAILS
+    assert like_theirs(panel({A: [0.3, 0.7]}, {A: 51.0}), A, 0.05).verdict == OPEN
+    assert like_theirs(panel({A: [0.71, 0.70, 0.72]}, {A: 0.7}, unit=""), A, 0.05).verdict == HOLDS
+    with pytest.raises(MissingError, match="made up: b, x was not measured"):
+        like_theirs(found, B, 0.05)
+
+
+def test_one_value_without_images_decides_nothing() -> None:
+    found = Panel("t", ["a", "b"], ["x"], {A: Seeds((0.9,)), B: Seeds((0.1,))})
+    assert above(found, A, B).verdict == OPEN and near(found, A, B, 0.1).verdict == OPEN
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [
+        ((HOLDS, HOLDS), HOLDS),
+        ((FAILS, FAILS), FAILS),
+        ((HOLDS, FAILS), PART),
+        ((HOLDS, PART), PART),
+        ((HOLDS, OPEN), OPEN),
+        ((FAILS, OPEN), OPEN),
+        ((OPEN, OPEN), OPEN),
+    ],
+)
+def test_all_of(verdicts: tuple[str, ...], verdict: str) -> None:
+    assert all_of(*(Ruling(v, "f") for v in verdicts)).verdict == verdict
+
+
+def test_students_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    trials = rng.normal(3.0, 2.0, (2000, 4))
+    ends = [student(t) for t in trials.tolist()]
+    covered = np.mean([low <= 3.0 <= high for low, high in ends])
+    assert abs(covered - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 2000)
+
+
+def test_a_paired_difference_has_the_smaller_interval() -> None:
+    difference = seeds([0.6]).less(seeds([0.5]))
+    assert isinstance(difference, Difference) and difference.mean == pytest.approx(0.1)
+    low, high = difference.ci95 or (0, 0)
+    each = np.r_[np.ones(40), np.zeros(360)]
+    assert high - low == pytest.approx(2 * 1.96 * each.std(ddof=1) / 20)
+    assert seeds([0.6]).less(seeds([0.5], 300)).ci95 is None
+
+
+def test_figures_in_words() -> None:
+    assert shown(Seeds((0.5,))) == "50.0 %"
+    assert shown(seeds([0.5])).startswith("50.0 % (45.1 to 54.9)")
+    assert shown(Seeds((0.1,)), signed=True) == "+10.0"
+    assert shown(Seeds((0.123456,)), unit="") == "0.123"
+
+
+def test_an_unknown_verdict_is_refused() -> None:
+    with pytest.raises(ValueError, match="verdict must be one of"):
+        Ruling("true", "x")
