@@ -8,20 +8,17 @@ of its claims. It trains and attacks nothing itself.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from npsnn.attacks.judging import Judging
-from npsnn.reproduce.claims import Ruling
+from npsnn.reproduce.claims import Claim, Ruling
 from npsnn.reproduce.jobs import Attack, Job, Train
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import CLEAN
 from npsnn.reproduce.records import MissingError, Records, Seeds
 from npsnn.reproduce.scales import Scale, Setting
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-Draw: TypeAlias = "Callable[[Axes], None]"
+Draw: TypeAlias = Callable[[Any], None]
 """A plot: a function that draws on axes of Matplotlib."""
 Rule: TypeAlias = Callable[[Mapping[str, Panel]], Ruling]
 """From an experiment's panels by name to what they say of a claim."""
@@ -65,8 +62,16 @@ EXPERIMENTS: dict[str, Experiment] = {}
 """Every experiment by name, in the order of the papers."""
 
 
-def enter(*found: Experiment) -> None:
-    """Enter experiments; raises ValueError where there is one of that name."""
+CLAIMS: dict[str, Claim] = {}
+"""Claims that experiments of others bring along, by id; those of the papers are in the lists of the papers."""
+
+
+def enter(*found: Experiment, claims: Iterable[Claim] = ()) -> None:
+    """Enter experiments, and claims that they decide about and that no list of a paper has.
+
+    Raises ValueError where there is another experiment of that name.
+    """
+    CLAIMS.update({claim.id: claim for claim in claims})
     for experiment in found:
         if experiment.name in EXPERIMENTS:
             raise ValueError(f"there is another experiment {experiment.name}: rename one")

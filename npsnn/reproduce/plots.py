@@ -33,7 +33,7 @@ def svg(name: str, draw: Draw) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def curves(panel: Panel) -> "Draw | None":
+def curves(panel: Panel) -> Draw | None:
     """The curves of a panel, ours with their intervals and the paper's dashed; None for a panel without an axis."""
     columns = [c for c in panel.columns if c in panel.x]
     if len(columns) < 2 or not panel.cells:

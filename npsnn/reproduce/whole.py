@@ -16,6 +16,7 @@ from npsnn.files.paths import user_path
 from npsnn.reproduce import publish
 from npsnn.reproduce.claims import Claim
 from npsnn.reproduce.executors import executor
+from npsnn.reproduce.experiments import CLAIMS as BROUGHT
 from npsnn.reproduce.experiments import EXPERIMENTS, Experiment
 from npsnn.reproduce.jobs import Job, with_needs
 from npsnn.reproduce.perform import Place
@@ -47,11 +48,11 @@ def _natural(name: str) -> list[Any]:
 
 
 def claims() -> dict[str, Claim]:
-    """Every claim of both papers by its id."""
+    """Every claim of both papers, and those that experiments of others bring along, by its id."""
     from npsnn.reproduce.a2snn.claims import CLAIMS as A2SNNS
     from npsnn.reproduce.noise_paper.claims import CLAIMS as NOISE_PAPERS
 
-    return {claim.id: claim for claim in (*NOISE_PAPERS, *A2SNNS)}
+    return {claim.id: claim for claim in (*NOISE_PAPERS, *A2SNNS, *BROUGHT.values())}
 
 
 def at_scale(name: str, seeds: int | None = None) -> Scale:
