@@ -1,4 +1,4 @@
-"""What the published code of A2SNN's authors computes where the paper says something else (audit B1 to B10).
+"""What the published code of A2SNN's authors computes where the paper says something else (audit B1 to B17).
 
 W: (C, D) weights of the last layer, row w_i for class i. L: (D, D) lower triangular, Sigma = L Lᵀ the covariance of the
 noise. Derivatives by L are those by its lower triangle, with zeros above.
@@ -79,6 +79,19 @@ def decayed(gradient: Floats, weights: Floats, weight_decay: float) -> Floats:
 def unit_matrix(W: Floats) -> Floats:
     """W / ‖W‖_F, ‖W‖_F = √Σ_ij w_ij²: the projection of the paper's commit, in place of rows of norm 1 (audit B13)."""
     return W / sqrt(sum(float(w) ** 2 for w in W.ravel()))
+
+
+def single_slopes(z: Floats, k: int) -> Floats:
+    """exp(ln softmax(z)_i) - [i = k] where each step is rounded to single precision (audit B11)."""
+    single = np.float32
+    top = single(max(float(a) for a in z))
+    shifted = [single(single(a) - top) for a in z]
+    total = single(0)
+    for s in shifted:
+        total = single(total + single(exp(float(s))))
+    log_total = single(log(float(total)))
+    p = [single(exp(float(single(s - log_total)))) for s in shifted]
+    return np.array([float(single(p_i - single(i == k))) for i, p_i in enumerate(p)])
 
 
 def best_of(epochs: int) -> float:

@@ -21,6 +21,7 @@ C&W and FMN want a target whose loss is 0 on the border (`npsnn.objectives.BORDE
 from typing import Any
 
 from npsnn.attacks.apgd import APGD, APGDT
+from npsnn.attacks.authors import Authors, AuthorsFGSM, AuthorsPGD
 from npsnn.attacks.balls import Ball, Limit
 from npsnn.attacks.base import Attack, InBall, Offer, attack
 from npsnn.attacks.carlini_wagner import CarliniWagner
@@ -65,6 +66,9 @@ __all__ = [
     "SPSA",
     "Accuracy",
     "Attack",
+    "Authors",
+    "AuthorsFGSM",
+    "AuthorsPGD",
     "Auto",
     "Ball",
     "CarliniWagner",

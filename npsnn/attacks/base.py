@@ -49,8 +49,8 @@ OPTIONS = frozenset(
     "queries toward".split()
 )
 """The options of `npsnn attack`: no attack can have a flag of such a name."""
-GROUPED = ("auto", "quick")
-"""The names of the groups of `npsnn.attacks.ensemble`."""
+GROUPED = ("auto", "quick", "authors")
+"""The names of the groups of `npsnn.attacks.ensemble.GROUPS`."""
 
 
 def _check_entry(kind: Any, name: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from npsnn.attacks.base import ask, target_of
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.checklist.suite import Suite
-from npsnn.attacks.groups import Group, Grouping, grouped, in_turn
+from npsnn.attacks.groups import Group, Grouping, grouped
 from npsnn.attacks.judging import Judging, checked, checked_judging
 from npsnn.attacks.targets import NetworkTarget, sampled
 from npsnn.backend import Array, to_device, to_host
@@ -86,7 +86,7 @@ def cost(
         needed = ask(attack, "passes")(target)
         passes += needed
         each.append(needed * seconds[key] + judging.draws * look)
-    in_turns = any(group.name and in_turn(network, its) for group, its in zip(groups, targets, strict=True))
+    in_turns = any(group.in_turn(network, its) for group, its in zip(groups, targets, strict=True))
     return Cost(int(passes), sum(each) + sum(choosing), tuple(each), choosing, in_turns)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from npsnn.attacks.apgd import APGD, APGDT
+from npsnn.attacks.authors import Authors
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.base import Offer
 from npsnn.attacks.fab import FAB
@@ -142,7 +143,7 @@ class Quick(Auto):
         return Group(self.label, super().of(network).members[:2])
 
 
-GROUPS: dict[str, type[Auto]] = {"auto": Auto, "quick": Quick}
+GROUPS: dict[str, type[Any]] = {"auto": Auto, "quick": Quick, "authors": Authors}
 """The groups that the command line offers, by their names."""
 
 

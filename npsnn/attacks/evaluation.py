@@ -11,7 +11,7 @@ from npsnn.attacks.balls import check_grid
 from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
 from npsnn.attacks.beside import Beside
 from npsnn.attacks.flags import of_replaced
-from npsnn.attacks.groups import STANDARD, Group, Grouping, grouped, in_turn
+from npsnn.attacks.groups import STANDARD, Group, Grouping, grouped
 from npsnn.attacks.judging import Accuracy, Judging, Progress, accuracy, checked, checked_judging, each_part, not_finite
 from npsnn.attacks.kept import Kept, named, spared
 from npsnn.attacks.results import Result
@@ -181,7 +181,7 @@ def _each(
         stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
         targets = [target_of(attack, defended) for attack in group]
         judge = stream.at("judge")
-        if group.name and in_turn(defended, targets):
+        if group.in_turn(defended, targets):
             judge = targets[0].judging or judge
             found = _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
             yield from (replace(r, **beside.of(r.by, t)) for r, t in zip(found, targets, strict=True))

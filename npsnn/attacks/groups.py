@@ -4,7 +4,8 @@
         print(result.group, result.attack, result.accuracy.mean)
 
 Where the network is certain the members run in order, each on the images that are still right: an image that one has
-taken is taken for good. Where it is random one look says little, and every member attacks every image to the end.
+taken is taken for good. Where it is random one look says little, and every member attacks every image to the end, as
+the members of a group that is `apart` always do.
 """
 
 from collections.abc import Iterable, Iterator
@@ -33,11 +34,13 @@ class Group(Grouping):
 
     name: what the group is called in results; "" for an attack by itself.
     members: any values that `robust_accuracy` takes.
+    apart: whether each member attacks every image, whatever the network.
     Raises TypeError for what is no attack, ValueError for no member, other balls, and names that are the same.
     """
 
     name: str
     members: tuple[Any, ...]
+    apart: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(map(checked_attack, self.members)))
@@ -62,6 +65,13 @@ class Group(Grouping):
     def of(self, network: Classifier) -> "Group":
         """The group itself: its members are known."""
         return self
+
+    def in_turn(self, network: Classifier, targets: Iterable[Any]) -> bool:
+        """Whether its members run in turn on the network, each on what those before it have left.
+
+        targets: of the members.
+        """
+        return bool(self.name) and not self.apart and in_turn(network, targets)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.members)

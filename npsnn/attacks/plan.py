@@ -164,8 +164,8 @@ class Plan:
     )
     transfer_from: tuple[str, ...] | None = option(
         None,
-        "Run from whose network each named attack also transfers; auto, quick, random and hop-skip-jump do not. "
-        "noise-off is the attacked network without its noise, for plain attacks.",
+        "Run from whose network each named attack also transfers; auto, quick, authors, random and hop-skip-jump do "
+        "not. noise-off is the attacked network without its noise, for plain attacks.",
         "Gradients",
         word="RUN",
     )

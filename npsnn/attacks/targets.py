@@ -23,6 +23,7 @@ from npsnn.objectives import (
     chosen,
     cross_entropy,
     dlr,
+    float32_cross_entropy,
     least_win_probability,
     margin,
     mse,
@@ -37,7 +38,16 @@ from npsnn.tables import named
 from npsnn.validate import check_count
 from npsnn.workers.base import micro_batches
 
-_OF_THE_MEAN = (mse, cross_entropy, margin, true_class_probability, dlr, targeted_dlr, targeted_margin)
+_OF_THE_MEAN = (
+    mse,
+    cross_entropy,
+    float32_cross_entropy,
+    margin,
+    true_class_probability,
+    dlr,
+    targeted_dlr,
+    targeted_margin,
+)
 
 
 def given(target: "Target", x: Array, labels: Array, stream: Randomness) -> tuple[Array, Array, Stream]:

@@ -16,7 +16,7 @@ from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sample
 from npsnn.models import averaging, sigmas
 from npsnn.models.averaging import Answer
 from npsnn.models.base import Model
-from npsnn.objectives import OBJECTIVES, Objective, in_units
+from npsnn.objectives import OBJECTIVES, Objective, in_units, keeps_units
 from npsnn.streams import Stream
 from npsnn.workers.base import micro_batches
 
@@ -169,7 +169,7 @@ class Passes:
             total = below * unit if total is None else _added(total, below, unit)
         assert total is not None, "there must be a noise"
         unit = xp.abs(total).reshape(-1, total.shape[-1]).max(axis=0)
-        unit = xp.where(unit > 1e-300, unit, 1)
+        unit = xp.where((unit > 1e-300) & keeps_units(objective), unit, 1)
         g, _ = into(Moments((total / unit).astype(features.mean.dtype)), Want.INPUT)
         assert g is not None
         return values, (g.mean * unit).transpose(3, 1, 0, 2)

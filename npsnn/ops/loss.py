@@ -5,6 +5,7 @@ deterministic logits. labels: (N,) integers in [0, classes). With k the label, d
 S_i = Var(Y_k - Y_i) and u_i = d_i / √S_i, so that P(Y_k > Y_i) = Φ(u_i) (audit N18, N19).
 """
 
+from collections.abc import Callable
 from math import pi, sqrt
 
 from npsnn.backend import Array, constant, fused, namespace, on_gpu, special
@@ -95,6 +96,28 @@ def _surprise(total: Array, shifted: Array) -> Array:
 @fused
 def _and_minus_their_sum(others: Array, total: Array, hot: Array) -> Array:
     return others - hot * total
+
+
+def float32_cross_entropy(mean: Array, labels: Array) -> tuple[Array, Array]:
+    """-ln softmax(mean)_k and exp(ln softmax(mean)) - e_k in single precision, with all the digits that it loses.
+
+    The entry of a sure label is 1 - 1 = 0 where the others together are below 2⁻²⁴, from a margin of 17 on for one
+    rival. Every entry is 0 where exp(-margin) is below half of the least float32, from a margin of 104 on.
+
+    mean: (classes, N).
+    labels: (N,).
+    Source: PyTorch's log_softmax and nll_loss, forward and backward (audit B11).
+    """
+    xp, single = namespace(mean), mean.astype("float32")
+    shifted = single - single.max(axis=0)
+    log_p = shifted - _in_single(xp.log, _in_single(xp.exp, shifted).sum(axis=0))
+    hot = one_hot(shifted, labels)
+    return -_picked(log_p, hot), _in_single(xp.exp, log_p) - hot
+
+
+def _in_single(f: Callable[[Array], Array], z: Array) -> Array:
+    """f(z) rounded to single precision: a processor's own f of single precision may be off by the last digit."""
+    return f(z.astype("float64")).astype("float32")
 
 
 def soft_cross_entropy(mean: Array, t: Array) -> tuple[Array, Array]:

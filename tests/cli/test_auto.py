@@ -119,3 +119,15 @@ def test_progress_adds_up_to_the_estimate() -> None:
     advance.to_choice(3)
     attacks.worst_case(network, labels, results, Judging(), advance.update)
     assert bar.done <= bar.length * (1 + 1e-9) and bar.done >= sum(cost.each)
+
+
+@pytest.mark.slow
+def test_the_attacks_of_the_authors(npsnn: Npsnn, runs: Path, data_dir: Path) -> None:
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 4, "--draws", 2, "--eps", "8/255")
+    document = json.loads(npsnn("attack", *where, "--authors", "--pgd", "--steps", 2, "--eot", 1, "--json").out)
+    assert [r["attack"] for r in document["results"]] == ["authors-fgsm", "authors-pgd", "pgd"]
+    assert [r["group"] for r in document["results"]] == ["authors", "authors", None]
+    refused = npsnn("attack", *where, "--authors", "--eot", 3)
+    assert refused.code == 2 and "--eot acts on" in refused.err
+    refused = npsnn("attack", *where, "--authors", "--norm", "l2")
+    assert refused.code == 2 and "--norm acts on" in refused.err
