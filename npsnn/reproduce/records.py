@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.statistics import wilson_interval
 from npsnn.files.json_files import parse_json
 from npsnn.reproduce.jobs import Job
+
+K = TypeVar("K")
 
 RESULTS = "results"
 """The folder of the records."""
@@ -101,6 +103,10 @@ class Records:
                 raise MissingError(f"{path} is missing: its job is not done")
             self._read[key] = _record(parse_json(files.read_content(path, LIMIT), str(path)), path)
         return self._read[key]
+
+    def there(self, jobs: Iterable[tuple[K, Job]]) -> Iterator[tuple[K, Record]]:
+        """The records of those jobs that are done, each with what stands beside its job."""
+        yield from ((beside, self[job]) for beside, job in jobs if self.holds(job))
 
     def write(self, job: Job, record: Record) -> None:
         """Keep a record, whole or not at all; equal records give equal bytes."""

@@ -1,0 +1,167 @@
+"""Figure 3 of the noise paper: the normal law that the closed form carries, against draws of a trained network."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npsnn.reproduce.claims import Ruling
+from npsnn.reproduce.experiments import Draw, Rule, enter
+from npsnn.reproduce.jobs import Measure
+from npsnn.reproduce.noise_paper import law
+from npsnn.reproduce.noise_paper.networks import Row, noise_aware, trained
+from npsnn.reproduce.panels import NUMBER, Panel
+from npsnn.reproduce.records import Record, Records, Seeds
+from npsnn.reproduce.rules import all_of, at_most
+from npsnn.reproduce.scales import NOISE_PAPER, Scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FREE = "sigma 0.6"
+"""The network that decides: the noise-aware loss with free filters, as the paper has it."""
+NETWORKS: Mapping[str, Row] = {
+    FREE: noise_aware(0.6),
+    "sigma 3": noise_aware(3.0),
+    "unit filters, sigma 0.6": noise_aware(0.6, "l1"),
+    "unit filters, sigma 3": noise_aware(3.0, "l1"),
+}
+LAWS = {"laplace": "Eq. 6 (laplace)", "exact": "true moments of a unit (exact)", "linear": "linearised (linear)"} | {
+    law.FITTED: "normal law of the draws' mean and variance"
+}
+"""The rows by the name of a law in the measurement."""
+PAPER, FITTED = LAWS["laplace"], LAWS[law.FITTED]
+NORMAL, CLOSE = 0.05, 0.1
+"""Kolmogorov distances: of a law that may be called normal, and of a law that is well approximated."""
+
+
+def measurements(scale: Scale) -> Iterator[tuple[str, Measure]]:
+    """The measurement of each network and seed at a scale, with the network's name."""
+    settings = (("draws", 200 * scale.draws), ("images", 20 if scale.decides else 2))
+    for (name, _), train in trained(scale, "mnist", NETWORKS):
+        yield name, Measure(train.name, "law", (train,), settings)
+
+
+def recorded(scale: Scale, records: Records) -> dict[str, list[Record]]:
+    """The records that there are, by network."""
+    found: dict[str, list[Record]] = {}
+    for name, record in records.there(measurements(scale)):
+        found.setdefault(name, []).append(record)
+    return found
+
+
+def how(scale: Scale, found: Mapping[str, list[Record]]) -> str:
+    """How the laws were measured, in a sentence."""
+    setting = scale.on(NOISE_PAPER, "mnist")
+    records = [record for some in found.values() for record in some]
+    if setting is None or not records:
+        return f"Not measured at the scale {scale.name}."
+    one, seeds = records[0].values, max(map(len, found.values()))
+    return (
+        f"{setting.dataset}, {setting.model}, {setting.epochs} epochs, {seeds} seed{'s' if seeds > 1 else ''}, "
+        f"{one['images']} test images with {one['draws']:,} draws each."
+    )
+
+
+def by_layer(name: str, of: list[Record], note: str) -> Panel:
+    """The distances of a network's laws from the draws, layer by layer."""
+    layers = [layer for layer in of[0].values["layers"] if layer != "noise"] if of else []
+    cells = {
+        (row, layer): Seeds(tuple(record.values["units"][layer][f"distance {rule}"] for record in of))
+        for rule, row in LAWS.items()
+        for layer in layers
+    }
+    title = f"Kolmogorov distance of the normal law from the draws, by layer: {name}"
+    return Panel(title, list(LAWS.values()), layers, cells, unit=NUMBER, note=note)
+
+
+def picture(curves: Mapping[str, list[dict[str, Any]]], layer: str) -> Draw:
+    """The distribution functions of the units of a layer that vary most: draws, and the laws that are carried."""
+
+    def draw(axes: "Axes") -> None:
+        for k, unit in enumerate(curves[layer]):
+            quantiles, color = np.array(unit["quantiles"]), f"C{k}"
+            levels = np.linspace(0, 1, len(quantiles))
+            axes.plot(quantiles, levels, color=color, label=f"unit {unit['unit']}, draws")
+            for rule, style in (("laplace", ":"), ("exact", "--")):
+                mean, sd = unit["laws"][rule]
+                xs = np.linspace(quantiles[0], quantiles[-1], 200)
+                axes.plot(xs, _normal(xs, mean, sd), style, color=color, label=f"unit {unit['unit']}, {rule}")
+        axes.set_xlabel(f"output of {layer}")
+        axes.set_ylabel("probability of at most this")
+        axes.legend(fontsize="x-small")
+
+    return draw
+
+
+def _normal(x: np.ndarray, mean: float, sd: float) -> np.ndarray:
+    from scipy.special import ndtr
+
+    found = ndtr((x - mean) / sd) if sd > 0 else x >= mean
+    return np.asarray(found, float)
+
+
+SAYS = """
+**Readings.** Figure 3 shows one unit by itself. Here the law of every layer of a trained network is drawn and compared
+with the normal law that the rule carries to it, by Kolmogorov's distance: the largest difference of the two
+distribution functions, 0 for the same law and 1 for laws that share nothing. A layer's figure is the mean over 50 of
+its units and all images. `laplace` is the paper's Eq. 6; where its variances are 0 the law is a point.
+
+**Control.** The last row is the normal law of the draws' own mean and variance, the best that any rule could carry:
+what it is off by is not normal, or the error of finite draws, which is about 0.6 over the root of their number. The row
+of the true moments is off by its assumption of independent units (audit N15) alone.
+
+**A sceptic would ask** whether a law with an atom at 0, as ReLU makes, can be near a normal one at all: compare the
+layers of ReLU with the affine ones after them.
+"""
+
+
+@dataclass(frozen=True)
+class Densities:
+    """The laws of the layers of trained networks."""
+
+    name: str = "noise-figure-3"
+    paper: str = NOISE_PAPER
+    shows: str = "Fig. 3"
+    title: str = "The law of each layer's outputs under the noise"
+    says: str = SAYS
+
+    @property
+    def decides(self) -> Mapping[str, Rule]:
+        return {"noise-relu-normal": relu_normal, "noise-output-normal": output_normal}
+
+    def jobs(self, scale: Scale) -> Iterator[Measure]:
+        """A measurement of each network."""
+        yield from (job for _, job in measurements(scale))
+
+    def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
+        """The distances by layer, a panel for each network."""
+        found = recorded(scale, records)
+        return {name: by_layer(name, found.get(name, []), how(scale, found)) for name in NETWORKS}
+
+    def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:
+        """Units of the first ReLU and of the logits of the network that decides, on the first image."""
+        of = recorded(scale, records).get(FREE, [])
+        layers = of[0].values["layers"] if of else []
+        wanted = [layer for layer in layers if layer.startswith("relu")][:1] + layers[-1:]
+        return {
+            f"Draws and normal laws after {layer}, {FREE}": picture(of[0].values["curves"], layer) for layer in wanted
+        }
+
+
+def relu_normal(panels: Mapping[str, Panel]) -> Ruling:
+    """Whether the paper's rule is near the law after each ReLU."""
+    panel = panels[FREE]
+    layers = [layer for layer in panel.columns if layer.startswith("relu")]
+    parts = [at_most(panel, (PAPER, layer), CLOSE) for layer in layers]
+    return all_of(*parts, why="The law of Eq. 6 after each ReLU against the draws.")
+
+
+def output_normal(panels: Mapping[str, Panel]) -> Ruling:
+    """Whether the logits are normal at all, whatever their moments."""
+    panel = panels[FREE]
+    return at_most(panel, (FITTED, panel.columns[-1]), NORMAL, "The best normal law of the logits against the draws.")
+
+
+enter(Densities())
