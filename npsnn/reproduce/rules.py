@@ -69,7 +69,7 @@ def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
     bound: in the unit of the cells.
     """
     verdict = _decided(panel[place], lambda low, high: (high <= bound, low > bound))
-    return Ruling(verdict, f"{_of(panel, place)}, where at most {_unit(panel, bound)} is meant", why)
+    return Ruling(verdict, _bounded(panel, place, "most", bound), why)
 
 
 def at_least(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
@@ -78,7 +78,7 @@ def at_least(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
     bound: in the unit of the cells.
     """
     verdict = _decided(panel[place], lambda low, high: (low >= bound, high < bound))
-    return Ruling(verdict, f"{_of(panel, place)}, where at least {_unit(panel, bound)} is meant", why)
+    return Ruling(verdict, _bounded(panel, place, "least", bound), why)
 
 
 def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
@@ -138,8 +138,11 @@ def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> s
     return HOLDS if holds else FAILS if fails else OPEN
 
 
-def _unit(panel: Panel, value: float) -> str:
-    return f"{100 * value:g} %" if panel.unit == "%" else f"{value:g}"
+def _bounded(panel: Panel, place: Place, which: str, bound: float) -> str:
+    meant = 100 * bound if panel.unit == PERCENT else bound
+    return (
+        f"{place[0]}, {place[1]}: {shown(panel[place], panel.unit)}, where at {which} {meant:g}{_unit(panel)} is meant"
+    )
 
 
 def _of(panel: Panel, place: Place) -> str:

@@ -5,9 +5,9 @@ import pytest
 from tiny_reproduction import panel, seeds
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
-from npsnn.reproduce.panels import Panel, shown
+from npsnn.reproduce.panels import NUMBER, Panel, shown
 from npsnn.reproduce.records import Difference, MissingError, Seeds, student
-from npsnn.reproduce.rules import above, all_of, falls, like_theirs, near, rises
+from npsnn.reproduce.rules import above, all_of, at_least, at_most, falls, like_theirs, near, no_less, rises
 
 A, B = ("a", "x"), ("b", "x")
 
@@ -111,3 +111,29 @@ def test_figures_in_words() -> None:
 def test_an_unknown_verdict_is_refused() -> None:
     with pytest.raises(ValueError, match="verdict must be one of"):
         Ruling("true", "x")
+
+
+@pytest.mark.parametrize(
+    ("a", "verdict"),
+    [([0.50, 0.51, 0.52], HOLDS), ([0.42, 0.43, 0.41], FAILS), ([0.30, 0.70, 0.45], OPEN), ([0.9], HOLDS)],
+)
+def test_no_less(a: list[float], verdict: str) -> None:
+    b = [0.51] if len(a) == 1 else [0.51, 0.52, 0.53]
+    found = no_less(panel({A: a, B: b}), A, B, 0.05, "why")
+    assert (found.verdict, found.why) == (verdict, "why") and "difference" in found.figure
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "least"),
+    [([0.1, 0.11, 0.12], HOLDS, FAILS), ([0.5, 0.51, 0.52], FAILS, HOLDS), ([0.1, 0.3, 0.5], OPEN, OPEN)],
+)
+def test_bounds(values: list[float], most: str, least: str) -> None:
+    found = panel({A: values}, unit=NUMBER)
+    assert at_most(found, A, 0.2).verdict == most and at_least(found, A, 0.2).verdict == least
+    assert at_most(found, A, 0.2).figure.startswith("a, x: ")
+    assert at_most(panel({A: values}), A, 0.2).figure.endswith("where at most 20 % is meant")
+
+
+def test_a_bound_cannot_be_told_of_one_number_without_images() -> None:
+    found = Panel("made up", ["a"], ["x"], {A: Seeds((0.1,))})
+    assert at_most(found, A, 0.2).verdict == OPEN
