@@ -72,11 +72,16 @@ def perform(job: Job, place: Place) -> str:
     if records.holds(job):
         return ""
     try:
-        made = {Train: _train, Attack: _attack, Measure: _measure}[type(job)](job, place)  # type: ignore[operator]
-        records.write(job, made)
+        records.write(job, _record(job, place))
     except EXPECTED as error:
         return str(error) or type(error).__name__
     return ""
+
+
+def _record(job: Job, place: Place) -> Record:
+    if isinstance(job, Train):
+        return _train(job, place)
+    return _attack(job, place) if isinstance(job, Attack) else _measure(job, place)
 
 
 def _about(place: Place, dataset: data.Dataset) -> dict[str, Any]:

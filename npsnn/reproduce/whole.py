@@ -7,6 +7,8 @@ reproduce.report("reproduction", "reproduction/report.md")
 import os
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,7 @@ def run(
     scale: str = "quick",
     seeds: int | None = None,
     jobs: int = 1,
-    kind: str = "processes",
+    workers: str | Executor = "processes",
     data_dir: Path | None = None,
     device: str = "cpu",
 ) -> Iterator[Event]:
@@ -113,7 +115,7 @@ def run(
     scale: "quick", "small" or "paper".
     seeds: number of seeds in place of the scale's.
     jobs: number of jobs at a time.
-    kind: "processes", "threads" or "mpi".
+    workers: "processes", "threads" or "mpi", or an executor whose workers see the folder, such as Dask's.
     data_dir: folder of the data sets.
     device: "cpu", "cuda" or "cuda:N".
     Raises ValueError for an unknown name, and for a folder with a reproduction at another scale.
@@ -121,9 +123,9 @@ def run(
     at, where = at_scale(scale, seeds), user_path(folder)
     planned_jobs = planned(names, at)
     begin(where, at)
-    threads = None if jobs == 1 and kind == "processes" else 1
-    with executor(kind, jobs) as workers:
-        yield from run_jobs(planned_jobs, Place(where, data_dir, threads, device), workers)
+    threads = None if jobs == 1 and workers == "processes" else 1
+    with nullcontext(workers) if isinstance(workers, Executor) else executor(workers, jobs) as those:
+        yield from run_jobs(planned_jobs, Place(where, data_dir, threads, device), those)
 
 
 def report(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_records(tmp_path: Path, 
 
 def test_the_experiments_of_the_papers_are_entered() -> None:
     assert {"noise-figure-4", "noise-figure-5"} <= EXPERIMENTS.keys()
+
+
+def test_python_takes_any_executor(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as workers:
+        states = [event.state for event in whole.run(tmp_path, workers=workers)]
+    assert states == ["done"] * 4
 
 
 def test_the_records_are_where_python_finds_them(npsnn: Npsnn, tmp_path: Path) -> None:
