@@ -1,6 +1,7 @@
 """`npsnn reproduce`."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +211,7 @@ def _print(found: "list[Section]", failed: "list[Event]", target: Path) -> None:
 def _document(found: "list[Section]", failed: "list[Event]", target: Path) -> dict[str, Any]:
     return {
         "claims": [
-            {"claim": claim.id, "experiment": s.experiment.name, **vars(ruling)}
+            {"claim": claim.id, "experiment": s.experiment.name, **asdict(ruling)}
             for s in found
             for claim, ruling in s.rulings
         ],

@@ -30,11 +30,13 @@ class Ruling:
     verdict: one of `VERDICTS`.
     figure: the decisive figures, as "42.1 % (38.0 to 46.2) against 41.0 %".
     why: the rule that decided, and the control that shows why, in a sentence or two.
+    parts: what the figures say of each part of the claim, where it has several.
     """
 
     verdict: str
     figure: str
     why: str = ""
+    parts: tuple["Ruling", ...] = ()
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

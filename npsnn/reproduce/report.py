@@ -1,7 +1,7 @@
 """The report of a reproduction, in Markdown: a table of all claims, the worst first, then a section an experiment."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from npsnn.reproduce.claims import OPEN, VERDICTS, Claim, Ruling
 from npsnn.reproduce.experiments import Draw, Experiment
@@ -55,10 +55,12 @@ def _ruling(experiment: Experiment, id: str, panels: Mapping[str, Panel], scale:
     try:
         found = experiment.decides[id](panels)
     except MissingError:
-        return Ruling(OPEN, "not measured", f"Nothing was measured for this claim at the scale {scale.name}.")
-    if scale.decides:
-        return found
-    return Ruling(OPEN, found.figure, f"The scale {scale.name} decides nothing.")
+        return Ruling(OPEN, "not measured", f"Not all that decides was measured at the scale {scale.name}.")
+    return (
+        found
+        if scale.decides
+        else replace(found, verdict=OPEN, why=f"The scale {scale.name} decides nothing.", parts=())
+    )
 
 
 def markdown(found: Sequence[Section], scale: Scale, records: Records, folder: str) -> str:
@@ -133,6 +135,8 @@ def _about(section: Section, folder: str) -> str:
     parts = [f"## {e.name}", f"*{e.shows} of {_the(e.paper)}.* {e.title}."]
     for claim, ruling in section.rulings:
         parts.append(f"**{ruling.verdict}** {claim.says} Here: {ruling.figure}. {ruling.why}".strip())
+        if len(ruling.parts) > 1:
+            parts.append("\n".join(f"* {part.figure}: {part.verdict}." for part in ruling.parts))
     if e.says:
         parts.append(e.says.strip())
     for panel in section.panels.values():

@@ -6,9 +6,9 @@ All take figures over seeds as fractions, with the interval of their paired diff
 from collections.abc import Callable
 from itertools import pairwise
 
-from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.panels import PERCENT, Panel, shown
-from npsnn.reproduce.records import Seeds
+from npsnn.reproduce.records import MissingError, Seeds
 
 Place = tuple[str, str]
 
@@ -23,13 +23,8 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     by: the least difference that the claim means, a fraction.
     """
     found = panel.difference(more, less)
-    figure = f"{_of(panel, more)} against {_of(panel, less)}, difference {shown(found, panel.unit, signed=True)}"
-    if found.ci95 is None:
-        return Ruling(OPEN, figure, why)
-    low, high = found.ci95
-    if low > 0:
-        return Ruling(HOLDS if found.mean >= by else PART, figure, why)
-    return Ruling(FAILS if high < max(by, 0) or high <= 0 else OPEN, figure, why)
+    verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
+    return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, _against(panel, more, less), why)
 
 
 def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -40,14 +35,11 @@ def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -
 
     within: the margin, a fraction.
     """
-    found = panel.difference(one, other)
-    figure = f"{_of(panel, one)} against {_of(panel, other)}, difference {shown(found, panel.unit, signed=True)}"
-    if found.ci95 is None:
-        return Ruling(OPEN, figure, why)
-    low, high = found.ci95
-    if -within <= low and high <= within:
-        return Ruling(HOLDS, figure, why)
-    return Ruling(FAILS if low > within or high < -within else OPEN, figure, why)
+    verdict = _decided(
+        panel.difference(one, other),
+        lambda low, high: (-within <= low and high <= within, low > within or high < -within),
+    )
+    return Ruling(verdict, _against(panel, one, other), why)
 
 
 def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -58,9 +50,8 @@ def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = ""
 
     within: the margin, a fraction.
     """
-    found = panel.difference(one, other)
-    figure = f"{_of(panel, one)} against {_of(panel, other)}, difference {shown(found, panel.unit, signed=True)}"
-    return Ruling(_decided(found, lambda low, high: (low >= -within, high < -within)), figure, why)
+    verdict = _decided(panel.difference(one, other), lambda low, high: (low >= -within, high < -within))
+    return Ruling(verdict, _against(panel, one, other), why)
 
 
 def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
@@ -106,28 +97,33 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
     """Whether a figure is the paper's within a margin, by its interval.
 
     within: the margin, a fraction.
+    Raises MissingError where the paper has no such figure.
     """
-    found, theirs = panel[place], panel.theirs[place]
-    unit = 100 if panel.unit == PERCENT else 1
-    figure = f"{_of(panel, place)}, the paper has {theirs:g}{_unit(panel)}"
-    if found.ci95 is None:
-        return Ruling(OPEN, figure, why)
-    low, high = (end - theirs / unit for end in found.ci95)
-    if -within <= low and high <= within:
-        return Ruling(HOLDS, figure, why)
-    return Ruling(FAILS if low > within or high < -within else OPEN, figure, why)
+    if place not in panel.theirs:
+        raise MissingError(f"{panel.title}: the paper has no {place[0]}, {place[1]}")
+    theirs = panel.theirs[place] / (100 if panel.unit == PERCENT else 1)
+    verdict = _decided(
+        panel[place],
+        lambda low, high: (
+            theirs - within <= low and high <= theirs + within,
+            low > theirs + within or high < theirs - within,
+        ),
+    )
+    figure = f"{_named(panel, place)} {shown(panel[place], panel.unit)}, the paper has {panel.theirs[place]:g}"
+    return Ruling(verdict, figure + _unit(panel), why)
 
 
 def all_of(*rulings: Ruling, why: str = "") -> Ruling:
-    """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do."""
+    """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do.
+
+    The figure is that of the part with the worst verdict; the parts stay with the ruling.
+    """
     verdicts = [r.verdict for r in rulings]
-    figure = "; ".join(r.figure for r in rulings)
-    for verdict in (HOLDS, FAILS, OPEN):
-        if set(verdicts) == {verdict}:
-            return Ruling(verdict, figure, why)
-    if OPEN in verdicts and not {HOLDS, PART} & set(verdicts):
-        return Ruling(OPEN, figure, why)
-    return Ruling(PART if {HOLDS, PART} & set(verdicts) and {FAILS, PART} & set(verdicts) else OPEN, figure, why)
+    good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
+    verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
+    worst = min(rulings, key=lambda r: VERDICTS.index(r.verdict))
+    holding = "" if len(rulings) == 1 else f" ({verdicts.count(HOLDS)} of {len(rulings)} parts hold)"
+    return Ruling(verdict, worst.figure + holding, why, rulings)
 
 
 def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> str:
@@ -138,15 +134,30 @@ def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> s
     return HOLDS if holds else FAILS if fails else OPEN
 
 
+def _against(panel: Panel, one: Place, other: Place) -> str:
+    """Two figures and their paired difference with its interval."""
+    difference = shown(panel.difference(one, other), panel.unit, signed=True)
+    places = zip(_told_apart(panel, one, other), (one, other), strict=True)
+    values = " against ".join(f"{name} {_value(panel, place)}" for name, place in places)
+    return f"{values}{_unit(panel)}, difference {difference}"
+
+
+def _told_apart(panel: Panel, one: Place, other: Place) -> tuple[str, str]:
+    """The names of two places, without what they have in common."""
+    if one[1] == other[1]:
+        return _named(panel, one), other[0]
+    return (one[1], other[1]) if one[0] == other[0] else (_named(panel, one), _named(panel, other))
+
+
+def _named(panel: Panel, place: Place) -> str:
+    return place[0] if len(panel.columns) == 1 else f"{place[0]}, {place[1]}:"
+
+
 def _bounded(panel: Panel, place: Place, which: str, bound: float) -> str:
     meant = 100 * bound if panel.unit == PERCENT else bound
     return (
-        f"{place[0]}, {place[1]}: {shown(panel[place], panel.unit)}, where at {which} {meant:g}{_unit(panel)} is meant"
+        f"{_named(panel, place)} {shown(panel[place], panel.unit)}, where at {which} {meant:g}{_unit(panel)} is meant"
     )
-
-
-def _of(panel: Panel, place: Place) -> str:
-    return f"{place[0]} {shown(panel[place], panel.unit)}"
 
 
 def _value(panel: Panel, place: Place) -> str:

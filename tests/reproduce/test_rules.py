@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_reproduction import panel, seeds
 
-from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.panels import NUMBER, Panel, shown
 from npsnn.reproduce.records import Difference, MissingError, Seeds, student
 from npsnn.reproduce.rules import above, all_of, at_least, at_most, falls, like_theirs, near, no_less, rises
@@ -27,7 +27,7 @@ A, B = ("a", "x"), ("b", "x")
 def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
     found = above(panel({A: a, B: b}), A, B, by, "why")
     assert (found.verdict, found.why) == (verdict, "why")
-    assert found.figure.startswith(f"a {100 * np.mean(a):.1f} %") and "difference" in found.figure
+    assert found.figure.startswith(f"a {100 * np.mean(a):.1f} against b {100 * np.mean(b):.1f} %, difference ")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,10 @@ def test_one_value_without_images_decides_nothing() -> None:
     ],
 )
 def test_all_of(verdicts: tuple[str, ...], verdict: str) -> None:
-    assert all_of(*(Ruling(v, "f") for v in verdicts)).verdict == verdict
+    found = all_of(*(Ruling(v, f"{v}!") for v in verdicts), why="why")
+    assert (found.verdict, found.why, len(found.parts)) == (verdict, "why", len(verdicts))
+    worst = min(verdicts, key=VERDICTS.index)
+    assert found.figure == f"{worst}! ({verdicts.count(HOLDS)} of {len(verdicts)} parts hold)"
 
 
 def test_students_interval_covers() -> None:
@@ -130,7 +133,7 @@ def test_no_less(a: list[float], verdict: str) -> None:
 def test_bounds(values: list[float], most: str, least: str) -> None:
     found = panel({A: values}, unit=NUMBER)
     assert at_most(found, A, 0.2).verdict == most and at_least(found, A, 0.2).verdict == least
-    assert at_most(found, A, 0.2).figure.startswith("a, x: ")
+    assert at_most(found, A, 0.2).figure.startswith("a ")
     assert at_most(panel({A: values}), A, 0.2).figure.endswith("where at most 20 % is meant")
 
 
