@@ -194,49 +194,58 @@ def rectify(mu: Floats, v: Floats, rule: str) -> tuple[Floats, Floats]:
     return m, out
 
 
-def _windows(x: Floats, k: int) -> Iterator[tuple[tuple[int, ...], list[list[tuple[int, ...]]]]]:
-    """For each output (n, c, i, j): the columns of its window, each a list of the pixels from top to bottom."""
-    batch, channels, height, width = x.shape
-    for n, c, i, j in np.ndindex(batch, channels, height // k, width // k):
-        yield (n, c, i, j), [[(n, c, i * k + a, j * k + b) for a in range(k)] for b in range(k)]
+def _windows(
+    x: Floats, k: int, stride: int, padding: int = 0
+) -> Iterator[tuple[tuple[int, ...], list[list[tuple[int, ...]]]]]:
+    """For each output (n, c, i, j): the columns of its window, each a list of the pixels from top to bottom.
+
+    A window that reaches beyond the image has the pixels inside alone.
+    """
+    height, width = x.shape[2:]
+    for n, c, i, j in np.ndindex(*_pooled(x, k, stride, padding).shape):
+        rows = [a for a in range(i * stride - padding, i * stride - padding + k) if 0 <= a < height]
+        columns = [b for b in range(j * stride - padding, j * stride - padding + k) if 0 <= b < width]
+        yield (n, c, i, j), [[(n, c, a, b) for a in rows] for b in columns]
 
 
-def _pooled(x: Floats, k: int) -> Floats:
-    return np.zeros((*x.shape[:2], x.shape[2] // k, x.shape[3] // k))
+def _pooled(x: Floats, k: int, stride: int, padding: int = 0) -> Floats:
+    return np.zeros((*x.shape[:2], *(output_size(size, k, stride, padding) for size in x.shape[2:])))
 
 
 def mean_pool(x: Floats, k: int) -> Floats:
     """Mean of each k by k window."""
-    y = _pooled(x, k)
-    for place, columns in _windows(x, k):
+    y = _pooled(x, k, k)
+    for place, columns in _windows(x, k, k):
         y[place] = sum(x[pixel] for column in columns for pixel in column) / k**2
     return y
 
 
 def mean_pool_variance(v: Floats, k: int) -> Floats:
     """Var of the mean of k² independent pixels: Σ v / k⁴ (the quadratic rule, audit N16)."""
-    y = _pooled(v, k)
-    for place, columns in _windows(v, k):
+    y = _pooled(v, k, k)
+    for place, columns in _windows(v, k, k):
         y[place] = sum(v[pixel] for column in columns for pixel in column) / k**4
     return y
 
 
-def max_pool(x: Floats, k: int) -> Floats:
-    """Largest of each k by k window."""
-    y = _pooled(x, k)
-    for place, columns in _windows(x, k):
+def max_pool(x: Floats, k: int, stride: int | None = None, padding: int = 0) -> Floats:
+    """Largest of each k by k window, of windows that do not overlap or are `stride` pixels apart."""
+    y = _pooled(x, k, stride or k, padding)
+    for place, columns in _windows(x, k, stride or k, padding):
         y[place] = max(x[pixel] for column in columns for pixel in column)
     return y
 
 
-def max_pool_moments(mu: Floats, v: Floats, k: int, rule: str) -> tuple[Floats, Floats]:
+def max_pool_moments(
+    mu: Floats, v: Floats, k: int, rule: str, stride: int | None = None, padding: int = 0
+) -> tuple[Floats, Floats]:
     """Pairwise maxima by the rule of MAXIMA: down each column of the window, then over the columns from the left.
 
     Under "laplace" and "linear" a tie therefore goes to the smallest column, and in it to the smallest row (N17).
     """
     maximum = MAXIMA[rule]
-    m, out = _pooled(mu, k), _pooled(v, k)
-    for place, columns in _windows(mu, k):
+    m, out = (_pooled(x, k, stride or k, padding) for x in (mu, v))
+    for place, columns in _windows(mu, k, stride or k, padding):
         heads = [_fold([(float(mu[pixel]), float(v[pixel])) for pixel in column], maximum) for column in columns]
         m[place], out[place] = _fold(heads, maximum)
     return m, out

@@ -22,7 +22,7 @@ from npsnn.layers.containers import Residual, Sequential
 from npsnn.layers.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import COVARIANCES, FeatureNoise, PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops import answers, conv, expected, feature_noise, gaussian, linear, loss, pool, winograd
 from npsnn.ops.gaussian import RULES
@@ -109,6 +109,7 @@ LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
     (Linear(4, joint=True), (6,)),
     (MeanPool(2), (2, 6, 6)),
     (MaxPool(3), (2, 7, 7)),
+    (OverlappingMaxPool(3, 2, 1), (2, 7, 7)),
     (Normalise((0.1, 0.2), (0.5, 2.0)), (2, 6, 6)),
     (ReLU(), (2, 6, 6)),
     (Flatten(), (2, 6, 6)),

@@ -18,7 +18,7 @@ from npsnn.layers.containers import Residual, Sequential, nested
 from npsnn.layers.dropout import Dropout
 from npsnn.layers.noise import FeatureNoise, PreactivationNoise
 from npsnn.layers.noisy_weights import NoisyWeights
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 
 MARGIN = 1e-9
@@ -149,6 +149,8 @@ BOUNDS: dict[type, Bound] = {
     PReLU: lambda layer, params, shape: float(np.maximum(1.0, np.abs(to_host(params["slope"]))).max()),
     # |max a - max b| <= max |a - b| <= ‖a - b‖ in each window, and windows share no pixel
     MaxPool: lambda layer, params, shape: 1.0,
+    # of windows that overlap, at most ⌈size / stride⌉² share a pixel
+    OverlappingMaxPool: lambda layer, params, shape: float(-(-layer.size // layer.stride)),
     # a window's mean is 1/size² times a sum of size² numbers: by Cauchy and Schwarz at most 1/size times their norm
     MeanPool: lambda layer, params, shape: 1 / layer.size,
     Sequential: _sequential,

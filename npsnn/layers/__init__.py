@@ -12,7 +12,7 @@ from npsnn.layers.moments import EXPECTATION, Expectation, Moments, Noise, Propa
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise, noise_layers
 from npsnn.layers.noisy_weights import NoisyConv2d, NoisyLinear, NoisyWeights
 from npsnn.layers.params import Role, roles
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.tables import import_all
 
@@ -39,6 +39,7 @@ __all__ = [
     "NoisyLinear",
     "NoisyWeights",
     "Normalise",
+    "OverlappingMaxPool",
     "PReLU",
     "Params",
     "PreactivationNoise",

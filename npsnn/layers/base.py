@@ -198,6 +198,24 @@ def pooled_shape(layer: object, shape: Shape, size: int) -> Shape:
     return c, h // size, w // size
 
 
+def strided_shape(layer: object, shape: Shape, size: int, stride: int, padding: int) -> Shape:
+    """The shape of an image after pooling by windows that may overlap.
+
+    layer: the layer, for messages.
+    shape: shape of the image.
+    size: height and width of a window.
+    stride: pixels from one window to the next.
+    padding: pixels around the image.
+    Raises ValueError where no window fits, or a window may lie beyond the image.
+    """
+    c, h, w = image_shape(layer, shape)
+    if min(size, stride) < 1 or not 0 <= padding <= size // 2:
+        raise ValueError(f"{layer} needs a size and a stride >= 1 and a padding from 0 to size // 2")
+    if min(h, w) + 2 * padding < size:
+        raise ValueError(f"{layer} needs an image of at least {size - 2 * padding} pixels, got {h} x {w}")
+    return c, (h + 2 * padding - size) // stride + 1, (w + 2 * padding - size) // stride + 1
+
+
 def rule_of(m: Moments, noise: Noise) -> Rule:
     """The rule of a non-linear layer: that of propagated noise for an input with variance, else the plain function."""
     return noise.rule if isinstance(noise, Propagated) and m.var is not None else DETERMINISTIC

@@ -6,7 +6,7 @@ import numpy as np
 
 from npsnn.backend import Array, constant, settled
 from npsnn.layers.affine import Constant
-from npsnn.layers.base import Backward, Params, Passing, Shape, Want, layer, pooled_shape, rule_of
+from npsnn.layers.base import Backward, Params, Passing, Shape, Want, layer, pooled_shape, rule_of, strided_shape
 from npsnn.layers.moments import Moments, Noise
 from npsnn.ops import pool
 from npsnn.validate import check_types
@@ -37,6 +37,39 @@ class MaxPool(Passing):
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             return Moments(*pool.max_pool_backward(settled(g.mean), g.var, saved, self.size, rule)), {}
+
+        return Moments(mean, var), backward
+
+
+@layer
+@dataclass(frozen=True)
+class OverlappingMaxPool(Passing):
+    """The largest of each of some windows that overlap, with moments by the rule that carries the noise.
+
+    size: height and width of a window.
+    stride: pixels from one window to the next.
+    padding: pixels around the image that no window takes for the largest, at most half of the size.
+    The exact rule takes the pixels of a window for independent, as that of `MaxPool` does. The outputs count as
+    independent as well, though neighbouring windows share pixels.
+    Source: He et al. 2016, Table 1: size 3, stride 2, padding 1.
+    """
+
+    size: int
+    stride: int
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+    def init(self, rng: np.random.Generator, shape: Shape) -> tuple[Params, Shape]:
+        return {}, strided_shape(self, shape, self.size, self.stride, self.padding)
+
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+        rule, place = rule_of(m, noise), (self.size, self.stride, self.padding)
+        mean, var, saved = pool.overlapping_max_pool(m.mean, m.var, *place, rule)
+
+        def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
+            return Moments(*pool.overlapping_max_pool_backward(settled(g.mean), g.var, saved, *place, rule)), {}
 
         return Moments(mean, var), backward
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from npsnn.layers.activation import ReLU
 from npsnn.layers.affine import Linear
 from npsnn.layers.base import Layer, Shape
 from npsnn.layers.containers import Sequential
@@ -34,16 +35,26 @@ def lenetpp_authors(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float 
 
 
 @model("resnet18")
-def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
+def resnet18(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0, variant: str = "original") -> Model:
     """ResNet-18 with a linear classifier on its 32 features, without noise; `with_feature_noise` adds some.
 
     shape: one image, (C, H, W), square.
     classes: number of classes.
     sigma: 0, as the network has no noise of its own.
-    Raises ValueError for another sigma.
+    variant: "original" for the stem for small images, "authors" for the network of A2SNN's authors, with the stem for
+        ImageNet and a ReLU on the features.
+    Raises ValueError for another sigma or variant.
     Source: `npsnn.models.backbones`.
     """
-    return _classifier("resnet18", shape, classes, sigma)
+    names = {"original": "resnet18", "authors": "resnet18-authors"}
+    check_choice("variant", variant, names)
+    return _classifier(names[variant], shape, classes, sigma)
+
+
+@model("resnet18-authors")
+def resnet18_authors(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.0) -> Model:
+    """ResNet-18 as A2SNN's authors use it; arguments as for `resnet18`."""
+    return resnet18(shape, classes, sigma, "authors")
 
 
 def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
@@ -55,7 +66,7 @@ def _classifier(name: str, shape: Shape, classes: int, sigma: float) -> Model:
 
 
 def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bottleneck: int = 32) -> Model:
-    """The model with A2SNN's noise alone: on features, right before the last layer.
+    """The model with A2SNN's noise alone: on features, right before the last layer, and after a ReLU on the features.
 
     model: any model that ends in a linear layer.
     sigma: standard deviation with which the noise starts.
@@ -69,10 +80,11 @@ def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bot
     if not kept or not isinstance(kept[-1][1], Linear):
         raise ValueError(f"{model.name} must end in a linear layer to take noise on its features")
     *features, (last, _) = kept
-    if not features or features[-1][0] != "bottleneck":
+    own = next((i for i in (-1, -2) if features[i:] and features[i][0] == "bottleneck"), None)
+    if own is None or not all(isinstance(layer, ReLU) for _, layer in features[own:][1:]):
         features.append(("bottleneck", Linear(bottleneck)))
     else:
-        features[-1] = ("bottleneck", Linear(bottleneck))
+        features[own] = ("bottleneck", Linear(bottleneck))
     head: list[tuple[str, Layer]] = [("noise", FeatureNoise(sigma, covariance))]
     head.append((last, Linear(model.classes, joint=True)))
     return replace(model, network=Sequential((*features, *head)))

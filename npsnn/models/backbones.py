@@ -1,7 +1,8 @@
 """The convolutional networks that A2SNN puts its stochastic classifier on, as layers up to the features.
 
 Each ends in `Flatten` and a fully connected layer of `bottleneck` units, the features (A2SNN Sec. 4.1: 32). The paper
-does not say whether an activation follows that layer; none does here, so features have either sign.
+does not say whether an activation follows that layer; none does here, so features have either sign. A ReLU follows in
+the authors' ResNet-18 alone (audit B14).
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.base import Layer, Shape, image_shape
 from npsnn.layers.batchnorm import BatchNorm
 from npsnn.layers.containers import Residual, Sequential
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 
 Layers = tuple[tuple[str, Layer], ...]
@@ -35,16 +36,45 @@ def resnet18(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
     Raises ValueError for an image that is not square.
     Source: He et al. 2016; A2SNN Sec. 4.1 names it without details.
     """
-    _, height, width = image_shape("resnet18", shape)
+    left = -(-_side("resnet18", shape) // 8)
+    stem = (*_normalised_convolution(64, 3), ("relu1", ReLU()))
+    return *stem, *_stages(), ("pool", MeanPool(left)), *features(bottleneck)
+
+
+def resnet18_authors(shape: Shape, bottleneck: int = BOTTLENECK) -> Layers:
+    """ResNet-18 as A2SNN's authors use it: the stem for ImageNet, and a ReLU on the features.
+
+    shape: one image, (C, H, W), square; an image of 32x32 is 16x16 after the first convolution, 8x8 after the pooling
+        and 1x1 at the end.
+    bottleneck: number of features.
+    The stem is a 7x7 convolution with stride 2, BatchNorm, ReLU and the largest of 3x3 windows with stride 2. The
+    stages are those of `resnet18`. The weights start as those of all networks here do: the authors have 0 as the first
+    scale of the last BatchNorm of each block, and weights by the fan-out.
+    Raises ValueError for an image that is not square.
+    Source: resnet.py and models.py of A2SNN's authors' code (audit B14); He et al. 2016, Table 1.
+    """
+    left = -(-_side("resnet18-authors", shape) // 32)
+    stem = (*_normalised_convolution(64, 7, 2), ("relu1", ReLU()), ("maxpool", OverlappingMaxPool(3, 2, 1)))
+    return *stem, *_stages(), ("pool", MeanPool(left)), *features(bottleneck), ("relu10", ReLU())
+
+
+def _side(name: str, shape: Shape) -> int:
+    """Height and width of a square image."""
+    _, height, width = image_shape(name, shape)
     if height != width:
-        raise ValueError(f"resnet18 needs square images, got {height} x {width}")
-    layers: list[tuple[str, Layer]] = [*_normalised_convolution(64, 3), ("relu1", ReLU())]
+        raise ValueError(f"{name} needs square images, got {height} x {width}")
+    return width
+
+
+def _stages() -> Layers:
+    """The eight blocks of ResNet-18, each with the ReLU after it."""
+    layers: list[tuple[str, Layer]] = []
     for stage, channels in enumerate((64, 128, 256, 512)):
         for block in range(2):
             stride = 2 if stage > 0 and block == 0 else 1
             number = 2 * stage + block + 1
             layers += [(f"block{number}", _block(channels, stride)), (f"relu{number + 1}", ReLU())]
-    return *layers, ("pool", MeanPool(-(-width // 8))), *features(bottleneck)
+    return tuple(layers)
 
 
 def _normalised_convolution(channels: int, kernel: int, stride: int = 1, number: int = 1) -> Layers:
@@ -92,6 +122,7 @@ BACKBONES: dict[str, Callable[[Shape, int], Layers]] = {
     "lenetpp": lenetpp,
     "lenetpp-authors": lenetpp_authors,
     "resnet18": resnet18,
+    "resnet18-authors": resnet18_authors,
 }
 
 

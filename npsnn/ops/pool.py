@@ -1,4 +1,7 @@
-"""Pooling over k by k windows that do not overlap, batch last; rows and columns left over at the edge are dropped."""
+"""Pooling over k by k windows, batch last; rows and columns left over at the edge are dropped.
+
+Windows do not overlap, but in `overlapping_max_pool`.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -6,6 +9,7 @@ from math import isqrt
 from typing import Any
 
 from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.ops.conv import pad_image
 from npsnn.ops.gaussian import Rule
 
 Channels = tuple[Array, Array | None]
@@ -165,6 +169,100 @@ def _unfold(g: Any, steps: list[Any], outs: Any, rule: Rule, new: Callable[[Arra
         first = outs[0] if j == 1 else tuple(None if o is None else new(o) for o in outs[0])
         rule.maximum_backward(g[0], g[1], steps[j - 1], (first[0], first[1], outs[j][0], outs[j][1]))
         g = first
+
+
+NEVER = 40
+"""At so many standard deviations below all others a pixel wins with the probability 0 of every precision."""
+
+
+def overlapping_max_pool(
+    mean: Array, var: Array | None, k: int, stride: int, padding: int, rule: Rule
+) -> tuple[Array, Array | None, Any]:
+    """Moments of the largest of each window, (OH, C, OW, N), OH = (H + 2 padding - k) // stride + 1, as `max_pool`.
+
+    The windows are laid side by side and pooled as windows that do not overlap. What is padded is so far below every
+    pixel that it never wins. Pixels count as independent, also those that two windows share.
+
+    mean: (H, C, W, N).
+    var: the same shape, or None.
+    k: side of a window, in pixels.
+    stride: pixels from one window to the next.
+    padding: pixels around the image, at most k // 2.
+    rule: of the maximum of two.
+    Source: He et al. 2016, Table 1; the order and the ties are those of `max_pool`.
+    """
+    xp, (h, c, w, n) = namespace(mean), mean.shape
+    constant = var is not None and not any(var.strides) and not rule.mean_uses_var
+    lowest = mean.min()
+    lowest = lowest - xp.abs(lowest) - 1 - (0 if var is None else NEVER * xp.sqrt(2 * var.max()))
+    side = _apart(_filled(mean, padding, lowest), k, stride)
+    if var is not None:
+        own = var[:1, :1, :1, :1]
+        var = xp.broadcast_to(own, side.shape) if constant else _apart(pad_image(var, padding), k, stride)
+    m, v, saved = max_pool(side, var, k, rule)
+    return m, v, ((h + 2 * padding, c, w + 2 * padding, n), saved)
+
+
+def overlapping_max_pool_backward(
+    dmean: Array, dvar: Array | None, saved: Any, k: int, stride: int, padding: int, rule: Rule
+) -> Channels:
+    """Cotangents of the input's moments, as of `max_pool_backward`; a pixel of two windows has the sum of both.
+
+    dmean, dvar: cotangents of the output's moments.
+    saved: the last result of `overlapping_max_pool`.
+    k, stride, padding, rule: as in `overlapping_max_pool`.
+    """
+    shape, inner = saved
+    found = [
+        d if d is None or d.size == 1 else _together(d, shape, k, stride)
+        for d in max_pool_backward(dmean, dvar, inner, k, rule)
+    ]
+    h, w = shape[0] - padding, shape[2] - padding
+    dx, dv = (d if d is None or d.size == 1 else d[padding:h, :, padding:w] for d in found)
+    return dx, dv
+
+
+def _filled(x: Array, padding: int, value: Array) -> Array:
+    """The image with the value around it."""
+    if not padding:
+        return x
+    h, _, w, _ = x.shape
+    padded = pad_image(x, padding)
+    for edge in (slice(padding), slice(h + padding, None)):
+        padded[edge] = value
+    for edge in (slice(padding), slice(w + padding, None)):
+        padded[:, :, edge] = value
+    return padded
+
+
+def _apart(x: Array, k: int, stride: int) -> Array:
+    """The windows side by side: (H, C, W, N) -> (OH k, C, OW k, N)."""
+    xp, (h, c, w, n) = namespace(x), x.shape
+    oh, ow = (h - k) // stride + 1, (w - k) // stride + 1
+    tall = xp.empty((oh * k, c, w, n), x.dtype)
+    for i in range(k):
+        tall[i::k] = x[_each(i, oh, stride)]
+    side = xp.empty((oh * k, c, ow * k, n), x.dtype)
+    for j in range(k):
+        side[:, :, j::k] = tall[:, :, _each(j, ow, stride)]
+    return side
+
+
+def _together(d: Array, shape: tuple[int, ...], k: int, stride: int) -> Array:
+    """The adjoint of `_apart`: the sum over the windows that hold a pixel."""
+    xp, (h, c, w, n) = namespace(d), shape
+    oh, ow = (h - k) // stride + 1, (w - k) // stride + 1
+    tall, dx = xp.zeros((oh * k, c, w, n), d.dtype), xp.zeros(shape, d.dtype)
+    for j in range(k):
+        tall[:, :, _each(j, ow, stride)] += d[:, :, j::k]
+    for i in range(k):
+        dx[_each(i, oh, stride)] += tall[i::k]
+    return dx
+
+
+def _each(first: int, count: int, stride: int) -> slice:
+    """So many places, `stride` apart."""
+    return slice(first, first + stride * (count - 1) + 1, stride)
 
 
 def sum_pool(x: Array, k: int) -> Array:

@@ -15,7 +15,7 @@ from npsnn.layers.containers import Residual
 from npsnn.layers.dropout import Dropout
 from npsnn.layers.moments import EXPECTATION, Moments
 from npsnn.layers.noisy_weights import NoisyConv2d
-from npsnn.layers.pool import MeanPool
+from npsnn.layers.pool import MeanPool, OverlappingMaxPool
 
 RNG = np.random.default_rng(0)
 
@@ -123,6 +123,8 @@ LAYERS: list[tuple[Any, tuple[int, ...]]] = [
     (ReLU(), (2, 6, 4)),
     (PReLU(), (2, 6, 4)),
     (MaxPool(2), (2, 6, 4)),
+    (OverlappingMaxPool(3, 2, 1), (2, 6, 4)),
+    (OverlappingMaxPool(3, 1), (2, 6, 4)),
     (MeanPool(2), (2, 6, 4)),
     (Flatten(), (2, 6, 4)),
     (Sequential((("conv", Conv2d(3, 3)), ("relu", ReLU()), ("pool", MeanPool(2)))), (2, 6, 4)),

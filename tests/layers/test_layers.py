@@ -22,7 +22,7 @@ from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
 from npsnn.layers.base import Params, Want
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.reference import normalisation, plain
@@ -34,6 +34,7 @@ IMAGE_LAYERS = {
     "Conv2d": Conv2d(3, 2, stride=2, padding=1),
     "MeanPool": MeanPool(2),
     "MaxPool": MaxPool(2),
+    "OverlappingMaxPool": OverlappingMaxPool(3, 2, 1),
     "ReLU": ReLU(),
     "PReLU": PReLU(),
     "Conv2d without bias": Conv2d(3, 2, padding=1, bias=False),
@@ -66,7 +67,7 @@ def inputs_of(
         return layer, (pixels.channels * 2,), mean, var
     shape = (pixels.height, 2, pixels.width, pixels.batch)
     mean, var = gaussians(rng, shape)
-    if name == "MaxPool":
+    if "MaxPool" in name:
         mean, var = distinct(rng, shape), variances(rng, shape)
     return layer, (2, pixels.height, pixels.width), mean, var
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from npsnn.layers.affine import Conv2d, Linear, Normalise
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 
 
@@ -21,6 +21,10 @@ from npsnn.layers.reshape import Flatten
         (MaxPool(3), (1, 5, 2), r"MaxPool\(size=3\).*at least 3 pixels.*got 5 x 2"),
         (MaxPool(0), (1, 5, 2), "a size >= 1"),
         (MaxPool(2), (5,), "needs an image"),
+        (OverlappingMaxPool(3, 2), (1, 5, 2), r"OverlappingMaxPool\(size=3, .*at least 3 pixels, got 5 x 2"),
+        (OverlappingMaxPool(3, 2, 2), (1, 5, 5), "padding from 0 to size // 2"),
+        (OverlappingMaxPool(3, 0), (1, 5, 5), "a stride >= 1"),
+        (OverlappingMaxPool(2, 1), (5,), "needs an image"),
         (MeanPool(2), (1, 1, 4), r"MeanPool\(size=2\).*got 1 x 4"),
         (MeanPool(2), (4,), "needs an image"),
         (Normalise((0.5,), (0.2,)), (3, 4, 4), "needs 3 means and 3 positive stds"),

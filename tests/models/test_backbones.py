@@ -21,14 +21,15 @@ from npsnn.layers.containers import Residual, Sequential, leaves
 from npsnn.layers.moments import EXPECTATION, WHOLE, Expectation, Moments, Noise, Propagated, Sampled
 from npsnn.layers.noise import PreactivationNoise
 from npsnn.layers.params import flatten, unflatten
-from npsnn.layers.pool import MaxPool, MeanPool
+from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
+from npsnn.layers.reshape import Flatten
 from npsnn.models import Model
 from npsnn.models.backbones import BACKBONES, backbone
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
 from npsnn.testing.gradients import Arrays, check_directional
 
-NAMES = ("lenetpp", "lenetpp-authors", "resnet18")
+NAMES = ("lenetpp", "lenetpp-authors", "resnet18", "resnet18-authors")
 each_name = pytest.mark.parametrize("name", NAMES)
 rng_0 = np.random.default_rng
 
@@ -68,6 +69,59 @@ def test_resnet18_takes_the_mean_of_all_that_is_left(pixels: int, left: int) -> 
     assert out == (512, left, left) and pool == ("pool", MeanPool(left))
 
 
+def test_resnet18_of_the_authors_has_the_stem_for_imagenet() -> None:
+    model, plain = (models.build(name, (3, 32, 32), 10, 0.0) for name in ("resnet18-authors", "resnet18"))
+    shapes = shapes_of(model)
+    assert shapes["conv1.w"] == (64, 7, 7, 3) and "conv1.b" not in shapes
+    assert shapes.keys() == shapes_of(plain).keys()
+    assert {k for k, shape in shapes_of(plain).items() if shapes[k] != shape} == {"conv1.w"}
+    layers = dict(model.network.layers)
+    assert layers["conv1"] == Conv2d(64, 7, 2, padding=3, bias=False)
+    assert layers["maxpool"] == OverlappingMaxPool(3, 2, 1)
+    names = [name for name, _ in model.network.layers]
+    assert names[:5] == ["conv1", "bn1", "relu1", "maxpool", "block1"]
+    assert names[-4:] == ["flatten", "bottleneck", "relu10", "classifier"]
+    assert {k: v for k, v in layers.items() if "block" in k} == {k: v for k, v in plain.network.layers if "block" in k}
+    assert models.resnet18(variant="authors") == model and models.resnet18() == plain
+    with pytest.raises(ValueError, match="variant must be one of original, authors, got 'imagenet'"):
+        models.resnet18(variant="imagenet")
+
+
+def sizes(model: Model, pixels: int) -> dict[str, int]:
+    """The height of the image after each layer that leaves one."""
+    x = batch_last(rng_0(1).random((1, 3, pixels, pixels))).astype(np.float32)
+    m, found = Moments(x), {}
+    for name, layer in model.network.layers:
+        m, _ = layer.forward(unflatten(flatten(model.init(rng_0(0)))).get(name, {}), m, EXPECTATION)
+        if m.mean.ndim == 4:
+            found[name] = len(m.mean)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pixels", "wanted"), [(32, [16, 8, 8, 4, 2, 1, 1]), (33, [17, 9, 9, 5, 3, 2, 1]), (64, [32, 16, 16, 8, 4, 2, 1])]
+)
+def test_the_images_in_resnet18_of_the_authors(pixels: int, wanted: list[int]) -> None:
+    found = sizes(models.build("resnet18-authors", (3, pixels, pixels), 10, 0.0), pixels)
+    places = ("conv1", "maxpool", "block2", "block4", "block6", "block8", "pool")
+    assert [found[name] for name in places] == wanted
+
+
+def test_noise_is_added_after_the_relu_on_the_features() -> None:
+    model = models.build("resnet18-authors", (3, 32, 32), 10, 1.0, "features", "full", 16)
+    *_, before, relu, noise, last = model.network.layers
+    assert before == ("bottleneck", Linear(16)) and relu == ("relu10", ReLU())
+    assert noise[0] == "noise" and last == ("classifier", Linear(10, joint=True))
+    plain = models.build("resnet18", (3, 32, 32), 10, 1.0, "features", "full", 16)
+    assert [name for name, _ in plain.network.layers][-3:] == ["bottleneck", "noise", "classifier"]
+
+    # another layer than a ReLU is none of the bottleneck's
+    other = (("flatten", Flatten()), ("bottleneck", Linear(4)), ("prelu", PReLU()), ("last", Linear(3)))
+    with pytest.raises(ValueError, match="different names"):
+        models.with_feature_noise(Model("own", Sequential(other), (1, 1, 5), 3), 1.0, bottleneck=6)
+
+
 def is_conv(layer: object) -> bool:
     return isinstance(layer, Conv2d)
 
@@ -98,16 +152,23 @@ def test_the_variants_of_lenetpp() -> None:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 33, 33)])
 def test_features_come_before_the_classifier(name: str, shape: tuple[int, ...]) -> None:
     features = backbone(name, shape, 5)
-    assert features[-1] == ("bottleneck", Linear(5))
+    rectified = name == "resnet18-authors"
+    assert features[-2 if rectified else -1] == ("bottleneck", Linear(5))
     params, out = Sequential(features).init(rng_0(0), shape)
     assert out == (5,)
     x = batch_last(rng_0(1).random((2, *shape))).astype(np.float32)
     m, _ = Sequential(features).forward(params, Moments(x), EXPECTATION)
-    assert m.mean.shape == (5, 2) and m.var is None and (m.mean < 0).any()
+    assert m.mean.shape == (5, 2) and m.var is None and (m.mean < 0).any() != rectified
     model = models.build(name, shape, 7, 0.0)
-    assert model.network.layers[:-2] == features[:-1] and model.network.layers[-1] == (
-        "classifier",
-        Linear(7, joint=True),
+    own = backbone(name, shape)
+    assert (
+        model.network.layers[:-1] == own
+        and own[:-2] == features[:-2]
+        and model.network.layers[-1]
+        == (
+            "classifier",
+            Linear(7, joint=True),
+        )
     )
 
 
@@ -116,10 +177,15 @@ def test_features_come_before_the_classifier(name: str, shape: tuple[int, ...]) 
     [
         ("resnet18", (3, 32, 28), "resnet18 needs square images, got 32 x 28"),
         ("resnet18", (784,), "resnet18 needs an image"),
+        ("resnet18-authors", (3, 32, 28), "resnet18-authors needs square images, got 32 x 28"),
         ("lenetpp", (1, 7, 28), "MaxPool.*at least 2 pixels"),
         ("lenetpp-authors", (1, 24, 28), "Conv2d.*at least 5 pixels, got 4 x 8"),
         ("lenetpp", (784,), "needs an image"),
-        ("vgg", (3, 32, 32), "unknown backbone 'vgg', expected one of lenetpp, lenetpp-authors, resnet18"),
+        (
+            "vgg",
+            (3, 32, 32),
+            "unknown backbone 'vgg', expected one of lenetpp, lenetpp-authors, resnet18, resnet18-authors",
+        ),
     ],
 )
 def test_images_that_do_not_fit(name: str, shape: tuple[int, ...], message: str) -> None:
@@ -139,6 +205,8 @@ CASES = [
     pytest.param("resnet18", (3, 16, 16), Expectation(training=WHOLE), False, marks=pytest.mark.slow),
     pytest.param("resnet18", (3, 16, 16), EXPECTATION, False, marks=pytest.mark.slow),
     pytest.param("resnet18", (3, 16, 16), Propagated(), True, marks=pytest.mark.slow),
+    pytest.param("resnet18-authors", (3, 20, 20), Expectation(training=WHOLE), False, marks=pytest.mark.slow),
+    pytest.param("resnet18-authors", (3, 20, 20), Propagated(), True, marks=pytest.mark.slow),
     ("lenetpp", (1, 12, 12), Propagated(), True),
     *[
         pytest.param("lenetpp", (1, 12, 12), Propagated(RULES[rule]), True, marks=pytest.mark.slow)
@@ -153,6 +221,7 @@ MOVED = {
     "lenetpp": ("conv2.b", "prelu1.slope", "conv4.w", "prelu6.slope", "classifier.w"),
 }
 MOVED["lenetpp-authors"] = MOVED["lenetpp"]
+MOVED["resnet18-authors"] = MOVED["resnet18"]
 
 
 @pytest.mark.slow

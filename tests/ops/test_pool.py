@@ -136,3 +136,92 @@ def test_sum_pool(k: int, pixels: Pixels) -> None:
     dy = rng.normal(size=y.shape)
     dx = pool.sum_pool_backward(dy, k, x.shape)
     check_gradient(lambda a: (pool.sum_pool(a["x"], k) * dy).sum(), {"x": x}, {"x": dx})
+
+
+OVERLAPS = [(3, 2, 1), (3, 2, 0), (2, 1, 0), (3, 1, 1), (2, 3, 1), (3, 3, 0), (1, 2, 0)]
+each_overlap = pytest.mark.parametrize(("k", "stride", "padding"), OVERLAPS)
+
+
+@each_overlap
+@given(POOLED)
+def test_maximum_of_windows_that_overlap(k: int, stride: int, padding: int, pixels: Pixels) -> None:
+    x, _, rng = values(pixels)
+    x = x - 1e3  # what is padded would win if it were 0
+    place = k, stride, padding, DETERMINISTIC
+    y, var, saved = pool.overlapping_max_pool(x, None, *place)
+    np.testing.assert_array_equal(y, batch_last(plain.max_pool(batch_first(x), k, stride, padding)))
+    dy = rng.normal(size=y.shape)
+    dx, dvar = pool.overlapping_max_pool_backward(dy, None, saved, *place)
+    assert var is None and dvar is None and dx.shape == x.shape
+    check_gradient(lambda a: (pool.overlapping_max_pool(a["x"], None, *place)[0] * dy).sum(), {"x": x}, {"x": dx})
+
+
+@each_rule
+@each_overlap
+@given(POOLED)
+def test_moments_of_windows_that_overlap(rule: Rule, k: int, stride: int, padding: int, pixels: Pixels) -> None:
+    mean, var, _ = values(pixels)
+    got = pool.overlapping_max_pool(mean, var, k, stride, padding, rule)[:2]
+    want = plain.max_pool_moments(batch_first(mean), batch_first(var), k, rule.name, stride, padding)
+    for x, y in zip(got, want, strict=True):
+        np.testing.assert_allclose(x, batch_last(y), rtol=1e-9, atol=1e-12)
+
+
+@each_rule
+@pytest.mark.parametrize("with_var", [True, False])
+@pytest.mark.parametrize(("k", "stride", "padding"), [(3, 2, 1), (2, 1, 0)])
+@given(POOLED)
+def test_gradients_of_windows_that_overlap(
+    rule: Rule, with_var: bool, k: int, stride: int, padding: int, pixels: Pixels
+) -> None:
+    (mean, var, rng), place = values(pixels), (k, stride, padding, rule)
+    m, v, saved = pool.overlapping_max_pool(mean, var, *place)
+    dm, dv = rng.normal(size=m.shape), rng.normal(size=v.shape) if with_var else None
+    dmean, dvar = pool.overlapping_max_pool_backward(dm, dv, saved, *place)
+
+    def f(a: Arrays) -> float:
+        m, v, _ = pool.overlapping_max_pool(a["mean"], a["var"], *place)
+        return (m * dm).sum() + ((v * dv).sum() if with_var else 0)
+
+    check_gradient(f, {"mean": mean, "var": var}, {"mean": dmean, "var": dvar}, step=1e-3)
+
+
+@each_size
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_windows_side_by_side_are_those_that_do_not_overlap(k: int, dtype: type) -> None:
+    rng = np.random.default_rng(k)
+    mean, var = (frozen(x.astype(dtype)) for x in (distinct(rng, (7, 2, 5, 2)), variances(rng, (7, 2, 5, 2))))
+    for rule in RULES.values():
+        m, v, saved = pool.overlapping_max_pool(mean, var, k, k, 0, rule)
+        want = pool.max_pool(mean, var, k, rule)
+        np.testing.assert_array_equal(m, want[0])
+        np.testing.assert_array_equal(v, want[1])
+        got = pool.overlapping_max_pool_backward(frozen(m), frozen(v), saved, k, k, 0, rule)
+        for d, other in zip(got, pool.max_pool_backward(m, v, want[2], k, rule), strict=True):
+            np.testing.assert_array_equal(d, other)
+            assert d.dtype == dtype
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6, 1e12])
+def test_what_is_padded_never_wins(scale: float) -> None:
+    """Not in single precision either, where 1 below a large number is the number."""
+    mean = np.full((3, 1, 3, 1), -scale, np.float32)
+    for var in (None, np.full_like(mean, 0.25)):
+        for rule in [DETERMINISTIC] if var is None else RULES.values():
+            m, _, saved = pool.overlapping_max_pool(mean, var, 3, 2, 1, rule)
+            assert (m >= -scale).all() and (m < 1e5 - scale).all()
+            dm, _ = pool.overlapping_max_pool_backward(np.ones_like(m), None, saved, 3, 2, 1, rule)
+            np.testing.assert_allclose(dm.sum(), 4, rtol=1e-5)
+
+
+def test_a_variance_that_is_one_number_stays_one_where_windows_overlap() -> None:
+    mean = distinct(np.random.default_rng(0), (5, 2, 5, 3))
+    var = np.broadcast_to(np.float64(0.7), mean.shape)
+    m, v, saved = pool.overlapping_max_pool(mean, var, 3, 2, 1, LAPLACE)
+    assert not any(v.strides) and v.shape == m.shape and v[0, 0, 0, 0] == 0.7
+    dv = np.random.default_rng(1).normal(size=v.shape)
+    dmean, dvar = pool.overlapping_max_pool_backward(np.ones_like(m), dv, saved, 3, 2, 1, LAPLACE)
+    assert dmean.shape == mean.shape and dvar.shape == (1, 1, 1, 1) and dvar.item() == pytest.approx(dv.sum())
+    single = np.broadcast_to(np.float64(0.7), (1, 1, 1, 1))
+    m, _, saved = pool.overlapping_max_pool(mean[:1, :1, :1, :1], single, 3, 2, 1, LAPLACE)
+    assert pool.overlapping_max_pool_backward(m, m, saved, 3, 2, 1, LAPLACE)[0].shape == (1, 1, 1, 1)

@@ -23,6 +23,7 @@ from npsnn.layers import (
     NoisyConv2d,
     NoisyLinear,
     Normalise,
+    OverlappingMaxPool,
     PreactivationNoise,
     PReLU,
     ReLU,
@@ -54,6 +55,7 @@ OURS: list[tuple[Any, tuple[int, ...], dict[str, Any]]] = [
     (Normalise((0.2, 0.5), (0.4, 0.3)), IMAGE, {}),
     (MeanPool(2), IMAGE, {}),
     (MaxPool(2), IMAGE, {"approximation": 0.1}),  # Clark's formulas are exact for a pair
+    (OverlappingMaxPool(2, 2, 1), IMAGE, {"approximation": 0.1}),
     (ReLU(), IMAGE, {}),
     (ReLU(), VECTOR, {}),
     (PReLU(), IMAGE, {}),
