@@ -10,6 +10,7 @@ from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Draw, Grid, Rule, enter
 from npsnn.reproduce.jobs import Job
 from npsnn.reproduce.noise_paper.networks import OFF, SEEDS, Row, noise_aware, noise_unseen, sampled
+from npsnn.reproduce.noise_paper.robustness import listed
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import above, all_of, no_less
@@ -75,17 +76,19 @@ def almost_unprotected(panels: Mapping[str, Panel]) -> Ruling:
         no_less(curves, (curve(UNPROTECTED, PLAIN), str(eps)), (curve(row, ADAPTIVE), str(eps)), NEAR) for eps in EPS
     ]
     why = f"At each radius the noise may leave {100 * NEAR:g} points more than FGSM leaves of the unprotected network."
-    return all_of(*parts, why=why)
+    figure = listed(curves, [(curve(*of), str(eps)) for eps in EPS for of in ((UNPROTECTED, PLAIN), (row, ADAPTIVE))])
+    return replace(all_of(*parts, why=why), figure=figure)
 
 
 def stronger(panels: Mapping[str, Panel]) -> Ruling:
     """Whether gradients of the closed form take more than those of the network without its noise."""
+    curves, rows = panels["curves"], [randomised(sigma) for sigma in SIGMAS]
     parts = [
-        above(panels["curves"], (curve(row, PLAIN), str(eps)), (curve(row, ADAPTIVE), str(eps)))
-        for row in map(randomised, SIGMAS)
-        for eps in EPS
+        above(curves, (curve(row, PLAIN), str(eps)), (curve(row, ADAPTIVE), str(eps))) for row in rows for eps in EPS
     ]
-    return all_of(*parts, why="Plain FGSM ignores the noise; the adaptive one is the same step by the closed form.")
+    figure = listed(curves, [(curve(row, kind), str(eps)) for row in rows for eps in EPS for kind in (PLAIN, ADAPTIVE)])
+    why = "Plain FGSM ignores the noise; the adaptive one is the same step by the closed form."
+    return replace(all_of(*parts, why=why), figure=figure)
 
 
 def curve(row: str, kind: str) -> str:
