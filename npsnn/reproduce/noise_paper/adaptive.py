@@ -10,7 +10,6 @@ from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Draw, Grid, Rule, enter
 from npsnn.reproduce.jobs import Job
 from npsnn.reproduce.noise_paper.networks import OFF, SEEDS, Row, noise_aware, noise_unseen, sampled
-from npsnn.reproduce.noise_paper.robustness import listed
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import above, all_of, no_less
@@ -18,12 +17,18 @@ from npsnn.reproduce.scales import NOISE_PAPER, Scale
 
 EPS = (0.05, 0.1, 0.2, 0.3)
 """Radii in Linf; the paper's are in its figure alone."""
+DECIDING = (0.1, 0.2)
+"""The radii that decide: at others too little is lost, or too little is left."""
 SIGMAS = (0.6, 0.8)
 """The noise that is kept at inference (Sec. 4)."""
 NEAR = 0.05
 """How much more than an unprotected network is "almost as vulnerable": a fraction."""
 UNPROTECTED = "unprotected"
-PLAIN, ADAPTIVE = "plain", "adaptive"
+PLAIN, ADAPTIVE, EXACT = "plain", "adaptive", "adaptive, exact"
+BOTH = (
+    "Both the paper's own rule and the true moments must do so: a claim that holds in part holds of one of them, or at "
+    "one radius."
+)
 
 
 def kinds(eot: int) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def kinds(eot: int) -> dict[str, Any]:
     return {
         PLAIN: Expectation(),
         ADAPTIVE: ClosedForm(propagation="laplace"),
-        "adaptive, exact": ClosedForm(),
+        EXACT: ClosedForm(),
         "EoT": EoT(eot),
     }
 
@@ -71,24 +76,26 @@ def columns(scale: Scale) -> Iterator[Column]:
 def almost_unprotected(panels: Mapping[str, Panel]) -> Ruling:
     """Whether the adaptive attack leaves of sigma 0.6 hardly more than FGSM leaves of the unprotected network."""
     row = randomised(SIGMAS[0])
-    curves = panels["curves"]
+    places = [((UNPROTECTED, PLAIN), (row, kind), eps) for kind in (ADAPTIVE, EXACT) for eps in DECIDING]
     parts = [
-        no_less(curves, (curve(UNPROTECTED, PLAIN), str(eps)), (curve(row, ADAPTIVE), str(eps)), NEAR) for eps in EPS
+        no_less(panels["curves"], (curve(*other), str(eps)), (curve(*one), str(eps)), NEAR)
+        for other, one, eps in places
     ]
-    why = f"At each radius the noise may leave {100 * NEAR:g} points more than FGSM leaves of the unprotected network."
-    figure = listed(curves, [(curve(*of), str(eps)) for eps in EPS for of in ((UNPROTECTED, PLAIN), (row, ADAPTIVE))])
-    return replace(all_of(*parts, why=why), figure=figure)
+    why = f"The noise may leave {100 * NEAR:g} points more than FGSM leaves of the unprotected network. {BOTH}"
+    return all_of(*parts, why=why)
 
 
 def stronger(panels: Mapping[str, Panel]) -> Ruling:
     """Whether gradients of the closed form take more than those of the network without its noise."""
-    curves, rows = panels["curves"], [randomised(sigma) for sigma in SIGMAS]
+    curves = panels["curves"]
     parts = [
-        above(curves, (curve(row, PLAIN), str(eps)), (curve(row, ADAPTIVE), str(eps))) for row in rows for eps in EPS
+        above(curves, (curve(row, PLAIN), str(eps)), (curve(row, kind), str(eps)))
+        for kind in (ADAPTIVE, EXACT)
+        for row in map(randomised, SIGMAS)
+        for eps in DECIDING
     ]
-    figure = listed(curves, [(curve(row, kind), str(eps)) for row in rows for eps in EPS for kind in (PLAIN, ADAPTIVE)])
     why = "Plain FGSM ignores the noise; the adaptive one is the same step by the closed form."
-    return replace(all_of(*parts, why=why), figure=figure)
+    return all_of(*parts, why=f"{why} {BOTH}")
 
 
 def curve(row: str, kind: str) -> str:

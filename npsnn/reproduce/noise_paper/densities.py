@@ -12,7 +12,7 @@ from npsnn.reproduce.jobs import Measure
 from npsnn.reproduce.noise_paper import law
 from npsnn.reproduce.noise_paper.networks import Row, noise_aware, trained
 from npsnn.reproduce.panels import NUMBER, Panel
-from npsnn.reproduce.records import Record, Records, Seeds
+from npsnn.reproduce.records import MissingError, Record, Records, Seeds
 from npsnn.reproduce.rules import all_of, at_most
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
 
@@ -154,6 +154,8 @@ def relu_normal(panels: Mapping[str, Panel]) -> Ruling:
     """Whether the paper's rule is near the law after each ReLU."""
     panel = panels[FREE]
     layers = [layer for layer in panel.columns if layer.startswith("relu")]
+    if not layers:
+        raise MissingError(f"{panel.title}: not measured")
     parts = [at_most(panel, (PAPER, layer), CLOSE) for layer in layers]
     return all_of(*parts, why="The law of Eq. 6 after each ReLU against the draws.")
 
@@ -161,6 +163,8 @@ def relu_normal(panels: Mapping[str, Panel]) -> Ruling:
 def output_normal(panels: Mapping[str, Panel]) -> Ruling:
     """Whether the logits are normal at all, whatever their moments."""
     panel = panels[FREE]
+    if not panel.columns:
+        raise MissingError(f"{panel.title}: not measured")
     return at_most(panel, (FITTED, panel.columns[-1]), NORMAL, "The best normal law of the logits against the draws.")
 
 

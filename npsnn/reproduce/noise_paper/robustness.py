@@ -1,7 +1,6 @@
 """Figures 4 and 5 of the noise paper: PGD over eps on the expectation network, for levels of the training noise."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from npsnn.attacks import APGD, FGSM, PGD
 from npsnn.attacks.ensemble import Auto
@@ -21,8 +20,8 @@ from npsnn.reproduce.noise_paper.networks import (
     sampled,
     squared_error,
 )
-from npsnn.reproduce.panels import Panel, shown
-from npsnn.reproduce.rules import Place, above, all_of, no_less, rises
+from npsnn.reproduce.panels import Panel
+from npsnn.reproduce.rules import above, all_of, no_less, rises
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
 
 EPS = {"mnist": (0.05, 0.1, 0.2, 0.3), "cifar10": (2 / 255, 4 / 255, 8 / 255)}
@@ -64,11 +63,6 @@ def rows(data: str) -> Mapping[str, Row]:
     )
 
 
-def listed(panel: Panel, places: Iterable[Place]) -> str:
-    """Figures with their rows and columns, for a ruling of many parts."""
-    return "; ".join(f"{row}, {column}: {shown(panel[row, column], panel.unit)}" for row, column in places)
-
-
 def more_noise(attacks: Iterable[str]) -> Rule:
     """The rule of "higher sigma is more robust", under each of these attacks."""
     why = (
@@ -85,10 +79,8 @@ def better_than_baseline(attacks: Sequence[str]) -> Rule:
     why = "The baseline has neither noise nor squared error: the row of the squared error without noise is the control."
 
     def rule(panels: Mapping[str, Panel]) -> Ruling:
-        grid, rows = panels["grid"], [BASELINE, *LEVELS]
-        parts = [above(grid, (level, attack), (BASELINE, attack)) for attack in attacks for level in LEVELS]
-        figure = listed(grid, [(row, attack) for attack in attacks for row in rows])
-        return replace(all_of(*parts, why=why), figure=figure)
+        places = [((level, attack), (BASELINE, attack)) for attack in attacks for level in LEVELS]
+        return all_of(*(above(panels["grid"], *pair) for pair in places), why=why)
 
     return rule
 
@@ -100,9 +92,10 @@ def best(panel: Panel, among: Iterable[str], column: str) -> str:
 
 def beside_attacked(panel: Panel, row: str, column: str, within: float) -> Ruling:
     """Whether a row is at most a margin below adversarial training; open where that is no better than the baseline."""
-    if above(panel, (TRAINED, column), (BASELINE, column)).verdict != HOLDS:
-        figure = listed(panel, [(BASELINE, column), (TRAINED, column)])
-        return Ruling(OPEN, figure, "Adversarial training is not surely above the baseline: it is no measure here.")
+    taken = above(panel, (TRAINED, column), (BASELINE, column))
+    if taken.verdict != HOLDS:
+        why = "Adversarial training is not surely above the baseline: it is no measure here."
+        return Ruling(OPEN, taken.figure, why)
     return no_less(panel, (row, column), (TRAINED, column), within)
 
 
