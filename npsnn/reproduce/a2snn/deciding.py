@@ -17,6 +17,8 @@ from npsnn.reproduce.scales import A2SNN, Scale
 
 GRID = "grid"
 """The name of the panel of a grid."""
+WORTH = 0.01
+"""The least difference that "more" means where the paper says no more: a point. Else no difference would refute it."""
 LAST: dict[str, Callable[[Any], float]] = {
     "spread of features": lambda e: e["feature_noise"]["trace"] ** 0.5,
     "common mode": lambda e: e["feature_noise"]["common"],
@@ -58,7 +60,7 @@ def better(row: str, than: Iterable[str], columns: Sequence[str], by: Mapping[st
     row: the row.
     than: the others.
     columns: the attacks.
-    by: the least difference that the claim means, a fraction, by the other row; 0 by default.
+    by: the least difference that the claim means, a fraction, by the other row; a point by default.
     """
     others, least = tuple(than), by or {}
 
@@ -66,7 +68,7 @@ def better(row: str, than: Iterable[str], columns: Sequence[str], by: Mapping[st
         panel = panels[GRID]
         return under(
             columns,
-            lambda c: strictly(*(above(panel, (row, c), (other, c), least.get(other, 0.0)) for other in others)),
+            lambda c: strictly(*(above(panel, (row, c), (other, c), least.get(other, WORTH)) for other in others)),
         )
 
     return rule
@@ -171,7 +173,7 @@ def noise_panel(rows: Mapping[str, Row], data: str, scale: Scale, records: Recor
     """
     return measured(
         "Where the noise goes: root of tr Sigma, variance of the logits' common mode and of their differences, mean "
-        "|cosine| between class vectors",
+        "absolute cosine between class vectors",
         ((row, job) for row, _, job in trained(rows, data, scale, seeds)),
         {name: of_epochs(figure) for name, figure in LAST.items()},
         records,

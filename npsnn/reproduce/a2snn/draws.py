@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from npsnn.reproduce.a2snn.deciding import GRID
+from npsnn.reproduce.a2snn.deciding import GRID, WORTH
 from npsnn.reproduce.a2snn.networks import as_code, closed_form, noise_off, ours, papers_pgd
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Grid, enter
@@ -29,7 +29,7 @@ def saturates(panels: Mapping[str, Panel]) -> Ruling:
     """Whether more draws still take more up to 35, and no more beyond."""
     panel = panels[GRID]
     return all_of(
-        above(panel, ("m5", "EoT 10"), ("m5", "EoT 35")),
+        above(panel, ("m5", "EoT 10"), ("m5", "EoT 35"), WORTH),
         near(panel, ("m5", "EoT 35"), ("m5", "EoT 50"), CONVERGED),
         near(panel, ("m5", "EoT 50"), ("m5", "EoT 100"), CONVERGED),
     )
