@@ -82,7 +82,7 @@ def _audit(
     """Check the equations of the two papers: as printed, as derived, with verdict and evidence.
 
     ROW is a number such as N20. By default all rows are checked. N1 to N42 are claims of the noise paper, A1 to A33
-    claims of A2SNN. B1 to B10 say where the code of A2SNN's authors differs, C1 to C34 what the twelve defences of
+    claims of A2SNN. B1 to B17 say where the code of A2SNN's authors differs, C1 to C34 what the twelve defences of
     A2SNN's tables publish, code and claim, and E1 to E5 what npsnn puts in their place.
 
     Each check measures on npsnn's own code whether the verdict holds. A row "checked on reference" has only the plain

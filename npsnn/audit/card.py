@@ -209,6 +209,6 @@ def check_ids(ids: Iterable[str]) -> set[str]:
     """
     wanted = {i.upper() for i in ids}
     if unknown := wanted - CARDS.keys():
-        known = "expected N1 to N42, A1 to A33, B1 to B10, C1 to C34 or E1 to E5"
+        known = "expected N1 to N42, A1 to A33, B1 to B17, C1 to C34 or E1 to E5"
         raise ValueError(f"unknown row {', '.join(sorted(unknown))}, {known}")
     return wanted

@@ -43,14 +43,14 @@ LEGEND = r"""## How to read the rows
 
 N1 to N42 are rows of the **noise paper** (Arous, López-Lopera, Abu-Ghazaleh, Alouani, *May the Noise be with you:
 Adversarial Training without Adversarial Examples*, arXiv 2312.08877). A1 to A33 are rows of **A2SNN** (Eustratiadis,
-Gouk, Li, Hospedales, *A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness*). B1 to B10 tell where
+Gouk, Li, Hospedales, *A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness*). B1 to B17 tell where
 the published **code of A2SNN's authors** (github.com/peustr/A2SNN) departs from their paper;
-`npsnn train --authors-code` repeats a part of these departures. C1 to C34 are rows of the twelve **defences** with
-which A2SNN's Tables 1 to 4 compare: their formulas, what their published code does otherwise, the rows of Table 4, and
-independent verdicts on their robustness. A place such as yaodongyu/TRADES@6e8e11b names a public repository and the
-version that was read. The full texts of these twelve papers were not at hand: what their rows call published was read
-in the code, or in descriptions and abstracts of the papers. E1 to E5 are extensions: they replace formulas that are
-wrong, or missing, in the papers.
+`npsnn train --authors-code` and `npsnn attack --authors` repeat a part of these departures. C1 to C34 are rows of the
+twelve **defences** with which A2SNN's Tables 1 to 4 compare: their formulas, what their published code does otherwise,
+the rows of Table 4, and independent verdicts on their robustness. A place such as yaodongyu/TRADES@6e8e11b names a
+public repository and the version that was read. The full texts of these twelve papers were not at hand: what their rows
+call published was read in the code, or in descriptions and abstracts of the papers. E1 to E5 are extensions: they
+replace formulas that are wrong, or missing, in the papers.
 
 A claim about numbers has a row where formulas or the papers' own tables decide it. A claim that only a training or a
 missing figure can decide has no row yet, and stands [at the end](#claims-without-a-row).

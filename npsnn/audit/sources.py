@@ -1,6 +1,8 @@
-"""The public repositories that the rows of the defences were read from, each at one version."""
+"""The public repositories that rows were read from, each at one version."""
 
 VERSIONS = {
+    "peustr/A2SNN": "4f752b8",
+    "peustr/foolbox": "63de32c",
     "yaodongyu/TRADES": "6e8e11b",
     "YisenWang/MART": "2d83e17",
     "val-iisc/BPFC": "9aa4ab3",

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 from mutants import Mutant, mutation_test
 
+from npsnn.attacks import authors, projected
+from npsnn.ops import loss
 from npsnn.reference import alignment, authors_code
+from npsnn.train.constraints import UnitClasses
 
 OPS = "npsnn.ops.feature_noise"
 PLAIN = "npsnn.reference.authors_code"
@@ -52,6 +55,12 @@ def undecayed(name: str) -> Any:
             f(decay, model, params, grads) | {k: g for k, g in grads.items() if k == name}
         )
     )
+
+
+def softmax_slopes(z: Any, k: int) -> Any:
+    """Without rounding."""
+    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    return p - np.eye(len(z))[k]
 
 
 MUTANTS: list[Mutant] = [
@@ -132,6 +141,56 @@ MUTANTS: list[Mutant] = [
     ("B10", f"{PLAIN}.score", lambda f: lambda x, W, w, mean, deviation: f(x, W, w, 0.0, deviation)),
     ("B10", f"{CARDS}_training.Normalise", method("weight", lambda f: lambda self, params, x: 1 / f(self, params, x))),
     ("B10", f"{CARDS}_training.Normalise", method("adjoint", lambda f: lambda self, w, dy, shape: dy)),
+    # a gradient that keeps what float32 loses, one that loses less or more, of the wrong sign; an attack that has it
+    ("B11", "npsnn.ops.loss.float32_cross_entropy", lambda f: loss.cross_entropy),
+    ("B11", "npsnn.ops.loss.cross_entropy", lambda f: loss.float32_cross_entropy),
+    ("B11", "npsnn.ops.loss.float32_cross_entropy", scaled(1, 0.5)),
+    ("B11", "npsnn.ops.loss.float32_cross_entropy", scaled(0, 2)),
+    ("B11", "npsnn.ops.loss.float32_cross_entropy", scaled(1, -1)),
+    ("B11", f"{PLAIN}.single_slopes", lambda f: lambda z, k: f(z, k) * (1 + 1e-5)),
+    ("B11", f"{PLAIN}.single_slopes", lambda f: lambda z, k: softmax_slopes(z, k)),
+    ("B11", "npsnn.attacks.authors.AuthorsFGSM", lambda cls: lambda eps: cls(eps / 10)),
+    ("B11", "npsnn.objectives.keeps_units", lambda f: lambda objective: False),
+    # no random start, longer steps, a shorter one of FGSM; another law of the reach
+    ("B12", "npsnn.attacks.authors.AuthorsPGD", lambda cls: lambda eps: projected.BIM(eps, steps=10)),
+    ("B12", "npsnn.attacks.authors.AuthorsPGD", lambda cls: lambda eps: projected.PGD(eps, steps=10)),
+    ("B12", "npsnn.attacks.authors.AuthorsPGD", lambda cls: authors.AuthorsFGSM),
+    ("B12", "npsnn.attacks.authors.AuthorsFGSM", lambda cls: lambda eps: projected.BIM(eps, steps=1, norm="l2")),
+    ("B12", "npsnn.attacks.authors.STEPS", lambda steps: 2 * steps),
+    ("B12", "npsnn.reference.protocol.reach", lambda f: lambda step, steps, start, *e: f(2 * step, steps, start, *e)),
+    ("B12", "npsnn.reference.protocol.reach", lambda f: lambda step, steps, start, *e: f(step, steps, False, *e)),
+    # rows in place of the matrix, no projection, another norm of the matrix
+    ("B13", f"{PLAIN}.unit_matrix", lambda f: alignment.unit_norm),
+    ("B13", f"{PLAIN}.unit_matrix", times(2)),
+    ("B13", "npsnn.train.authors.unit_norm", lambda f: lambda w, norm: w),
+    ("B13", "npsnn.train.authors.unit_norm", lambda f: lambda w, norm: f(w, "l1")),
+    ("B13", "npsnn.train.constraints.unit_norm", lambda f: lambda w, norm: f(w.reshape(1, -1), norm).reshape(w.shape)),
+    ("B13", f"{OPS}.log_trace", scaled(0, 2)),
+    ("B13", f"{OPS}.log_trace", lambda f: lambda W, L: (f(W, L)[0], W, f(W, L)[2])),
+    # one stem for the other, a pooling without stride, sizes without their padding
+    ("B14", "npsnn.models.a2snn.resnet18", lambda f: lambda variant: f()),
+    ("B14", "npsnn.models.a2snn.resnet18", lambda f: lambda variant: f(variant="authors")),
+    (
+        "B14",
+        "npsnn.models.backbones.OverlappingMaxPool",
+        lambda cls: lambda size, stride, padding: cls(size, 1, padding),
+    ),
+    ("B14", "npsnn.models.backbones.MeanPool", lambda cls: lambda size: cls(size + 1)),
+    (
+        "B14",
+        "npsnn.reference.plain.output_size",
+        lambda f: lambda size, kernel, stride, padding: f(size, kernel, stride, 0),
+    ),
+    # numbers of the other commit, a pull that is another, a best of more epochs
+    ("B16", "npsnn.train.recipes.recipe", lambda f: lambda name, dataset, commit: f(name, dataset, "b9824db")),
+    ("B16", "npsnn.train.recipes.LAMBDAS", lambda table: {k: (b, a) for k, (a, b) in table.items()}),
+    ("B16", "npsnn.train.recipes.SCHEDULES", lambda table: {k: (m, lr, 600) for k, (m, lr, _) in table.items()}),
+    ("B16", "npsnn.train.flat.as_authors", lambda f: lambda training, commit: f(training, "b9824db")),
+    ("B16", "npsnn.train.flat.as_authors", lambda f: lambda training, commit: training),
+    ("B16", "npsnn.train.authors.UnitMatrix", lambda cls: UnitClasses),
+    ("B16", f"{PLAIN}.log_trace", times(10)),
+    ("B16", "npsnn.reference.alignment.max_entropy", times(2)),
+    ("B16", f"{PLAIN}.best_of", lambda f: lambda epochs: f(2 * epochs)),
 ]
 
 test_a_broken_formula_turns_the_verdict = mutation_test(MUTANTS)

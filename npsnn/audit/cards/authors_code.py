@@ -39,7 +39,8 @@ def gradients(name: str, f: Formula, *at: Floats) -> Iterator[Figure]:
     printed=r"$$\mathcal L_{WCA}=\sum_{i=1}^C\ln q_i,\qquad q_i=w_i^\top\Sigma w_i$$",
     derived=r"In the authors' code $$\ln\operatorname{tr}(W\Sigma W^\top)=\ln\sum_{i=1}^Cq_i,$$ with the gradients "
     r"$2\Sigma w_i/\sum_jq_j$ in place of $2\Sigma w_i/q_i$: class $i$ gets the part $q_i/\sum_jq_j$ of the pull "
-    r"instead of an equal one. An earlier version has the trace without a logarithm.",
+    r"instead of an equal one. Both commits, 4f752b8 and b9824db, have it; an earlier version has the trace without "
+    r"a logarithm.",
     because=r"Eq. 4 pulls on every class alike and goes to $-\infty$ where one class has no noise along it; the code's "
     r"form pulls where there is noise already, with a total of 2 per logarithm of the scale instead of $2C$, and "
     r"hardly notices a class without noise. It bounds Eq. 4 from above, $\sum_i\ln q_i\le C\ln(\sum_iq_i/C)$. For "
@@ -90,13 +91,15 @@ def b1(lab: Lab) -> Iterator[Figure]:
     verdict="inconsistent",
     uses=("A5",),
     printed=r"$$\mathcal L_{ME}=H=\frac12\ln\det(2\pi e\Sigma)$$",
-    derived=r"In the authors' code $\ln H$, with the gradient $1/H$ of Eq. 2's, and only for $H>0$.",
+    derived=r"In the authors' code of b9824db $\ln H$, with the gradient $1/H$ of Eq. 2's, and only for $H>0$. The "
+    r"paper's own commit, 4f752b8, has $H$ (B16).",
     because=r"A differential entropy may be negative, and its logarithm does not exist there: for $\Sigma=s^2I$ that "
     r"is so for $s\le1/\sqrt{2\pi e}=0.242$. Above it the pull is the stronger the less entropy there is and without "
     r"bound near 0: a barrier at $H=0$ that Eq. 2 does not have, and which a step can jump over into a loss that is "
     r"not a number. At $s=1$ in 32 dimensions the pull is 45 times weaker than Eq. 2's. For diagonal noise the "
     r"code takes the mean over dimensions, which shifts the logarithm by a constant only.",
-    instead=r"Eq. 2; with `--authors-code` the logarithm, and an error where $H\le0$: a floor would be a third form",
+    instead=r"Eq. 2; with `--authors-code b9824db` the logarithm, and an error where $H\le0$: a floor would be a third "
+    r"form",
     symbols=(LOG_ENTROPY, ENTROPY),
     headline="pull of Eq. 2 over the code's, 32 dimensions: {unit noise} at s = 1, {s = 0.25} at 0.25; entropy "
     "{entropy, s = 0.24} at 0.24",
@@ -136,13 +139,16 @@ def _refused(L: Floats) -> int:
     uses=("A4", "A31", "B1", "B2"),
     printed=r"Eq. 1 and Table 7: $\lambda_1/\lambda_2$ of $m_5$ is 0.1/1.0 on CIFAR-10, 0.05/0.5 on SVHN, 0.1/0.5 on "
     r"F-MNIST, found on a held-out set.",
-    derived=r"In the authors' code there is no $\lambda$: $\mathcal L=\mathcal L_C-\ln\operatorname{tr}(W\Sigma "
-    r"W^\top)-\ln H$ on every data set, with 600 epochs in the settings where the paper has 100 and 200.",
+    derived=r"In the authors' code of b9824db there is no $\lambda$: $\mathcal L=\mathcal "
+    r"L_C-\ln\operatorname{tr}(W\Sigma "
+    r"W^\top)-\ln H$ on every data set, with 600 epochs in the settings where the paper has 100 and 200. The paper's "
+    r"own "
+    r"commit, 4f752b8, has the printed numbers (B16).",
     because=r"Per logarithm of the noise's scale the objective of the paper falls by $\lambda_1D+2\lambda_2C$, the "
     r"code's by $D/H+2$. At $\Sigma=I$, $D=32$ and $C=10$ these are 23.2, 11.6 and 13.2 against 2.7: regularisation "
     r"of another strength by a factor of 4 to 9. The logarithms of B1 and B2 do not stand for the weights, for they "
     r"are fixed and the weights are not.",
-    instead=r"`--max-entropy` and `--alignment`; a recipe with `--authors-code` sets both to 1",
+    instead=r"`--max-entropy` and `--alignment`; a recipe with `--authors-code b9824db` sets both to 1",
     symbols=("npsnn.train.terms.summed", LOG_TRACE, LOG_ENTROPY, "npsnn.train.recipes.recipe"),
     headline="pull per ln t: paper {CIFAR-10}, {SVHN}, {F-MNIST}, code {code}",
 )
@@ -235,15 +241,17 @@ def b4(lab: Lab) -> Iterator[Figure]:
     verdict="inconsistent",
     uses=("A4", "A19", "B1"),
     printed=r"“After every update we enforce that each $w_i$ has unit norm”, an update “with SGD”; no weight decay.",
-    derived=r"In the authors' code there is no projection (a version has it, beside a clamp of $\Sigma$'s "
-    r"eigenvalues); Adam instead of SGD, with $10^{-4}$ times the parameter added to the gradients of $L$, $W$ and "
+    derived=r"In the authors' code of b9824db there is no projection (a version has it, beside a clamp of $\Sigma$'s "
+    r"eigenvalues; B13 has that of the paper's own commit, 4f752b8, which has no decay); Adam instead of SGD, with "
+    r"$10^{-4}$ times the parameter added to the gradients of $L$, $W$ and "
     r"$b$, before Adam divides by their size.",
     because=r"Without the projection $tW$ raises the alignment by $2\ln t$ with no other change to the noise: what "
     r"Sec. 3.2 calls accidental. Decay $\beta$ stops that at $\beta\lVert W\rVert_F^2=2$ and $\beta\lVert "
     r"L\rVert_F^2=2$, as the alignment is the logarithm of a square in both: ten class vectors of norm 45 at "
     r"$10^{-4}$, where nothing but the alignment holds them. Adam gets there by another path to the same place. That "
     r"bound is what keeps the code's objective from the growth of A4.",
-    instead=r"the projection; with `--authors-code` none, and `--weight-decay` is added to the gradients of $L$, $W$ "
+    instead=r"the projection; with `--authors-code b9824db` none, and `--weight-decay` is added to the gradients of "
+    r"$L$, $W$ "
     r"and $b$ alone",
     symbols=("npsnn.train.authors.decayed", "npsnn.train.constraints.UnitClasses.after", LOG_TRACE),
     headline="alignment gained by 3 W {gained by 3 W}, after the projection {after the projection}; decay times "
