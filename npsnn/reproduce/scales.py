@@ -81,7 +81,7 @@ SMALL = Scale(
     "small",
     {
         (NOISE_PAPER, "mnist"): Setting("mnist", "lenet5", epochs=5, images=300),
-        (NOISE_PAPER, "cifar10"): Setting("cifar10-unverified", "cnn5", epochs=5, images=200, limit=20000),
+        (NOISE_PAPER, "cifar10"): Setting("cifar10-unverified", "cnn5", epochs=5, images=200, limit=10000),
         (NOISE_PAPER, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=5, images=300),
         (A2SNN, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=20, images=300, lr=1e-2),
         (A2SNN, "cifar10"): Setting("cifar10-unverified", "lenet5", epochs=10, images=200, limit=20000),
@@ -92,7 +92,8 @@ SMALL = Scale(
     steps=50,
     queries=1000,
     decides=True,
-    says="MNIST and Fashion-MNIST in full on LeNet-5; 20,000 images of CIFAR-10 on CNN5 and LeNet-5; SVHN is not run.",
+    says="MNIST and Fashion-MNIST in full on LeNet-5; 10,000 images of CIFAR-10 on CNN5, 20,000 on LeNet-5; SVHN "
+    "is not run.",
 )
 PAPER = Scale(
     "paper",

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
+from npsnn.ops.gaussian import RULES
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Draw, Rule, enter
 from npsnn.reproduce.jobs import Measure
@@ -31,6 +33,8 @@ LAWS = {"laplace": "Eq. 6 (laplace)", "exact": "true moments of a unit (exact)",
     law.FITTED: "normal law of the draws' mean and variance"
 }
 """The rows by the name of a law in the measurement."""
+MEANS = ("-3", "-2", "-1", "-0.5", "0", "0.5", "1", "2", "3")
+"""Means of one unit before its ReLU, in its standard deviations."""
 PAPER, FITTED = LAWS["laplace"], LAWS[law.FITTED]
 NORMAL, CLOSE = 0.05, 0.1
 """Kolmogorov distances: of a law that may be called normal, and of a law that is well approximated."""
@@ -76,6 +80,24 @@ def by_layer(name: str, of: list[Record], note: str) -> Panel:
     return Panel(title, list(LAWS.values()), layers, cells, unit=NUMBER, note=note)
 
 
+def one_unit() -> Panel:
+    """The unit of the figure: N(mu, 1) through a ReLU, by what the rules carry."""
+    means = np.array([float(column) for column in MEANS])
+    levels = (np.arange(20_000) + 0.5) / 20_000
+    drawn = np.maximum(means[:, None] + ndtri(levels), 0)
+    laws = {rule: RULES[rule].rectify(means, np.ones_like(means))[:2] for rule in RULES}
+    laws[law.FITTED] = drawn.mean(axis=1), drawn.var(axis=1)
+    cells = {
+        (row, column): Seeds((float(d),))
+        for rule, row in LAWS.items()
+        for column, d in zip(MEANS, law.distance(drawn, laws[rule][0], np.sqrt(laws[rule][1])), strict=True)
+    }
+    title = "Kolmogorov distance of the normal law from that of one rectified unit N(mu, 1)"
+    x = {column: float(column) for column in MEANS}
+    note = "By 20,000 quantiles of the law, without any network; the columns are mu."
+    return Panel(title, list(LAWS.values()), list(MEANS), cells, x=x, axis="mu", unit=NUMBER, note=note)
+
+
 def picture(curves: Mapping[str, list[dict[str, Any]]], layer: str) -> Draw:
     """The distribution functions of the units of a layer that vary most: draws, and the laws that are carried."""
 
@@ -96,21 +118,20 @@ def picture(curves: Mapping[str, list[dict[str, Any]]], layer: str) -> Draw:
 
 
 def _normal(x: np.ndarray, mean: float, sd: float) -> np.ndarray:
-    from scipy.special import ndtr
-
     found = ndtr((x - mean) / sd) if sd > 0 else x >= mean
     return np.asarray(found, float)
 
 
 SAYS = """
-**Readings.** Figure 3 shows one unit by itself. Here the law of every layer of a trained network is drawn and compared
-with the normal law that the rule carries to it, by Kolmogorov's distance: the largest difference of the two
-distribution functions, 0 for the same law and 1 for laws that share nothing. A layer's figure is the mean over 50 of
-its units and all images. `laplace` is the paper's Eq. 6; where its variances are 0 the law is a point.
+**Readings.** Figure 3 shows one unit by itself, N(mu, 1) through a ReLU: the first panel has that unit. The other
+panels have the laws of every layer of a trained network. Draws are compared with the normal law that a rule carries, by
+Kolmogorov's distance: the largest difference of the two distribution functions, 0 for the same law and 1 for laws that
+share nothing. A layer's figure is the mean over 50 of its units and all images. `laplace` is the paper's Eq. 6; where
+its variances are 0 the law is a point.
 
 **Control.** The last row is the normal law of the draws' own mean and variance, the best that any rule could carry:
 what it is off by is not normal, or the error of finite draws, which is about 0.6 over the root of their number. The row
-of the true moments is off by its assumption of independent units (audit N15) alone.
+of the true moments differs from the last row by its assumption of independent units (audit N15).
 
 **A sceptic would ask** whether a law with an atom at 0, as ReLU makes, can be near a normal one at all: compare the
 layers of ReLU with the affine ones after them.
@@ -136,9 +157,10 @@ class Densities:
         yield from (job for _, job in measurements(scale))
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
-        """The distances by layer, a panel for each network."""
+        """The distances of the figure's one unit, and by layer, a panel for each network."""
         found = recorded(scale, records)
-        return {name: by_layer(name, found.get(name, []), how(scale, found)) for name in NETWORKS}
+        by_network = {name: by_layer(name, found.get(name, []), how(scale, found)) for name in NETWORKS}
+        return {"one unit": one_unit(), **by_network}
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:
         """Units of the first ReLU and of the logits of the network that decides, on the first image."""

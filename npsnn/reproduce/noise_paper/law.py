@@ -140,6 +140,8 @@ def _compared(
         row["quiet"] = float(np.sqrt(np.square(quiet - mean).mean())) / scale
         row["sd"] = scale
         for rule, (there, width) in laws.items():
+            inside = np.abs(drawn - there[:, None]) <= 3 * width[:, None]
+            row[f"inside {rule}"] = float(inside[moving].mean())
             row[f"off {rule}"] = float(np.sqrt(np.square(there - mean).mean())) / scale
             row[f"width {rule}"] = float(np.sqrt(np.square(width).mean())) / scale
     most = np.sort(np.argsort(-sd, kind="stable")[:kept])

@@ -189,6 +189,8 @@ def test_the_laws_of_layers() -> None:
         ("noise-expectation", closed_form.QUIET, 0.05, 0.9),
         ("noise-variance-alone", closed_form.RATIO, 1.05, 1.5),
         ("noise-deterministic", closed_form.EXPECTATION, 0.0, 0.01),
+        ("noise-inference-cheap", closed_form.TIMES, 9.0, 1.1),
+        ("noise-coverage", closed_form.INSIDE, 0.9973, 0.95),
     ],
 )
 def test_what_the_logits_tell(claim: str, column: str, good: float, bad: float) -> None:
