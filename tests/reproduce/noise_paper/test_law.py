@@ -113,6 +113,19 @@ def test_the_curves_are_of_units_that_vary_most() -> None:
             assert len(curve["quantiles"]) == POINTS and np.all(np.diff(curve["quantiles"]) >= 0)
             mean, sd = curve["laws"][FITTED]
             assert curve["quantiles"][0] <= mean <= curve["quantiles"][-1] and sd > 0
+    most = law([network], data(network), images=2, draws=500, drawn_units=50)[0]["curves"]["relu"]
+    sds = {curve["unit"]: curve["laws"][FITTED][1] for curve in most}
+    assert {c["unit"] for c in values["curves"]["relu"]} == set(sorted(sds, key=lambda unit: -sds[unit])[:2])
+
+
+def test_the_probabilities_are_of_correlated_logits() -> None:
+    """Logits that share almost all of their noise are told apart by what they do not share (audit N21)."""
+    network = convolutional(1.0)
+    w = network.params["fc"]["w"]
+    alike = network.params["fc"] | {"w": w[:1] + 0.1 * w, "b": np.zeros(3)}
+    network = replace(network, params=network.params | {"fc": alike})
+    values, _ = law([network], data(network), images=3, draws=4000)
+    assert values["wins"]["exact"] < 0.02
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
