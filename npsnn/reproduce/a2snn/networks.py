@@ -29,6 +29,8 @@ COLOURED = "cifar10"
 """How the names of the data sets begin whose images are cropped and mirrored."""
 PUBLISHED = "resnet18"
 """The network that the settings of the defences' papers are for; smaller ones take the rates chosen for small ones."""
+OF_CODE = {"lenetpp": "lenetpp-authors", "resnet18": "resnet18-authors"}
+"""The paper's networks as the authors programmed them (audit B14)."""
 OF_DATA = ("eps", "steps", "step_size", "bits", "weight", "rises", "rise", "augmentation")
 """The settings of a defence that belong to the data set, whatever the network: attacks, quantisation, augmentation."""
 JUDGE_TARGETS = 9
@@ -68,8 +70,13 @@ def ablation(data: str) -> dict[str, Row]:
 
 
 def as_code(data: str) -> Row:
-    """m5 as the authors' code of the paper's time trains it (audit B16)."""
-    return ours("m5", data, "as-code", **{AUTHORS: PAPERS})
+    """m5 as the authors' code of the paper's time trains it (audit B16), on their network where the paper's is used."""
+    row = ours("m5", data, "as-code", **{AUTHORS: PAPERS})
+
+    def train(setting: Setting, seed: int) -> Train:
+        return row(replace(setting, model=OF_CODE.get(setting.model, setting.model)), seed)
+
+    return train
 
 
 def independent(data: str) -> Row:
@@ -100,7 +107,7 @@ def defence(name: str, data: str) -> Row:
     def train(setting: Setting, seed: int) -> Train:
         kind: Any = DEFENCES.named(name)
         of_data: Mapping[str, Any] = kind.settings(data)
-        if setting.model != PUBLISHED:
+        if not setting.model.startswith(PUBLISHED):
             defaults = {f.name: f.default for f in fields(kind)}
             kept = {k: of_data.get(k, defaults[k]) for k in OF_DATA if k in defaults}
             of_data = {**kind.settings(recipes.LIKE), **kept}

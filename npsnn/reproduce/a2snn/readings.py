@@ -31,10 +31,10 @@ class Readings(Grid):
 
 SAYS = """m5 of the ablation is trained by Eq. 1 as printed, with SGD and the learning rate of the scale. *As code*
 trains as the authors' code of the paper's time does: Adam, the logarithm of a sum in place of the sum of logarithms
-(audit B1), one draw of the noise for a batch (B6), the Frobenius norm of all class vectors held at 1 (B13).
-*Pairwise* rewards noise along the differences of class vectors, which is what predictions depend on (A17), in place
-of Eq. 4. *The paper's rate* is App. B's, for which the epochs of a small scale are few. *Noise off* is m5 without
-noise when it answers and when it is attacked.
+(audit B1), one draw of the noise for a batch (B6), the Frobenius norm of all class vectors held at 1 (B13), and their
+network where the scale has the paper's (B14). *Pairwise* rewards noise along the differences of class vectors, which
+is what predictions depend on (A17), in place of Eq. 4. *The paper's rate* is App. B's, for which the epochs of a
+small scale are few. *Noise off* is m5 without noise when it answers and when it is attacked.
 
 This experiment decides no claim: a claim that fails of m5 and holds of one of these rows would fail for its reading.
 """
