@@ -20,6 +20,8 @@ from npsnn.reproduce.scales import Scale, Setting
 
 Draw: TypeAlias = Callable[[Any], None]
 """A plot: a function that draws on axes of Matplotlib."""
+SELECTION = 10
+"""For each draw that judges, the draws by which the worst of several attacks is chosen."""
 Rule: TypeAlias = Callable[[Mapping[str, Panel]], Ruling]
 """From an experiment's panels by name to what they say of a claim."""
 
@@ -141,7 +143,8 @@ class Grid:
                 for kind in kinds:
                     own = [c for c in columns if c.judging == kind]
                     attacks = tuple((c.name, c.attack) for c in own if c.attack is not None)
-                    judging = Judging(**{"draws": scale.draws, **self.kept.get(row, {}), **kind})
+                    of_scale = {"draws": scale.draws, "selection": SELECTION * scale.draws}
+                    judging = Judging(**{**of_scale, **self.kept.get(row, {}), **kind})
                     yield row, seed, own, Attack(network, attacks, self.images or setting.images, judging)
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
