@@ -63,11 +63,11 @@ def _checklist(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Judge by nine criteria whether RUN is robust or its gradients are obfuscated.
+    """Judge by ten criteria whether RUN is robust or its gradients are obfuscated.
 
     RUN is a run folder or a name in the folder of runs. By default the newest finished run is taken. Criteria 1 to 5
     are those of A2SNN Sec. 4.5 (after Athalye, Carlini and Wagner 2018). Criteria 6 to 8 are about the noise; without
-    noise they do not apply. Criterion 9 is npsnn's own.
+    noise they do not apply. Criteria 9 and 10 are npsnn's own.
 
     Attacks are in Linf and average each gradient over --eot draws of the noise (EoT). All attacks are judged on the
     same fresh draws. "Leaves" is the accuracy under an attack. "Surely" is by more than chance, in an exact test of
@@ -97,6 +97,11 @@ def _checklist(
 
     9: fails if APGD-T or Square, on the closed form where there is noise, surely leaves less than PGD by more than 10
     points: PGD then overstates the robustness.
+
+    10: looks at the images that are right. Fails if surely more than 1 % of them have a gradient of the cross-entropy
+    that is exactly 0 in single precision, or if the median margin of their logits is 103 or more: usual attacks then
+    fail for want of a gradient (audit B11). npsnn's own attacks do not lose it. Undecided where fewer have none, or
+    where the median margin is 17 or more.
 
     A criterion is undecided where no outcome on these images could decide it: fewer than 6 images are right without an
     attack (7 for criterion 2, 11 for criterion 5), the network does not surely read more images than by naming one

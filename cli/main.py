@@ -20,7 +20,7 @@ COMMANDS = {
     "evaluate": "Measure the accuracy of a network, with its noise off and on.",
     "attack": "Attack a network and print its robust accuracy.",
     "certify": "Certify L2 radii within which no attack can change the answer.",
-    "checklist": "Judge by nine criteria whether gradients are obfuscated.",
+    "checklist": "Judge by ten criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "reproduce": "Measure the papers' figures, tables and claims again.",
     "data": "List, fetch and verify the data sets.",

@@ -117,7 +117,7 @@ def test_several_noise_layers_are_attacked_and_judged() -> None:
     only = Judging(draws=3, sigma={path: 0.0 for path in network.sigmas if path != "noise"})
     assert [s > 0 for s in only.defended(network).sigmas.values()] == [True, False, False]
     criteria = list(attacks.examine(network, x, labels, SMALL))
-    assert len(criteria) == 9
+    assert len(criteria) == 10
     with pytest.raises(ValueError, match="several"):
         Judging(sigma=0.3).defended(network)
     broken = network.params["fc"] | {"b": network.params["fc"]["b"] * np.nan}

@@ -58,7 +58,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "seconds",
     }
     assert (document["examples"], document["average"]) == (8, 2)
-    assert [c["number"] for c in document["criteria"]] == list(range(1, 10))
+    assert [c["number"] for c in document["criteria"]] == list(range(1, 11))
     for criterion in document["criteria"]:
         assert criterion.keys() == {
             "number",
@@ -93,8 +93,8 @@ def test_the_table_says_what_was_found(npsnn: Npsnn, where: tuple[object, ...]) 
     assert [row[3:26].strip() for row in rows] == [criterion[0] for criterion in CRITERIA]
     assert all("not applicable" in row for row in rows[5:8]) and said.count("the network has no noise") == 3
     decided = [row[28:].strip() for row in (*rows[:5], *rows[8:])]
-    assert decided == ["undecided"] * 6, "so few images decide nothing"
-    assert last == "0 of 6 criteria pass, 0 fail, 6 undecided: 1, 2, 3, 4, 5, 9"
+    assert decided == ["undecided"] * 7, "so few images decide nothing"
+    assert last == "0 of 7 criteria pass, 0 fail, 7 undecided: 1, 2, 3, 4, 5, 9, 10"
     assert note == "Not every criterion could be decided on these images: this is no sign of robustness."
     assert ended.code == 4
     noisy = npsnn("checklist", *where, "--average", 3).out.splitlines()
@@ -130,7 +130,7 @@ def test_a_network_that_was_never_trained_passes_nothing(npsnn: Npsnn, where: tu
     ended = npsnn("checklist", *where, "--limit", 60, "--json")
     document = json.loads(ended.out)
     assert ended.code == 4 and document["passed"] is False and document["clean_accuracy"] < 0.3
-    assert [c["outcome"] for c in document["criteria"]] == ["undecided"] * 9
+    assert [c["outcome"] for c in document["criteria"]] == ["undecided"] * 10
     assert all("commonest class" in c["explanation"] for c in document["criteria"])
 
 

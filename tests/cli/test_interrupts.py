@@ -85,7 +85,7 @@ def test_a_checklist_keeps_the_criteria_that_were_measured(
     assert [row["number"] for row in document["criteria"]] == [1, 2]
     (logged,) = (json.loads(line) for line in (runs / "small" / "checklist.jsonl").read_text().splitlines())
     assert logged == document
-    assert "Stopped: 2 of 9 criteria are in" in ended.err.splitlines()[-1]
+    assert "Stopped: 2 of 10 criteria are in" in ended.err.splitlines()[-1]
 
 
 def test_an_audit_prints_the_rows_that_were_checked(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_a_folder_that_cannot_be_written_costs_the_record_alone(
     assert ended.err.count("warning: cannot write") == 1 and "attacks.jsonl" in ended.err
     small = ("--steps", 1, "--samples", 2, "--population", 5, "--generations", 1)
     ended = npsnn("checklist", *where, *small, "--json")
-    assert ended.code in (0, 3, 4) and len(json.loads(ended.out)["criteria"]) == 9
+    assert ended.code in (0, 3, 4) and len(json.loads(ended.out)["criteria"]) == 10
     assert "warning: cannot write" in ended.err and "checklist.jsonl" in ended.err
 
 

@@ -1,7 +1,8 @@
-"""Whether a network is robust, or its gradients only hide where it is not: nine criteria, measured on it.
+"""Whether a network is robust, or its gradients only hide where it is not: ten criteria, measured on it.
 
 Five are those of A2SNN Sec. 4.5, after Athalye, Carlini and Wagner (2018); the next three ask what noise adds to them,
-and the last whether stronger attacks confirm what PGD leaves.
+the ninth whether stronger attacks confirm what PGD leaves, and the last whether attacks in single precision can see the
+network's gradients at all.
 "Leaves" is said of an attack: the accuracy under it. "Surely" is by more than chance, in an exact test of the paired
 differences over images: of networks for which there is none, at most 2.5 % fail a comparison. A comparison that no
 outcome on these images could decide is undecided: where too few images are right without an attack, where the network
@@ -10,12 +11,12 @@ reads no more of them than by naming one class, and where no attack takes anythi
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import combinations
-from typing import TypeAlias
 
 import numpy as np
 
 from npsnn.attacks.checklist.checklist import Checklist
-from npsnn.attacks.checklist.outcomes import Criterion, Outcome, decided
+from npsnn.attacks.checklist.lost import lost_gradients
+from npsnn.attacks.checklist.outcomes import Criterion, Findings, Outcome, decided
 from npsnn.attacks.checklist.suite import Suite
 from npsnn.attacks.judging import Progress
 from npsnn.attacks.results import Result
@@ -27,10 +28,6 @@ ALL = 0.01
 FAR = 0.1
 """How much less than PGD a stronger attack may leave of a sound network: on networks that were trained with adversarial
 images it is 1 to 7 points, on networks that mask their gradients up to 64 (RobustBench, Croce et al. 2021)."""
-
-
-Findings: TypeAlias = tuple[Outcome, str, dict[str, float]]
-"""outcome, explanation and figures."""
 
 
 def _percent(fraction: float) -> str:
@@ -244,6 +241,7 @@ CRITERIA: tuple[tuple[str, str, Callable[[Suite], Findings], bool], ...] = (
     ("known noise", "Does an attacker who knows the noise do worse?", known_noise, True),
     ("closed form", "Does the attack without sampling take what EoT leaves?", without_sampling, True),
     ("stronger attacks", "Do attacks of other kinds take far more than PGD?", stronger, False),
+    ("lost gradients", "Does single precision lose gradients of the cross-entropy?", lost_gradients, False),
 )
 """Name, question, what decides it, and whether it is about noise."""
 
@@ -255,7 +253,7 @@ def examine(
     options: Checklist | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Criterion]:
-    """The nine criteria of gradient obfuscation, measured on the defended network; yields one at a time.
+    """The ten criteria of gradient obfuscation, measured on the defended network; yields one at a time.
 
     The attacks are plain ones on EoT gradients, in Linf. The same draws judge the success of all.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,6 +19,10 @@ class Outcome(StrEnum):
     FAILS = "fails"
     UNDECIDED = "undecided"
     NOT_APPLICABLE = "not applicable"
+
+
+Findings: TypeAlias = tuple[Outcome, str, dict[str, float]]
+"""outcome, explanation and figures."""
 
 
 @dataclass(frozen=True)

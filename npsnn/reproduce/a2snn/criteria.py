@@ -1,4 +1,4 @@
-"""A2SNN's Sec. 4.5: whether its robustness is that of obfuscated gradients, by npsnn's checklist of nine criteria."""
+"""A2SNN's Sec. 4.5: whether its robustness is that of obfuscated gradients, by npsnn's checklist of ten criteria."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,15 +94,16 @@ def hides_nothing(panels: Mapping[str, Panel]) -> Ruling:
     return all_of(*(outcome(panels["outcomes"], "m5", number) for number in (*NOISE, 9)))
 
 
-SAYS = """The checklist has the five criteria of the paper with a test each, and four more: PGD on the network without
-noise (6), an attacker who knows the draw (7), the closed form (8), and attacks of other kinds (9). PGD has ten long
-steps here, not the paper's short ones. Criterion 4 asks whether random sampling finds what PGD leaves. The second
-panel is the paper's own count: of the images that FGSM takes, those that no random sample misreads; and, as its
-control, as many looks at the image itself. A noisy network errs by itself in so many looks, so that the count says
-more of the noise than of the samples.
+SAYS = """The checklist has the five criteria of the paper with a test each, and five more: PGD on the network without
+noise (6), an attacker who knows the draw (7), the closed form (8), attacks of other kinds (9), and gradients that
+single precision loses (10). PGD has ten long steps here, not the paper's short ones. Criterion 4 asks whether random
+sampling finds what PGD leaves. The second panel is the paper's own count: of the images that FGSM takes, those that no
+random sample misreads; and, as its control, as many looks at the image itself. A noisy network errs by itself in so
+many looks, so that the count says more of the noise than of the samples.
 
-None of the nine looks for gradients that are exactly 0, by which a network with huge logits stops attacks in float32
-(audit B11): the third panel of Table 5 counts these. m0 shows what the criteria say of a network that has no defence.
+The first panel leaves out the tenth, of gradients that are exactly 0, by which a network with huge logits stops attacks
+in float32 (audit B11): the third panel of Table 5 counts these. m0 shows what the criteria say of a network that has no
+defence.
 """
 
 

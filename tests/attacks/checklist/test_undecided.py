@@ -57,8 +57,8 @@ DIVERGED = replace(SOUND, params=SOUND.params | {"fc": {"w": 0 * SOUND.params["f
 def test_a_network_that_reads_nothing_passes_nothing(network: Classifier, count: int, reason: str) -> None:
     options = replace(SMALL, steps=1, samples=2, generations=1, ladder=(0.01, 0.02))
     found = list(examine(network, X[:count], LABELS[:count], options))
-    assert [c.passed for c in found] == [None] * 9
-    assert [c.outcome for c in found] == [Outcome.UNDECIDED] * 9
+    assert [c.passed for c in found] == [None] * 10
+    assert [c.outcome for c in found] == [Outcome.UNDECIDED] * 10
     assert all("; undecided: " in c.explanation and reason in c.explanation for c in found)
     assert all(np.isfinite(value) for c in found for value in c.figures.values())
 
