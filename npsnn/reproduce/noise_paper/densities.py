@@ -112,7 +112,7 @@ def picture(curves: Mapping[str, list[dict[str, Any]]], layer: str) -> Draw:
                 axes.plot(xs, _normal(xs, mean, sd), style, color=color, label=f"unit {unit['unit']}, {rule}")
         axes.set_xlabel(f"output of {layer}")
         axes.set_ylabel("probability of at most this")
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return draw
 

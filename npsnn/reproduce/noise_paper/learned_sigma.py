@@ -176,7 +176,7 @@ class LearnedSigma:
             axes.set_xlabel("epoch")
             axes.set_ylabel("sigma")
             axes.set_ylim(bottom=0)
-            axes.legend(fontsize="x-small")
+            axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
         return {"Sigma over the epochs, the paper's two values dotted": draw} if courses else {}
 
