@@ -42,7 +42,8 @@ def places(panel: str, row: str, above_zero: bool = True) -> list[tuple[str, str
 
 def declines(panel: str) -> Rule:
     """The rule of "accuracy declines", from the network without noise, or without attack, on."""
-    return lambda panels: falls(panels[panel], places(panel, CLEAN, above_zero=False))
+    why = "From the network without it to the one with the most."
+    return lambda panels: falls(panels[panel], places(panel, CLEAN, above_zero=False), why)
 
 
 def mirrors(panels: Mapping[str, Panel]) -> Ruling:

@@ -63,13 +63,13 @@ class Cost:
 
     @property
     def decides(self) -> Mapping[str, Rule]:
-        def dearer(more: str, less: str) -> Rule:
-            return lambda panels: above(panels["mnist"], (more, TIMES), (less, TIMES))
+        def dearer(more: str, less: str, why: str) -> Rule:
+            return lambda panels: above(panels["mnist"], (more, TIMES), (less, TIMES), why=why)
 
         return {
-            "noise-dearer-than-plain": dearer(AWARE, PLAIN),
-            "noise-cheaper-than-attacked": dearer(TRAINED, AWARE),
-            "noise-cheaper-than-draws": dearer(DRAWN, AWARE),
+            "noise-dearer-than-plain": dearer(AWARE, PLAIN, "The variances go through every layer, there and back."),
+            "noise-cheaper-than-attacked": dearer(TRAINED, AWARE, "Each step of the attack is a pass there and back."),
+            "noise-cheaper-than-draws": dearer(DRAWN, AWARE, "One draw for each image and step is what trains."),
         }
 
     def jobs(self, scale: Scale) -> Iterator[Train]:

@@ -127,9 +127,18 @@ class LearnedSigma:
     @property
     def decides(self) -> Mapping[str, Rule]:
         return {
-            "noise-sigma-model": lambda panels: like_theirs(panels["table"], (MODEL, END), CLOSE),
-            "noise-sigma-bimodel": lambda panels: like_theirs(panels["table"], (BIMODEL, END), CLOSE),
-            "noise-reward-more": lambda panels: above(panels["table"], (BIMODEL, END), (MODEL, END)),
+            "noise-sigma-model": lambda panels: like_theirs(
+                panels["table"], (MODEL, END), CLOSE, "The paper does not say how long it trained: see the longer rows."
+            ),
+            "noise-sigma-bimodel": lambda panels: like_theirs(
+                panels["table"],
+                (BIMODEL, END),
+                CLOSE,
+                "With this reward no sigma above 0.70 is stationary (audit N30).",
+            ),
+            "noise-reward-more": lambda panels: above(
+                panels["table"], (BIMODEL, END), (MODEL, END), why="Both trainings begin at the same sigma."
+            ),
             "noise-sigma-not-zero": not_zero,
             "noise-sigma-start": lambda panels: near(
                 panels["table"], (MODEL, END), (ELSEWHERE, END), CLOSE, "The same training from two sigma_0."
