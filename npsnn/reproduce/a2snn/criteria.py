@@ -131,10 +131,10 @@ class Criteria:
             yield job
 
     def _jobs(self, scale: Scale) -> Iterator[tuple[str, Measure]]:
-        setting, pixel = scale.on(A2SNN, DATA), one_pixel(scale, 1)
+        pixel = one_pixel(scale, 1)
         for row, _, train in trained(ROWS, DATA, scale, SEEDS):
             settings = {
-                "images": min(IMAGES, setting.images if setting else IMAGES),
+                "images": _images(scale),
                 "eps": EPS,
                 "eot": min(20, scale.eot),
                 "samples": scale.queries,
@@ -147,7 +147,7 @@ class Criteria:
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
         """Outcomes of all criteria, 1 where they are so, and the paper's count of criterion 4."""
-        about = note(scale, A2SNN, DATA, IMAGES, SEEDS)
+        about = note(scale, A2SNN, DATA, _images(scale), SEEDS)
         jobs = list(self._jobs(scale))
         columns = {
             f"{column(number)} {word}": _is(number, outcome)
@@ -169,6 +169,12 @@ class Criteria:
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:
         """None."""
         return {}
+
+
+def _images(scale: Scale) -> int:
+    """The number of attacked images: the setting's, or fewer."""
+    setting = scale.on(A2SNN, DATA)
+    return IMAGES if setting is None else min(IMAGES, setting.images)
 
 
 def _is(number: int, outcome: Outcome) -> Callable[[Record], float]:

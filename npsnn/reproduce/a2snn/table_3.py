@@ -16,6 +16,8 @@ SEEDS = 3
 PIXELS = (1, 2, 3)
 POPULATION, GENERATIONS, FEW = 400, 1000, 75
 """The paper's: candidates, generations, and the generations that were too few."""
+LEAD = 0.065
+"""The least of what the paper calls 7, 9 and 10 points."""
 PRINTED = {
     "adv-bnn": (82.15, 68.60, 64.55, 59.70),
     "pni": (87.21, 50.90, 39.00, 35.40),
@@ -68,8 +70,9 @@ def fewer_generations_weaken(panels: Mapping[str, Panel]) -> Ruling:
 
 SAYS = """Differential evolution as the paper has it, with fewer candidates and generations where the scale has fewer
 queries; *few generations* has the paper's 75 of 1,000. Energies are of the closed form, which has no noise: a
-candidate that is chosen by noisy energies is chosen for its luck. The place of a pixel is a box of L0, which no row
-of Tables 1 and 5 is in: that One-Pixel takes less than PGD says little about gradients (audit A29).
+candidate that is chosen by noisy energies is chosen for its luck. Pixels are a ball of L0, which is another one than
+that of Tables 1 and 5: that One-Pixel takes less than PGD says little about gradients (audit A29). What the paper
+calls 7, 9 and 10 points is 6.95, 8.73 and 9.44 by its table.
 """
 
 enter(
@@ -82,7 +85,7 @@ enter(
         rows=stochastic(DATA),
         columns=columns,
         decides={
-            "a2snn-one-pixel-best": better("m5", STOCHASTIC, NAMES[1:], {"adv-bnn": 0.07}),
+            "a2snn-one-pixel-best": better("m5", STOCHASTIC, NAMES[1:], {"adv-bnn": LEAD}),
             "a2snn-more-pixels": more_take_more,
             "a2snn-few-generations": fewer_generations_weaken,
         },
