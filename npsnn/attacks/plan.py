@@ -145,6 +145,7 @@ class Plan:
         None,
         "Objective that the gradient attacks ascend: {choices}. Plain attacks ascend the cross-entropy by default, and "
         'the text above says what the adaptive ones ascend. The objectives in "win" are of the closed form alone. '
+        "float32-cross-entropy has the gradient that single precision leaves (audit B11). "
         "apgd-t, fab-t, fmn, cw, one-pixel, square, sparse-rs and spsa ascend objectives of their own.",
         "Gradients",
         choices=untargeted,

@@ -48,7 +48,7 @@ def test_options_stand_in_groups_of_a_screen_each(npsnn: Npsnn, command: str) ->
     intro, *listed = groups(npsnn(command, "--help").out).items()
     assert [name for name, _ in listed] == GROUPS[command]
     assert all(len(lines) < SCREEN for _, lines in listed)
-    assert len(intro[1]) < SCREEN or command == "checklist"  # which explains eight criteria
+    assert len(intro[1]) < SCREEN or command == "checklist"  # which explains ten criteria
     assert listed[-1][1][-1].startswith("  -h, --help")
 
 
