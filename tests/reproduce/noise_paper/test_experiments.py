@@ -69,6 +69,28 @@ def test_the_attacks_of_figure_4() -> None:
     assert isinstance(trained, Config) and (trained.adversarial, trained.adversarial_eps) == ("pgd", 0.1)
 
 
+def test_the_networks_of_figure_7_keep_their_noise() -> None:
+    """Each by its row: what training has not seen is kept as well, and the unprotected network keeps none."""
+    (figure,) = (e for e in OURS if e.name == "noise-figure-7")
+    jobs = [job for job in figure.jobs(SCALES["small"]) if isinstance(job, Attack) and _options(job).seed == 0]
+    kept = sorted((job.network.name, job.judging.sigma) for job in jobs)
+    assert kept == sorted(
+        [("noise-unseen", sigma) for sigma in (0, 0.6, 0.8)]
+        + [
+            (name, float(name.split("-")[1]))
+            for s in ("0.6", "0.8")
+            for name in (f"sampled-{s}", f"sampled-{s}-l1", f"sigma-{s}")
+        ]
+    )
+    unseen = next(_options(job) for job in jobs if job.network.name == "noise-unseen")
+    assert not unseen.noise_enters and unseen.sigma > 0, "a place for noise, and none in the loss"
+
+
+def _options(job: Attack) -> Config:
+    assert isinstance(job.network.of, Config)
+    return job.network.of
+
+
 def test_a_row_takes_the_settings_and_its_own_options() -> None:
     setting = SCALES["small"].on(NOISE_PAPER, "mnist")
     assert setting is not None
