@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import above, all_of, at_most
 from npsnn.reproduce.scales import A2SNN, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 DATA = "fashion-mnist"
 SEEDS = 3
@@ -61,7 +58,7 @@ def drawn(w: np.ndarray, sigma: np.ndarray) -> Draw:
     w: (C, 2). sigma: (2, 2).
     """
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Any) -> None:
         reach = RINGS[-1] * directions(sigma)[0][0]
         for ring in RINGS:
             axes.plot(*outline(sigma, ring), color="C0", lw=1)

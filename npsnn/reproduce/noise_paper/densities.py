@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -17,9 +17,6 @@ from npsnn.reproduce.panels import NUMBER, Panel
 from npsnn.reproduce.records import MissingError, Record, Records, Seeds
 from npsnn.reproduce.rules import all_of, at_most
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FREE = "sigma 0.6"
 """The network that decides: the noise-aware loss with free filters, as the paper has it."""
@@ -101,7 +98,7 @@ def one_unit() -> Panel:
 def picture(curves: Mapping[str, list[dict[str, Any]]], layer: str) -> Draw:
     """The distribution functions of the units of a layer that vary most: draws, and the laws that are carried."""
 
-    def draw(axes: "Axes") -> None:
+    def draw(axes: Any) -> None:
         for k, unit in enumerate(curves[layer]):
             quantiles, color = np.array(unit["quantiles"]), f"C{k}"
             levels = np.linspace(0, 1, len(quantiles))

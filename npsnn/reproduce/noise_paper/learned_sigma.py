@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from npsnn.reproduce.panels import NUMBER, Panel, shown
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.rules import above, like_theirs, near
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 START, OTHER = 1.9, 0.5
 """The paper's sigma_0, and another."""
@@ -177,7 +174,7 @@ class LearnedSigma:
         for name, epochs, start in self._epochs(scale, records):
             courses.setdefault(name, trajectory(epochs, start))
 
-        def draw(axes: "Axes") -> None:
+        def draw(axes: Any) -> None:
             for name, sigma in courses.items():
                 axes.plot(range(len(sigma)), sigma, label=name)
             for theirs in (0.7, 0.79):
