@@ -74,6 +74,15 @@ def sampled(sigma: float, norm: str = "none") -> Row:
     return row(name, sigma=sigma, first_layer_norm=norm, propagation="sampled", loss="cross-entropy")
 
 
+def without_noise(norm: str, loss: str = "mse") -> Row:
+    """Filters of the first layer held at a norm of 1, and no noise: what the norm does by itself.
+
+    norm: as for `noise_aware`.
+    loss: "mse", as the noise-aware loss has it, or "cross-entropy".
+    """
+    return row(f"{loss}-{norm}", sigma=0.0, first_layer_norm=norm, loss=loss)
+
+
 def attacked(eps: float, mix: float = 1.0) -> Row:
     """Adversarial training by ten steps of PGD within eps in Linf (Madry et al. 2018).
 

@@ -19,6 +19,7 @@ from npsnn.reproduce.noise_paper.networks import (
     noisy_rows,
     sampled,
     squared_error,
+    without_noise,
 )
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.rules import above, all_of, no_less, rises
@@ -58,6 +59,7 @@ def rows(data: str) -> Mapping[str, Row]:
         {BASELINE: baseline, "squared error, no noise": squared_error}
         | noisy_rows()
         | {f"unit filters, sigma {sigma:g}": noise_aware(sigma, "l1") for sigma in UNIT_SIGMAS}
+        | {"unit filters, squared error, no noise": without_noise("l1")}
         | {"sampled noise, sigma 0.6": sampled(0.6)}
         | {TRAINED: attacked(MIDDLE[data])}
     )
@@ -124,8 +126,10 @@ judges. A verdict asks for both PGD and APGD: what holds under PGD alone is a cl
 
 **Controls.** The row of the squared error without noise has all of the loss but its noise: what that row has is no
 merit of the noise. The rows with unit filters hold each filter of the first layer at an L1 norm of 1, so that the
-network cannot outgrow its noise (audit N42). The row of sampled noise is the cross-entropy under draws, without any
-closed form. Adversarial training is ten steps of PGD on every image, at the radius of the columns that decide.
+network cannot outgrow its noise (audit N42). Such filters also let a change of eps in every pixel move a unit by eps at
+most: the row of unit filters without noise has that alone. The row of sampled noise is the cross-entropy under draws,
+without any closed form. Adversarial training is ten steps of PGD on every image, at the radius of the columns that
+decide.
 
 **A sceptic would ask** whether gradients vanish under the squared error, so that PGD stalls where there is no
 robustness: APGD on the cross-entropy scales its steps, and `Auto` has members without gradients.

@@ -102,6 +102,15 @@ def test_a_row_takes_the_settings_and_its_own_options() -> None:
     assert options.first_layer_norm == "l1" and train.name.endswith("3x")
 
 
+def test_unit_filters_need_no_noise() -> None:
+    """The control of the norm alone: the norm is held, and nothing is drawn or carried."""
+    setting = SCALES["small"].on(NOISE_PAPER, "mnist")
+    assert setting is not None
+    options = networks.without_noise("l1")(setting, 0).of
+    assert isinstance(options, Config)
+    assert (options.first_layer_norm, options.sigma, options.loss, options.noise_enters) == ("l1", 0.0, "mse", False)
+
+
 def test_what_a_training_says_of_its_sigma() -> None:
     epochs = [
         {"sigma": s, "sigma_gradient": 0.1 * s, "first_layer_ratio": None} for s in (1.5, 1.2, 1.0, 0.9, 0.8, 0.5)
