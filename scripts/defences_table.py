@@ -1,34 +1,42 @@
-"""The table of docs/defences.md from what scripts/defences.py has kept."""
+"""The tables of docs/defences.md from what scripts/defences.py has kept: one for each eps, the most robust first."""
 
 from pathlib import Path
 from typing import Any
 
 from npsnn.cli.common import percent
 from npsnn.files import json_files
+from npsnn.runs import checkpoint
+
+HEADS = ("clean", "FGSM", "PGD-50", "noise off", "worst", "95 %", "strongest", "own answer, clean", "own answer, worst")
 
 
 def table(out: Path, eps: tuple[float, ...]) -> str:
-    """Markdown: a line for each system that was attacked at every eps."""
-    heads = ["clean"]
-    for radius in eps:
-        heads += [f"{name}, {radius:.3g}" for name in ("FGSM", "PGD-50", "noise off", "ensemble", "95 %")]
-    heads += ["own answer, clean", *(f"own answer, {radius:.3g}" for radius in eps)]
-    lines = [f"| system | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
-    for folder in sorted(out.iterdir()):
-        files = [folder / f"attacked-{radius:.4g}.json" for radius in eps]
-        if all(file.exists() for file in files):
-            lines.append(f"| {folder.name} | {' | '.join(_cells([json_files.read_json(f) for f in files]))} |")
+    """Markdown: a table for each eps, with a line for each system that was attacked at it, and the hours of all."""
+    folders = sorted(folder for folder in out.iterdir() if (folder / checkpoint.METRICS).exists())
+    trained = sum(e["seconds"] for f in folders for e in json_files.read_lines(f / checkpoint.METRICS))
+    attacked = sum(json_files.read_json(f)["seconds"] for folder in folders for f in folder.glob("attacked-*.json"))
+    hours = f"{len(folders)} trainings took {trained / 3600:.1f} hours, their attacks {attacked / 3600:.1f} hours."
+    return "\n\n".join([*(_of_eps(out, radius) for radius in eps), hours])
+
+
+def _of_eps(out: Path, radius: float) -> str:
+    files = {folder.name: folder / f"attacked-{radius:.4g}.json" for folder in out.iterdir()}
+    found = {name: json_files.read_json(file)["accuracies"] for name, file in files.items() if file.exists()}
+    lines = [f"| eps {radius:.3g} | {' | '.join(HEADS)} |", "|---" * (len(HEADS) + 1) + "|"]
+    for name in sorted(found, key=lambda name: (-found[name]["worst"]["accuracy"], name)):
+        lines.append(f"| {name} | {' | '.join(_cells(found[name]))} |")
     return "\n".join(lines)
 
 
-def _cells(documents: list[dict[str, Any]]) -> list[str]:
-    of = [document["accuracies"] for document in documents]
-    cells = [_of(of[0], "clean")]
-    for found in of:
-        low, high = found["worst"]["ci95"]
-        cells += [_of(found, "fgsm"), _of(found, "pgd"), _of(found, "noise-off-pgd"), _of(found, "worst")]
-        cells.append(f"{100 * low:.1f} to {100 * high:.1f}")
-    return [*cells, _of(of[0], "own answer, clean"), *(_of(found, "own answer, worst") for found in of)]
+def _cells(of: dict[str, Any]) -> list[str]:
+    low, high = of["worst"]["ci95"]
+    return [
+        *(_of(of, name) for name in ("clean", "fgsm", "pgd", "noise-off-pgd")),
+        _of(of, "worst"),
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        of["worst"]["strongest"],
+        *(_of(of, name) for name in ("own answer, clean", "own answer, worst")),
+    ]
 
 
 def _of(found: dict[str, Any], name: str) -> str:

@@ -37,7 +37,10 @@ def test_what_is_done_is_kept(
     defences.main(options, standalone_mode=False)
     table = capsys.readouterr().out
     lines = table.strip().splitlines()
-    assert len(lines) == 5 and [line.split(" | ")[0] for line in lines[2:]] == ["| noise-paper", "| none", "| rse"]
+    near, far = (dict.fromkeys(line.split(" | ")[0] for line in part) for part in (lines[:5], lines[6:11]))
+    assert next(iter(near)) == "| eps 0.0314" and next(iter(far)) == "| eps 0.1"
+    assert set(near) == set(far) - {"| eps 0.1"} | {"| eps 0.0314"} >= {"| noise-paper", "| none", "| rse"}
+    assert lines[-1].startswith("3 trainings took 0.0 hours, their attacks 0.0 hours")
     document = json.loads((tmp_path / "rse" / "attacked-0.1.json").read_text())
     found = document["accuracies"]
     assert {"clean", "fgsm", "pgd", "noise-off-pgd", "worst", "own answer, clean", "own answer, worst"} < set(found)
@@ -49,4 +52,17 @@ def test_what_is_done_is_kept(
     defences.main(options, standalone_mode=False)
     assert capsys.readouterr().out == table and contents(tmp_path) == before
     assert {name: contents(tmp_path / name)["last.npz"] for name in trained} == trained
-    assert defences_table.table(tmp_path, (0.5,)).count("\n") == 1, "no system was attacked at every radius"
+    assert defences_table.table(tmp_path, (0.5,)).count("| none") == 0, "no system was attacked at this radius"
+
+
+def test_the_most_robust_stands_first(tmp_path: Path) -> None:
+    for name, left in (("a", 0.2), ("b", 0.7), ("c", 0.2)):
+        row = {"accuracy": left, "ci95": [0.1, 0.8], "strongest": "pgd"}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text('{"seconds": 3600}\n{"seconds": 1800}\n')
+        found = {"seconds": 360, "accuracies": {"clean": row, "fgsm": row, "pgd": row, "worst": row}}
+        (tmp_path / name / "attacked-0.1.json").write_text(json.dumps(found))
+    lines = defences_table.table(tmp_path, (0.1,)).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| b", "| a", "| c"]
+    assert lines[2] == "| b | 70.0 % | 70.0 % | 70.0 % | - | 70.0 % | 10.0 to 80.0 | pgd | - | - |"
+    assert lines[-1] == "3 trainings took 4.5 hours, their attacks 0.3 hours."

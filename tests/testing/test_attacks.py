@@ -27,6 +27,8 @@ OURS = [
     attacks.Inner(0.5, "l2", 3, 0.3, "gauss", "soft"),
     attacks.Inner(0.1, steps=3, step_size=0.05, labels="predicted", source=CLOSED),
     attacks.MomentumFGSM(0.1, steps=3),
+    attacks.AuthorsFGSM(0.1),
+    attacks.AuthorsPGD(0.1, source=attacks.EoT(2, "float32-cross-entropy")),
     attacks.Toward(attacks.PGD(0.1, steps=3)),
     attacks.Toward(attacks.APGD(0.1, steps=6, source=CLOSED), "1"),
     attacks.APGD(0.1, steps=6, restarts=2),

@@ -46,6 +46,7 @@ OUR_CONSTRAINTS = [
     (constraints.SigmaCap(0.1), FEATURES),
     (authors.AuthorsStart(), FEATURES),
     (authors.AuthorsDecay(0.1), FEATURES),
+    (authors.UnitMatrix(), FEATURES),
     (constraints.SigmaFloor(0.5), SEVERAL),
     (rewards.AlternatingReward(0.1, 0.1), UNITS),
     (groups.GradientFactor(("fc*",), 0.5), SEVERAL),
