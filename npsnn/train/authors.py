@@ -149,6 +149,10 @@ class UnitMatrix(Constraint):
 
     needs: ClassVar[Role] = Role.WEIGHT
 
+    @property
+    def moves(self) -> bool:
+        return True
+
     def begin(self, model: Model, params: Arrays) -> Arrays:
         return params
 
