@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from npsnn.layers.params import flatten
 from npsnn.reproduce.jobs import Attack, Job, Train
 from npsnn.reproduce.perform import Place
 from npsnn.train.config import Config
+from npsnn.train.epochs import Epoch
 from npsnn.train.loop import fit, training_on
 
 TIMED = 512
@@ -78,12 +78,11 @@ def _training(job: Train, place: Place) -> Cost:
     options = _options(job, dataset)
     limit = options.limit or len(dataset.train)
     some = min(TIMED, limit)
-    changed = {"limit": some, "epochs": 1}
+    changed = {"limit": some, "epochs": 2}
     start = None if job.start is None else _untrained(job.start, dataset)
-    begun = perf_counter()
-    for _ in fit(replace(options, **changed), dataset, threads=place.threads, device=place.device, start=start):
-        pass
-    seconds = (perf_counter() - begun) * limit / some * options.epochs
+    records = fit(replace(options, **changed), dataset, threads=place.threads, device=place.device, start=start)
+    epochs = [record.seconds for record in records if isinstance(record, Epoch)]
+    seconds = epochs[-1] * limit / some * options.epochs  # the first epoch also makes room and starts processes
     sizes = sum(p.nbytes for p in flatten(_untrained(job, dataset).params).values())
     return Cost(seconds, KEPT * sizes)
 
