@@ -151,7 +151,7 @@ class Criteria:
         jobs = list(self._jobs(scale))
         columns = {
             f"{column(number)} {word}": _is(number, outcome)
-            for number in range(1, 10)
+            for number in range(1, 11)
             for word, outcome in (("passes", Outcome.PASSES), ("fails", Outcome.FAILS))
         }
         return {
