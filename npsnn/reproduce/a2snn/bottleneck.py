@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from npsnn.reproduce.a2snn.deciding import GRID, under
-from npsnn.reproduce.a2snn.networks import ours
-from npsnn.reproduce.a2snn.table_5 import columns
+from npsnn.reproduce.a2snn.networks import columns, ours
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Grid, enter
 from npsnn.reproduce.panels import Panel

@@ -160,3 +160,14 @@ def judge(scale: Scale, eps: float = EPS) -> Auto:
         queries=scale.queries,
         gradient_draws=min(scale.eot, JUDGE_DRAWS),
     )
+
+
+def columns(scale: Scale) -> Iterator[Column]:
+    """Clean, the paper's attacks, and those that are stronger; the network without its noise."""
+    yield Column("clean")
+    yield Column("FGSM", fgsm(scale))
+    yield Column("PGD", papers_pgd(scale))
+    yield from authors(scale)
+    yield Column("PGD, closed form", closed_form(scale))
+    yield Column("PGD, noise off", noise_off(scale))
+    yield Column("judge", judge(scale))

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from npsnn.reproduce.a2snn.deciding import noise_panel, zero_panel
-from npsnn.reproduce.a2snn.networks import Row, as_code, ours
-from npsnn.reproduce.a2snn.table_5 import columns
+from npsnn.reproduce.a2snn.networks import Row, as_code, columns, ours
 from npsnn.reproduce.experiments import Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records

@@ -2,17 +2,9 @@
 
 from collections.abc import Iterator
 
+from npsnn.reproduce.a2snn import networks
 from npsnn.reproduce.a2snn.deciding import better
-from npsnn.reproduce.a2snn.networks import (
-    STOCHASTIC,
-    authors,
-    closed_form,
-    fgsm,
-    judge,
-    noise_off,
-    papers_pgd,
-    stochastic,
-)
+from npsnn.reproduce.a2snn.networks import STOCHASTIC, stochastic
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.scales import A2SNN, Scale
 
@@ -27,14 +19,8 @@ PRINTED = {
 
 
 def columns(scale: Scale) -> Iterator[Column]:
-    """Clean, the paper's attacks, and those that are stronger."""
-    yield Column("clean")
-    yield Column("FGSM", fgsm(scale))
-    yield Column("PGD", papers_pgd(scale))
-    yield from authors(scale)
-    yield Column("PGD, closed form", closed_form(scale))
-    yield Column("PGD, noise off", noise_off(scale))
-    yield Column("judge", judge(scale))
+    """The columns of all networks, and the clean accuracy of an answer that is a mean."""
+    yield from networks.columns(scale)
     yield Column("clean, mean of 10", None, {"average": 10, "answer": "probabilities"})
 
 

@@ -9,11 +9,8 @@ from npsnn.reproduce.a2snn.networks import (
     EPS,
     VARIANTS,
     ablation,
-    authors,
-    closed_form,
+    columns,
     fgsm,
-    judge,
-    noise_off,
     papers_pgd,
 )
 from npsnn.reproduce.claims import OPEN, Ruling
@@ -38,17 +35,6 @@ KEPT = 0.01
 """The clean accuracy that a defence may cost without sacrificing any: the paper's m5 costs less than a point."""
 MUCH = 0.05
 """The least difference that "much more" means."""
-
-
-def columns(scale: Scale) -> Iterator[Column]:
-    """Clean, the paper's attacks, and those that are stronger; the network without its noise."""
-    yield Column("clean")
-    yield Column("FGSM", fgsm(scale))
-    yield Column("PGD", papers_pgd(scale))
-    yield from authors(scale)
-    yield Column("PGD, closed form", closed_form(scale))
-    yield Column("PGD, noise off", noise_off(scale))
-    yield Column("judge", judge(scale))
 
 
 def columns_of_both(scale: Scale) -> Iterator[Column]:
