@@ -15,12 +15,14 @@ class Claim:
     paper: "noise paper" or "A2SNN".
     where: section, figure or table.
     says: the claim in our words, with the paper's figures.
+    chief: whether a reader of the paper asks for it first.
     """
 
     id: str
     paper: str
     where: str
     says: str
+    chief: bool = False
 
 
 @dataclass(frozen=True)

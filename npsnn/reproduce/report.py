@@ -1,4 +1,4 @@
-"""The report of a reproduction, in Markdown: a table of all claims, the worst first, then a section an experiment."""
+"""The report of a reproduction, in Markdown: tables of claims, the worst first, then a section an experiment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +71,7 @@ def markdown(found: Sequence[Section], scale: Scale, records: Records, folder: s
     records: the records.
     folder: the folder of the plots, before their names.
     """
-    parts = [_opening(found, scale, records), _table(found)]
+    parts = [_opening(found, scale, records), *_tables(found)]
     parts += [_about(section, folder) for section in found]
     return "\n\n".join(parts) + "\n"
 
@@ -84,9 +84,7 @@ def plot_name(section: Section, number: int) -> str:
 def _opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
     jobs = with_needs(job for section in found for job in section.experiment.jobs(scale))
     there = [job for job in jobs if records.holds(job)]
-    hours = sum(_seconds(records, job.key) for job in there) / 3600
-    counts = [sum(1 for s in found for _, r in s.rulings if r.verdict == verdict) for verdict in VERDICTS]
-    verdicts = ", ".join(f"{count} {verdict}" for count, verdict in zip(counts, VERDICTS, strict=True) if count)
+    took = _took(sum(_seconds(records, job.key) for job in there))
     machines = sorted({_machine(records, job.key) for job in there})
     missing = f" {len(jobs) - len(there)} of its {len(jobs)} jobs are not done." if len(there) < len(jobs) else ""
     on = f", on {'; '.join(machines)}" if machines else ""
@@ -94,9 +92,9 @@ def _opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
 
 Every figure, table and claim of both papers at the scale *{scale.name}*. {scale.says}{missing}
 
-**{sum(counts)} claims: {verdicts}.**
+{_counts(found)}
 
-{len(there)} jobs took {hours:.1f} hours of one process each{on}. Intervals are of 95 %: Student's over seeds, or
+{len(there)} jobs took {took} of one process each{on}. Intervals are of 95 %: Student's over seeds, or
 Wilson's over images where there is one seed. Networks of one seed meet the same images and draws, so that differences
 are paired. The figures, tables and plots are made from the records alone:
 
@@ -104,9 +102,23 @@ are paired. The figures, tables and plots are made from the records alone:
     npsnn reproduce --report"""
 
 
+def _counts(found: Sequence[Section]) -> str:
+    """A line for each paper: how many of its claims have which verdict."""
+    lines = []
+    for paper in dict.fromkeys(claim.paper for s in found for claim, _ in s.rulings):
+        verdicts = [ruling.verdict for s in found for claim, ruling in s.rulings if claim.paper == paper]
+        counts = ", ".join(f"{n} {verdict}" for verdict in VERDICTS if (n := verdicts.count(verdict)))
+        lines.append(f"* **{_the(paper)[0].upper()}{_the(paper)[1:]}, {len(verdicts)} claims**: {counts}.")
+    return "\n".join(lines)
+
+
 def _seconds(records: Records, key: str) -> float:
     took = records[key].took.get("seconds", 0.0)
     return sum(took.values()) if isinstance(took, dict) else float(took)
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _machine(records: Records, key: str) -> str:
@@ -115,17 +127,19 @@ def _machine(records: Records, key: str) -> str:
     return f"{about.get('device', '?')}, {about.get('machine', '?')}, NumPy {numpy}, npsnn {about.get('npsnn', '?')}"
 
 
-def _table(found: Sequence[Section]) -> str:
-    """All claims, the worst verdict first."""
+def _tables(found: Sequence[Section]) -> list[str]:
+    """The chief claims, and all claims; in both the worst verdict comes first."""
     rows = [(claim, ruling, s.experiment.name) for s in found for claim, ruling in s.rulings]
     rows.sort(key=lambda row: VERDICTS.index(row[1].verdict))
-    lines = ["## The claims", "", "| claim | paper | here | verdict |", "|---|---|---|---|"]
+    chief = [row for row in rows if row[0].chief]
+    return [_table("The chief claims", chief)] * bool(chief) + [_table("All claims", rows)]
+
+
+def _table(heading: str, rows: Sequence[tuple[Claim, Ruling, str]]) -> str:
+    lines = [f"## {heading}", "", "| claim | here | verdict |", "|---|---|---|"]
     for claim, ruling, name in rows:
-        link = f"[{claim.id}](#{name})"
-        lines.append(
-            f"| {link} | {_cell(claim.says)} ({claim.paper}, {claim.where}) | {_cell(ruling.figure)} | "
-            f"**{ruling.verdict}** |"
-        )
+        says = f"[{_cell(claim.says)}](#{name}) ({claim.paper}, {claim.where})"
+        lines.append(f"| {says} | {_cell(ruling.figure)} | **{ruling.verdict}** |")
     return "\n".join(lines)
 
 

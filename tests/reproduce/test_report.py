@@ -19,7 +19,7 @@ from npsnn.reproduce.rules import above
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES
 
 OFF = {"sigma": 0.0}
-CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.") for id in ("better", "worse")}
+CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.", id == "worse") for id in ("better", "worse")}
 GRID = Grid(
     name="tiny",
     paper=NOISE_PAPER,
@@ -74,10 +74,11 @@ def test_its_panel_holds_what_the_records_say(records: Records) -> None:
 def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")
-    rows = re.findall(r"^\| \[(\w+)\]\(#tiny\) .* \*\*(.+)\*\* \|$", text, re.MULTILINE)
-    assert rows == [("better", FAILS), ("worse", OPEN)]
+    rows = re.findall(r"^\| \[It is (\w+), .*\]\(#tiny\) .* \*\*(.+)\*\* \|$", text, re.MULTILINE)
+    assert rows == [("worse", OPEN), ("better", FAILS), ("worse", OPEN)]
+    assert text.index("## The chief claims") < text.index("[It is worse") < text.index("## All claims")
     assert "It is better, a \\| b." in text and "12.5]" in text and "A paragraph." in text
-    assert "**2 claims: 1 does not hold, 1 cannot be told at this scale.**" in text
+    assert "* **The noise paper, 2 claims**: 1 does not hold, 1 cannot be told at this scale." in text
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
 
 

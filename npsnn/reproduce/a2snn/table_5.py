@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from npsnn.reproduce.a2snn.claims import NAMES, PRINTED
 from npsnn.reproduce.a2snn.deciding import GRID, better, noise_panel, under, zero_panel
 from npsnn.reproduce.a2snn.networks import (
     EPS,
@@ -13,6 +12,7 @@ from npsnn.reproduce.a2snn.networks import (
     fgsm,
     papers_pgd,
 )
+from npsnn.reproduce.a2snn.printed import NAMES, PRINTED
 from npsnn.reproduce.claims import OPEN, Ruling
 from npsnn.reproduce.experiments import Column, Grid, Rule, enter
 from npsnn.reproduce.panels import Panel

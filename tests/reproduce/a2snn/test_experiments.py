@@ -10,7 +10,8 @@ import pytest
 from tiny_reproduction import DIGITS, run_all, tiny
 
 from npsnn.reproduce.a2snn import networks, table_1, table_5
-from npsnn.reproduce.a2snn.claims import CLAIMS, PRINTED
+from npsnn.reproduce.a2snn.claims import CHIEF, CLAIMS
+from npsnn.reproduce.a2snn.printed import PRINTED
 from npsnn.reproduce.experiments import Grid
 from npsnn.reproduce.jobs import Attack, Train, with_needs
 from npsnn.reproduce.perform import Place
@@ -44,6 +45,7 @@ def test_each_claim_is_decided_by_one_experiment() -> None:
     decided = Counter(id for e in OURS.values() for id in e.decides)
     assert decided == Counter(claim.id for claim in CLAIMS)
     assert all(claim.paper == A2SNN for claim in CLAIMS)
+    assert sum(claim.chief for claim in CLAIMS) == len(CHIEF)
 
 
 def test_every_figure_and_table_has_an_experiment() -> None:

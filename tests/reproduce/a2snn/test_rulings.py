@@ -20,7 +20,8 @@ from npsnn.reproduce.a2snn import (
     table_6,
     theorem_1,
 )
-from npsnn.reproduce.a2snn.claims import CLAIMS, PRINTED
+from npsnn.reproduce.a2snn.claims import CLAIMS
+from npsnn.reproduce.a2snn.printed import PRINTED
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART
 from npsnn.reproduce.experiments import Experiment, Grid
 from npsnn.reproduce.panels import Panel

@@ -11,7 +11,7 @@ from tiny_reproduction import run_all, tiny
 from npsnn.reproduce.claims import OPEN
 from npsnn.reproduce.jobs import Attack, Train, with_needs
 from npsnn.reproduce.noise_paper import learned_sigma, networks, robustness
-from npsnn.reproduce.noise_paper.claims import CLAIMS
+from npsnn.reproduce.noise_paper.claims import CHIEF, CLAIMS
 from npsnn.reproduce.perform import Place
 from npsnn.reproduce.plots import svg
 from npsnn.reproduce.report import sections
@@ -26,6 +26,7 @@ def test_each_claim_is_decided_by_one_experiment() -> None:
     decided = Counter(id for e in OURS for id in e.decides)
     assert decided == Counter(claim.id for claim in CLAIMS)
     assert all(claim.paper == NOISE_PAPER for claim in CLAIMS)
+    assert sum(claim.chief for claim in CLAIMS) == len(CHIEF)
 
 
 def test_every_figure_and_table_has_an_experiment() -> None:
