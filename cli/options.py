@@ -12,7 +12,7 @@ from npsnn import validate
 from npsnn.cli import config_file
 from npsnn.cli.help import Option
 from npsnn.cli.suggest import Bare, Choice
-from npsnn.cli.values import Device, Epsilon, Number, Threads, UserPath, WholeNumber
+from npsnn.cli.values import DataSet, Device, Epsilon, Number, Threads, UserPath, WholeNumber
 from npsnn.layers.affine import METHODS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,7 +80,7 @@ def _type(declared: validate.Option, kind: type) -> click.ParamType[Any]:
     """What click checks: the same as `validate.check_options`."""
     low, high, words = declared.low, declared.high, declared.words()
     if words is not None:
-        return Choice(words)
+        return DataSet(words) if declared.paths else Choice(words)
     if declared.fraction:
         return Epsilon()
     if kind is float:

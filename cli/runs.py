@@ -123,11 +123,11 @@ def load_dataset(
     from npsnn.runs import provenance
     from npsnn.train.saved import dataset_of
 
-    name = dataset_of(config)
-    if name not in data.NAMES:
+    name = data.located(dataset_of(config), data_dir)
+    if name not in data.names() and not Path(name).is_absolute():
         raise ValueError(
-            f"{folder} was trained on {name!r}, which npsnn cannot read by name: go on in Python, with your own arrays "
-            f"and Classifier.load({str(folder)!r})"
+            f"{folder} was trained on {name!r}, which npsnn cannot read by name: register its loader in a file for "
+            f"--plugin, or go on in Python, with your own arrays and Classifier.load({str(folder)!r})"
         )
     dataset = data.load(name, data_dir)
     odd = provenance.difference(config, dataset)

@@ -176,7 +176,7 @@ def _defended(defence: Any, recipe: str, chosen: dict[str, Any], place: Place) -
     dataset = data.load(chosen["dataset"], place.data_dir)
     with speaking_of_flags():
         options = defence.training(dataset, chosen["seed"], chosen["limit"], chosen["conv"])
-        folder = checkpoint.new_run(place.runs_dir, place.name, f"{recipe}-{defence.model}-{dataset.name}")
+        folder = checkpoint.new_run(place.runs_dir, place.name, f"{recipe}-{defence.model}-{data.short(dataset.name)}")
     with _unless_empty(folder):
         records = train.fit(options, dataset, folder, place.threads, place.device, recipe=defence)
     return Begun(options, dataset, folder, records)
@@ -199,7 +199,7 @@ def _new(config: Config, start: Run | None, other_data: bool, place: Place) -> B
         dataset = data.load(config.dataset, place.data_dir)
     with speaking_of_flags():
         train.build(config, dataset)
-        prefix = f"{config.model}-{config.dataset}-sigma{config.sigma:g}"
+        prefix = f"{config.model}-{data.short(dataset.name)}-sigma{config.sigma:g}"
         folder = checkpoint.new_run(place.runs_dir, place.name, prefix)
     with _unless_empty(folder):
         records = train.fit(config, dataset, folder, place.threads, place.device, network, origin)

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from npsnn.backend import check_device
-from npsnn.cli.suggest import did_you_mean
+from npsnn.cli.suggest import Choice, did_you_mean
 from npsnn.files.paths import user_path
 from npsnn.host import check_threads
 
@@ -54,6 +55,29 @@ class UserPath(click.Path):
             beside = (file.name for file in path.parent.iterdir())
             self.fail(f"File {str(path)!r} does not exist.{did_you_mean(path.name, beside)}", param, ctx)
         return super().convert(path, param, ctx)
+
+
+class DataSet(Choice):
+    """The name of a data set, or the path of one."""
+
+    name = "data set"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from npsnn.data import own
+
+        if value in self.choices or not own.is_path(str(value)):
+            return super().convert(value, param, ctx)
+        try:
+            return str(user_path(value).absolute())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"{super().get_invalid_choice_message(value, ctx)} There is no such file or folder here either."
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names, and the files and folders that the shell finds."""
+        return [*super().shell_complete(ctx, param, incomplete), CompletionItem(incomplete, type="file")]
 
 
 class Threads(WholeNumber):

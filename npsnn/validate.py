@@ -36,6 +36,7 @@ class Option:
     check: one more check of a value, which raises ValueError.
     word: what stands for the value in --help, where its type does not say it.
     bare: the value that the flag stands for where none follows it.
+    paths: whether the path of a data set may stand in the place of one of the choices.
     """
 
     help: str
@@ -52,6 +53,7 @@ class Option:
     check: Callable[[Any], None] | None = None
     word: str | None = None
     bare: str | None = None
+    paths: bool = False
 
     def words(self) -> list[str] | None:
         """The choices as they are now; None where there are none to choose from."""

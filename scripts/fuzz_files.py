@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +24,7 @@ from npsnn.attacks.parts import Parts, Waiting
 from npsnn.certify import table
 from npsnn.classifier import Classifier
 from npsnn.cli import train as train_command
-from npsnn.data import Dataset, Split, cifar, digits, idx, svhn
+from npsnn.data import Dataset, Split, cifar, digits, idx, own, svhn
 from npsnn.files import journal, json_files
 from npsnn.layers.affine import Conv2d, Linear
 from npsnn.layers.containers import Sequential
@@ -109,6 +111,27 @@ def svhn_reader() -> Reader:
     spec = replace(svhn.SETS["svhn"], digests=dict.fromkeys((svhn.TRAIN, svhn.TEST), sha256(content).hexdigest()))
     others = {svhn.TRAIN: content, svhn.TEST: content}
     return Reader("SVHN", svhn.TRAIN, (content,), lambda folder: svhn.load(spec, folder), others)
+
+
+def own_readers() -> list[Reader]:
+    """Data of a user's own: arrays, and a folder of images where Pillow is there to read it."""
+    arrays = {f"{part}_images": images() for part in ("train", "test")}
+    arrays |= {f"{part}_labels": np.arange(COUNT) for part in ("train", "test")}
+    contents = []
+    for save in (np.savez, np.savez_compressed):
+        save(stream := io.BytesIO(), **arrays)
+        contents.append(stream.getvalue())
+    found = [Reader("own npz", "a.npz", tuple(contents), lambda folder: own.load(str(folder / "a.npz")), {})]
+    if find_spec("PIL"):
+        draw = import_module("PIL.Image").fromarray
+        others, pixels = {}, iter(images(8)[:, 0])
+        for part in ("train", "test"):
+            for name in ("a/0", "a/1", "b/0", "b/1"):
+                draw(next(pixels)).save(stream := io.BytesIO(), "PNG")
+                others[f"{part}/{name}.png"] = stream.getvalue()
+        target = "train/a/0.png"
+        found.append(Reader("own images", target, (others[target],), lambda folder: own.load(str(folder)), others))
+    return found
 
 
 def digits_reader() -> Reader:
@@ -239,6 +262,6 @@ def certificate_reader() -> Reader:
 @cache
 def readers() -> dict[str, Reader]:
     """All kinds of files by name."""
-    every = [*idx_readers(), *cifar_readers(), svhn_reader(), digits_reader(), *run_readers()]
+    every = [*idx_readers(), *cifar_readers(), svhn_reader(), *own_readers(), digits_reader(), *run_readers()]
     every += [parts_reader(), *option_readers(), certificate_reader()]
     return {reader.name: reader for reader in every}

@@ -9,6 +9,7 @@ import numpy as np
 
 from npsnn import Classifier
 from npsnn.data import Dataset, Split
+from npsnn.data.arrays import NAMES
 from npsnn.runs.checkpoint import CONFIG
 from npsnn.train import fit
 from npsnn.train.config import Config
@@ -20,6 +21,13 @@ def drawn(count: int = 40, seed: int = 0, size: int = 28) -> Split:
 
 
 MINE = Dataset("mine", drawn(), drawn(20, 1), 10, {})
+
+
+def four(**others: Any) -> dict[str, Any]:
+    """The four arrays of three classes of 3 x 9 x 8 images, as an .npz file has them, but for some."""
+    images = np.random.default_rng(0).integers(2, 256, (6, 3, 9, 8), dtype=np.uint8)
+    labels = np.array([2, 0, 1, 2, 1, 0])
+    return dict(zip(NAMES, (images, labels, images[::-1], labels[::-1]), strict=True)) | others
 
 
 def other(**parts: Any) -> Dataset:

@@ -159,7 +159,7 @@ def require(spec: CifarSet, folder: Path) -> Source:
         return best[0]
     missing = [f"{n}{best[0].version.suffix}" for n in best[0].missing] if best else []
     *rest, last = [v.folder + "/" for v in spec.versions] + [v.archive for v in spec.versions]
-    raise not_there(_OFFICIAL.name, folder, missing, bool(best), f"{', '.join(rest)} or {last}")
+    raise not_there(spec.name, folder, missing, bool(best), f"{', '.join(rest)} or {last}", fetched=spec.verified)
 
 
 def _check(

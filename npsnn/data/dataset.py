@@ -1,6 +1,6 @@
 """A data set: images and labels of a training and a test split, and the digests of what was read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class Split:
         return f"<Split of {len(self)} images, {'x'.join(map(str, self.images.shape[1:]))}>"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A named data set with labels 0 .. classes - 1.
 
@@ -57,6 +57,8 @@ class Dataset:
     test: the images to measure on.
     classes: the number of classes, >= 2.
     digests: SHA-256 (hex) of the uncompressed content of every file read, or of the arrays that were drawn here.
+    class_names: the names of the classes in the order of their labels; none where they are not known.
+    division: the rule by which npsnn divided the images in two, "" where they came divided.
     Raises ValueError where a label is out of range or the two splits differ in image shape.
     """
 
@@ -64,7 +66,9 @@ class Dataset:
     train: Split
     test: Split
     classes: int
-    digests: dict[str, str] = field(repr=False)
+    digests: dict[str, str]
+    class_names: tuple[str, ...] = ()
+    division: str = ""
 
     def __post_init__(self) -> None:
         check_count("classes", self.classes, 2)
@@ -74,10 +78,16 @@ class Dataset:
         if self.train.images.shape[1:] != self.test.images.shape[1:]:
             shapes = f"{self.train.images.shape[1:]} and {self.test.images.shape[1:]}"
             raise ValueError(f"train and test images must have one shape, got {shapes}")
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"class_names must be {self.classes}, got {len(self.class_names)}")
         for split in (self.train, self.test):
             if len(split) and (split.labels.min() < 0 or split.labels.max() >= self.classes):
                 span = f"{split.labels.min()} to {split.labels.max()}"
                 raise ValueError(f"labels must lie in 0 to {self.classes - 1}, got {span}")
+
+    def __repr__(self) -> str:
+        shape, classes = "x".join(map(str, self.image_shape)), f"{self.classes} classes"
+        return f"<Dataset {self.name}, {classes}, {shape} images, {len(self.train)} train, {len(self.test)} test>"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

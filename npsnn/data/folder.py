@@ -48,7 +48,9 @@ def _cache_folder() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
-def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds: str) -> FileNotFoundError:
+def not_there(
+    name: str, folder: Path, missing: Iterable[str], some: bool, holds: str, fetched: bool = True
+) -> FileNotFoundError:
     """The error for a set whose files are not all in the folder; its message says what to do.
 
     name: of the set.
@@ -56,12 +58,11 @@ def not_there(name: str, folder: Path, missing: Iterable[str], some: bool, holds
     missing: names of the missing files.
     some: whether any file of the set is there.
     holds: what a folder that has the set holds.
+    fetched: whether npsnn fetches the set.
     """
     what = f"is incomplete in {folder} (no {', '.join(missing)})" if some else f"is not in {folder}"
-    return FileNotFoundError(
-        f"{name} {what}: run 'npsnn data fetch {name}', or pass --data-dir or set NPSNN_DATA to a folder that "
-        f"holds {holds}"
-    )
+    way = f": run 'npsnn data fetch {name}', or" if fetched else ", and npsnn does not fetch this set:"
+    return FileNotFoundError(f"{name} {what}{way} pass --data-dir or set NPSNN_DATA to a folder that holds {holds}")
 
 
 def state(found: int, all_of_them: int) -> str:

@@ -1,7 +1,8 @@
-"""MNIST and Fashion-MNIST: the IDX format, and the four files of each set in torchvision's layout."""
+"""MNIST and the sets in its form: the IDX format, and the four files of each set in torchvision's layout."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 from math import prod
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from npsnn.files import blamed, check_digest, read_content
 
 UINT8 = 0x08  # the type code in an IDX file's third byte
 SIDE = 28
-LIMIT = 1 << 26  # bytes of a file, packed or not; the largest, of 60,000 images, has 47 million
-CLASSES = 10
-FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
+LIMIT = 1 << 26  # bytes of a file, packed or not; 60,000 images have 47 million
+EMNIST_LIMIT = 1 << 30  # of the largest set of EMNIST, which has 697,932 images
+
+
+def files_of(train: str, test: str) -> dict[str, tuple[str, str]]:
+    """The files of the images and of the labels of each split; train, test: what their names begin with."""
+    parts = {"train": train, "test": test}
+    return {part: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte") for part, name in parts.items()}
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,34 @@ class IdxSet:
 
     name: of the set.
     subfolder: of the data folder, which holds the files.
-    url: the address in front of the file names.
-    digests: SHA-256 of each file's uncompressed content.
+    url: the address in front of the file names, "" where npsnn does not fetch the set.
+    digests: SHA-256 of each file's uncompressed content; none where they are not known, and the form alone is checked.
+    files: of images and of labels by split.
+    classes: the number of classes.
+    first: the label of the first class in the files.
+    transposed: whether the files hold each image column by column.
+    limit: the bytes of a file.
     """
 
     name: str
     subfolder: str
-    url: str
-    digests: Mapping[str, str]
+    url: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, str]] = field(default_factory=lambda: files_of("train", "t10k"))
+    classes: int = 10
+    first: int = 0
+    transposed: bool = False
+    limit: int = LIMIT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The plain names of all files."""
+        return tuple(name for part in self.files.values() for name in part)
+
+
+def _emnist(split: str, classes: int, first: int = 0) -> IdxSet:
+    files = files_of(f"emnist-{split}-train", f"emnist-{split}-test")
+    return IdxSet(f"emnist-{split}", "EMNIST/raw", "", {}, files, classes, first, transposed=True, limit=EMNIST_LIMIT)
 
 
 SETS = {
@@ -62,6 +85,9 @@ SETS = {
             "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         },
     ),
+    "kmnist": IdxSet("kmnist", "KMNIST/raw"),
+    **{s.name: s for s in (_emnist("letters", 26, 1), _emnist("balanced", 47), _emnist("digits", 10))},
+    **{s.name: s for s in (_emnist("mnist", 10), _emnist("bymerge", 47), _emnist("byclass", 62))},
 }
 
 
@@ -106,7 +132,7 @@ def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
     train-images-idx3-ubyte.
     """
     raw, found = folder / spec.subfolder, {}
-    for name in spec.digests:
+    for name in spec.names:
         dotted = name.replace("-idx", ".idx")
         paths = (raw / f"{spelling}{suffix}" for spelling in (name, dotted) for suffix in (".gz", ""))
         if path := next((p for p in paths if p.is_file()), None):
@@ -116,25 +142,28 @@ def find(spec: IdxSet, folder: Path) -> dict[str, Path]:
 
 def status(spec: IdxSet, folder: Path) -> str:
     """ "present", "incomplete" or "missing", by the files' names."""
-    return state(len(find(spec, folder)), len(spec.digests))
+    return state(len(find(spec, folder)), len(spec.names))
 
 
 def require(spec: IdxSet, folder: Path) -> dict[str, Path]:
     """All files of the set, by plain name; FileNotFoundError, saying how to get them, where one is missing."""
     paths = find(spec, folder)
-    if missing := [name for name in spec.digests if name not in paths]:
-        raise not_there(spec.name, folder, missing, bool(paths), f"{spec.subfolder}/")
+    if missing := [name for name in spec.names if name not in paths]:
+        raise not_there(spec.name, folder, missing, bool(paths), f"{spec.subfolder}/", fetched=bool(spec.url))
     return paths
 
 
 def _checked(spec: IdxSet, name: str, content: bytes, path: Path) -> str:
+    """The SHA-256 of a file's content, which must be the known one where one is known."""
+    if name not in spec.digests:
+        return sha256(content).hexdigest()
     remedy = f"delete it and run 'npsnn data fetch {spec.name}'"
     return check_digest(content, spec.digests[name], str(path), remedy)
 
 
 def _is_sound(spec: IdxSet, name: str, path: Path) -> bool:
     try:
-        _checked(spec, name, read_content(path, LIMIT), path)
+        _checked(spec, name, read_content(path, spec.limit), path)
     except ValueError:
         return False
     return True
@@ -142,18 +171,21 @@ def _is_sound(spec: IdxSet, name: str, path: Path) -> bool:
 
 def _read_split(spec: IdxSet, paths: Mapping[str, Path], split: str) -> tuple[Split, dict[str, str]]:
     """One split and the digests of its two files; the shapes go first, since their messages say more."""
-    contents = {name: read_content(paths[name], LIMIT) for name in FILES[split]}
-    of_images, of_labels = FILES[split]
+    contents = {name: read_content(paths[name], spec.limit) for name in spec.files[split]}
+    of_images, of_labels = spec.files[split]
     images = parse_idx(contents[of_images], str(paths[of_images]), 3)
     labels = parse_idx(contents[of_labels], str(paths[of_labels]), 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"{paths[of_images]} must hold images of (28, 28) pixels, got {images.shape[1:]}")
     if len(images) != len(labels):
         raise ValueError(f"{paths[of_labels]} must hold {len(images)} labels, one an image, got {len(labels)}")
-    if len(labels) and labels.max() >= CLASSES:
-        raise ValueError(f"{paths[of_labels]} must hold labels 0 to 9, got {labels.max()}")
+    last = spec.first + spec.classes - 1
+    if len(labels) and not (spec.first <= labels.min() and labels.max() <= last):
+        got = labels.max() if labels.max() > last else labels.min()
+        raise ValueError(f"{paths[of_labels]} must hold labels {spec.first} to {last}, got {got}")
     digests = {name: _checked(spec, name, content, paths[name]) for name, content in contents.items()}
-    return Split(images[:, None], labels.astype(np.int64)), digests
+    upright = np.ascontiguousarray(images.transpose(0, 2, 1)) if spec.transposed else images
+    return Split(upright[:, None], labels.astype(np.int64) - spec.first), digests
 
 
 def load(spec: IdxSet, folder: Path) -> Dataset:
@@ -161,7 +193,7 @@ def load(spec: IdxSet, folder: Path) -> Dataset:
     paths = require(spec, folder)
     train, train_digests = _read_split(spec, paths, "train")
     test, test_digests = _read_split(spec, paths, "test")
-    return Dataset(spec.name, train, test, CLASSES, train_digests | test_digests)
+    return Dataset(spec.name, train, test, spec.classes, train_digests | test_digests)
 
 
 def fetch(spec: IdxSet, folder: Path, progress: Progress | None = None) -> Path:
@@ -170,11 +202,13 @@ def fetch(spec: IdxSet, folder: Path, progress: Progress | None = None) -> Path:
     Returns the folder that holds the files.
 
     progress: as in `download`.
-    Raises as `download`.
+    Raises ValueError for a set that npsnn does not fetch; as `download`.
     """
+    if not spec.url:
+        raise ValueError(f"{spec.name} is not fetched by npsnn: put its four files into {folder / spec.subfolder}")
     raw = folder / spec.subfolder
     paths = find(spec, folder)
     for name, digest in spec.digests.items():
         if name not in paths or not _is_sound(spec, name, paths[name]):
-            download(f"{spec.url}{name}.gz", raw / f"{name}.gz", digest, LIMIT, progress)
+            download(f"{spec.url}{name}.gz", raw / f"{name}.gz", digest, spec.limit, progress)
     return raw

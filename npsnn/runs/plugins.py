@@ -107,7 +107,10 @@ def _entering(where: str) -> Iterator[None]:
 
 
 def _entered() -> set[int]:
-    return {id(entry) for entry in every_entry() if not entry.__module__.startswith("npsnn.")}
+    from npsnn.data.own import LOADERS
+
+    entries = [entry for entry in every_entry() if not entry.__module__.startswith("npsnn.")]
+    return {id(entry) for entry in [*entries, *LOADERS.values()]}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from typing import Any
 
-from npsnn.data import NAMES
+from npsnn.data import names
 from npsnn.data.augment import AUGMENTATIONS
 from npsnn.layers.affine import METHODS
 from npsnn.layers.noise import COVARIANCES
@@ -138,7 +138,12 @@ class Config:
     epochs: int = option(5, "Passes over the training images.", "Optimiser", low=1)
     batch_size: int = option(128, "Images for one update.", "Optimiser", low=1)
     dataset: str = option(
-        "digits", "Data set: {choices}. npsnn data list describes each.", "Data", choices=NAMES, closed=False
+        "digits",
+        "Data set: {choices}, or the path of an .npz file or of a folder of images. npsnn data list describes each.",
+        "Data",
+        choices=names,
+        closed=False,
+        paths=True,
     )
     augmentation: str = option(
         "none",

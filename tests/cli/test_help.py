@@ -87,7 +87,7 @@ def test_every_field_has_its_flag_its_default_and_its_choices(
 
 def test_defaults_and_choices_are_shown(npsnn: Npsnn) -> None:
     text = " ".join(npsnn("train", "--help").out.split())
-    assert "[default: 8/255]" in text and f"Data set: {', '.join(NAMES[:-1])} or {NAMES[-1]}." in text
+    assert "[default: 8/255]" in text and f"Data set: {', '.join(NAMES[:-1])} or {NAMES[-1]}, or the path" in text
     assert losses()[-1] in text
     assert "[default: linf 0.1, 0.2, 0.3; l2 0.5, 1, 2; l1 5, 10, 20]" in " ".join(
         npsnn("attack", "--help").out.split()

@@ -65,8 +65,9 @@ def test_missing_set_says_what_to_do(cifar_small):
     for name in cifar.SETS:
         with pytest.raises(FileNotFoundError) as caught:
             load(name, cifar_small.folder)
+        way = ": run 'npsnn data fetch cifar10', or" if name == "cifar10" else ", and npsnn does not fetch this set:"
         assert str(caught.value) == (
-            f"cifar10 is not in {cifar_small.folder}: run 'npsnn data fetch cifar10', or pass --data-dir or set "
+            f"{name} is not in {cifar_small.folder}{way} pass --data-dir or set "
             "NPSNN_DATA to a folder that holds cifar-10-batches-py/, cifar-10-batches-bin/, cifar-10-python.tar.gz or "
             "cifar-10-binary.tar.gz"
         )

@@ -95,7 +95,7 @@ def test_verify_without_names_leaves_unknown_content_out(npsnn: Npsnn, monkeypat
     monkeypatch.setattr(data, "verify", lambda name, data_dir: {"file": "0" * 64})
     outcome = npsnn("data", "verify")
     assert [line.split()[1] for line in outcome.out.splitlines()] == [
-        f"{name}/file" for name in data.NAMES if name != "cifar10-unverified"
+        f"{name}/file" for name in data.NAMES if name not in data.UNVERIFIED
     ]
     assert outcome.err == ""
 
