@@ -6,7 +6,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from npsnn.attacks import kept as parts
@@ -126,7 +125,7 @@ class Kept:
             digest = sha256(buffer.getvalue()).hexdigest()
             self.parts.say(saved=[*self.parts.says.get("saved", []), digest])
             write_atomic(self.save, buffer.getvalue())
-            click.echo(f"adversarial images: {self.save}", err=True)
+            say(f"adversarial images: {self.save}", err=True)
 
     def in_words(self, results: int) -> str:
         """Say what an interrupt leaves of so many results."""

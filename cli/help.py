@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from npsnn.cli import completion, terminal
+
 RUN = "Run"
 """The group where --help stands: the last one."""
 FLAGS = 24
@@ -63,7 +65,9 @@ class Option(click.Option):
         field: str | None = None,
         **settings: Any,
     ) -> None:
-        """group: the heading that it stands under; shown: its default in words."""
+        """group: the heading that it stands under; shown: its default in words. A metavar RUN completes runs."""
+        if settings.get("metavar") == "RUN":
+            settings["shell_complete"] = completion.runs
         super().__init__([flags] if isinstance(flags, str) else flags, **settings)
         self.group, self.shown, self.field = group, shown, field
 
@@ -77,6 +81,19 @@ class Command(click.Command):
     """A command whose help text lists its options in groups, in the order in which the groups first occur."""
 
     context_class = Context
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        """Every command has --quiet."""
+        super().__init__(*args, **settings)
+        self.params.append(
+            Option(
+                "--quiet",
+                is_flag=True,
+                expose_value=False,
+                callback=_quieten,
+                help="Print no progress and no notes on standard error; warnings and errors stay.",
+            )
+        )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; an option that stands before the command is told so."""
@@ -101,6 +118,11 @@ class Command(click.Command):
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl([(f"{flag:{column}}", sentence) for flag, sentence in records])
+
+
+def _quieten(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        terminal.quieten()
 
 
 def new_command(name: str, call: Callable[..., Any], *params: click.Parameter) -> Command:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from npsnn.cli import interrupts
 from npsnn.cli.suggest import Group
@@ -41,6 +42,11 @@ class LazyGroup(Group):
         _load_installed(ctx)
         command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else command()
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and the flags that begin so; no command's module is read."""
+        commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

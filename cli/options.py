@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import click
 
 from npsnn import validate
-from npsnn.cli import config_file
+from npsnn.cli import completion, config_file
 from npsnn.cli.help import Option
 from npsnn.cli.suggest import Bare, Choice
 from npsnn.cli.values import DataSet, Device, Epsilon, Number, Threads, UserPath, WholeNumber
@@ -18,7 +18,7 @@ from npsnn.layers.affine import METHODS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-RUN_ARGUMENT = click.Argument(["run"], required=False)
+RUN_ARGUMENT = click.Argument(["run"], required=False, shell_complete=completion.runs)
 
 
 def options_of(kind: Any, *names: str, **defaults: Any) -> list[click.Parameter]:

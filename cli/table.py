@@ -5,7 +5,7 @@ from itertools import zip_longest
 
 import click
 
-from npsnn.cli.terminal import width
+from npsnn.cli.terminal import is_quiet, width
 
 REST = -1
 """The width of a last column of text that takes what is left of the line."""
@@ -39,7 +39,9 @@ class Table:
         return sum(widths) + self.gap * (len(self.shown) - 1)
 
     def row(self, *cells: object) -> None:
-        """Print a row: a cell for each column, shown or not."""
+        """Print a row: a cell for each column, shown or not; a quiet command prints none on standard error."""
+        if self.err and is_quiet():
+            return
         of_column = dict(zip(self.columns, map(str, cells), strict=True))
         for line in zip_longest(*(self._lines(of_column[name], self.columns[name]) for name in self.shown)):
             padded = (

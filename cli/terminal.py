@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
@@ -21,6 +21,20 @@ BETWEEN_DRAWINGS = 0.1
 """Seconds from one drawing of a bar to the next."""
 
 
+_quiet: list[bool] = []
+"""Not empty where the command at work was asked to be quiet."""
+
+
+def quieten() -> None:
+    """Print no progress and no notes on standard error, until the command ends."""
+    _quiet.append(True)
+
+
+def is_quiet() -> bool:
+    """Whether the command at work prints no progress and no notes."""
+    return bool(_quiet)
+
+
 class Output:
     """A standard stream for text: what it cannot encode is escaped, and a bar steps aside for what is written."""
 
@@ -30,8 +44,18 @@ class Output:
         self.encoding, self.errors, self.mode = stream.encoding, "backslashreplace", "w"
         self.terminal = is_terminal(stream)
 
-    def write(self, text: str) -> int:
-        """Write the text as far as the stream's characters go. Raises OSError, SystemExit where the reader has gone."""
+    def write(self, text: str | bytes) -> int:
+        """Write the text as far as the stream's characters go. Raises OSError, SystemExit where the reader has gone.
+
+        Bytes, as click completes words by, go out as they are: a shell reads no line that ends as Windows ends lines.
+        """
+        if isinstance(text, bytes):
+            buffer = getattr(self.stream, "buffer", None)
+            if buffer is not None:
+                self.flush()
+                self._try("", to=lambda: buffer.write(text))
+                return len(text)
+            text = text.decode()
         bar = Bar.shown if self.terminal and text else None
         if bar:
             bar.clear()
@@ -61,8 +85,10 @@ class Output:
     def writable(self) -> bool:
         return True
 
-    def _try(self, text: str, flush: bool = False) -> None:
+    def _try(self, text: str, flush: bool = False, to: Callable[[], object] | None = None) -> None:
         try:
+            if to is not None:
+                to()
             try:
                 if text:  # click writes nothing to see what kind of stream it is, and takes any answer
                     self.stream.write(text)
@@ -102,6 +128,7 @@ def standard_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
+            _quiet.clear()
 
 
 def _open_descriptors() -> None:
@@ -137,7 +164,12 @@ def width(err: bool = False) -> int | None:
 
 
 def say(text: str, err: bool = False, indent: int = 0) -> None:
-    """Print a sentence, over several lines where the terminal is narrower; indent: of those after the first."""
+    """Print a sentence, over several lines where the terminal is narrower; indent: of those after the first.
+
+    A quiet command says nothing on standard error but warnings.
+    """
+    if err and _quiet and not text.startswith("warning:"):
+        return
     columns = width(err)
     click.echo(click.wrap_text(text, columns, subsequent_indent=" " * indent) if columns else text, err=err)
 
@@ -154,7 +186,7 @@ class Bar:
         self.line = ""
 
     def __enter__(self) -> Self:
-        if isinstance(sys.stderr, Output) and sys.stderr.terminal:
+        if isinstance(sys.stderr, Output) and sys.stderr.terminal and not _quiet:
             Bar.shown = self
             self.draw()
         return self

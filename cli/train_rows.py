@@ -6,8 +6,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import click
-
 from npsnn.cli.common import percent, print_caveats, print_json
 from npsnn.cli.defences import answering, recipe_of
 from npsnn.cli.runs import load_run
@@ -138,4 +136,4 @@ def report(
         say(f"{folder} had all its {options.epochs} epochs already", err=True)
     recipe = recipe_of(run.config)
     averaging = f" {answering(recipe[1])}" if recipe and answering(recipe[1]) else ""
-    click.echo(f"Next: npsnn attack {shlex.quote(str(folder))}{averaging}", err=True)
+    say(f"Next: npsnn attack {shlex.quote(str(folder))}{averaging}", err=True)
