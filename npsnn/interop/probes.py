@@ -1,0 +1,98 @@
+"""What a few calls tell of a function: its classes, whether it is random, and whether it can be a target at all."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npsnn.foreign import name_of
+from npsnn.layers.base import Shape, image_shape
+from npsnn.streams import Stream
+
+IMAGES = 16
+"""The most images of a call of a probe."""
+SEEDS = 4
+"""The draws that are compared with the first one, before a function counts as one without noise."""
+ALIKE = 1e-3
+"""Answers that differ by no more than this part of the largest logit count as the same, where they should be."""
+CLEARLY = 10.0
+"""Answers under two seeds differ where they do so by this many times what two calls under one seed differ by."""
+
+
+class Probed(NamedTuple):
+    """What a few calls tell of a function: the number of its classes, and whether answers differ between seeds."""
+
+    classes: int
+    random: bool
+
+
+def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | None = None) -> Probed:
+    """Look at a function by its answers to images of uniform noise.
+
+    function: as `npsnn.interop.functions.Function` says.
+    shape: one image, (C, H, W).
+    dtype: of the images.
+    batch: the most images of a call.
+    random: whether answers differ between seeds, where it is known.
+    Raises ValueError for answers of a wrong shape or that are not finite, for an image whose answer depends on the
+    other images of its call, and for noise that the seed does not set.
+    """
+    who = name_of(function)
+    if len(shape) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
+        raise ValueError(f"shape must be one image's, (C, H, W), got {shape}")
+    x = Stream(0).generator().random((min(batch, IMAGES), *image_shape(who, shape))).astype(dtype)
+
+    def logits(images: np.ndarray, seed: int) -> np.ndarray:
+        found, _ = checked_logits(function, images.copy(), seed)
+        if not np.isfinite(found).all():
+            raise ValueError(f"the logits of {who} must be finite, got {found[~np.isfinite(found)][0]} for noise images")
+        return found.astype(np.float64)
+
+    first = logits(x, 0)
+    scale = float(np.abs(first).max()) or 1.0
+    repeated = _apart(first, logits(x, 0))
+    if repeated > ALIKE * scale:
+        raise ValueError(f"{who} must give the same logits under the same seed: draw(seed) must set all of its noise")
+    others = 1 - x
+    others[0] = x[0]
+    if _apart(first[0], logits(others, 0)[0]) > max(ALIKE * scale, CLEARLY * repeated):
+        advice = "put batch normalisation in eval mode"
+        raise ValueError(f"{who} must answer for each image by itself, but looks at the others of its batch: {advice}")
+    if random is None:
+        random = any(_apart(first, logits(x, seed)) > CLEARLY * repeated for seed in range(1, 1 + SEEDS))
+    return Probed(first.shape[1], bool(random))
+
+
+def checked_logits(
+    function: Any, x: np.ndarray, seed: int, classes: int | None = None
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """The answer of a function: its logits, (n, classes), and the vector-Jacobian product.
+
+    x: images (n, C, H, W), which the function may write to.
+    seed: of the draw.
+    classes: number of classes, where it is known.
+    Raises ValueError, naming the function, for an error in it and for an answer of another form.
+    """
+    who, (count, shape) = name_of(function), (len(x), x.shape)
+    try:
+        answer = function(x, seed)
+    except Exception as error:
+        raise ValueError(f"{who} cannot answer for {x.dtype} images of the shape {shape}: {in_line(error)}") from error
+    if not (isinstance(answer, tuple) and len(answer) == 2 and callable(answer[1])):
+        raise ValueError(f"{who} must return its logits and a function from their cotangent, got {answer!r:.80}")
+    logits = np.asarray(answer[0])
+    if logits.ndim != 2 or len(logits) != count or logits.shape[1] != (classes or max(2, logits.shape[1])):
+        expected = f"({count}, {classes or 'classes'}){'' if classes else ' with at least two classes'}"
+        raise ValueError(f"the logits of {who} must have the shape {expected}, got {logits.shape}")
+    if logits.dtype.kind != "f":
+        raise ValueError(f"the logits of {who} must be floats, got {logits.dtype}")
+    return logits, answer[1]
+
+
+def in_line(error: Exception) -> str:
+    """The first line of an error, or its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max())
