@@ -62,7 +62,8 @@ class Classifier:
 
     def __repr__(self) -> str:
         where, shape = "GPU" if self.on_gpu else "CPU", "x".join(map(str, self.model.shape))
-        what = f"{self.model.name}, {shape} images, {self.model.classes} classes, sigma {sigmas.in_words(self.sigmas)}"
+        noise = "random layers" if not self.sigmas and self.random else f"sigma {sigmas.in_words(self.sigmas)}"
+        what = f"{self.model.name}, {shape} images, {self.model.classes} classes, {noise}"
         makes = {"logits": "answers", "probabilities": "probabilities", "votes": "votes"}[self.answer]
         answer = f", {makes} averaged over {self.average} draws" if self.average > 1 else ""
         return f"<Classifier {what}{answer}, {self.dtype} on the {where}>"

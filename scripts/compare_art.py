@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 import numpy as np
@@ -22,8 +22,7 @@ from npsnn import Classifier, attacks, data
 from npsnn.attacks.evaluation import run
 from npsnn.attacks.statistics import Difference
 from npsnn.host import keep_freed_memory
-from npsnn.layers.moments import EXPECTATION, Moments
-from npsnn.ops.loss import one_hot
+from npsnn.interop import art
 from npsnn.streams import Stream
 from npsnn.train import fit
 from npsnn.train.config import Config
@@ -48,56 +47,6 @@ def train(images: int, threads: int) -> Classifier:
         config = Config(sigma=0.0, loss="cross-entropy", epochs=2, limit=images)
         list(fit(config, dataset, Path(folder) / "run", threads))
         return replace(Classifier.load(Path(folder) / "run"), threads=threads)
-
-
-def logit(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
-    """The label's own logit, as an objective."""
-    hot = one_hot(m.mean, labels)
-    return (m.mean * hot).sum(axis=0), Moments(hot)
-
-
-def adapter(network: Classifier) -> Any:
-    """The network as the toolbox wants it: probabilities, or logits where it asks for them, and gradients."""
-    from art.estimators.classification.classifier import ClassGradientsMixin, ClassifierMixin
-    from art.estimators.estimator import BaseEstimator, LossGradientsMixin, NeuralNetworkMixin
-
-    class Adapter(ClassGradientsMixin, ClassifierMixin, LossGradientsMixin, NeuralNetworkMixin, BaseEstimator):
-        estimator_params: ClassVar[list[str]] = [*BaseEstimator.estimator_params, "nb_classes"]
-
-        def __init__(self) -> None:
-            BaseEstimator.__init__(self, model=network, clip_values=(0.0, 1.0))
-            self._channels_first = True
-            self.nb_classes = network.model.classes
-
-        @property
-        def input_shape(self) -> tuple[int, ...]:
-            return network.model.shape
-
-        def predict(self, x: np.ndarray, logits: bool = False, **_: object) -> np.ndarray:
-            z = network.predict(np.asarray(x, np.float32))
-            e = np.exp(z - z.max(axis=1, keepdims=True))
-            return z if logits else e / e.sum(axis=1, keepdims=True)
-
-        def gradient(self, x: np.ndarray, labels: np.ndarray, objective: Any) -> np.ndarray:
-            x = np.asarray(x, np.float32)
-            one = lambda s: network.loss_gradient(x[s], labels[s], EXPECTATION, objective)[1]  # noqa: E731
-            return np.concatenate(network.each_batch(one, len(x))).astype(np.float32)
-
-        def loss_gradient(self, x: np.ndarray, y: np.ndarray, **_: object) -> np.ndarray:
-            return self.gradient(x, y.argmax(axis=1), attacks.target.cross_entropy)
-
-        def class_gradient(self, x: np.ndarray, label: Any = None, **_: object) -> np.ndarray:
-            labels = np.broadcast_to(label, len(x))
-            return self.gradient(x, labels, logit)[:, None]
-
-        def compute_loss(self, x: np.ndarray, y: np.ndarray, **_: object) -> np.ndarray:
-            return -np.log((self.predict(x) * y).sum(axis=1))
-
-        def fit(self, *_: object, **__: object) -> None: ...
-
-        def get_activations(self, *_: object, **__: object) -> None: ...
-
-    return Adapter()
 
 
 def comparisons(pgd: int, cw: int, one_pixel: int) -> list[Comparison]:
@@ -145,7 +94,9 @@ def compare(network: Classifier, c: Comparison, x: np.ndarray, labels: np.ndarra
     target = attacks.expectation(network, c.objective)
     result = run(c.name, c.ours, target, x, labels, 1, Stream(0))
     start = perf_counter()
-    theirs = c.theirs(adapter(network), x, np.eye(network.model.classes, dtype=np.float32)[labels])
+    theirs = c.theirs(
+        art.estimator(network, probabilities=True), x, np.eye(network.model.classes, dtype=np.float32)[labels]
+    )
     seconds = perf_counter() - start
     theirs = np.clip(theirs, 0, 1).astype(np.float32)
     c.ours.ball.check(theirs, x)

@@ -26,7 +26,7 @@ RANKS: list[set[str]] = [
     {"attacks"},
     {"certify"},
     {"train"},
-    {"audit", "testing"},
+    {"audit", "testing", "interop"},
     {"reproduce"},
 ]
 """A room may import rooms of the sets before its own, and of its own set where it needs to."""

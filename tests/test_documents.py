@@ -37,6 +37,8 @@ TESTED_BY = {
 }
 """Scripts that no test of a document runs, and what does."""
 INSTALLING = ("pip", "git", ".")
+EXTRAS = ("torch", "art", "foolbox")
+"""Libraries that a block of Python may import, or a module of `npsnn.interop` of that name, and a test does without."""
 
 
 @pytest.fixture
@@ -101,11 +103,20 @@ def run_python(block: Block, names: dict[str, Any]) -> None:
     exec(compile(block.changed(), f"{block.document}:{block.line}", "exec"), names)
 
 
+def extras(path: Path) -> list[str]:
+    """The libraries that blocks of a document need beside npsnn's own."""
+    text = "\n".join(block.text for block in blocks(path) if block.kind == "python")
+    imported = set(re.findall(r"^\s*(?:import|from) (?:npsnn\.interop\.)?(\w+)", text, re.MULTILINE))
+    return [extra for extra in EXTRAS if extra in imported]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_what_a_document_shows_runs(
     path: Path, workplace: set[str], npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for extra in extras(path):
+        pytest.importorskip(extra)
     names: dict[str, Any] = {}
     before = {info["filepath"]: info["num_threads"] for info in threadpool_info()}
     monkeypatch.setattr(sys, "argv", ["program"])
@@ -130,6 +141,11 @@ def test_the_python_of_the_readme_runs_twice_and_prints_no_step(
         run_python(on_data_at_hand(block, workplace), {})
         printed = capsys.readouterr().out.splitlines()
         assert [line.partition("(")[0].partition(" ")[0] for line in printed] == ["Epoch", "adaptive-fgsm", "fgsm"]
+
+
+def test_a_page_on_another_library_is_skipped_without_it() -> None:
+    assert [path.name for path in DOCUMENTS if extras(path)] == ["pytorch.md"]
+    assert extras(ROOT / "docs" / "pytorch.md") == ["torch"]
 
 
 def test_documents_are_read() -> None:

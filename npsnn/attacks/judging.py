@@ -171,7 +171,8 @@ def _readings(classifier: Classifier, x: Array, labels: Array, draws: int, strea
 
 def not_finite(classifier: Classifier) -> ValueError:
     """The error of a network whose logits are not finite."""
-    return ValueError(f"the network's logits are not finite under a noise of sigma {in_words(classifier.sigmas)}")
+    under = f" under a noise of sigma {in_words(classifier.sigmas)}" if classifier.sigmas else ""
+    return ValueError(f"the network's logits are not finite{under}")
 
 
 @dataclass(frozen=True)

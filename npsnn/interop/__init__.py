@@ -1,7 +1,7 @@
 """npsnn beside other libraries: their models under npsnn's attacks, and npsnn's networks under theirs.
 
-Importing a module of this package imports no other library. A library is imported by the function that needs it, and is an
-extra of the installation.
+Importing a module of this package imports no other library. A library is imported by the function that needs it, and is
+an extra of the installation.
 """
 
 from importlib import import_module

@@ -33,7 +33,7 @@ def estimator(network: Classifier, rng: Randomness = 0, probabilities: bool = Fa
     estimators = needed("art.estimators.estimator", EXTRA)
     mixins = (classification.ClassGradientsMixin, classification.ClassifierMixin, estimators.LossGradientsMixin)
     bases = (Estimator, *mixins, estimators.NeuralNetworkMixin, estimators.BaseEstimator)
-    made = new_class("Estimator", bases, exec_body=lambda names: names.update(_params(estimators.BaseEstimator)))
+    made: Any = new_class("Estimator", bases, exec_body=lambda names: names.update(_params(estimators.BaseEstimator)))
     found = made.__new__(made)
     estimators.BaseEstimator.__init__(found, model=network, clip_values=(0.0, 1.0))
     found.asked, found.probabilities, found._channels_first = asked, probabilities, True

@@ -76,6 +76,7 @@ class Answering:
     classes: number of logits.
     random: whether answers differ from one draw to another.
     block: number of images that share a seed.
+    shared: whether all images of a call have one draw.
     Under a draw, image i is row i mod block of the call for block i // block, whose seed is keyed by the draw and the
     block. So the noise of an image depends on the draw and on i alone: not on how images are dealt out in batches, nor
     on which images of a block are asked about. Where a draw is shared, each image is a call of its own.
@@ -87,6 +88,7 @@ class Answering:
     classes: int
     random: bool
     block: int
+    shared: bool = False
     propagates: ClassVar[bool] = False
     roles: ClassVar[Mapping[str, Role]] = {"dtype": Role.STATISTIC}
 
@@ -101,10 +103,10 @@ class Answering:
         """As for every layer."""
         self._check(m, noise)
         x = np.array(m.mean.transpose(3, 1, 0, 2), order="C")  # (H, C, W, N) -> (N, C, H, W)
-        drawn = self.random and isinstance(noise, Sampled)
-        function = self.function if drawn or not self.random else self.quiet
+        stream = noise.stream if self.random and isinstance(noise, Sampled) else None
+        function = self.quiet if self.random and stream is None else self.function
         mean, pullbacks = np.empty((self.classes, len(x)), x.dtype), []
-        for part in self._drawn(noise.stream, len(x)) if drawn else [_whole(len(x))]:
+        for part in [_whole(len(x))] if stream is None else self._drawn(stream, len(x)):
             logits, pullback = checked_logits(function, _placed(x, part), part.seed, self.classes)
             mean[:, part.columns] = logits[part.rows].T
             pullbacks.append((part, pullback))
@@ -155,6 +157,14 @@ class Answering:
             wanted = (len(cotangent), *shape)
             raise ValueError(f"the gradient of {self!r} must have the images' shape {wanted}, got {found.shape}")
         return found
+
+
+class FunctionModel(Model):
+    """A model whose one layer calls a function: no file can hold it."""
+
+    def spec(self) -> dict[str, Any]:
+        """Refused: raises ValueError."""
+        raise ValueError(f"{self.name} is a function, which no file of npsnn can hold: save it where it was made")
 
 
 def _whole(count: int) -> Part:
@@ -246,8 +256,8 @@ def network_of(
     name: str,
     threads: int | None,
 ) -> Classifier:
-    """The network of a function of which `probed` has found the number of classes, and whether it is random."""
-    layer = Answering(function, quiet or MeanOf(function), found.classes, found.random, batch)
+    """The network of a function, of which `probed` has found the number of classes and how it draws."""
+    layer = Answering(function, quiet or MeanOf(function), found.classes, found.random, batch, found.shared)
     network = Sequential(((LAYER, layer),))
-    model = Model(name or name_of(function), network, tuple(shape), found.classes, batch)
+    model = FunctionModel(name or name_of(function), network, tuple(shape), found.classes, batch)
     return Classifier(model, {LAYER: {"dtype": np.zeros((), dtype)}}, threads)

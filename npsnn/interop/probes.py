@@ -19,11 +19,21 @@ CLEARLY = 10.0
 """Answers under two seeds differ where they do so by this many times what two calls under one seed differ by."""
 
 
+SHARED = 0.01
+"""All images of a call share a draw where like images get answers that differ by less than this part of a draw's."""
+
+
 class Probed(NamedTuple):
-    """What a few calls tell of a function: the number of its classes, and whether answers differ between seeds."""
+    """What a few calls tell of a function.
+
+    classes: number of its classes.
+    random: whether answers differ between seeds.
+    shared: whether all images of a call have one draw.
+    """
 
     classes: int
     random: bool
+    shared: bool
 
 
 def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | None = None) -> Probed:
@@ -45,7 +55,8 @@ def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | N
     def logits(images: np.ndarray, seed: int) -> np.ndarray:
         found, _ = checked_logits(function, images.copy(), seed)
         if not np.isfinite(found).all():
-            raise ValueError(f"the logits of {who} must be finite, got {found[~np.isfinite(found)][0]} for noise images")
+            odd = found[~np.isfinite(found)][0]
+            raise ValueError(f"the logits of {who} must be finite, got {odd} for images of uniform noise")
         return found.astype(np.float64)
 
     first = logits(x, 0)
@@ -58,9 +69,10 @@ def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | N
     if _apart(first[0], logits(others, 0)[0]) > max(ALIKE * scale, CLEARLY * repeated):
         advice = "put batch normalisation in eval mode"
         raise ValueError(f"{who} must answer for each image by itself, but looks at the others of its batch: {advice}")
-    if random is None:
-        random = any(_apart(first, logits(x, seed)) > CLEARLY * repeated for seed in range(1, 1 + SEEDS))
-    return Probed(first.shape[1], bool(random))
+    drawn = 0.0 if random is False else max(_apart(first, logits(x, seed)) for seed in range(1, 1 + SEEDS))
+    random = drawn > CLEARLY * repeated if random is None else random
+    shared = random and len(x) > 1 and _spread(logits(np.repeat(x[:1], len(x), axis=0), 0)) < SHARED * drawn
+    return Probed(first.shape[1], bool(random), bool(shared))
 
 
 def checked_logits(
@@ -79,7 +91,7 @@ def checked_logits(
     except Exception as error:
         raise ValueError(f"{who} cannot answer for {x.dtype} images of the shape {shape}: {in_line(error)}") from error
     if not (isinstance(answer, tuple) and len(answer) == 2 and callable(answer[1])):
-        raise ValueError(f"{who} must return its logits and a function from their cotangent, got {answer!r:.80}")
+        raise ValueError(f"{who} must return its logits and a function of their cotangent, got {type(answer).__name__}")
     logits = np.asarray(answer[0])
     if logits.ndim != 2 or len(logits) != count or logits.shape[1] != (classes or max(2, logits.shape[1])):
         expected = f"({count}, {classes or 'classes'}){'' if classes else ' with at least two classes'}"
@@ -87,6 +99,10 @@ def checked_logits(
     if logits.dtype.kind != "f":
         raise ValueError(f"the logits of {who} must be floats, got {logits.dtype}")
     return logits, answer[1]
+
+
+def _spread(logits: np.ndarray) -> float:
+    return _apart(logits, logits[:1])
 
 
 def in_line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
     network = Target(module, shape=(1, 28, 28))
     attacks.robust_accuracy(network, x, labels, attacks.auto(network, 0.1))
+
+`as_module` goes the other way.
 """
 
 from collections.abc import Callable, Iterator
@@ -104,7 +106,7 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
     batch: int = 64,
     name: str = "",
 ) -> Classifier:
-    """Make a network of a PyTorch module, deterministic or random, for all of npsnn's attacks, judging and certificates.
+    """Make a network of a PyTorch module, deterministic or random, for npsnn's attacks, judging and certificates.
 
     module: a `torch.nn.Module` from images (n, C, H, W) in [0, 1] to logits (n, classes). Whether its parts are in
         training mode is kept from this call on: leave its noise in the mode in which it draws, and all else in eval
@@ -113,8 +115,8 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
     draw: called with a seed, a whole number below 2**63, before each forward pass, sets the module's noise; None for
         `torch.manual_seed`, of which the generator of the CPU takes the last 32 bits.
     random: whether answers differ from one seed to another; None to see it by a few draws.
-    batch: number of images of a forward pass, >= 1. Images 0 to batch - 1 share a seed, and so do the next ones: another
-        batch is other noise. Fewer images cost as much as a whole batch where the module is random.
+    batch: number of images of a forward pass, >= 1. Images 0 to batch - 1 share a seed, and so do the next ones:
+        another batch is other noise. Fewer images cost as much as a whole batch where the module is random.
     name: of the network, for people; "" for the module's class.
     Where the noise is off, the module answers in eval mode. If the module draws in eval mode as well, the mean of 20
     fixed draws answers.
