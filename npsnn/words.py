@@ -1,8 +1,9 @@
 """Words that people type: which known word is nearest to one, and which two are the same to them."""
 
 from collections.abc import Iterable
+from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
-from types import NoneType, UnionType
+from types import FunctionType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 
@@ -31,3 +32,23 @@ def kind_name(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(kind_name, get_args(kind)))
     return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def brief(value: Any) -> str:
+    """What a dataclass with many fields is: its class, and the fields that are not as usual.
+
+    `__repr__ = brief` in a dataclass makes it what the class prints.
+    """
+    shown = (f for f in fields(value) if f.repr and _is_odd(f, getattr(value, f.name)))
+    return f"{type(value).__qualname__}({', '.join(f'{f.name}={_named(getattr(value, f.name))}' for f in shown)})"
+
+
+def _is_odd(declared: Field[Any], value: Any) -> bool:
+    """Whether a field has another value than its default, or has none."""
+    usual = declared.default if declared.default_factory is MISSING else declared.default_factory()
+    return usual is MISSING or bool(usual != value)
+
+
+def _named(value: Any) -> str:
+    """The value as it is written; a function by its name."""
+    return str(value.__name__) if isinstance(value, FunctionType) else repr(value)

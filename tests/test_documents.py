@@ -140,7 +140,7 @@ def test_the_python_of_the_readme_runs_twice_and_prints_no_step(
     for _ in range(2):
         run_python(on_data_at_hand(block, workplace), {})
         printed = capsys.readouterr().out.splitlines()
-        assert [line.partition("(")[0].partition(" ")[0] for line in printed] == ["Epoch", "adaptive-fgsm", "fgsm"]
+        assert [line.partition("(")[0].partition(" ")[0] for line in printed] == ["<Epoch", "adaptive-fgsm", "fgsm"]
 
 
 def test_a_page_on_another_library_is_skipped_without_it() -> None:

@@ -28,7 +28,7 @@ def test_the_versions_of_python_are_the_same_everywhere() -> None:
     assert rest == list(range(first + 1, first + 1 + len(rest)))
     assert PROJECT["requires-python"] == f">={named[0]}"
     matrices = {path.name: values(path, "python") for path in WORKFLOWS}
-    assert {name for name, found in matrices.items() if found} == {"check.yml", "nightly.yml"}
+    assert {name for name, found in matrices.items() if found} == {"check.yml", "nightly.yml", "platforms.yml"}
     for name, found in matrices.items():
         assert all(VERSION.findall(line) == named for line in found), name
     for path in WORKFLOWS:

@@ -42,6 +42,10 @@ class Group(Grouping):
     members: tuple[Any, ...]
     apart: bool = False
 
+    def __repr__(self) -> str:
+        members = ", ".join(type(member).__name__ for member in self.members)
+        return f"<{type(self).__name__} {self.name or 'of one'}: {members}>"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(map(checked_attack, self.members)))
         if self.name == STANDARD and type(self) is Group:

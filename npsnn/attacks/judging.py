@@ -18,12 +18,13 @@ from npsnn.models.averaging import ANSWERS
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
 from npsnn.validate import check_choice, check_count, check_sigma, option
+from npsnn.words import brief
 from npsnn.workers.base import micro_batches
 
 Progress: TypeAlias = Callable[[int], None]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Accuracy:
     """Mean accuracy over images and draws of the noise, with its 95 % interval.
 
@@ -111,6 +112,8 @@ class Judging:
         "Judging",
         choices=ANSWERS,
     )
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_count("draws", self.draws)

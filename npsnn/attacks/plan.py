@@ -31,6 +31,7 @@ from npsnn.classifier import Classifier
 from npsnn.objectives import OF_VARIANCE, untargeted
 from npsnn.ops.gaussian import RULES
 from npsnn.validate import check_choice, check_options, documented, option, same
+from npsnn.words import brief
 
 RADII = {"linf": (0.1, 0.2, 0.3), "l2": (0.5, 1.0, 2.0), "l1": (5.0, 10.0, 20.0)}
 """The radii at which attacks run where none is named, by norm: in Linf the noise paper's."""
@@ -212,6 +213,8 @@ class Plan:
     on_grid: bool = same(Judging, "on_grid")
     selection: int = same(Judging, "selection")
     seed: int = same(Judging, "seed")
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -77,6 +77,10 @@ class Result:
     group: str = ""
     met: np.ndarray | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        accuracy = repr(self.accuracy).strip("<>").lower()
+        return f"<Result {self.attack}, {self.norm} {self.eps:g}: {accuracy}>"
+
     @property
     def took(self) -> int | None:
         """How many of the images that it met the attack took; None where it met all."""

@@ -28,6 +28,9 @@ class Sequential(Passing):
         if len(set(names)) < len(names) or any(not name or "." in name for name in names):
             raise ValueError(f"layers must have different names, without a dot, got {', '.join(names)}")
 
+    def __repr__(self) -> str:
+        return f"<Sequential {', '.join(name for name, _ in self.layers)}>"
+
     @property
     def couples_batch(self) -> bool:
         """Whether any layer inside does, at whatever depth."""

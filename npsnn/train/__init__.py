@@ -3,6 +3,8 @@
 for record in train.fit(train.Config(model="lenet5", sigma=0.6), data.load("digits"), "runs/mine"):
     print(record)
 
+`train.run` does the same in one call, for notebooks: it shows its progress and returns the network.
+
 A training is a value, `train.Training(model, loss=train.CrossEntropy(), terms=[train.SigmaReward(0.1)])`, and so is
 each of its parts; `train.Config` is the flat form of the command line. Classes of your own take part by the decorators
 `loss`, `term`, `constraint`, `optimizer`, `schedule` and `treatment`, which enter them in the tables that runs are read
@@ -68,6 +70,8 @@ if TYPE_CHECKING:
     from npsnn.train.posterior import KLDivergence as KLDivergence
     from npsnn.train.rewards import AlternatingReward as AlternatingReward
     from npsnn.train.rewards import RootReward as RootReward
+    from npsnn.train.running import Trained as Trained
+    from npsnn.train.running import run as run
     from npsnn.train.scheduled import Scalar as Scalar
     from npsnn.train.scheduled import at as at
     from npsnn.train.scheduled import check_scalar as check_scalar
@@ -97,6 +101,7 @@ _HOMES = {
     "npsnn.train.operator_norm": "OperatorNorm",
     "npsnn.train.posterior": "KLDivergence",
     "npsnn.train.rewards": "AlternatingReward RootReward",
+    "npsnn.train.running": "Trained run",
     "npsnn.train.scheduled": "Scalar at check_scalar",
     "npsnn.train.terms": "Alignment MaxEntropy SigmaReward Term term",
     "npsnn.train.training": "Training",

@@ -14,7 +14,7 @@ from npsnn.optim import OPTIMIZERS, SCHEDULES, Constant, check_longer
 from npsnn.train.authors import COMMITS, FORMER, NEEDS, PAPERS
 from npsnn.train.losses import LOSSES
 from npsnn.validate import check_options, check_sigma, documented, listed, option
-from npsnn.words import nearest
+from npsnn.words import brief, nearest
 
 AUTHORS = "authors_code"
 """The option that `npsnn.train.authors` carries out."""
@@ -153,6 +153,8 @@ class Config:
     )
     limit: int | None = option(None, "Number of training images, all by default.", "Data", low=2)
     seed: int = option(0, "Seed of all random numbers.", "Run")
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_options(self)

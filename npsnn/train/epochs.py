@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -74,6 +74,27 @@ class Epoch:
     seconds: float
     examples_per_second: float
     feature_noise: dict[str, float] | None = None
+
+    def __repr__(self) -> str:
+        sigmas = self.sigma.values() if isinstance(self.sigma, dict) else [self.sigma]
+        noise = "/".join(f"{sigma:.3g}" for sigma in sigmas)
+        read = f"validation {self.validation_accuracy:.1%}, {self.noisy_validation_accuracy:.1%} noisy"
+        return f"<Epoch {self.epoch}, loss {self.loss:.4g}, {read}, sigma {noise}, {self.seconds:.1f} s>"
+
+    def figures(self) -> dict[str, float]:
+        """All numbers of the epoch but its own, flat, for a table or a plot: {"loss": 0.3, "sigma": 0.6, ...}.
+
+        Figures of several noise layers, and those of noise on features, have names as "sigma.block1.noise". The names
+        are the same in all epochs of a training.
+        """
+        found = dict[str, float]()
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, dict):
+                found |= {f"{f.name}.{name}": float(number) for name, number in value.items()}
+            elif value is not None and f.name != "epoch":
+                found[f.name] = float(value)
+        return found
 
 
 @dataclass(frozen=True, eq=False)

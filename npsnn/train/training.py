@@ -18,6 +18,7 @@ from npsnn.train.scheduled import at, schedules
 from npsnn.train.terms import TERMS, Term
 from npsnn.train.treatments import TREATMENTS, Carried, Treatment
 from npsnn.validate import check_count
+from npsnn.words import brief
 
 TABLES: dict[str, Table[Any]] = {
     "loss": LOSSES,
@@ -70,6 +71,8 @@ class Training:
     batch_size: int = 128
     seed: int = 0
     limit: int | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for name in SEVERAL:

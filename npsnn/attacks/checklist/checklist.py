@@ -11,6 +11,7 @@ from npsnn.attacks.random_search import RandomSearch
 from npsnn.attacks.sources import ClosedForm, EoT, Source
 from npsnn.attacks.square import Square
 from npsnn.validate import check_options, documented, option, same
+from npsnn.words import brief
 
 ATTACKS = "Attacks"
 """The heading of --help that settings of attacks stand under."""
@@ -51,6 +52,8 @@ class Checklist:
     average: int | None = same(Judging, "average")
     answer: str | None = same(Judging, "answer")
     seed: int = same(Judging, "seed")
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -43,6 +43,9 @@ class Criterion:
     figures: dict[str, float] = field(default_factory=dict)
     caveats: tuple[Caveat, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Criterion {self.number}, {self.name}: {self.outcome.value}>"
+
     @property
     def passed(self) -> bool | None:
         """True if the criterion passes, False if it fails, None otherwise."""
