@@ -1,7 +1,7 @@
 """`npsnn attack`."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from math import isinf
@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from click.core import ParameterSource
 
-from npsnn.attacks.base import ask
 from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.groups import grouped
 from npsnn.attacks.kept import Kept as Parts
-from npsnn.attacks.plan import Choice, Plan, choices
+from npsnn.attacks.plan import Plan
 from npsnn.attacks.results import Result
 from npsnn.cli.advance import Advance, say_left_out
 from npsnn.cli.attack_curve import Drawing
+from npsnn.cli.attack_flags import attack_flags, plan_of, resolve_surrogates
 from npsnn.cli.attack_kept import Kept, check_save
 from npsnn.cli.attack_resume import hint, resumable
 from npsnn.cli.attack_rows import Rows
 from npsnn.cli.common import (
-    check_answer,
     print_caveats,
     print_json,
     say_cost,
@@ -34,29 +32,20 @@ from npsnn.cli.common import (
 from npsnn.cli.defended import Defended
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
-from npsnn.cli.options import RUN_ARGUMENT, given, options_of, shared
-from npsnn.cli.runs import Run, load_run, load_test_images, surrogates
+from npsnn.cli.options import RUN_ARGUMENT, shared
+from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.terminal import Bar, say
 from npsnn.cli.values import UserPath
 from npsnn.interrupts import uninterrupted
 
-BY_DEFAULT = "Attacks that run where none is named"
-NAMED = {False: "Attacks that run where they are named", True: "Attacks without gradients, run where they are named"}
-"""The headings of other attacks, by whether forward passes are all that they need."""
-
 
 def command() -> click.Command:
     """The command, made when it is asked for: it has a flag for each attack of the table."""
-    flags = [
-        Option([f"--{name}", _parameter(name)], is_flag=True, group=_heading(choice), help=choice.help)
-        for name, choice in choices().items()
-    ]
     return new_command(
         "attack",
         resumable(_attack),
         RUN_ARGUMENT,
-        *flags,
-        *options_of(Plan, average=1, answer="logits"),
+        *attack_flags(),
         *shared("limit", "data-dir", "other-data"),
         Option("--save", type=UserPath(dir_okay=False), help="Write the adversarial images to this new .npz."),
         Option(
@@ -79,16 +68,6 @@ def command() -> click.Command:
         ),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config", "json"),
     )
-
-
-def _heading(choice: Choice) -> str:
-    """Where the flag of an attack stands in the help."""
-    return BY_DEFAULT if choice.by_default else NAMED[ask(choice.kind, "forward_only")]
-
-
-def _parameter(name: str) -> str:
-    """The name of an attack as that of a parameter."""
-    return name.replace("-", "_").lower()
 
 
 def _attack(
@@ -142,11 +121,9 @@ def _attack(
     """
     if save:
         check_save(save, unfinished)
-    if chosen["transfer_from"]:
-        chosen["transfer_from"] = surrogates(chosen["transfer_from"], runs_dir)
+    resolve_surrogates(chosen, runs_dir)
     with speaking_of_flags():
-        plan = _plan(chosen | {"inference_sigma": inference_sigma})
-        check_answer(plan.average, plan.answer)
+        plan = plan_of(chosen | {"inference_sigma": inference_sigma})
     drawing = Drawing.of(curve, certificate, plan.made())
     set_precision(device, tf32)
     loaded = load_run(run, runs_dir, checkpoint, threads, device, conv)
@@ -158,21 +135,6 @@ def _attack(
     if drawing:
         drawing.heading = f"{loaded.folder.name}, {test_images(len(labels), limit)}"
     _run(loaded, x, labels, plan, (save, drawing), shown, unfinished)
-
-
-def _plan(chosen: dict[str, Any]) -> Plan:
-    """The plan that the options make; where nothing is given of several, the default."""
-    attacks = tuple(name for name in choices() if chosen[_parameter(name)])
-    plan = Plan(**given(chosen) | ({"attacks": attacks} if attacks else {}))
-    context = click.get_current_context()
-    for name, would in plan.unused(f.name for f in fields(Plan)).items():
-        flag, source = f"--{name.replace('_', '-')}", context.get_parameter_source(name)
-        unheeded = f"{flag} acts on {', '.join(would)} alone, none of which is chosen (chosen: {', '.join(plan.names)})"
-        if source == ParameterSource.COMMANDLINE:
-            raise click.UsageError(unheeded)
-        if source in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-            say(f"warning: {unheeded}", err=True)
-    return plan
 
 
 def _run(

@@ -1,6 +1,6 @@
 """The results of `npsnn attack`: a table for people, and the same as JSON."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from math import isinf
 from typing import Any, TypeAlias
@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 from npsnn.attacks.base import ask
 from npsnn.attacks.groups import STANDARD
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.results import Result
-from npsnn.attacks.worst import CLEAN, Worst
+from npsnn.attacks.results import Result, titled
+from npsnn.attacks.worst import CLEAN, Worst, caveats_together
 from npsnn.cli.common import interval, percent, print_caveats
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import say
@@ -19,18 +19,9 @@ MARK = " *"
 """After the name of an attack, where a line under the table qualifies its row."""
 
 
-def title(r: Result) -> str:
-    """What a result's attack is called in the table and among saved images."""
-    return _title(r.attack, r.says)
-
-
 def title_of(attack: Any) -> str:
     """What an attack will be called in the table."""
-    return _title(ask(attack, "label"), ask(attack, "says"))
-
-
-def _title(label: str, says: Mapping[str, float]) -> str:
-    return " ".join([label, *(f"{name} {value:g}" for name, value in says.items())])
+    return titled(ask(attack, "label"), ask(attack, "says"))
 
 
 Keep: TypeAlias = Callable[[dict[str, Any]], None]
@@ -90,8 +81,8 @@ class Rows:
         self._begin(r)
         cells = (*self._takes(r), r.gradient, r.gradient_passes, f"{r.seconds:.1f}", *found)
         for caveat in r.caveats:
-            self.met.setdefault(caveat, []).append(title(r) if isinf(r.eps) else f"{title(r)} at {r.eps:.4g}")
-        self._print(title(r) + (MARK if r.caveats else ""), r, r.accuracy, *cells)
+            self.met.setdefault(caveat, []).append(r.title if isinf(r.eps) else f"{r.title} at {r.eps:.4g}")
+        self._print(r.title + (MARK if r.caveats else ""), r, r.accuracy, *cells)
         if self.table and isinf(r.eps):
             what = f"{r.misread_anyway.sum():,} of {images:,} images are misread without an attack"
             say(f"  {what}; the distances are of the other {r.moved.sum():,} that are misread under it")
@@ -117,8 +108,7 @@ class Rows:
 
     def worst(self, results: list[Result], found: Worst, keep: Keep) -> None:
         """Adds what the attacks of one ball leave together, as JSON kept before it is printed."""
-        heeding = [r for r in results if not r.noise_ignored] or results  # a transfer beside others weakens nothing
-        met = dict.fromkeys([*(caveat for r in heeding for caveat in r.caveats), *found.caveats])
+        met = caveats_together(results, found)
         rises, by_chance = found.rise.mean > 0, not found.above
         groups = {r.group for r in results if r.met is not None or not r.group}
         name = groups.pop() if len(groups) == 1 and "" not in groups else "worst of them"

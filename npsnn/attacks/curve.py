@@ -1,5 +1,6 @@
 """The accuracy over all eps, from one attack that looks for the nearest misread image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isinf
 from typing import Any
@@ -61,13 +62,22 @@ def curve(result: Result) -> Curve:
     """
     if not isinf(result.eps):
         raise ValueError(f"the result must be of an attack without a radius, such as FMN, got {result.attack}")
-    size, clean, right = result.size, result.clean, result.accuracy.each
-    if size is None or clean is None:
+    if result.size is None or result.clean is None:
         raise ValueError("the result must have the sizes and the clean accuracy, as robust_accuracy yields it")
+    return of_images(result.attack, result.norm, result.says, result.size, result.clean, result.accuracy.each)
+
+
+def of_images(
+    attack: str, norm: str, says: Mapping[str, float], size: np.ndarray, clean: np.ndarray, right: np.ndarray
+) -> Curve:
+    """The same curve from figures of each image, as a run's record has them.
+
+    size, clean, right: (N,), as `npsnn.attacks.Result.images` names them.
+    """
     size = np.where(right == clean, 0, size)  # an image that is as right as before is no step
     steps = np.unique(np.append(size[size > 0], 0.0))
     found = tuple(Accuracy(np.where((size <= eps) & (size > 0), right, clean)) for eps in steps)
-    return Curve(result.attack, result.norm, dict(result.says), steps, found)
+    return Curve(attack, norm, dict(says), steps, found)
 
 
 def as_json(drawn: Curve) -> dict[str, Any]:

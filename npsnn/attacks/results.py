@@ -12,6 +12,11 @@ from npsnn.runs.caveats import Caveat, of_attack
 from npsnn.streams import Stream
 
 
+def titled(label: str, says: Mapping[str, float]) -> str:
+    """What an attack is called in tables: its label, and what tells it from others of the label."""
+    return " ".join([label, *(f"{name} {value:g}" for name, value in says.items())])
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """One attack at one eps; an infinite one for an attack that looks for the nearest image.
@@ -80,6 +85,11 @@ class Result:
     def __repr__(self) -> str:
         accuracy = repr(self.accuracy).strip("<>").lower()
         return f"<Result {self.attack}, {self.norm} {self.eps:g}: {accuracy}>"
+
+    @property
+    def title(self) -> str:
+        """What the attack is called in tables."""
+        return titled(self.attack, self.says)
 
     @property
     def took(self) -> int | None:

@@ -62,6 +62,12 @@ class Worst(Accuracy):
         return _in_every_draw(self)
 
 
+def caveats_together(results: list[Result], found: Worst) -> list[Caveat]:
+    """What qualifies the worst case of some results; a transfer beside other attacks weakens nothing."""
+    heeding = [r for r in results if not r.noise_ignored] or results
+    return list(dict.fromkeys([*(caveat for r in heeding for caveat in r.caveats), *found.caveats]))
+
+
 class Candidate(NamedTuple):
     """What an image may meet: the name of an attack, the accuracy of each image under it, (N,), and its images."""
 

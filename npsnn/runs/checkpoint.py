@@ -24,6 +24,9 @@ ABOUT_LIMIT = 1 << 20
 LIMIT = 1 << 30
 """The bytes that a checkpoint may have, unless its model says less."""
 
+DAMAGED, NO_CHECKPOINT = "is damaged", f"has no {LAST}"
+"""Why a run cannot be gone on with, after its name."""
+
 LONGEST_NAME = 255
 """The bytes that file systems have for a folder's name."""
 
@@ -80,7 +83,7 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
     for place in (runs / run, folder):
         if os.path.lexists(place / CONFIG):
             raise FileNotFoundError(f"{place} is no run: its {CONFIG} is no plain file")
-    known = [folder.name for folder in _by_age(runs)]
+    known = [folder.name for folder in by_age(runs)]
     near = nearest_word(Path(run).name, known)
     names = f"did you mean {near}?" if near else f"there: {', '.join(known[-5:]) or 'none'}"
     raise FileNotFoundError(f"unknown run {str(run)!r}: neither a run folder nor a name in {runs}/ ({names})")
@@ -92,8 +95,8 @@ def newest_run(runs_dir: str | os.PathLike[str] = "runs") -> tuple[Path, list[st
     Raises FileNotFoundError where no run is finished.
     """
     runs, passed = user_path(runs_dir), list[str]()
-    for folder in reversed(_by_age(runs)):
-        reason = _unfinished(folder)
+    for folder in reversed(by_age(runs)):
+        reason = unfinished(folder)
         if not reason:
             return folder, passed
         passed.append(f"{folder.name} {reason}")
@@ -102,26 +105,28 @@ def newest_run(runs_dir: str | os.PathLike[str] = "runs") -> tuple[Path, list[st
     raise FileNotFoundError(f"no run in {runs}/ is finished: {', '.join(passed[:5])}; name a run to take it as it is")
 
 
-def _by_age(runs: Path) -> list[Path]:
+def by_age(runs: Path) -> list[Path]:
+    """The run folders in a folder, the newest last."""
     found = [config for config in runs.glob(f"*/{CONFIG}") if config.is_file()] if runs.is_dir() else []
-    return [config.parent for config in sorted(found, key=_last_written)]
+    return [config.parent for config in sorted(found, key=last_written)]
 
 
-def _unfinished(folder: Path) -> str:
+def unfinished(folder: Path) -> str:
     """Why a run is not finished; empty where it is. A training that diverged has stopped before its last epoch."""
     try:
         about, done = read_json(folder / CONFIG), read_lines(folder / METRICS)
         epochs = about["training" if "training" in about else "train"]["epochs"]
         if not (folder / LAST).is_file():
-            return f"has no {LAST}"
+            return NO_CHECKPOINT
         if done and not isfinite(done[-1]["loss"]):
             return "has diverged"
         return f"has {len(done)} of its {epochs} epochs" if len(done) < max(epochs, 1) else ""
     except (ValueError, KeyError, TypeError, OverflowError, OSError):
-        return "is damaged"
+        return DAMAGED
 
 
-def _last_written(config: Path) -> float:
+def last_written(config: Path) -> float:
+    """When a run was last written, in seconds since 1970; config: its config.json."""
     last = config.with_name(LAST)
     return (last if last.exists() else config).stat().st_mtime
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtr
 
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.statistics import LEVEL, Difference, needed, sign_flip, wilson_interval
+from npsnn.attacks.statistics import LEVEL, Difference, needed, paired_interval, sign_flip, wilson_interval
 
 
 def judged(each: list[float]) -> tuple[float, float]:
@@ -119,3 +119,36 @@ def test_fewer_images_than_needed_never_differ_surely() -> None:
         assert Difference.of(ones, 0 * ones).surely(comparisons)
         assert not Difference.of(ones[1:], 0 * ones[1:]).surely(comparisons)
     assert (needed(1), needed(28)) == (6, 11)
+
+
+def test_paired_intervals_known_from_the_formula() -> None:
+    """60 pairs, of which 12 differ one way and 4 the other: Agresti and Min with half an answer added to each cell."""
+    each = np.repeat([1.0, -1.0, 0.0], [12, 4, 44])
+    n, one, other = 62, 12.5, 4.5
+    mean = (one - other) / n
+    half = 1.959963984540054 * np.sqrt((one + other) - (one - other) ** 2 / n) / n
+    assert paired_interval(each) == pytest.approx((mean - half, mean + half), rel=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.4])
+def test_a_paired_interval_covers_the_difference(rate: float) -> None:
+    """Pairs that agree but for some, judged on four draws each; no difference at all leaves an interval, too."""
+    rng, found = np.random.default_rng(2), []
+    for _ in range(400):
+        base = rng.random(60)
+        one, other = (rng.binomial(4, np.clip(base + shift, 0, 1)) / 4 for shift in (rate / 2, -rate / 2))
+        low, high = paired_interval(one - other)
+        assert -1 <= low < high <= 1
+        truth = np.mean(np.clip(base + rate / 2, 0, 1) - np.clip(base - rate / 2, 0, 1))
+        found.append(low <= truth <= high)
+    assert np.mean(found) > 0.92
+    low, high = paired_interval(np.zeros(60))
+    assert low < 0 < high
+
+
+def test_the_images_that_two_networks_share_widen_no_paired_interval() -> None:
+    rng = np.random.default_rng(0)
+    hard = (rng.random(200) < 0.5).astype(float)
+    one = np.clip(hard + (rng.random(200) < 0.05), 0, 1)
+    low, high = paired_interval(one - hard)
+    assert high - low < 0.5 * (judged(list(one))[1] - judged(list(one))[0])

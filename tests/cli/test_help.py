@@ -9,7 +9,7 @@ from calling import Npsnn
 
 from npsnn.attacks.checklist.checklist import Checklist
 from npsnn.attacks.plan import Plan
-from npsnn.cli.attack import BY_DEFAULT, NAMED
+from npsnn.cli.attack_flags import BY_DEFAULT, NAMED
 from npsnn.cli.main import COMMANDS
 from npsnn.data import NAMES
 from npsnn.train.config import Config, losses
