@@ -1,8 +1,6 @@
 """`npsnn attack --curve`: the accuracy over eps as a picture, and as JSON beside it."""
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from io import BytesIO
 from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,25 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsnn.attacks.curve import Curve, as_json, curve
-from npsnn.attacks.results import Result
-from npsnn.cli.attack_rows import title
+from npsnn.attacks.results import Result, titled
 from npsnn.cli.terminal import say
-from npsnn.files import check_writable, write_atomic
+from npsnn.files import check_writable
 from npsnn.files.json_files import write_json
+from npsnn.pages import plots
+from npsnn.pages.pictures import Line, Panel, Picture
+from npsnn.seeing.drawing import LABELS, certified, over_eps
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from npsnn.certify import Certificates
-
-LABELS = {
-    "linf": "eps: largest change of a pixel (Linf)",
-    "l2": "eps: length of the change (L2)",
-    "l1": "eps: sum of the changes (L1)",
-    "l0": "pixels that change (L0)",
-}
-MARKERS = "osD^vP*X"
-CERTIFIED = "#2e7d32"
 
 
 @dataclass
@@ -57,15 +46,13 @@ class Drawing:
             if certificate is not None:
                 raise ValueError("--certificate is drawn under a curve: give --curve FILE.png as well")
             return None
-        if path.suffix != ".png" or not path.parent.is_dir():
-            raise ValueError(f"--curve must name a .png in a folder that exists, got {path}")
+        plots.check_path(path, "--curve", (".png",))
         norms = {attack.ball.norm for attack in attacks if isinf(attack.ball.eps)}
         if not norms:
             raise ValueError("--curve needs an attack that looks for the nearest image: --fmn or --cw")
         if certificate is not None and "l2" not in norms:
             raise ValueError("--certificate is of L2: give --norm l2 for --fmn, or --cw")
-        if find_spec("matplotlib") is None:
-            raise ValueError("--curve needs matplotlib: install npsnn with its extra, pip install 'npsnn[plot]'")
+        plots.check_library("--curve")
         check_writable(path)
         if certificate is None:
             return Drawing(path)
@@ -84,7 +71,7 @@ class Drawing:
         """Write the picture and, beside it, what it shows as JSON; OSError, naming the file, where that fails."""
         if not self.curves:
             return
-        write_atomic(self.path, self._png())
+        plots.write(self._picture(), self.path)
         beside = self.path.with_suffix(".json")
         write_json(beside, self._content())
         say(f"curve: {self.path}, and its numbers: {beside}", err=True)
@@ -97,74 +84,27 @@ class Drawing:
         ]
         content: dict[str, Any] = {"curves": [as_json(c) for c in self.curves], "points": points}
         if self.certificate is not None:
-            eps, certified = _certified(self.certificate)
+            drawn = certified(self.certificate)
             content["certificate"] = {"norm": "l2", "images": len(self.certificate.rows)}
-            content["certificate"] |= {"eps": eps.tolist(), "accuracy": certified.tolist()}
+            content["certificate"] |= {"eps": drawn.x.tolist(), "accuracy": drawn.y.tolist()}
         return content
 
-    def _png(self) -> bytes:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
+    def _picture(self) -> Picture:
         norms = list(dict.fromkeys(c.norm for c in self.curves))
-        style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
-        with mpl.rc_context(style):
-            figure = Figure(figsize=(6.4 * len(norms), 4.2), layout="constrained", dpi=150)
-            every = figure.subplots(1, len(norms), squeeze=False)[0]
-            for axes, norm in zip(every, norms, strict=True):
-                self._panel(axes, norm)
-            if self.heading:
-                figure.suptitle(self.heading, x=0.01, ha="left", fontsize=10)
-            file = BytesIO()
-            figure.savefig(file, format="png", metadata={"Software": None})
-        return file.getvalue()
+        return Picture(
+            self.path.stem, [Panel(LABELS[norm], "accuracy", self._lines(norm)) for norm in norms], self.heading
+        )
 
-    def _panel(self, axes: "Axes", norm: str) -> None:
+    def _lines(self, norm: str) -> list[Line]:
         """The curves of one norm, with the points of its balls."""
-        curves = [c for c in self.curves if c.norm == norm]
+        found = [certified(self.certificate)] if self.certificate is not None and norm == "l2" else []
+        for drawn in (c for c in self.curves if c.norm == norm):
+            found.append(
+                over_eps(drawn, f"{titled(drawn.attack, {k: v for k, v in drawn.says.items() if v})}, every eps")
+            )
         points = [r for r in self.points if r.norm == norm]
-        last = 1.05 * max([float(c.eps[-1]) for c in curves] + [r.eps for r in points]) or 1.0
-        if self.certificate is not None and norm == "l2":
-            eps, certified = _certified(self.certificate)
-            axes.fill_between(
-                *_steps(eps, certified, last),
-                color=CERTIFIED,
-                alpha=0.25,
-                lw=0,
-                label="certified, no attack gets below",
-            )
-            axes.plot(*_steps(eps, certified, last), color=CERTIFIED, lw=1.2)
-        for drawn in curves:
-            name = " ".join([drawn.attack, *(f"{k} {v:g}" for k, v in drawn.says.items() if v)])
-            (line,) = axes.plot(*_steps(drawn.eps, drawn.mean, last), lw=1.8, label=f"{name}, every eps")
-            x, low = _steps(drawn.eps, drawn.ci95[0], last)
-            _, high = _steps(drawn.eps, drawn.ci95[1], last)
-            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.15, lw=0)
-        self._draw_points(axes, points)
-        axes.set(xlabel=LABELS[norm], ylabel="accuracy", xlim=(0, last), ylim=(0, 1.02))
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=9)
-
-    @staticmethod
-    def _draw_points(axes: "Axes", points: list[Result]) -> None:
-        titles = list(dict.fromkeys(title(r) for r in points))
-        for number, name in enumerate(titles):
-            own = [r for r in points if title(r) == name]
-            means = np.array([r.accuracy.mean for r in own])
-            low, high = np.array([r.accuracy.ci95 for r in own]).T
-            marker = MARKERS[number % len(MARKERS)]
-            axes.errorbar(
-                [r.eps for r in own], means, [means - low, high - means], fmt=marker, ms=5, lw=1, capsize=2, label=name
-            )
-
-
-def _steps(eps: np.ndarray, accuracy: np.ndarray, last: float) -> tuple[np.ndarray, np.ndarray]:
-    """Corners of the function that has each value from its eps on, up to the last eps that is shown."""
-    x = np.append(np.repeat(eps, 2)[1:], last)
-    return x, np.repeat(accuracy, 2)
-
-
-def _certified(found: "Certificates") -> tuple[np.ndarray, np.ndarray]:
-    """Where the certified accuracy falls, and what it is from there on: a certificate still holds at its radius."""
-    radii = np.unique(np.append(found.radius[found.correct], 0.0))
-    return radii, np.array([float((found.correct & (found.radius > radius)).mean()) for radius in radii])
+        for name in dict.fromkeys(r.title for r in points):
+            rows = [(r.eps, r.accuracy.mean, *r.accuracy.ci95) for r in points if r.title == name]
+            x, y, low, high = np.array(sorted(rows)).T
+            found.append(Line(name, x, y, low, high, joined=False))
+        return found

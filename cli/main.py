@@ -24,9 +24,17 @@ COMMANDS = {
     "checklist": "Judge by ten criteria whether gradients are obfuscated.",
     "audit": "Check every equation of the two papers.",
     "reproduce": "Measure the papers' figures, tables and claims again.",
+    "runs": "List the runs: data, noise, epochs, accuracy, state.",
+    "compare": "Compare runs on the same images and draws, with intervals.",
+    "plot": "Draw attacks, trainings and certificates of runs.",
+    "gallery": "Show images, perturbations and predictions.",
+    "report": "Write all that is known of a run into one HTML file.",
     "data": "List, fetch and verify the data sets.",
     "info": "Print versions, BLAS, cores and folders.",
 }
+
+MODULES = {"runs": "listing"}
+"""The modules of commands that are not called as the command is."""
 
 
 class LazyGroup(Group):
@@ -40,7 +48,7 @@ class LazyGroup(Group):
             return None
         ctx.invoked_subcommand = cmd_name  # known before the module is read, which takes a while
         _load_installed(ctx)
-        command = importlib.import_module(f"npsnn.cli.{cmd_name}").command
+        command = importlib.import_module(f"npsnn.cli.{MODULES.get(cmd_name, cmd_name)}").command
         return command if isinstance(command, click.Command) else command()
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

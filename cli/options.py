@@ -21,6 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 RUN_ARGUMENT = click.Argument(["run"], required=False, shell_complete=completion.runs)
 
 
+def runs_argument(metavar: str) -> click.Argument:
+    """The argument of a command that takes several runs; metavar: how its help names them."""
+    return click.Argument(["runs"], nargs=-1, metavar=metavar, shell_complete=completion.runs)
+
+
 def options_of(kind: Any, *names: str, **defaults: Any) -> list[click.Parameter]:
     """An option for each field of a dataclass that declares one, or for the named fields alone.
 

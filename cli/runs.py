@@ -18,6 +18,7 @@ class Run:
     config: its config.json.
     about: what every record of it says.
     caveats: what qualifies every number of it.
+    class_names: the names of the classes, once its images are read; none where they are not known.
     """
 
     folder: Path
@@ -25,6 +26,7 @@ class Run:
     config: dict[str, Any]
     about: dict[str, Any]
     caveats: list[Caveat] = field(default_factory=list)
+    class_names: tuple[str, ...] = ()
 
     def sigma(self, asked: float | None) -> float | None:
         """The noise that the network is measured with: its own, or as --inference-sigma asks, where that is one number.
@@ -149,7 +151,8 @@ def load_test_images(run: Run, data_dir: Path | None, limit: int | None, other_d
 
     dataset, odd = load_dataset(run.folder, run.config, data_dir, other_data)
     about = run.about | {"limit": limit, "other_data": odd or None}
-    run = replace(run, about=about, caveats=[*run.caveats, *caveats.of_data(odd)])
+    found = [*run.caveats, *caveats.of_data(odd)]
+    run = replace(run, about=about, caveats=found, class_names=dataset.class_names)
     warn(run)
     return run, dataset.test.images[:limit], dataset.test.labels[:limit]
 

@@ -17,6 +17,7 @@ __all__ = [
     "models",
     "recipes",
     "reproduce",
+    "seeing",
     "train",
 ]
 
@@ -24,7 +25,7 @@ _CLASSES = {"Classifier": "npsnn.classifier", "Stream": "npsnn.streams", "load_p
 _MODULES = {"recipes": "npsnn.train.recipes"}
 
 if TYPE_CHECKING:
-    from npsnn import attacks, audit, bounds, certify, data, models, reproduce, train
+    from npsnn import attacks, audit, bounds, certify, data, models, reproduce, seeing, train
     from npsnn.classifier import Classifier
     from npsnn.runs.plugins import load_plugin
     from npsnn.streams import Stream

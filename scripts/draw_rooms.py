@@ -16,7 +16,7 @@ BEGIN, END = "<!-- drawn by scripts/draw_rooms.py -->", "<!-- end of the drawing
 
 RANKS: list[set[str]] = [
     {"backend", "streams", "data", "validate", "files", "inputs", "interrupts", "host", "tables", "foreign", "words"}
-    | {"documents", "gpu", "philox", "products"},
+    | {"documents", "gpu", "philox", "products", "pages"},
     {"ops"},
     {"workers"},
     {"layers"},
@@ -26,7 +26,7 @@ RANKS: list[set[str]] = [
     {"attacks"},
     {"certify"},
     {"train"},
-    {"audit", "testing", "interop"},
+    {"audit", "testing", "interop", "seeing"},
     {"reproduce"},
 ]
 """A room may import rooms of the sets before its own, and of its own set where it needs to."""

@@ -17,6 +17,9 @@ APPENDED = {
     "certify": {"--limit": "2", "--samples": "20", "--threads": "1"},
     "checklist": {"--limit": "2", "--draws": "2", "--samples": "3", "--steps": "1", "--eot": "1", "--threads": "1"},
     "audit": {},
+    "compare": {"--limit": "3", "--draws": "2", "--threads": "1"},
+    "gallery": {"--draws": "2", "--threads": "1"},
+    "report": {"--draws": "2", "--threads": "1"},
 }
 """Options that every such command gets, in the place of what it has."""
 STEPS = ("--pgd", "--adaptive-pgd", "--bim")
@@ -94,7 +97,7 @@ def smaller(words: list[str]) -> list[str]:
         return out
     if name == "audit" and len(words) == 2:
         return [*out, "N20", "A17"]  # all rows are examined by tests/audit
-    if name == "attack" and "--steps" not in rest and any(word in STEPS for word in rest):
+    if name in ("attack", "compare", "gallery") and "--steps" not in rest and any(word in STEPS for word in rest):
         out += ["--steps", "2"]
     if name == "attack" and "--auto" in rest:
         out += ["--apgd-steps", "2", "--fab-steps", "2", "--targets", "2", "--queries", "9"]

@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from npsnn.audit.card import PAPERS, VERDICTS
 from npsnn.audit.report import FINDINGS_TITLE, PAPER_NAMES, slug
+from npsnn.pages.page import STYLE as STYLE
+from npsnn.pages.page import badge
+from npsnn.pages.page import page as framed
 
-STYLE = Path(__file__).with_name("report.css")
 MARKS = dict(zip(VERDICTS, "✓✎±✗≠?≈…", strict=True))
 """A sign for each verdict, so that verdicts differ by more than their colour."""
 
@@ -34,11 +35,7 @@ def page(markdown: str, pictures: Mapping[str, str]) -> str:
     opening = [part for part in parts if part.startswith(f'<h2 id="{slug(FINDINGS_TITLE)}"')]
     rest = [part for part in parts if part not in opening]
     body = "\n".join([introduction, *opening, _filter(rest), _contents(parts), *map(_section, rest)])
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(title)}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<style>\n{STYLE.read_text(encoding='utf-8')}{_rules()}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    )
+    return framed(title, body, _rules())
 
 
 def rendered(markdown: str, pictures: Mapping[str, str]) -> str:
@@ -77,10 +74,7 @@ def _with_verdicts(html: str) -> str:
 
 
 def _badge(verdict: str) -> str:
-    name = slug(verdict)
-    return (
-        f'<strong class="verdict" data-of="{name}"><span aria-hidden="true">{MARKS[verdict]}</span> {verdict}</strong>'
-    )
+    return badge(slug(verdict), verdict, MARKS[verdict])
 
 
 def _verdict(section: str) -> str:

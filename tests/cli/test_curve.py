@@ -71,6 +71,6 @@ def test_what_cannot_be_drawn_is_refused_before_any_attack(
 def test_without_matplotlib_it_says_what_to_install(
     npsnn: Npsnn, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("npsnn.cli.attack_curve.find_spec", lambda name: None)
+    monkeypatch.setattr("npsnn.pages.plots.find_spec", lambda name: None)
     done = npsnn("attack", "--runs-dir", trained, "--fmn", "--curve", tmp_path / "a.png")
     assert done.code != 0 and "pip install 'npsnn[plot]'" in done.err

@@ -1,0 +1,60 @@
+"""A gallery as one PNG, by matplotlib; the other pictures are drawn by `npsnn.pages.plots`."""
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from npsnn.pages import pixels
+from npsnn.pages.plots import DARK, LIGHT, check_library, check_path, png_of, style
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from npsnn.seeing.galleries import Gallery, Shown
+
+__all__ = ["check_path", "gallery"]
+
+CELL = 1.5
+"""Inches of one image with its words."""
+PER_LINE = 2
+"""Images beside each other, each with its three views."""
+
+
+def gallery(shown: "Gallery", dark: bool = False) -> bytes:
+    """The PNG file of a gallery; ValueError without matplotlib.
+
+    dark: whether it has light ink on dark paper.
+    """
+    check_library("a gallery as PNG")
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    each = max(1, len(shown.images[0].changed)) if shown.images else 1
+    wide = min(PER_LINE, max(1, len(shown.images)))
+    rows = each * ceil(len(shown.images) / wide)
+    with mpl.rc_context(style(*(DARK if dark else LIGHT)) | {"font.size": 8}):
+        figure = Figure(figsize=(3 * CELL * wide + 0.2, (CELL + 0.35) * rows + 0.6), layout="constrained")
+        axes = figure.subplots(rows, 3 * wide, squeeze=False)
+        for place in axes.flat:
+            place.set_axis_off()
+        for number, image in enumerate(shown.images):
+            line, column = divmod(number, wide)
+            _draw(axes[each * line : each * (line + 1), 3 * column : 3 * (column + 1)], image)
+        figure.suptitle(shown.title, x=0.01, ha="left", fontsize=10)
+    return png_of(figure, dark)
+
+
+def _draw(axes: Any, image: "Shown") -> None:
+    """One image on its rows of three axes, a row for each attack."""
+    words = f"image {image.index}, label {image.label}\n{image.reading}"
+    if not image.changed:
+        _show(axes[0, 0], pixels.shown(image.x), words)
+    for row, changed in zip(axes, image.changed, strict=True):
+        change, most = pixels.difference(changed.x, image.x)
+        _show(row[0], pixels.shown(image.x), words)
+        _show(row[1], change, f"change\nat most {most:.3g}")
+        _show(row[2], pixels.shown(changed.x), f"{changed.attack}\n{changed.reading}")
+
+
+def _show(axes: Any, image: "np.ndarray", words: str) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_title(words, fontsize=7.5)

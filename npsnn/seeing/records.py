@@ -1,0 +1,177 @@
+"""What `npsnn attack` and `npsnn checklist` have recorded in a run's folder, as values: the newest of each kind."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from npsnn.attacks.judging import Accuracy
+from npsnn.attacks.record import LINES
+from npsnn.attacks.results import titled
+from npsnn.files import journal
+from npsnn.files.npz import read_npz
+from npsnn.runs.caveats import Caveat
+
+CHECKLIST = "checklist.jsonl"
+WORST = "worst of them"
+FIGURES = 1 << 28
+"""The bytes that the figures of a result's images may have."""
+SETTINGS = ("checkpoint", "inference_sigma", "draws", "average", "answer", "examples", "other_data")
+"""Entries of a line that say how its result was judged, beside the attack's own options."""
+OF_THE_STRENGTH = ("eps", "type", "norm")
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """One result of an attack, as its line in attacks.jsonl has it.
+
+    folder: of the run.
+    title: what the attack is called, "worst of them" for a worst case.
+    norm: of its ball.
+    eps: of its ball; infinite for an attack that looks for the nearest image.
+    accuracy: what it leaves.
+    ci95: the 95 % interval.
+    clean: accuracy without an attack.
+    gradient: the kind of its gradient, "" for a worst case.
+    settings: its options, and how it was judged.
+    caveats: what qualifies the number.
+    line: the whole line.
+    """
+
+    folder: Path
+    title: str
+    norm: str
+    eps: float
+    accuracy: float
+    ci95: tuple[float, float]
+    clean: float
+    gradient: str
+    settings: Mapping[str, Any]
+    caveats: tuple[Caveat, ...]
+    line: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """What tells a result from results of other attacks and settings, whatever its eps."""
+        return json.dumps([self.title, self.norm, dict(self.settings)], sort_keys=True, default=str)
+
+    def images(self) -> dict[str, np.ndarray]:
+        """The figures of each image; none where their file is missing or damaged."""
+        try:
+            path = self.folder / str(self.line["images"])
+            return read_npz(path, "record of an attack", FIGURES)
+        except (ValueError, OSError, KeyError):
+            return {}
+
+    def clean_accuracy(self) -> Accuracy | None:
+        """The accuracy without an attack with the figures of each image; None where the record has none."""
+        clean = self.images().get("clean")
+        return Accuracy(clean) if clean is not None and clean.ndim == 1 and len(clean) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Results of one attack that differ by their eps alone.
+
+    label: the attack's name, with what tells it from others of the name.
+    points: by rising eps.
+    """
+
+    label: str
+    points: tuple[Recorded, ...]
+
+    @property
+    def norm(self) -> str:
+        """The norm of its balls."""
+        return self.points[0].norm
+
+
+def attacks_of(folder: Path, parameters: Iterable[str] | None = None) -> list[Recorded]:
+    """The newest result of each attack on a run at each eps, in the order in which they were first made.
+
+    folder: of the run.
+    parameters: digests of the networks that count, as a run that was made longer has older results; None for all.
+    Raises OSError where the record cannot be read, ValueError where it is too large. Warns of damaged lines.
+    """
+    known = None if parameters is None else set(parameters)
+    found: dict[tuple[str, float], Recorded] = {}
+    for line in journal.read(folder / LINES):
+        recorded = _recorded(folder, line)
+        if recorded and (known is None or line.get("parameters") in known):
+            found[recorded.key, recorded.eps] = recorded
+    return list(found.values())
+
+
+def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
+    """The result of a line; None for a line of another kind."""
+    try:
+        row = line["result"] if "result" in line else line["worst_case"]
+        worst = "worst_case" in line
+        low, high = row["ci95"]
+        says = {"kappa": row["kappa"]} if row.get("kappa") else {}
+        own = {} if worst else _flat({k: v for k, v in line["attack"].items() if k not in OF_THE_STRENGTH})
+        settings = own | {name: line.get(name) for name in SETTINGS}
+        settings["on_grid"] = line["plan"].get("on_grid", False)
+        return Recorded(
+            folder,
+            row.get("name", WORST) if worst else titled(row["attack"], says),
+            str(row["norm"]),
+            inf if row["eps"] is None else float(row["eps"]),
+            float(row["robust_accuracy"]),
+            (float(low), float(high)),
+            float(line["clean_accuracy"]),
+            "" if worst else str(row["gradient"]),
+            settings,
+            tuple(Caveat(str(c["code"]), str(c["text"])) for c in row.get("caveats", [])),
+            line,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        found |= _flat(value, f"{name} ") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def series(results: Iterable[Recorded]) -> list[Series]:
+    """The results by their attack and settings, each named so that no two have one name."""
+    of_key: dict[str, list[Recorded]] = {}
+    for result in results:
+        of_key.setdefault(result.key, []).append(result)
+    every = [tuple(sorted(own, key=lambda r: r.eps)) for own in of_key.values()]
+    return [Series(_label(own[0], [other[0] for other in every]), own) for own in every]
+
+
+def _label(result: Recorded, every: list[Recorded]) -> str:
+    """The attack's name, and those of its settings in which others of the name and norm differ."""
+    alike = [r.settings for r in every if r.title == result.title and r.norm == result.norm]
+    odd = [name for name, value in result.settings.items() if any(o.get(name) != value for o in alike)]
+    told = [f"{_WORDS.get(name, name.replace('_', ' '))} {_shown(result.settings[name])}" for name in odd]
+    return f"{result.title} ({', '.join(told)})" if told else result.title
+
+
+_WORDS = {"examples": "images", "source draws": "EoT", "inference_sigma": "sigma", "checkpoint": "network"}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def checklist_of(folder: Path, parameters: Iterable[str] | None = None) -> dict[str, Any] | None:
+    """The newest complete result of the checklist on a run, as its line in checklist.jsonl has it; None without one.
+
+    Arguments and errors as for `attacks_of`.
+    """
+    known = None if parameters is None else set(parameters)
+    lines = [line for line in journal.read(folder / CHECKLIST) if isinstance(line.get("criteria"), list)]
+    whole = [
+        line for line in lines if not line.get("interrupted") and (known is None or line.get("parameters") in known)
+    ]
+    return whole[-1] if whole else None

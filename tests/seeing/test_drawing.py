@@ -1,0 +1,121 @@
+"""What pictures of runs show, as numbers; how they are drawn is in tests/pages."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from seeing_records import line, recorded
+
+from npsnn import seeing
+from npsnn.certify.certificates import Certificate, Certificates
+from npsnn.files import json_files
+from npsnn.files.npz import write_npz
+from npsnn.pages.pictures import Line
+from npsnn.runs.checkpoint import CONFIG, METRICS
+
+EPOCHS = [
+    {"epoch": e, "loss": 1 / e, "training_accuracy": 0.5, "validation_accuracy": 0.6, "noisy_validation_accuracy": 0.4}
+    for e in (1, 2, 3)
+]
+CERTIFICATES = Certificates(tuple(Certificate(i, 1, 1, r, 0.9, 1, 0.1) for i, r in enumerate((0.5, 0.2))))
+
+
+def run(runs: Path, name: str, epochs: Any = EPOCHS) -> Path:
+    json_files.write_json(runs / name / CONFIG, {"train": {"epochs": 3}})
+    json_files.write_lines(runs / name / METRICS, epochs)
+    return runs / name
+
+
+def of_norm(norm: str, attack: str, eps: float | None, accuracy: float, gradient: str = "sampled") -> dict[str, Any]:
+    made = line(attack, eps, accuracy)
+    return made | {"result": made["result"] | {"norm": norm, "gradient": gradient}}
+
+
+def with_figures(folder: Path, name: str, **figures: np.ndarray) -> None:
+    (folder / "attacks").mkdir(exist_ok=True)
+    with (folder / "attacks" / name).open("wb") as file:
+        write_npz(file, **figures)
+
+
+def lines_of(*args: Any, **kwargs: Any) -> list[list[Line]]:
+    return [list(panel.lines) for panel in seeing.picture(*args, **kwargs).panels]
+
+
+def test_attacks_are_drawn_by_norm_from_the_clean_accuracy_on(tmp_path: Path) -> None:
+    folder = run(tmp_path, "a")
+    recorded(folder, line("fgsm", 0.2, 0.3), line("fgsm", 0.1, 0.5), of_norm("l2", "pgd", 1.0, 0.4))
+    with_figures(folder, "fgsm-0.1.npz", clean=np.array([1.0, 1.0, 0.0, 1.0]))
+    picture = seeing.picture([folder], "attacks")
+    (fgsm,), (pgd,) = (panel.lines for panel in picture.panels)
+    assert fgsm.label == "fgsm" and fgsm.x.tolist() == [0, 0.1, 0.2] and fgsm.y.tolist() == [0.75, 0.5, 0.3]
+    assert fgsm.low is not None and fgsm.low[1:] == pytest.approx([0.4, 0.2])
+    assert pgd.x.tolist() == [1.0] and [p.xlabel.split()[-1] for p in picture.panels] == ["(Linf)", "(L2)"]
+    assert picture.heading == "a; 50 test images, 10 draws, 95 % intervals"
+
+
+def test_the_nearest_images_give_a_curve_over_every_eps(tmp_path: Path) -> None:
+    folder = recorded(run(tmp_path, "a"), of_norm("l2", "fmn", None, 0.5, "closed-form"))
+    figures = {"size": np.array([0.5, 0.25]), "clean": np.ones(2), "right": np.zeros(2)}
+    with_figures(folder, "fmn-None.npz", **figures)
+    ((curve,),) = lines_of([folder], "attacks")
+    assert curve.steps and curve.label == "fmn, every eps"
+    assert curve.x.tolist() == [0, 0.25, 0.5] and curve.y.tolist() == [1, 0.5, 0]
+
+
+def test_several_runs_are_named_in_their_lines(tmp_path: Path) -> None:
+    for name in "ab":
+        recorded(run(tmp_path, name), line("fgsm", 0.1, 0.5))
+    assert [own.label for own in lines_of(["a", "b"], "attacks", runs_dir=tmp_path)[0]] == ["a: fgsm", "b: fgsm"]
+
+
+def test_closed_form_has_the_attacks_that_were_made_both_ways(tmp_path: Path) -> None:
+    lines = [line("fgsm", 0.1, 0.5), of_norm("linf", "adaptive-fgsm", 0.1, 0.4, "closed-form"), line("pgd", 0.1, 0.3)]
+    folder = recorded(run(tmp_path, "a"), *lines)
+    ((sampled, closed),) = lines_of([folder], "closed-form")
+    assert (sampled.label, closed.label) == ("fgsm", "adaptive-fgsm")
+    assert closed.dashed and not sampled.dashed
+    with pytest.raises(ValueError, match="no attack is recorded on draws and on the closed form"):
+        seeing.picture([recorded(run(tmp_path, "b"), line("pgd", 0.1, 0.3))], "closed-form")
+
+
+def test_certificates_lie_below_attacks_in_l2(tmp_path: Path) -> None:
+    folder = recorded(run(tmp_path, "a"), of_norm("l2", "pgd", 1.0, 0.4), line("pgd", 0.1, 0.3))
+    ((below, pgd),) = lines_of([folder], None, CERTIFICATES)
+    assert below.filled and below.x.tolist() == [0, 0.2, 0.5] and below.y.tolist() == [1, 0.5, 0]
+    assert pgd.label == "pgd"
+
+
+def test_training_has_loss_accuracies_and_a_sigma_that_moves(tmp_path: Path) -> None:
+    folder = run(tmp_path, "a", [e | {"sigma": 0.6} for e in EPOCHS])
+    loss, accuracies = lines_of([folder])
+    assert loss[0].y.tolist() == [1, 0.5, 1 / 3] and [a.y[0] for a in accuracies] == [0.5, 0.6, 0.4]
+    learned = [e | {"sigma": {"x": 0.1 * e["epoch"], "y": 0.3}} for e in EPOCHS]
+    *_, sigmas = lines_of([run(tmp_path, "b", learned)])
+    assert [s.label for s in sigmas] == ["x"] and sigmas[0].y == pytest.approx([0.1, 0.2, 0.3])
+    gone = run(tmp_path, "c", [EPOCHS[0], EPOCHS[1] | {"loss": float("nan")}])
+    assert lines_of([gone])[0][0].x.tolist() == [1]
+
+
+def test_by_default_attacks_are_drawn_where_there_are_any(tmp_path: Path) -> None:
+    assert seeing.picture([run(tmp_path, "a")]).name.startswith("training")
+    assert seeing.picture([recorded(run(tmp_path, "b"), line("pgd", 0.1, 0.3))]).name.startswith("attacks")
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        ([], {}, "runs must name one at least, got none"),
+        (["a"], {"what": "attack"}, "what must be attacks, closed-form, training or certified, got 'attack'"),
+        (["a"], {"what": "attacks"}, "attacks are not recorded: run npsnn attack for a"),
+        (["a"], {"what": "certified"}, "the picture certified needs a certificate"),
+        (["a"], {"what": "training", "certificate": CERTIFICATES}, "a certificate is for the picture certified alone"),
+        (["a", "a"], {}, "runs must differ"),
+        (["new"], {}, "no epoch is recorded for new"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(tmp_path: Path, names: list[str], options: Any, said: str) -> None:
+    run(tmp_path, "a")
+    run(tmp_path, "new", [])
+    with pytest.raises(ValueError, match=said):
+        seeing.picture(names, runs_dir=tmp_path, **options)
