@@ -29,8 +29,15 @@ def svg(name: str, draw: Draw) -> str:
         figure = Figure(figsize=SIZE, layout="constrained")
         draw(figure.subplots())
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": drawn_by()})
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+
+
+def drawn_by() -> str:
+    """The library that draws, with its version; raises ImportError without it."""
+    import matplotlib as mpl
+
+    return f"Matplotlib {mpl.__version__}"
 
 
 def curves(panel: Panel) -> Draw | None:

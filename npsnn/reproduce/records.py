@@ -141,9 +141,10 @@ class Seeds:
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        """The interval; None where one value says nothing of its error."""
+        """The interval, of accuracies within 0 and 1; None where one value says nothing of its error."""
         if len(self.values) > 1:
-            return student(self.values)
+            low, high = student(self.values)
+            return (max(low, 0.0), min(high, 1.0)) if self.each else (low, high)
         if self.each:
             low, high = wilson_interval(self.each[0])
             return float(low), float(high)

@@ -140,3 +140,10 @@ def test_bounds(values: list[float], most: str, least: str) -> None:
 def test_a_bound_cannot_be_told_of_one_number_without_images() -> None:
     found = Panel("made up", ["a"], ["x"], {A: Seeds((0.1,))})
     assert at_most(found, A, 0.2).verdict == OPEN
+
+
+def test_an_accuracy_stays_within_0_and_1() -> None:
+    each = (np.array([0.0, 0.0]), np.array([0.1, 0.3]))
+    assert Seeds((0.0, 0.2), each).ci95 == (0.0, 1.0)
+    assert Difference((0.0, 0.2), each).ci95 == student((0.0, 0.2))
+    assert Seeds((0.0, 0.2)).ci95 == student((0.0, 0.2)), "a figure that is no accuracy"
