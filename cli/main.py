@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import warnings
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,8 @@ COMMANDS = {
     "plot": "Draw attacks, trainings and certificates of runs.",
     "gallery": "Show images, perturbations and predictions.",
     "report": "Write all that is known of a run into one HTML file.",
+    "export": "Write a network to a file of safetensors, PyTorch or ONNX.",
+    "import": "Make a run of a network in such a file.",
     "data": "List, fetch and verify the data sets.",
     "info": "Print versions, BLAS, cores and folders.",
 }

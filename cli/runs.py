@@ -71,7 +71,8 @@ def load_run(
     classifier = classifier if conv is None else classifier.convolving(conv)
     config, options = read_run(folder)
     done = len(json_files.read_lines(folder / runs.METRICS))
-    found = caveats.of_run(done, options.epochs, data.CAVEATS.get(dataset_of(config)))
+    epochs = options.epochs if options else 0
+    found = caveats.of_run(done, epochs, data.CAVEATS.get(dataset_of(config))) + caveats.of_origin(config)
     found += caveats.of_start(start_on_other_data(config))
     about = {
         "run": str(folder),
@@ -125,7 +126,10 @@ def load_dataset(
     from npsnn.runs import provenance
     from npsnn.train.saved import dataset_of
 
-    name = data.located(dataset_of(config), data_dir)
+    named = dataset_of(config)
+    if not named:
+        raise ValueError(f"{folder} names no data to measure its network on: give npsnn import --dataset")
+    name = data.located(named, data_dir)
     if name not in data.names() and not Path(name).is_absolute():
         raise ValueError(
             f"{folder} was trained on {name!r}, which npsnn cannot read by name: register its loader in a file for "

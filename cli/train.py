@@ -153,11 +153,11 @@ def _resumed(ctx: click.Context, run: str, chosen: dict[str, Any], place: Place)
     """Go on with a run by its own options."""
     from npsnn import train
     from npsnn.runs import checkpoint
-    from npsnn.train.saved import read_run
+    from npsnn.train.saved import read_training
 
     _refuse_options(ctx)
     folder = checkpoint.find_run(run, place.runs_dir)
-    about, options = read_run(folder)
+    about, options = read_training(folder)
     with speaking_of_flags():
         options = options.lengthened(chosen["epochs"]) if _is_given(ctx, "epochs") else options
     dataset, _ = load_dataset(folder, about, place.data_dir)
@@ -251,7 +251,7 @@ def _config(ctx: click.Context, recipe: str | None, start: Run | None, chosen: d
     of_start: dict[str, Any] = {}
     if start:
         if "train" not in start.config:
-            raise click.UsageError(f"--train-noise-only goes on with a run of npsnn train, {start.folder} is of Python")
+            raise click.UsageError(f"--train-noise-only goes on with a run of npsnn train, {start.folder} is none")
         of_start = {k: start.config["train"][k] for k in ("model", "dataset", "noise", "bottleneck")}
         of_start |= {"noise_only": True, "learn_sigma": True}
     given = {k: v for k, v in chosen.items() if ctx.get_parameter_source(k) != ParameterSource.DEFAULT}

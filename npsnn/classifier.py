@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from npsnn.backend import Array, on_gpu, to_device, to_host, use_device
+from npsnn.data.dataset import Dataset
 from npsnn.inputs import as_images, as_labels
 from npsnn.layers.base import Params
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
@@ -20,6 +22,7 @@ from npsnn.models.passes import Passes, engine_form
 from npsnn.objectives import Objective, chosen
 from npsnn.ops.gaussian import RULES, Rule
 from npsnn.runs.networks import load_network
+from npsnn.runs.untrained import save_network
 from npsnn.streams import Randomness, as_stream
 from npsnn.tables import named
 from npsnn.validate import check_choice, check_count, check_sigma
@@ -80,6 +83,24 @@ class Classifier:
         Raises FileNotFoundError for an unknown run, ValueError for files that are damaged or do not fit together.
         """
         return Classifier(*load_network(run, which, runs_dir))
+
+    def save(self, folder: str | os.PathLike[str], dataset: Dataset | None = None) -> Path:
+        """Write the network to a new folder that `load` and every command take as a run.
+
+        folder: the folder, new or empty.
+        dataset: data that commands are to measure the network on, of which the folder records the digests.
+        Returns the folder. Raises FileExistsError for a folder that holds something, OSError where it cannot be
+        written, and ValueError where a layer is in no table, where the images or classes of the data are others, and
+        for a network whose noise is off or whose answers are averages: a folder holds parameters alone.
+        """
+        return save_network(folder, self.model, self.saved_params(), dataset, {})
+
+    def saved_params(self) -> dict[str, np.ndarray]:
+        """The flat parameters in the memory of the host, as files hold them; raises ValueError as `save`."""
+        if self.noise_off or self.average > 1:
+            what = "whose noise is off" if self.noise_off else f"that averages {self.average} draws"
+            raise ValueError(f"files hold parameters alone, which do not say it of a network {what}: save the other")
+        return {name: to_host(p) for name, p in flatten(self.params).items()}
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ RANKS: list[set[str]] = [
     {"layers"},
     {"models", "objectives", "optim", "runs", "schedules"},
     {"classifier"},
+    {"interop"},
     {"bounds"},
     {"attacks"},
     {"certify"},

@@ -1,4 +1,4 @@
-"""PyTorch modules as targets of npsnn's attacks, and npsnn's networks as PyTorch modules.
+"""PyTorch modules as targets of npsnn's attacks, npsnn's networks as PyTorch modules, and networks to and from both.
 
     network = Target(module, shape=(1, 28, 28))
     attacks.robust_accuracy(network, x, labels, attacks.auto(network, 0.1))
@@ -22,6 +22,7 @@ from npsnn.interop import needed
 from npsnn.interop.answers import Answers
 from npsnn.interop.functions import Pullback, network_of
 from npsnn.interop.probes import probed
+from npsnn.interop.states import from_module, load, load_state_dict, module, save, state_dict
 from npsnn.streams import Randomness
 from npsnn.validate import check_count
 

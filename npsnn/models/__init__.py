@@ -11,6 +11,7 @@ from npsnn.models.base import MODELS, Model, model, without_noise
 from npsnn.models.centres import with_centres
 from npsnn.models.mixing import with_mixing
 from npsnn.models.named import NOISES, build, may_be_noisy
+from npsnn.models.normalised import with_normalisation
 from npsnn.tables import import_all
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "with_centres",
     "with_feature_noise",
     "with_mixing",
+    "with_normalisation",
     "without_noise",
 ]
 

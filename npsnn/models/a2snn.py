@@ -80,7 +80,7 @@ def with_feature_noise(model: Model, sigma: float, covariance: str = "full", bot
     if not kept or not isinstance(kept[-1][1], Linear):
         raise ValueError(f"{model.name} must end in a linear layer to take noise on its features")
     *features, (last, _) = kept
-    own = next((i for i in (-1, -2) if features[i:] and features[i][0] == "bottleneck"), None)
+    own = next((i for i in (-1, -2) if len(features) >= -i and features[i][0] == "bottleneck"), None)
     if own is None or not all(isinstance(layer, ReLU) for _, layer in features[own:][1:]):
         features.append(("bottleneck", Linear(bottleneck)))
     else:

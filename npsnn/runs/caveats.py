@@ -1,9 +1,12 @@
 """Reasons to read a number with care, for records and tables: one list for all commands and for Python."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+from npsnn.runs import checkpoint
 
 FEW = 100
 """Fewer images than these leave a 95 % interval about 20 points wide."""
@@ -57,6 +60,15 @@ def of_run(done: int, epochs: int, unverified: str | None) -> list[Caveat]:
     if unverified:
         found.append(Caveat("unverified-data", unverified))
     return found
+
+
+def of_origin(about: Mapping[str, Any]) -> list[Caveat]:
+    """Caveats of a network that came without its training; about: the run's config.json."""
+    if not checkpoint.is_untrained(about):
+        return []
+    file = about[checkpoint.UNTRAINED].get("file")
+    came = f"the network is from {file}" if file else "the network was saved without its training"
+    return [Caveat("training-unknown", f"{came}: what it was trained on, and how, is not known")]
 
 
 def of_data(other: str) -> list[Caveat]:

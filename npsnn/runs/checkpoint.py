@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from io import BytesIO
 from itertools import count
 from math import isfinite
@@ -17,6 +18,8 @@ from npsnn.files.paths import user_path
 from npsnn.words import nearest_word
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.npz", "best.npz"
+UNTRAINED = "saved"
+"""The entry of config.json that stands in the place of a training: the network came without one."""
 
 ABOUT = "about.json"
 WHAT = "checkpoint"
@@ -29,6 +32,11 @@ DAMAGED, NO_CHECKPOINT = "is damaged", f"has no {LAST}"
 
 LONGEST_NAME = 255
 """The bytes that file systems have for a folder's name."""
+
+
+def is_untrained(about: Mapping[str, Any]) -> bool:
+    """Whether the run of a config.json is a network without its training."""
+    return isinstance(about.get(UNTRAINED), dict)
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
@@ -115,9 +123,11 @@ def unfinished(folder: Path) -> str:
     """Why a run is not finished; empty where it is. A training that diverged has stopped before its last epoch."""
     try:
         about, done = read_json(folder / CONFIG), read_lines(folder / METRICS)
-        epochs = about["training" if "training" in about else "train"]["epochs"]
         if not (folder / LAST).is_file():
             return NO_CHECKPOINT
+        if is_untrained(about):
+            return ""
+        epochs = about["training" if "training" in about else "train"]["epochs"]
         if done and not isfinite(done[-1]["loss"]):
             return "has diverged"
         return f"has {len(done)} of its {epochs} epochs" if len(done) < max(epochs, 1) else ""

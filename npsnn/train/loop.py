@@ -31,7 +31,7 @@ from npsnn.train.defences.base import DEFENCES
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
 from npsnn.train.flat import training_of
 from npsnn.train.run_folder import RunFolder
-from npsnn.train.saved import Options, read_run
+from npsnn.train.saved import Options, read_training
 from npsnn.train.training import Training
 from npsnn.workers.processes import Processes
 
@@ -178,7 +178,7 @@ def resume(
     use_device(device)
     workers = workers_for(threads, device)
     folder = user_path(folder)
-    about, options = read_run(folder)
+    about, options = read_training(folder)
     if odd := provenance.difference(about, dataset):
         raise ValueError(f"{folder} was trained on other data than this {dataset.name}: they differ in {odd}")
     plugins.warn_of_others(about)

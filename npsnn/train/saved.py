@@ -1,4 +1,7 @@
-"""The training that config.json of a run holds: flat options under "train", or a training's values under "training"."""
+"""The training that config.json of a run holds: flat options under "train", or a training's values under "training".
+
+A network that came without its training has neither (`npsnn.runs.untrained`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -40,17 +43,25 @@ def options_of(document: Mapping[str, Any]) -> Options:
 
 
 def dataset_of(about: Mapping[str, Any]) -> str:
-    """The name of the data set of a run, by its config.json."""
-    return str(about["train"]["dataset"] if "train" in about else about.get("dataset"))
+    """The name of the data set of a run, by its config.json; empty for a network that came without one."""
+    return str(about["train"]["dataset"] if "train" in about else about.get("dataset") or "")
 
 
-def read_run(folder: Path) -> tuple[dict[str, Any], Options]:
-    """The content of config.json in the folder of a run, and the options in it.
+def read_run(folder: Path) -> tuple[dict[str, Any], Options | None]:
+    """The content of config.json in the folder of a run, and the options in it; None where there was no training.
 
     Raises OSError where the file cannot be read, ValueError, naming it, where the options are not sound.
     """
     path = folder / checkpoint.CONFIG
     about = json_files.read_json(path)
     with files.blamed(path), plugins.blamed(about):
-        options = options_of(about)
+        options = None if checkpoint.is_untrained(about) else options_of(about)
     return about | ({"train": asdict(options)} if isinstance(options, Config) else {}), options
+
+
+def read_training(folder: Path) -> tuple[dict[str, Any], Options]:
+    """What `read_run` returns; ValueError for a network without a training, which cannot go on."""
+    about, options = read_run(folder)
+    if options is None:
+        raise ValueError(f"{folder} holds a network that came without its training: there is nothing to resume")
+    return about, options

@@ -14,10 +14,12 @@ from npsnn.attacks.plan import choices
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.files import json_files
+from npsnn.layers.affine import Linear
 from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import Propagated, Sampled
 from npsnn.layers.params import flatten
-from npsnn.models import Model
+from npsnn.layers.reshape import Flatten
+from npsnn.models import Model, with_feature_noise
 from npsnn.objectives import OBJECTIVES, TARGETED
 from npsnn.runs import checkpoint
 from npsnn.streams import Stream
@@ -170,3 +172,9 @@ def test_a_model_without_noise_of_its_own_asks_where_it_is_to_be() -> None:
         train.Config(model="resnet18")
     with pytest.raises(ValueError, match="learn_sigma needs 0 < sigma"):
         train.Config(noise="none", learn_sigma=True)
+
+
+def test_a_network_of_one_layer_before_the_last_takes_noise_on_features() -> None:
+    layers = Sequential((("flatten", Flatten()), ("last", Linear(3, joint=True))))
+    noisy = with_feature_noise(Model("short", layers, (1, 2, 2), 3), 0.5, bottleneck=4)
+    assert [name for name, _ in noisy.network.layers] == ["flatten", "bottleneck", "noise", "last"]

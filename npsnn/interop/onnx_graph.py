@@ -1,0 +1,162 @@
+"""The graph of an ONNX file: its nodes, its constants, and which node takes which value."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from npsnn.layers.base import Shape
+
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+IGNORED = ("Constant", "Identity", "Dropout")
+"""The nodes that are looked through: what they put out is a constant, or their first input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A node: its kind, its name for messages, its inputs and attributes, and its one output."""
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"node {self.name:.80} ({self.kind:.80})"
+
+    def only(self, **settings: Any) -> None:
+        """Raise ValueError where an attribute is there, and not as said."""
+        for name, wanted in settings.items():
+            value = self.attributes.get(name, wanted)
+            if value != wanted:
+                raise ValueError(f"{name} must be {wanted}, got {value!r:.80}")
+
+    def one(self, name: str, default: int) -> int:
+        """The number that an attribute of several has everywhere; raises ValueError where they differ."""
+        values = list(self.attributes.get(name, [default]))
+        if len(set(values)) != 1:
+            raise ValueError(f"{name} must be one number in all directions, got {values}")
+        return int(values[0])
+
+
+class Graph:
+    """A graph whose values lead from one input to one output.
+
+    Raises ValueError for a node with several outputs that are used, and for constants that are in other files.
+    """
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._same: dict[str, str] = {}
+        self._takers: dict[str, list[Node]] = {}
+        nodes = [_node(made, number) for number, made in enumerate(graph.node, start=1)]
+        for node in nodes:
+            if node.kind == "Constant":
+                self._constants[node.output] = _constant(node)
+            elif node.kind in IGNORED and node.inputs:
+                self._same[node.output] = self.value(node.inputs[0])
+        for node in nodes:
+            if node.kind not in IGNORED:
+                node = Node(node.kind, node.name, tuple(map(self.value, node.inputs)), node.output, node.attributes)
+                for value in dict.fromkeys(node.inputs):
+                    self._takers.setdefault(value, []).append(node)
+
+    def value(self, name: str) -> str:
+        """The value of that name, or the one that it is the same as."""
+        return self._same.get(name, name)
+
+    def taking(self, value: str) -> list[Node]:
+        """The nodes that take a value."""
+        return self._takers.get(value, [])
+
+    @contextmanager
+    def only(self, value: str, node: Node) -> Iterator[None]:
+        """A block in which one node alone takes a value."""
+        before = self._takers[value]
+        self._takers[value] = [node]
+        try:
+            yield
+        finally:
+            self._takers[value] = before
+
+    def next(self, value: str, *kinds: str) -> Node | None:
+        """The one node that takes a value, where it is of one of these kinds."""
+        takers = self.taking(value)
+        return takers[0] if len(takers) == 1 and takers[0].kind in kinds else None
+
+    def joins(self, node: Node) -> bool:
+        """Whether a node is the sum of two values, neither of which is a constant."""
+        return node.kind == "Add" and not any(name in self._constants for name in node.inputs)
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The array of a constant; None for another value. Raises ValueError for one that is in another file."""
+        tensor = self._constants.get(name)
+        if tensor is None or isinstance(tensor, np.ndarray):
+            return tensor
+        if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
+            raise ValueError(f"the array {name:.80} is in another file: save the network in one file")
+        try:
+            array = numpy_helper.to_array(tensor)
+        except Exception as error:  # a damaged tensor can raise nearly anything
+            raise ValueError(f"the array {name:.80} is damaged: {error}") from error
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def weights(self, node: Node, place: int, what: str) -> np.ndarray:
+        """The array of finite floats that a node has as an input; raises ValueError for any other input."""
+        name = node.inputs[place] if place < len(node.inputs) else ""
+        array = self.constant(name) if name else None
+        if array is None:
+            raise ValueError(f"its {what} must be a constant, got the value {name!r:.80}")
+        if array.dtype not in (np.float32, np.float64):
+            raise ValueError(f"its {what} must hold floats, got {array.dtype}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"its {what} holds a NaN or an infinity")
+        return array
+
+    def ends(self, shape: Shape | None) -> tuple[str, str, Shape]:
+        """The names of the input and of the output, and the shape of one image.
+
+        shape: the shape where the user gives it.
+        """
+        inputs = [value for value in self.graph.input if value.name not in self._constants]
+        if len(inputs) != 1 or len(self.graph.output) != 1:
+            has = f"{len(inputs)} inputs and {len(self.graph.output)} outputs"
+            raise ValueError(f"it must be a network with one input, images, and one output, logits; it has {has}")
+        kind = inputs[0].type.tensor_type
+        if kind.elem_type not in FLOATS:
+            raise ValueError(f"its input {inputs[0].name:.80} must be an array of floats")
+        sizes = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim][1:]
+        said = None if len(sizes) != 3 or not all(sizes) else tuple(int(n) for n in sizes if n)
+        if shape is None and said is None:
+            raise ValueError("its input must say the shape (N, C, H, W) of images: give the shape of one, C,H,W")
+        if shape is not None and len(sizes) not in (0, 3):
+            raise ValueError(f"its input must be images (N, C, H, W), got {len(sizes) + 1} axes")
+        if shape is not None and any(n and n != own for n, own in zip(sizes, shape, strict=False)):
+            raise ValueError(f"its images have the shape {tuple(sizes)}, got {tuple(shape)}")
+        return inputs[0].name, self.value(self.graph.output[0].name), tuple(shape or said or ())
+
+
+def _node(made: Any, number: int) -> Node:
+    if made.domain not in ("", "ai.onnx"):
+        raise ValueError(f"node {made.name:.80} ({made.op_type:.80}) is of another set of nodes, {made.domain:.80}")
+    if not made.output:
+        raise ValueError(f"node {made.name:.80} ({made.op_type:.80}) has no output")
+    attributes = {}
+    for attribute in made.attribute:
+        value = helper.get_attribute_value(attribute)
+        attributes[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return Node(made.op_type, made.name or f"number {number}", tuple(made.input), made.output[0], attributes)
+
+
+def _constant(node: Node) -> Any:
+    for name, value in node.attributes.items():
+        if name == "value":
+            return value
+        if name in ("value_float", "value_floats", "value_int", "value_ints"):
+            return np.asarray(value, np.float32 if "float" in name else np.int64)
+    raise ValueError(f"{node} must hold an array of numbers, got {', '.join(node.attributes) or 'nothing'}")
