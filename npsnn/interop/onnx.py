@@ -37,8 +37,9 @@ def load(path: str | os.PathLike[str], shape: Shape | None = None, name: str | N
     shape: one image, (C, H, W); None where the file says it.
     name: name of the model; None for the name of the file.
     The nodes may be Conv, Gemm, MatMul with Add, Relu, PRelu, MaxPool, AveragePool, GlobalAveragePool,
-    BatchNormalization, Flatten, Reshape to vectors, Identity, Dropout, and Add of two branches of one value; Sub with
-    Mul or Div by constants of the channels is `npsnn.layers.Normalise`. Images are in [0, 1].
+    ReduceMean over the image, BatchNormalization, Flatten, Reshape to vectors, Identity, Dropout, and Add of two
+    branches of one value; Sub with Mul or Div by constants of the channels is `npsnn.layers.Normalise`. Images are in
+    [0, 1].
     Raises FileNotFoundError or another OSError where the file cannot be read, and ValueError, naming the file and the
     node, where it is damaged or has a node, or a setting of one, that npsnn has no layer for.
     """

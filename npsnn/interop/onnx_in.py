@@ -22,6 +22,8 @@ from npsnn.models.base import Model
 
 DEPTH = 20
 """How deep branches may lie in one another."""
+SINGLE = ("flatten", "normalise")
+"""The layers that have a number only from the second on, as in npsnn's own networks."""
 
 
 def network_of(content: bytes, shape: Shape | None, name: str) -> Classifier:
@@ -77,7 +79,7 @@ class _Reader:
             self.seen.add(at)
             if layer is not None:
                 counts[kind] += 1
-                name = f"{kind}{counts[kind]}"
+                name = kind if kind in SINGLE and counts[kind] == 1 else f"{kind}{counts[kind]}"
                 _, shape = layer.init(Forms(1), shape)
                 layers.append((name, layer))
                 params[name] = own
@@ -119,8 +121,9 @@ class _Reader:
         (first, _), (second, _) = joined
         if first is None or first != second:
             raise ValueError(f"the branches of {at!r:.80} must meet in one Add, got {first} and {second}")
-        order = [0, 1] if first.inputs[0] == joined[0][1] and branches[0][0] else [1, 0]
-        body, shortcut = (branches[i] for i in order)
+        body, shortcut = branches if first.inputs[0] == joined[0][1] else reversed(branches)
+        if not body[0]:  # the value itself is the shortcut, whatever comes first in the sum
+            body, shortcut = shortcut, body
         parts = [Sequential(tuple(layers)) for layers, _ in (body, shortcut)]
         own = {n: {k: p for k, p in b[1].items() if p} for n, b in (("body", body), ("shortcut", shortcut))}
         return "block", Residual(*parts), {n: p for n, p in own.items() if p}, first.output
@@ -136,4 +139,6 @@ class _Reader:
 def _advice(kind: str) -> str:
     if kind in ("Softmax", "LogSoftmax"):
         return ": export a network that ends in logits"
+    if kind == "Shape":
+        return ": export it for a fixed number of images, or write flatten(1) in the place of view(x.size(0), -1)"
     return ": noise is exported, and not imported" if kind.startswith("Random") else ""

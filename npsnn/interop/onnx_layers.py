@@ -12,6 +12,7 @@ from npsnn.layers.activation import PReLU, ReLU
 from npsnn.layers.affine import Conv2d, Linear, Normalise
 from npsnn.layers.base import Shape
 from npsnn.layers.batchnorm import BatchNorm
+from npsnn.layers.containers import Sequential
 from npsnn.layers.pool import MaxPool, MeanPool, OverlappingMaxPool
 from npsnn.layers.reshape import Flatten
 
@@ -127,6 +128,18 @@ def _whole_mean(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
     return Read("pool", MeanPool(shape[1]))
 
 
+def _reduced(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
+    """The mean over the whole image, which may become a vector at once."""
+    given = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else node.attributes.get("axes")
+    axes = [] if given is None else np.asarray(given).tolist()
+    if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+        raise ValueError(f"axes must be 2 and 3, those of an image, got {axes}")
+    pool = _whole_mean(graph, node, at, shape)
+    if node.attributes.get("keepdims", 1):
+        return pool
+    return Read("mean", Sequential((("pool", pool.layer), ("flatten", Flatten()))))
+
+
 def _flatten(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
     node.only(axis=1)
     return Read("flatten", Flatten() if len(shape) == 3 else None)
@@ -135,11 +148,12 @@ def _flatten(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
 def _reshape(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
     sizes = graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     count = prod(shape)
-    # the number of images may be said as -1, or be left as it is by 0
-    if sizes is None or sizes.tolist() not in ([-1, count], [0, count], [0, -1], [1, count], [1, -1]):
+    images, numbers = sizes.tolist() if sizes is not None and sizes.shape == (2,) else (-1, -1)
+    if numbers != count and (numbers, images) != (-1, max(images, 0)):  # -1 is whatever is left
         to = "what is computed" if sizes is None else sizes.tolist()
         raise ValueError(f"it must make vectors of {count} numbers of each image, got {to}")
-    node.only(allowzero=0)
+    if images == 0:  # which stands for the number of images as it is, unless the node says otherwise
+        node.only(allowzero=0)
     return Read("flatten", Flatten() if len(shape) == 3 else None)
 
 
@@ -172,6 +186,7 @@ READERS: dict[str, Callable[[Graph, Node, str, Shape], Read]] = {
     "MaxPool": _max_pool,
     "AveragePool": _mean_pool,
     "GlobalAveragePool": _whole_mean,
+    "ReduceMean": _reduced,
     "BatchNormalization": _norm,
     "Flatten": _flatten,
     "Reshape": _reshape,

@@ -199,7 +199,7 @@ def test_a_checkpoint_of_something_else_is_one_error(tmp_path: Path, content: An
 
 
 def test_a_sparse_tensor_is_named() -> None:
-    with pytest.raises(ValueError, match="a must be a dense tensor with numbers, got torch.sparse_coo"):
+    with pytest.raises(ValueError, match=r"a must be a dense tensor with numbers, got torch\.sparse_coo"):
         torch.load_state_dict({"a": pt.eye(2).to_sparse()}, models.lenet5())
 
 
