@@ -98,12 +98,7 @@ def command() -> click.Command:
             covariance=None,
             bottleneck=None,
         ),
-        Option(
-            "--dataset",
-            group="Data",
-            metavar="NAME",
-            help="Data that commands are to measure the network on, as npsnn train --dataset.",
-        ),
+        *options_of(Config, "dataset", dataset=None),
         *shared("data-dir"),
         Option("--name", help="Name of the run's folder, by default made of the model.", metavar="NAME"),
         *shared("runs-dir", "config", "json"),
@@ -140,7 +135,8 @@ def _import(
       npsnn import lenet.pt --model lenet5 --dataset mnist
       npsnn attack --pgd --eps 0.1
     A network in an ONNX file:
-      npsnn import mine.onnx --dataset cifar10 --mean 0.49,0.48,0.45 --std 0.25,0.24,0.26
+      npsnn import mine.onnx --dataset cifar10 --mean 0.49,0.48,0.45 \\
+          --std 0.25,0.24,0.26
     """
     from npsnn import data
     from npsnn.files import check_writable

@@ -37,7 +37,7 @@ TESTED_BY = {
 }
 """Scripts that no test of a document runs, and what does."""
 INSTALLING = ("pip", "git", ".")
-EXTRAS = ("torch", "art", "foolbox")
+EXTRAS = ("torch", "art", "foolbox", "onnx", "onnxruntime", "safetensors")
 """Libraries that a block of Python may import, or a module of `npsnn.interop` of that name, and a test does without."""
 
 
@@ -107,6 +107,8 @@ def extras(path: Path) -> list[str]:
     """The libraries that blocks of a document need beside npsnn's own."""
     text = "\n".join(block.text for block in blocks(path) if block.kind == "python")
     imported = set(re.findall(r"^\s*(?:import|from) (?:npsnn\.interop\.)?(\w+)", text, re.MULTILINE))
+    for modules in re.findall(r"^\s*from npsnn\.interop import (.+)$", text, re.MULTILINE):
+        imported |= set(modules.split(", "))
     return [extra for extra in EXTRAS if extra in imported]
 
 
@@ -144,8 +146,8 @@ def test_the_python_of_the_readme_runs_twice_and_prints_no_step(
 
 
 def test_a_page_on_another_library_is_skipped_without_it() -> None:
-    assert [path.name for path in DOCUMENTS if extras(path)] == ["pytorch.md"]
-    assert extras(ROOT / "docs" / "pytorch.md") == ["torch"]
+    needed = {path.name: extras(path) for path in DOCUMENTS if extras(path)}
+    assert needed == {"exchange.md": ["torch", "onnx", "onnxruntime", "safetensors"], "pytorch.md": ["torch"]}
 
 
 def test_documents_are_read() -> None:

@@ -33,7 +33,7 @@ def save(network: Classifier, path: str | os.PathLike[str], noise: bool = False)
 def load(path: str | os.PathLike[str], shape: Shape | None = None, name: str | None = None) -> Classifier:
     """Read a network from an ONNX file.
 
-    path: of the file.
+    path: of the file; arrays may stand in a file beside it, as `torch.onnx.export` leaves them.
     shape: one image, (C, H, W); None where the file says it.
     name: name of the model; None for the name of the file.
     The nodes may be Conv, Gemm, MatMul with Add, Relu, PRelu, MaxPool, AveragePool, GlobalAveragePool,
@@ -49,4 +49,4 @@ def load(path: str | os.PathLike[str], shape: Shape | None = None, name: str | N
     from npsnn.interop import onnx_in
 
     with files.blamed(path):
-        return onnx_in.network_of(content, shape, path.stem if name is None else name)
+        return onnx_in.network_of(content, path.parent, shape, path.stem if name is None else name)

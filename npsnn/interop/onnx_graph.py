@@ -3,14 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from npsnn import files
 from npsnn.layers.base import Shape
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+LIMIT = 1 << 30
+"""The bytes that a file beside the graph's may have."""
 IGNORED = ("Constant", "Identity", "Dropout")
 """The nodes that are looked through: what they put out is a constant, or their first input."""
 
@@ -46,14 +50,16 @@ class Node:
 class Graph:
     """A graph whose values lead from one input to one output.
 
-    Raises ValueError for a node with several outputs that are used, and for constants that are in other files.
+    graph: as the package onnx reads it.
+    folder: where files stand that constants may be in.
     """
 
-    def __init__(self, graph: Any) -> None:
-        self.graph = graph
+    def __init__(self, graph: Any, folder: Path) -> None:
+        self.graph, self.folder = graph, folder
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._same: dict[str, str] = {}
         self._takers: dict[str, list[Node]] = {}
+        self._files: dict[str, bytes] = {}
         nodes = [_node(made, number) for number, made in enumerate(graph.node, start=1)]
         for node in nodes:
             if node.kind == "Constant":
@@ -94,17 +100,36 @@ class Graph:
         return node.kind == "Add" and not any(name in self._constants for name in node.inputs)
 
     def constant(self, name: str) -> np.ndarray | None:
-        """The array of a constant; None for another value. Raises ValueError for one that is in another file."""
+        """The array of a constant; None for another value. Raises ValueError for a damaged one."""
         tensor = self._constants.get(name)
         if tensor is None or isinstance(tensor, np.ndarray):
             return tensor
         if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-            raise ValueError(f"the array {name:.80} is in another file: save the network in one file")
+            tensor = self._external(tensor, name)
         try:
             array = numpy_helper.to_array(tensor)
         except Exception as error:  # a damaged tensor can raise nearly anything
             raise ValueError(f"the array {name:.80} is damaged: {error}") from error
         return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def _external(self, tensor: Any, name: str) -> Any:
+        """The tensor with its numbers, which stand in a file beside the graph's."""
+        about = {entry.key: entry.value for entry in tensor.external_data}
+        where = about.get("location", "")
+        try:
+            start, length = int(about.get("offset", 0)), int(about.get("length", 0))
+        except ValueError:
+            start = length = 0
+        if not where or Path(where).name != where or min(start, length - 1) < 0:
+            raise ValueError(f"the array {name:.80} must be in this file or in one beside it, got {where!r:.80}")
+        if where not in self._files:
+            try:
+                self._files[where] = files.read_bytes(self.folder / where, LIMIT)
+            except OSError as error:
+                raise ValueError(f"the array {name:.80} is in {where}: {error.strerror}") from error
+        found = TensorProto(dims=tensor.dims, data_type=tensor.data_type, name=tensor.name)
+        found.raw_data = self._files[where][start : start + length]
+        return found
 
     def weights(self, node: Node, place: int, what: str) -> np.ndarray:
         """The array of finite floats that a node has as an input; raises ValueError for any other input."""

@@ -6,6 +6,7 @@ Imports the package onnx: `npsnn.interop.onnx.load` imports this file when it is
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,13 @@ SINGLE = ("flatten", "normalise")
 """The layers that have a number only from the second on, as in npsnn's own networks."""
 
 
-def network_of(content: bytes, shape: Shape | None, name: str) -> Classifier:
-    """The network in the content of a file; arguments and errors as of `npsnn.interop.onnx.load`."""
+def network_of(content: bytes, folder: Path, shape: Shape | None, name: str) -> Classifier:
+    """The network in the content of a file in a folder; arguments and errors as of `npsnn.interop.onnx.load`."""
     try:
         found = onnx.load_model_from_string(content)
     except Exception as error:  # the parser has its own errors, without a base of theirs
         raise ValueError(f"it is damaged or no ONNX file: {error}") from error
-    graph = Graph(found.graph)
+    graph = Graph(found.graph, folder)
     source, output, given = graph.ends(shape)
     reader = _Reader(graph)
     layers, end, out = reader.chain(source, given, output)

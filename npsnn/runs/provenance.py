@@ -45,6 +45,16 @@ def of_data(dataset: Dataset) -> dict[str, Any]:
     return {"classes": dataset.classes, "train": _of_split(dataset.train), "test": _of_split(dataset.test)}
 
 
+def entries(dataset: Dataset) -> dict[str, Any]:
+    """What config.json says of a data set beside its name."""
+    return {
+        "data": dataset.digests,
+        **({"class_names": list(dataset.class_names)} if dataset.class_names else {}),
+        **({"division": dataset.division} if dataset.division else {}),
+        "arrays": of_data(dataset),
+    }
+
+
 def _of_split(split: Split) -> dict[str, Any]:
     return {
         "count": len(split),

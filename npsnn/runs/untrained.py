@@ -44,7 +44,7 @@ def save_network(
         raise FileExistsError(f"{folder} must be a new or empty folder: choose another")
     about: dict[str, Any] = {checkpoint.UNTRAINED: dict(origin), "spec": spec}
     if dataset is not None:
-        about |= {"dataset": dataset.name, "data": dataset.digests, "arrays": provenance.of_data(dataset)}
+        about |= {"dataset": dataset.name, **provenance.entries(dataset)}
     about |= {"environment": environment(), **plugins.recorded()}
     try:
         with uninterrupted():  # the configuration last: only then is the folder a run

@@ -127,10 +127,7 @@ def _about(options: Options, training: Training, dataset: Dataset, device: str) 
     return {
         **about,
         **({} if isinstance(options, Config) else {"dataset": dataset.name}),
-        "data": dataset.digests,
-        **({"class_names": list(dataset.class_names)} if dataset.class_names else {}),
-        **({"division": dataset.division} if dataset.division else {}),
-        "arrays": provenance.of_data(dataset),
+        **provenance.entries(dataset),
         "environment": environment(device),
         **plugins.recorded(),
     }

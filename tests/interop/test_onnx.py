@@ -302,9 +302,26 @@ def test_a_file_that_is_none_is_one_error(tmp_path: Path, content: bytes) -> Non
         onnx.load(path)
 
 
-def test_arrays_in_other_files_are_not_read(tmp_path: Path) -> None:
+def test_arrays_in_a_file_beside_it_are_read_and_in_no_other(tmp_path: Path) -> None:
+    path, apart = tmp_path / "apart.onnx", tmp_path / "apart.data"
     found = ox.load_model_from_string(made([("Flatten", "x", "g"), GEMM], ARRAYS))
-    ox.external_data_helper.set_external_data(found.graph.initializer[0], "/etc/hostname")
-    (tmp_path / "apart.onnx").write_bytes(found.SerializeToString())
-    with pytest.raises(ValueError, match="the array w is in another file: save the network in one file"):
-        onnx.load(tmp_path / "apart.onnx")
+
+    def stands(where: str, offset: int = 8, length: int = W.nbytes) -> None:
+        tensor = found.graph.initializer[0]
+        tensor.raw_data = b""
+        ox.external_data_helper.set_external_data(tensor, where, offset, length)
+        tensor.ClearField("raw_data")
+        path.write_bytes(found.SerializeToString())
+
+    stands("apart.data")
+    with pytest.raises(ValueError, match=r"n1 \(Gemm\): the array w is in apart\.data: No such file"):
+        onnx.load(path)
+    apart.write_bytes(bytes(8) + W.tobytes())
+    close(onnx.load(path).predict(images()), images().reshape(3, -1) @ W.T + B)
+    stands("apart.data", offset=12)
+    with pytest.raises(ValueError, match="the array w is damaged"):
+        onnx.load(path)
+    for where in ("/etc/hostname", "../apart.data", f"{tmp_path}/apart.data", ""):
+        stands(where)
+        with pytest.raises(ValueError, match="the array w must be in this file or in one beside it"):
+            onnx.load(path)
