@@ -107,7 +107,7 @@ class Graph:
         if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
             tensor = self._external(tensor, name)
         try:
-            array = numpy_helper.to_array(tensor)
+            array: np.ndarray = numpy_helper.to_array(tensor)
         except Exception as error:  # a damaged tensor can raise nearly anything
             raise ValueError(f"the array {name:.80} is damaged: {error}") from error
         return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -71,6 +71,7 @@ class _Reader:
                 raise ValueError(f"the value {at!r:.80} leads to nothing, expected it to lead to the output {output}")
             if len(takers) == 1 and self.graph.joins(takers[0]):
                 break
+            layer: Layer | None
             if len(takers) > 1:
                 kind, layer, own, at = self.branched(at, takers, shape, output, depth)
             else:
@@ -110,7 +111,8 @@ class _Reader:
         if len(takers) > 2 or depth > DEPTH:
             what = ", ".join(str(node) for node in takers[:3])
             raise ValueError(f"a value may have two branches, which Add joins, got {len(takers)}: {what}")
-        branches, joined = [], []
+        branches: list[tuple[list[tuple[str, Layer]], dict[str, Any]]] = []
+        joined: list[tuple[Node | None, str]] = []
         for node in takers:
             if self.graph.joins(node):  # the value itself
                 branches.append(([], {}))
