@@ -22,7 +22,6 @@ RANKS: list[set[str]] = [
     {"layers"},
     {"models", "objectives", "optim", "runs", "schedules"},
     {"classifier"},
-    {"interop"},
     {"bounds"},
     {"attacks"},
     {"certify"},

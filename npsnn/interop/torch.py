@@ -26,6 +26,19 @@ from npsnn.interop.states import from_module, load, load_state_dict, module, sav
 from npsnn.streams import Randomness
 from npsnn.validate import check_count
 
+__all__ = [
+    "Module",
+    "Network",
+    "Target",
+    "as_module",
+    "from_module",
+    "load",
+    "load_state_dict",
+    "module",
+    "save",
+    "state_dict",
+]
+
 EXTRA = "torch"
 """The extra of npsnn that installs PyTorch."""
 
