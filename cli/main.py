@@ -4,7 +4,6 @@ import importlib
 import os
 import sys
 import warnings
-from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,7 +35,7 @@ COMMANDS = {
     "info": "Print versions, BLAS, cores and folders.",
 }
 
-MODULES = {"runs": "listing"}
+MODULES = {"runs": "listing", "import": "import_"}
 """The modules of commands that are not called as the command is."""
 
 
