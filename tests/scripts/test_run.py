@@ -33,9 +33,9 @@ def test_another_name_is_refused() -> None:
 
 
 def test_no_other_script_only_starts_a_program() -> None:
-    """But same-numbers, whose arguments are folders of whoever calls it, gpu-check, which calls scripts/run, and package.
+    """But same-numbers, whose arguments are folders of whoever calls it, and gpu-check, which calls scripts/run.
 
-    package installs nothing here, and runs on Windows.
+    package starts one too: it installs nothing here, and runs on Windows.
     """
     starters = {p.name for p in SCRIPTS.iterdir() if p.is_file() and not p.suffix and ".py" in p.read_text()}
     assert starters == {"run", "same-numbers", "package"}
