@@ -47,7 +47,7 @@ with TemporaryDirectory() as folder:
 # %% [markdown]
 # ## The gradients
 #
-# A *target* is what an attacker takes the gradient of. The gradient over 256 draws stands for the truth. The cosine
+# A *target* is what an attacker takes the gradient of. The gradient over 128 draws stands for the truth. The cosine
 # between two gradients is 1 where they point the same way, and 0 where they have nothing in common.
 
 # %%
@@ -60,8 +60,8 @@ def cosine(one, other):
     return float(np.mean((one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))))
 
 
-_, truth = attacks.sampled(network, 256)(x, labels, Stream(0))
-counts = (1, 4, 16, 64)
+_, truth = attacks.sampled(network, 128)(x, labels, Stream(0))
+counts = (1, 4, 16, 32)
 by_draws = [cosine(attacks.sampled(network, n)(x, labels, Stream(1).at(n))[1], truth) for n in counts]
 closed = cosine(attacks.closed_form(network, "cross-entropy")(x, labels, Stream(0))[1], truth)
 off = cosine(attacks.expectation(network)(x, labels, Stream(0))[1], truth)
@@ -75,7 +75,7 @@ if plt:
     axes.semilogx(counts, by_draws, marker="o", label="EoT")
     axes.axhline(closed, color="C1", label="closed form, one pass")
     axes.axhline(off, color="C2", ls="--", label="noise ignored, one pass")
-    axes.set(xlabel="draws of the noise", ylabel="cosine with 256 draws", xticks=counts, xticklabels=counts)
+    axes.set(xlabel="draws of the noise", ylabel="cosine with 128 draws", xticks=counts, xticklabels=counts)
     axes.legend(frameon=False)
 
 # %% [markdown]
@@ -86,7 +86,7 @@ if plt:
 # draws.
 
 # %%
-x, labels = digits.test.images[:200], digits.test.labels[:200]
+x, labels = digits.test.images[:150], digits.test.labels[:150]
 clean = attacks.accuracy(network, x, labels)
 print(f"without an attack: {clean.mean:.3f}")
 sources = (Expectation(), EoT(1), EoT(16), ClosedForm(objective="cross-entropy"))

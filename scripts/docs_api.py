@@ -1,0 +1,173 @@
+"""The API pages of the site: every public name of npsnn and of its rooms, from the docstrings as they are written.
+
+A docstring of npsnn is one sentence, then paragraphs, then its arguments one a line as `name: what it is`.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from html import escape
+from types import ModuleType
+from typing import Any
+
+from draw_rooms import OUTSIDE, RANKS
+
+INTERNAL = {"documents", "files", "foreign", "gpu", "inputs", "interrupts", "pages", "philox", "products", "runs"} | {
+    "tables",
+    "validate",
+    "words",
+    "workers",
+}
+"""Rooms that serve the other rooms, and have no page."""
+ALSO = ("npsnn.train.losses", "npsnn.train.defences")
+"""Packages inside of rooms that have a page of their own."""
+FIELD = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)")
+OPENING = re.compile(r"(Returns|Raises|Source|Yields)\b")
+WIDE = 90
+
+
+def rooms() -> list[str]:
+    """The modules that have a page, npsnn itself first."""
+    known = set().union(*RANKS) - INTERNAL - OUTSIDE.keys()
+    return ["npsnn", *sorted([*(f"npsnn.{room}" for room in known), *ALSO])]
+
+
+def public(module: ModuleType) -> dict[str, Any]:
+    """The public names of a module with their full names, in order; of an empty package, those of its modules."""
+    if hasattr(module, "__all__"):
+        return {f"{module.__name__}.{name}": getattr(module, name) for name in sorted(module.__all__, key=str.lower)}
+    found = {
+        f"{module.__name__}.{name}": value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+    for part in pkgutil.iter_modules(getattr(module, "__path__", ())) if not found else ():
+        found |= public(importlib.import_module(f"{module.__name__}.{part.name}"))
+    return found
+
+
+def api_pages() -> tuple[dict[str, str], dict[str, str]]:
+    """The Markdown of each page by its path, and the address of each public name."""
+    contents = {name: public(importlib.import_module(name)) for name in rooms()}
+    where: dict[str, str] = {}
+    for module, names in contents.items():
+        page = f"api/{module}.md"
+        where[module] = page
+        for name, value in names.items():
+            where[name] = page if isinstance(value, ModuleType) else f"{page}#{name}"
+            where.setdefault(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}", where[name])
+    pages = {f"api/{module}.md": page_of(module, names) for module, names in contents.items()}
+    lines = [f"| [`{name}`]({name}.md) | {first_sentence(importlib.import_module(name))} |" for name in contents]
+    head = ["# API", "", "Every public name, from its docstring.", "", "| module | what it holds |", "|---|---|"]
+    return pages | {"api/index.md": "\n".join([*head, *lines, ""])}, where
+
+
+def page_of(module: str, names: dict[str, Any]) -> str:
+    """The page of a module: what it is, a table of its names, and a section for each of them."""
+    parts = [f"# {module}\n", described(importlib.import_module(module)), "| name | |\n|---|---|"]
+    sections = []
+    for name, value in names.items():
+        short = name.removeprefix(f"{module}.")
+        if isinstance(value, ModuleType):
+            own = value.__name__
+            target = f"{own}.md" if own in rooms() else ""
+            parts.append(f"| {f'[`{short}`]({target})' if target else f'`{short}`'} | {first_sentence(value)} |")
+            continue
+        parts.append(f"| [`{short}`](#{name}) | {first_sentence(value)} |")
+        sections.append("\n\n".join(section(name, short, value)))
+    return "\n".join(parts[:2]) + "\n" + "\n".join(parts[2:]) + "\n\n" + "\n\n".join(sections) + "\n"
+
+
+def section(name: str, short: str, value: Any) -> Iterator[str]:
+    """Heading, signature, docstring and members of one name."""
+    yield f"## {short} {{ #{name} }}"
+    if callable(value) and (shown := signature(value, short.rpartition(".")[2])):
+        yield f"```python\n{shown}\n```"
+    yield described(value) if documented(value) else f'<p class="doc"><code>{escape(plain(value))}</code></p>'
+    if inspect.isclass(value) and (members := list(members_of(value))):
+        yield '<dl class="members">\n' + "\n".join(members) + "\n</dl>"
+
+
+def documented(value: Any) -> bool:
+    """Whether the docstring of the value is its own, and not that of its type."""
+    return isinstance(value, ModuleType) or inspect.isclass(value) or inspect.isroutine(value)
+
+
+def plain(value: Any) -> str:
+    """A constant as a reader would write it, cut where it is long."""
+    shown = re.sub(r" at 0x[0-9a-f]+", "", f"{type(value).__name__}: {value!r}")
+    return shown if len(shown) <= 300 else f"{shown[:297]}..."
+
+
+def members_of(cls: type) -> Iterator[str]:
+    """The public methods and properties that the class itself defines, as HTML."""
+    for name, member in vars(cls).items():
+        inner = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        inner = getattr(inner, "fget", None) or getattr(inner, "func", inner)
+        if name.startswith("_") or not inspect.isfunction(inner):
+            continue
+        called = isinstance(member, staticmethod | classmethod) or inspect.isfunction(member)
+        shown = signature(inner, name, bound=not isinstance(member, staticmethod)) if called else name
+        doc = html(inspect.getdoc(inner) or "")
+        yield f"<dt><code>{escape(shown or name)}</code></dt>\n<dd>{doc}</dd>"
+
+
+def signature(value: Any, name: str, bound: bool = False) -> str:
+    """The call as it is written, one argument a line where it is long; "" where Python does not know it."""
+    try:
+        found = inspect.signature(value)
+    except (ValueError, TypeError):
+        return ""
+    parameters = [re.sub(r"\b(?:\w+\.)+(?=[A-Za-z_])", "", str(p)) for p in found.parameters.values()]
+    parameters = [re.sub(r"<factory>|<[^<>]*>", "...", p) for p in (parameters[1:] if bound else parameters)]
+    one = f"{name}({', '.join(parameters)})"
+    return one if len(one) <= WIDE else f"{name}(\n" + "".join(f"    {p},\n" for p in parameters) + ")"
+
+
+def first_sentence(value: Any) -> str:
+    """The first line of the docstring, as a cell of a table."""
+    doc = inspect.getdoc(value) if documented(value) else ""
+    line = (doc or "").partition("\n\n")[0].replace("\n", " ")
+    if line.startswith(f"{getattr(value, '__name__', '')}("):  # a dataclass without a docstring gets one by Python
+        return ""
+    return inline(line).replace("|", "&#124;")
+
+
+def described(value: Any) -> str:
+    """The docstring as HTML; "" for none."""
+    doc = inspect.getdoc(value) or ""
+    if doc.startswith(f"{getattr(value, '__name__', '')}("):
+        return ""
+    return f'<div class="doc">{html(doc)}</div>\n' if doc else ""
+
+
+def html(doc: str) -> str:
+    """A docstring as HTML: paragraphs, lists of arguments, code that is indented."""
+    return "".join(block(part.split("\n")) for part in re.split(r"\n\s*\n", doc.strip("\n")) if part.strip())
+
+
+def block(lines: list[str]) -> str:
+    """One paragraph of a docstring, whose lines may be arguments or a new sentence about results and errors."""
+    if all(line.startswith("    ") for line in lines if line.strip()):
+        return "<pre><code>" + escape("\n".join(line[4:] for line in lines)) + "</code></pre>"
+    out: list[tuple[str, str]] = []
+    for line in lines:
+        field = FIELD.fullmatch(line)
+        if field and not OPENING.match(line):
+            out.append(("li", f"<strong>{escape(field[1])}</strong>: {inline(field[2])}"))
+        elif out and out[-1][0] == "li" and line.startswith("    "):
+            out[-1] = ("li", f"{out[-1][1]} {inline(line.strip())}")
+        elif out and out[-1][0] == "p" and not OPENING.match(line):
+            out[-1] = ("p", f"{out[-1][1]} {inline(line.strip())}")
+        else:
+            out.append(("p", inline(line.strip())))
+    joined = "".join(f"<{kind}>{text}</{kind}>" for kind, text in out)
+    return re.sub(r"(?:<li>.*?</li>)+", lambda found: f"<ul>{found[0]}</ul>", joined, flags=re.DOTALL)
+
+
+def inline(text: str) -> str:
+    """Text with its names in backticks as code, safe as HTML and in a table."""
+    pieces = re.split(r"`([^`]+)`", text)
+    return "".join(f"<code>{escape(p)}</code>" if i % 2 else escape(p) for i, p in enumerate(pieces))
