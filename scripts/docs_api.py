@@ -3,12 +3,14 @@
 A docstring of npsnn is one sentence, then paragraphs, then its arguments one a line as `name: what it is`.
 """
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
 from html import escape
+from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
@@ -35,7 +37,7 @@ def rooms() -> list[str]:
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """The public names of a module with their full names, in order; of an empty package, those of its modules."""
+    """The public names of a module with their full names, in order; without `__all__`, those of its modules too."""
     if hasattr(module, "__all__"):
         return {f"{module.__name__}.{name}": getattr(module, name) for name in sorted(module.__all__, key=str.lower)}
     found = {
@@ -43,7 +45,7 @@ def public(module: ModuleType) -> dict[str, Any]:
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
-    for part in pkgutil.iter_modules(getattr(module, "__path__", ())) if not found else ():
+    for part in pkgutil.iter_modules(getattr(module, "__path__", ())):
         found |= public(importlib.import_module(f"{module.__name__}.{part.name}"))
     return found
 
@@ -150,8 +152,8 @@ def html(doc: str) -> str:
 
 def block(lines: list[str]) -> str:
     """One paragraph of a docstring, whose lines may be arguments or a new sentence about results and errors."""
-    if all(line.startswith("    ") for line in lines if line.strip()):
-        return "<pre><code>" + escape("\n".join(line[4:] for line in lines)) + "</code></pre>"
+    if is_code(lines):
+        return f"<pre><code>{escape(dedent(chr(10).join(lines)))}</code></pre>"
     out: list[tuple[str, str]] = []
     for line in lines:
         field = FIELD.fullmatch(line)
@@ -165,6 +167,18 @@ def block(lines: list[str]) -> str:
             out.append(("p", inline(line.strip())))
     joined = "".join(f"<{kind}>{text}</{kind}>" for kind, text in out)
     return re.sub(r"(?:<li>.*?</li>)+", lambda found: f"<ul>{found[0]}</ul>", joined, flags=re.DOTALL)
+
+
+def is_code(lines: list[str]) -> bool:
+    """Whether the paragraph is indented, or Python that calls something."""
+    text = dedent("\n".join(lines))
+    if lines[0].startswith("    "):
+        return all(line.startswith("    ") for line in lines)
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return "(" in text and not any(FIELD.fullmatch(line) for line in lines)
 
 
 def inline(text: str) -> str:

@@ -122,6 +122,7 @@ def what_is_carried(plt: Any, net: Classifier, x: np.ndarray) -> Any:
         top = np.histogram(values[unit], bins=40, density=True)[0]
         panel.set_ylim(0, 1.15 * max(bell.max(), np.sort(top)[-2]))
     axes[0].legend(frameon=False, loc="upper left", fontsize="small")
+    figure.get_layout_engine().set(h_pad=0.12)
     return figure
 
 

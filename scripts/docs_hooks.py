@@ -37,7 +37,7 @@ def on_files(files: Files, config: Any) -> Files:
     _names.update(names)
     for place, text in (pages | notebooks()).items():
         files.append(File.generated(config, place, content=text))
-    listed = {"api/": sorted(pages, key=lambda place: (place != "api/index.md", place))}
+    listed = {"api/": sorted(pages, key=lambda place: (place != "api/index.md", place.removesuffix(".md")))}
     listed["notebooks/"] = ["notebooks/index.md", *(f"notebooks/{name}.md" for name in NOTEBOOKS)]
     config.nav = [{k: listed.get(v, v) if isinstance(v, str) else v for k, v in entry.items()} for entry in config.nav]
     return files

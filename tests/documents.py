@@ -81,7 +81,7 @@ def commands(text: str) -> list[list[str]]:
 def smaller(words: list[str]) -> list[str]:
     """The words of an npsnn command with smaller settings, `npsnn` itself left out."""
     name, *rest = words[1:]
-    appended = APPENDED.get(name, {})
+    appended = {} if "--resume" in words else APPENDED.get(name, {})  # a resumed run keeps its own options
     out, i = [name], 0
     while i < len(rest):
         word, value = rest[i], rest[i + 1] if i + 1 < len(rest) else ""
