@@ -48,6 +48,7 @@ def _draw(axes: Any, image: "Shown") -> None:
     words = f"image {image.index}, label {image.label}\n{image.reading}"
     if not image.changed:
         _show(axes[0, 0], pixels.shown(image.x), words)
+        return
     for row, changed in zip(axes, image.changed, strict=True):
         change, most = pixels.difference(changed.x, image.x)
         _show(row[0], pixels.shown(image.x), words)

@@ -77,6 +77,12 @@ def test_a_png_shows_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_png_without_an_attack_shows_the_images_alone(tmp_path: Path) -> None:
+    network, x, labels = colour()
+    seeing.gallery(network, x, labels, {}, Judging(draws=2), 3).write(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
 def write(path: Path, **arrays: np.ndarray) -> Path:
     with path.open("wb") as file:
         write_npz(file, **arrays)
