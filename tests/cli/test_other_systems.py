@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_a_session_in_a_folder_with_a_space_and_letters(name: str, tmp_path: Pat
 
 def test_a_folder_of_images_has_one_digest_under_every_locale(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image", reason="a folder of images needs Pillow")
-    for i, name in enumerate(("Bär", "bée", "été")):
+    for i, name in enumerate(("Bär", "bée", unicodedata.normalize("NFD", "été"))):
         for j in range(3):
             (tmp_path / "tiere ü" / name).mkdir(parents=True, exist_ok=True)
             pixels = np.full((4, 5), 20 * i + j + 2, np.uint8)
