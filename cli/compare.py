@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from npsnn import data
 from npsnn.attacks.judging import Judging
 from npsnn.cli.attack_flags import asked, attack_flags, resolve_surrogates
 from npsnn.cli.attack_rows import title_of
@@ -85,10 +86,8 @@ def _compare(
     for run in found.values() if inference_sigma is not None else ():
         run.sigma(inference_sigma)  # which refuses what the noise of a run cannot be
     if not as_json:
-        first = next(iter(found.values()))
-        say(
-            f"{test_images(len(labels), limit)} of {first.about['dataset']}, {judging.draws} draws, seed {judging.seed}"
-        )
+        dataset = data.short(next(iter(found.values())).about["dataset"])
+        say(f"{test_images(len(labels), limit)} of {dataset}, {judging.draws} draws, seed {judging.seed}")
         click.echo()
     _run(found, x, labels, attacks, judging, as_json)
 
@@ -105,7 +104,7 @@ def _on_same_images(
     (first, x, labels), *others = every
     for run, images, classes in others:
         if not np.array_equal(images, x) or not np.array_equal(classes, labels):
-            sets = f"{first.about['dataset']} and {run.about['dataset']}"
+            sets = " and ".join(data.short(one.about["dataset"]) for one in (first, run))
             raise ValueError(
                 f"{first.folder} and {run.folder} have different test images ({sets}): no pairs to compare"
             )

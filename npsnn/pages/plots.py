@@ -127,9 +127,12 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     last = 1.05 * last or 1.0
     fixed = {line.colour for line in panel.lines}
     free = cycle([number for number in range(len(COLOURS)) if number not in fixed] or [0])
-    for line in panel.lines:
-        look = next(free) if line.colour is None else line.colour
-        (_steps if line.steps else _points)(axes, line, look, last)
+    for number, line in enumerate(panel.lines):
+        colour = COLOURS[(next(free) if line.colour is None else line.colour) % len(COLOURS)]
+        if line.steps:
+            _steps(axes, line, colour, last)
+        else:  # where colours come again, markers are others
+            _points(axes, line, colour, MARKERS[(number + number // len(COLOURS)) % len(MARKERS)])
     axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
     if panel.fractions:
         axes.set_ylim(0, 1.02)
@@ -142,9 +145,8 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
 
 
-def _points(axes: "Axes", line: Line, number: int, _: float) -> None:
+def _points(axes: "Axes", line: Line, colour: str, marker: str) -> None:
     """Points with their intervals, joined or not."""
-    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     error = None
     if line.low is not None and line.high is not None:
         error = np.maximum([line.y - line.low, line.high - line.y], 0)
@@ -155,9 +157,8 @@ def _points(axes: "Axes", line: Line, number: int, _: float) -> None:
     )  # fmt: skip
 
 
-def _steps(axes: "Axes", line: Line, number: int, last: float) -> None:
+def _steps(axes: "Axes", line: Line, colour: str, last: float) -> None:
     """A function that has each value from its x on, with the band of its intervals."""
-    colour = COLOURS[number % len(COLOURS)]
     axes.plot(*corners(line.x, line.y, last), color=colour, lw=1.8, ls="--" if line.dashed else "-", label=line.label)
     if line.filled:
         axes.fill_between(*corners(line.x, line.y, last), color=colour, alpha=0.2, lw=0)

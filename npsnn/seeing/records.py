@@ -116,6 +116,8 @@ def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
         own = {} if worst else _flat({k: v for k, v in line["attack"].items() if k not in OF_THE_STRENGTH})
         settings = own | {name: line.get(name) for name in SETTINGS}
         settings["on_grid"] = line["plan"].get("on_grid", False)
+        if not all(isinstance(line.get(name), int) for name in ("examples", "draws")):
+            return None
         return Recorded(
             folder,
             row.get("name", WORST) if worst else titled(row["attack"], says),

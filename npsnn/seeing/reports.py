@@ -120,7 +120,7 @@ def _summary(known: Known) -> str:
     pairs: list[tuple[str, object]] = [
         ("state", Marked(f"{state} {escape(run.why)}")),
         ("model", f"{run.model}, {'x'.join(map(str, shape))} images, {classes} classes"),
-        ("data set", run.dataset),
+        ("data set", data.short(run.dataset)),
         ("noise", run.noise),
         ("epochs", f"{run.done} of {run.epochs}"),
         ("validation", f"{_percent(run.accuracy)} with the noise off, {_percent(run.noisy_accuracy)} under one draw"),
@@ -132,7 +132,7 @@ def _summary(known: Known) -> str:
         at = "" if isinf(least.eps) else f" at {least.norm} {least.eps:.4g}"
         pairs.append(("least that is left", f"{_percent(least.accuracy)} under {least.title}{at}"))
     if known.checklist is not None:
-        outcomes = [str(c.get("outcome")) for c in known.checklist["criteria"]]
+        outcomes = [str(c.get("outcome")) for c in _criteria(known.checklist)]
         counts = [f"{name} {outcomes.count(name)}" for name in MARKS if name in outcomes]
         pairs.append(("checklist", ", ".join(counts)))
     return listed(pairs)
@@ -200,7 +200,8 @@ def _attacks(known: Known) -> str:
 def _twofold(every: list[Series]) -> set[str]:
     """The norms all of whose attacks were made on draws and on the closed form."""
     both = drawing.chosen(every, drawing.CLOSED_FORM)
-    return {s.norm for s in every} - {s.norm for s in every if s not in both}
+    others = (s for s in every if s not in both and s.points[0].gradient)  # a worst case has none of its own
+    return {s.norm for s in every} - {s.norm for s in others}
 
 
 def _certified(known: Known) -> str:
@@ -221,13 +222,17 @@ def _checklist(known: Known) -> str:
     if known.checklist is None:
         return _missing("The checklist is not recorded", f"npsnn checklist {known.run.name}")
     rows = []
-    for c in known.checklist["criteria"]:
+    for c in _criteria(known.checklist):
         outcome = str(c.get("outcome"))
         name = f"{c.get('number')}. {c.get('name')}"
         rows.append((name, badge(outcome, outcome, MARKS.get(outcome, "")), str(c.get("explanation"))))
     images, draws = (known.checklist.get(name, "?") for name in ("examples", "draws"))
     text = f"<p>Signs that gradients are obfuscated, on {images} test images and {draws} draws.</p>\n"
     return text + table(("criterion", "outcome", "why"), rows)
+
+
+def _criteria(checklist: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [c for c in checklist["criteria"] if isinstance(c, dict)]
 
 
 def _images(known: Known) -> str:

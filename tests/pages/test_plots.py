@@ -76,6 +76,14 @@ def test_what_is_drawn() -> None:
 
 
 @drawn
+def test_no_two_of_many_lines_look_alike() -> None:
+    panel = Panel("eps", "accuracy", [line(str(i), [0.5, 0.4, 0.3]) for i in range(20)])
+    (axes,) = plots._figure(Picture("many", [panel]), plots.LIGHT).axes
+    looks = [(own[0].get_color(), own[0].get_marker()) for own in axes.containers]
+    assert len(set(looks)) == 20
+
+
+@drawn
 def test_an_svg_follows_its_reader_and_equal_pictures_give_equal_bytes(tmp_path: Path) -> None:
     source = plots.inline(picture())
     ink = plots.LIGHT[0]

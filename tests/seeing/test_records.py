@@ -47,7 +47,14 @@ def test_series_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"result": None}, {"result": {"attack": "x"}}, {"plan": None}, {"clean_accuracy": "high"}, {"attack": 3}],
+    [
+        {"result": None},
+        {"result": {"attack": "x"}},
+        {"plan": None},
+        {"clean_accuracy": "high"},
+        {"attack": 3},
+        {"draws": "x"},
+    ],
 )
 def test_a_line_of_another_kind_is_passed_over(tmp_path: Path, damage: dict[str, Any]) -> None:
     recorded(tmp_path, line("fgsm", 0.1, 0.5) | damage, line("pgd", 0.1, 0.4))
