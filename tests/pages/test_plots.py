@@ -21,7 +21,7 @@ def line(label: str, *rows: list[float], **look: Any) -> Line:
 def picture() -> Picture:
     curve = line("curve", [1.0, 0.5, 0.25], [0.9, 0.4, 0.2], [1.0, 0.6, 0.3], steps=True)
     below = line("below", [0.5, 0.2, 0.0], steps=True, filled=True, colour=0)
-    points = line("points", [0.9, 0.6, 0.3], [0.8, 0.5, 0.2], [1.0, 0.7, 0.4], dashed=True)
+    points = line("points", [0.9, 0.6, 0.3], [0.7, 0.5, 0.2], [1.0, 0.65, 0.4], dashed=True)
     epochs = Line("loss", np.array([1.0, 2.0]), np.array([0.7, -3.0]))
     left = Panel("eps", "accuracy", [curve, below, points])
     return Picture("test", [left, Panel("epoch", "loss", [epochs], False, True)], "two")
@@ -69,7 +69,7 @@ def test_what_is_drawn() -> None:
     np.testing.assert_array_equal(lines["curve"].get_ydata(), [1, 1, 0.5, 0.5, 0.25, 0.25])
     assert lines["below"].get_color() == plots.COLOURS[0] != lines["curve"].get_color()
     (points,) = left.containers
-    np.testing.assert_allclose([s[:, 1] for s in points[2][0].get_segments()], [[0.8, 1], [0.5, 0.7], [0.2, 0.4]])
+    np.testing.assert_allclose([s[:, 1] for s in points[2][0].get_segments()], [[0.7, 1], [0.5, 0.65], [0.2, 0.4]])
     assert len(left.collections) == 3  # the space below, the band of the curve, the intervals of the points
     assert right.get_ylim()[0] < -3 and right.get_ylabel() == "loss"
     assert figure.get_suptitle() == "two"
