@@ -27,6 +27,10 @@ def picture() -> Picture:
     return Picture("test", [left, Panel("epoch", "loss", [epochs], False, True)], "two")
 
 
+def small() -> Picture:
+    return Picture("small", [Panel("eps", "accuracy", [line("curve", [1.0, 0.5, 0.25])])])
+
+
 def luminance(colour: str) -> float:
     """WCAG 2.2's relative luminance."""
     parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -85,12 +89,12 @@ def test_no_two_of_many_lines_look_alike() -> None:
 
 @drawn
 def test_an_svg_follows_its_reader_and_equal_pictures_give_equal_bytes(tmp_path: Path) -> None:
-    source = plots.inline(picture())
+    source = plots.inline(small())
     ink = plots.LIGHT[0]
     assert source.startswith("<svg") and source.count(ink) == source.count(f": {ink}; ") * 2 > 0
     assert "--ink" not in plots.COLOURS and "<metadata" not in source
-    plots.write(picture(), tmp_path / "a.svg")
-    plots.write(picture(), tmp_path / "b.svg")
+    plots.write(small(), tmp_path / "a.svg")
+    plots.write(small(), tmp_path / "b.svg")
     text = (tmp_path / "a.svg").read_text()
     assert text == (tmp_path / "b.svg").read_text()
     assert "@media(prefers-color-scheme:dark)" in text and text.startswith("<?xml")
@@ -103,17 +107,17 @@ def test_a_png_has_light_or_dark_paper() -> None:
     from matplotlib.image import imread
 
     for dark, paper in ((False, 1.0), (True, 0x16 / 255)):
-        image = imread(BytesIO(plots.png(picture(), dark)))
+        image = imread(BytesIO(plots.png(small(), dark)))
         assert image[0, 0, 0] == pytest.approx(paper, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "none/a.png"])
 def test_another_file_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"path must name a \.png or \.svg in a folder that exists"):
-        plots.write(picture(), tmp_path / name)
+        plots.write(small(), tmp_path / name)
 
 
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"a plot needs matplotlib: install .* 'npsnn\[plot\]'"):
-        plots.inline(picture())
+        plots.inline(small())
