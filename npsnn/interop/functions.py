@@ -8,8 +8,8 @@
     network = Target(answer, shape=(1, 8, 8))
     attacks.robust_accuracy(network, x, labels, attacks.auto(network, 0.1))
 
-The function may be of any library. `npsnn.interop.torch.Target` makes such a function of a PyTorch module, and
-`jax.vjp` returns logits and the product in this form.
+The function may be of any library. `npsnn.interop.torch.Target` makes such a function of a PyTorch module; in JAX,
+`logits, pull = jax.vjp(f, x)` gives the two results, `logits` and `lambda g: pull(g)[0]`.
 """
 
 from collections import Counter
@@ -190,15 +190,20 @@ class MeanOf:
 
     function: the function, which is random.
     draws: number of draws, whose seeds are 0, 1, 2 and so on.
+    The vector-Jacobian product asks the function again, so that one draw at a time is in memory.
     """
 
     function: Function
     draws: int = QUIET_DRAWS
 
     def __call__(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, Pullback]:
-        found = [self.function(x.copy(), draw) for draw in range(self.draws)]
-        mean = sum(np.asarray(logits) for logits, _ in found) / self.draws
-        return np.asarray(mean), lambda g: np.asarray(sum(pullback(g / self.draws) for _, pullback in found))
+        mean = sum(np.asarray(self.function(x.copy(), draw)[0]) for draw in range(self.draws)) / self.draws
+
+        def pullback(g: np.ndarray) -> np.ndarray:
+            each = (self.function(x.copy(), draw)[1](g / self.draws) for draw in range(self.draws))
+            return np.asarray(sum(np.asarray(one) for one in each))
+
+        return np.asarray(mean), pullback
 
 
 def Target(  # noqa: N802  # stands for the class that users expect; its value is a Classifier
@@ -234,7 +239,7 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
         if one is not None:
             check_function(one, what)
     check_count("batch", batch)
-    found = probed(function, tuple(shape), dtype, batch, random)
+    found = probed(function, shape, dtype, batch, random)
     return network_of(function, quiet, shape, found, batch=batch, dtype=dtype, name=name, threads=threads)
 
 

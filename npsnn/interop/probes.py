@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsnn.foreign import name_of
-from npsnn.layers.base import Shape, image_shape
+from npsnn.layers.base import Shape
 from npsnn.streams import Stream
 
 IMAGES = 16
@@ -48,9 +48,10 @@ def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | N
     other images of its call, and for noise that the seed does not set.
     """
     who = name_of(function)
-    if len(shape) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        raise ValueError(f"shape must be one image's, (C, H, W), got {shape}")
-    x = Stream(0).generator().random((min(batch, IMAGES), *image_shape(who, shape))).astype(dtype)
+    plain = isinstance(shape, tuple | list) and all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    if not plain or len(shape) != 3:
+        raise ValueError(f"shape must be one image's, (C, H, W), got {in_line(shape)}")
+    x = Stream(0).generator().random((min(batch, IMAGES), *shape)).astype(dtype)
 
     def logits(images: np.ndarray, seed: int) -> np.ndarray:
         found, _ = checked_logits(function, images.copy(), seed)
@@ -105,9 +106,9 @@ def _spread(logits: np.ndarray) -> float:
     return _apart(logits, logits[:1])
 
 
-def in_line(error: Exception) -> str:
-    """The first line of an error, or its kind where it says nothing."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def in_line(value: Any) -> str:
+    """The first line of an error or another value, or its kind where it says nothing."""
+    return str(value).strip().partition("\n")[0] or type(value).__name__
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:

@@ -51,8 +51,8 @@ class Module:
     draw: called with a seed before each forward pass, sets the noise.
     modes: the submodules, each with whether it is in training mode while the module answers.
     dtype, device: of the images that the module takes.
-    Around each pass PyTorch's random numbers and the modes of all submodules are put back as they were. Gradients of
-    parameters are neither computed nor written. One thread at a time computes.
+    Around each pass PyTorch's random numbers, of the CPU and CUDA, and the modes of all submodules are put back as they
+    were. Gradients of parameters are neither computed nor written. One thread at a time computes.
     """
 
     module: Any
@@ -91,9 +91,9 @@ class Module:
     @contextmanager
     def _as_set(self) -> Iterator[None]:
         """The modes and PyTorch's gradients as the target has them; all of it, and the seed, as before afterwards."""
-        torch, kind = needed("torch", EXTRA), self.device.type
-        forked = torch.random.fork_rng([]) if kind == "cpu" else torch.random.fork_rng(device_type=kind)
-        with self._lock, forked, torch.inference_mode(False), torch.enable_grad():
+        torch = needed("torch", EXTRA)
+        devices = range(torch.cuda.device_count()) if self.device.type == "cuda" else ()
+        with self._lock, torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
             before = [(part, part.training) for part, _ in self.modes]
             try:
                 _set(self.modes)
@@ -108,7 +108,7 @@ def _set(modes: Any) -> None:
 
 
 def _numpy(tensor: Any, dtype: Any) -> np.ndarray:
-    return np.asarray(tensor.detach().to("cpu", needed("torch", EXTRA).float64).numpy()).astype(dtype)
+    return np.asarray(tensor.detach().cpu().double().numpy()).astype(dtype)
 
 
 def Target(  # noqa: N802  # stands for the class that users expect; its value is a Classifier

@@ -64,6 +64,8 @@ def test_each_call_is_a_draw_that_the_seed_gives_again() -> None:
     calls = [(e.predict(x), e.predict(x), e.loss_gradient(x, labels), e.class_gradient(x)) for e in (one, two)]
     assert all(np.array_equal(a, b) for a, b in zip(*calls, strict=True))
     assert not np.array_equal(calls[0][0], calls[0][1])
+    alone = [estimator(network, 3).class_gradient(x, k)[:, 0] for k in range(3)]
+    assert np.array_equal(estimator(network, 3).class_gradient(x), np.stack(alone, axis=1)), "classes have one draw"
     assert np.ptp([one.predict(x) for _ in range(30)], axis=0).min() > 0
     averaged = estimator(network.averaging(400))
     assert np.abs(averaged.predict(x) - network.sample(x, 9, 400).mean(axis=0)).max() < 0.2

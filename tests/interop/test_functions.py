@@ -58,6 +58,8 @@ def test_the_noise_of_an_image_is_that_of_its_number() -> None:
     columns = [17, 2, 2, 9, 3]
     assert np.array_equal(logits(network, x[columns], stream.chosen(columns)), whole[columns])
     assert np.array_equal(network.sample(x, 7, 3)[:, 12:], network.sample(x[12:], Stream(7).from_sample(12), 3))
+    twice = logits(network, x[[2, 5]], stream.chosen([2, 2]))
+    assert np.array_equal(twice[1:], logits(network, x[5:6], stream.chosen([2]))) and np.array_equal(twice[0], whole[2])
     apart = [np.abs(logits(network, x, other) - whole).max(axis=1) for other in (Stream(3).at("draw", 2), Stream(4))]
     assert np.min(apart) > 1e-3
     one = logits(network, x[:1].repeat(20, axis=0), stream)
@@ -186,6 +188,8 @@ def test_functions_that_cannot_be_targets(function: Any, message: str) -> None:
         ({"function": lambda x: x}, r"function <lambda> must take \(x, seed\)"),
         ({"quiet": 3}, "quiet must be a function"),
         ({"shape": (3, 4)}, r"shape must be one image's, \(C, H, W\), got \(3, 4\)"),
+        ({"shape": 28}, r"shape must be one image's, \(C, H, W\), got 28"),
+        ({"shape": (1, 8.0, 8)}, r"shape must be one image's"),
     ],
 )
 def test_arguments_that_make_no_target(settings: dict[str, Any], message: str) -> None:

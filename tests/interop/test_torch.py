@@ -226,6 +226,9 @@ def test_a_network_of_npsnn_is_a_module_with_its_logits_and_gradients() -> None:
     found = module(images)
     g = torch.tensor(np.random.default_rng(0).normal(size=(7, 3)))
     (found * g).sum().backward()
+    step = 1e-6 * np.random.default_rng(1).normal(size=x.shape)
+    ahead, behind = ((as_module(network, 5)(torch.tensor(x + s)) * g).sum().item() for s in (step, -step))
+    assert abs((images.grad.numpy() * step).sum() - (ahead - behind) / 2) < 1e-12, "the gradient is that of the draw"
     assert torch.equal(again(images), found) and not torch.equal(again(images), found)
     assert not list(module.parameters()) and found.dtype == torch.float64
     stream = Stream(5).at("call", 0)
