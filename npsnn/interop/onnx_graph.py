@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from npsnn import files
 from npsnn.layers.base import Shape
+from npsnn.models.base import LARGEST_IMAGE
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 LIMIT = 1 << 30
@@ -163,7 +164,10 @@ class Graph:
             raise ValueError(f"its input must be images (N, C, H, W), got {len(sizes) + 1} axes")
         if shape is not None and any(n and n != own for n, own in zip(sizes, shape, strict=False)):
             raise ValueError(f"its images have the shape {tuple(sizes)}, got {tuple(shape)}")
-        return inputs[0].name, self.value(self.graph.output[0].name), tuple(shape or said or ())
+        given = tuple(shape or said or ())
+        if not 1 <= min(given) <= max(given) <= LARGEST_IMAGE:
+            raise ValueError(f"its images must have from 1 to {LARGEST_IMAGE} in each direction, got the shape {given}")
+        return inputs[0].name, self.value(self.graph.output[0].name), given
 
 
 def _node(made: Any, number: int) -> Node:

@@ -33,7 +33,13 @@ def network_of(content: bytes, folder: Path, shape: Shape | None, name: str) -> 
         found = onnx.load_model_from_string(content)
     except Exception as error:  # the parser has its own errors, without a base of theirs
         raise ValueError(f"it is damaged or no ONNX file: {error}") from error
-    graph = Graph(found.graph, folder)
+    try:
+        return _network_of(Graph(found.graph, folder), shape, name)
+    except (TypeError, KeyError, IndexError, OverflowError) as error:  # names that are no text, and the like
+        raise ValueError(f"it is damaged: {type(error).__name__}, {error}") from error
+
+
+def _network_of(graph: Graph, shape: Shape | None, name: str) -> Classifier:
     source, output, given = graph.ends(shape)
     reader = _Reader(graph)
     layers, end, out = reader.chain(source, given, output)

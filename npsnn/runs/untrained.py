@@ -12,6 +12,8 @@ from npsnn.data.dataset import Dataset
 from npsnn.files import json_files
 from npsnn.files.paths import user_path
 from npsnn.interrupts import uninterrupted
+from npsnn.layers.params import unflatten
+from npsnn.models import sigmas
 from npsnn.models.base import Model
 from npsnn.runs import checkpoint, plugins, provenance
 from npsnn.runs.environment import environment
@@ -42,7 +44,8 @@ def save_network(
         raise ValueError(f"{model!r} does not come back from its JSON as it was: it could not be loaded again")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} must be a new or empty folder: choose another")
-    about: dict[str, Any] = {checkpoint.UNTRAINED: dict(origin), "spec": spec}
+    sigma = sigmas.brief(sigmas.read(model, unflatten(flat)))
+    about: dict[str, Any] = {checkpoint.UNTRAINED: {**origin, "sigma": sigma}, "spec": spec}
     if dataset is not None:
         about |= {"dataset": dataset.name, **provenance.entries(dataset)}
     about |= {"environment": environment(), **plugins.recorded()}

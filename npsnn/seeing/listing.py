@@ -89,7 +89,7 @@ def listed(folder: Path) -> Listed:
         folder=folder,
         dataset=str(options.get("dataset") or about.get("dataset") or UNKNOWN),
         model=str(options.get("model") or _mapping(about.get("spec")).get("name") or UNKNOWN),
-        noise=_noise(about, options, last.get("sigma")),
+        noise=_noise(about, options, last.get("sigma", _mapping(about.get(checkpoint.UNTRAINED)).get("sigma"))),
         done=sum(line is not None for line in lines),
         epochs=epochs if isinstance(epochs, int) else None,
         accuracy=_number(last.get("validation_accuracy")),

@@ -223,8 +223,12 @@ def test_what_has_no_meaning_for_a_target_is_refused_in_a_line() -> None:
 
 
 def test_no_library_is_imported_unless_it_is_asked_for() -> None:
-    modules = "npsnn.interop.torch, npsnn.interop.art, npsnn.interop.foolbox, npsnn.interop.functions"
-    code = f"import sys, {modules}; print(sorted({{'torch', 'art', 'foolbox', 'jax'}} & sys.modules.keys()))"
+    modules = "npsnn.interop.torch, npsnn.interop.art, npsnn.interop.foolbox, npsnn.interop.functions, "
+    modules += (
+        "npsnn.interop.onnx, npsnn.interop.safetensors, npsnn.interop.formats, npsnn.cli.export, npsnn.cli.import_"
+    )
+    others = {"torch", "art", "foolbox", "jax", "onnx", "safetensors"}
+    code = f"import sys, {modules}; print(sorted({others} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

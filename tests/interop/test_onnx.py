@@ -272,6 +272,7 @@ def test_nodes_without_a_counterpart_are_named(tmp_path: Path, nodes: Nodes, sai
         ({"arrays": {"w": W.astype(np.int64)}}, "its matrix must hold floats, got int64"),
         ({"arrays": {"b": np.zeros(2, np.float32)}}, "its bias must be 3 numbers"),
         ({"shape": ("N", 2, "H", "W")}, r"must say the shape \(N, C, H, W\)"),
+        ({"shape": ("N", 1 << 40, 8, 8)}, "its images must have from 1 to 4096 in each direction"),
         ({"shape": ("N", 128)}, r"must say the shape \(N, C, H, W\)"),
         ({"output": "g"}, r"must end in a vector of logits|classes >= 2"),
         ({"output": "nowhere"}, "leads to nothing"),
@@ -300,6 +301,15 @@ def test_a_file_that_is_none_is_one_error(tmp_path: Path, content: bytes) -> Non
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"none\.onnx: it "):
         onnx.load(path)
+
+
+def test_names_that_are_no_text_are_one_error(tmp_path: Path) -> None:
+    content = made([("Flatten", "x", "g"), ("Tanh", "g", "odd-name")], ARRAYS, output="odd-name")
+    (tmp_path / "odd.onnx").write_bytes(
+        content.replace(b"odd-name", b"\xff\xfe\xff\xfe\xff\xfe\xff\xfe").replace(b"Tanh", b"Re\xff\xfe")
+    )
+    with pytest.raises(ValueError, match=r"odd\.onnx: "):
+        onnx.load(tmp_path / "odd.onnx")
 
 
 def test_arrays_in_a_file_beside_it_are_read_and_in_no_other(tmp_path: Path) -> None:

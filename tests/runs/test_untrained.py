@@ -11,6 +11,7 @@ from npsnn.data import Dataset, Split
 from npsnn.files import json_files
 from npsnn.layers import PreactivationNoise
 from npsnn.runs import caveats, checkpoint, provenance, untrained
+from npsnn.seeing.listing import listed
 from npsnn.train import resume
 from npsnn.train.saved import dataset_of, read_run
 
@@ -36,6 +37,8 @@ def test_a_network_is_saved_and_loaded_to_the_bit(tmp_path: Path, network: Class
 def test_such_a_run_is_finished_and_says_what_is_not_known(tmp_path: Path, network: Classifier) -> None:
     folder = network.save(tmp_path / "net")
     assert checkpoint.newest_run(tmp_path) == (folder, [])
+    row = listed(folder)
+    assert (row.state, row.model, row.noise[:6]) == ("finished", "small", "sigma ")
     about = json_files.read_json(folder / "config.json")
     assert dataset_of(about) == ""
     (caveat,) = caveats.of_origin(about)
