@@ -142,13 +142,10 @@ class Seeds:
     @property
     def ci95(self) -> tuple[float, float] | None:
         """The interval, of accuracies within 0 and 1; None where one value says nothing of its error."""
-        if len(self.values) > 1:
-            low, high = student(self.values)
-            return (max(low, 0.0), min(high, 1.0)) if self.each else (low, high)
-        if self.each:
-            low, high = wilson_interval(self.each[0])
-            return float(low), float(high)
-        return None
+        if not self.each:
+            return student(self.values) if len(self.values) > 1 else None
+        low, high = student(self.values) if len(self.values) > 1 else wilson_interval(self.each[0])
+        return max(float(low), 0.0), min(float(high), 1.0)
 
     def less(self, other: "Seeds") -> "Difference":
         """This less another, seed by seed and image by image, where both have them."""
