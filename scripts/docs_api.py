@@ -9,7 +9,10 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import escape
+from itertools import pairwise
+from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 from typing import Any
@@ -46,7 +49,13 @@ def public(module: ModuleType) -> dict[str, Any]:
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     }
     for part in pkgutil.iter_modules(getattr(module, "__path__", ())):
-        found |= public(importlib.import_module(f"{module.__name__}.{part.name}"))
+        try:
+            inside = importlib.import_module(f"{module.__name__}.{part.name}")
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("npsnn"):
+                raise
+            continue  # the module is about a library that is not here
+        found |= public(inside)
     return found
 
 
@@ -77,7 +86,8 @@ def page_of(module: str, names: dict[str, Any]) -> str:
             target = f"{own}.md" if own in rooms() else ""
             parts.append(f"| {f'[`{short}`]({target})' if target else f'`{short}`'} | {first_sentence(value)} |")
             continue
-        parts.append(f"| [`{short}`](#{name}) | {first_sentence(value)} |")
+        said = first_sentence(value) or inline(remarks(module).get(short, "").partition("\n\n")[0].replace("\n", " "))
+        parts.append(f"| [`{short}`](#{name}) | {said.replace('|', '&#124;')} |")
         sections.append("\n\n".join(section(name, short, value)))
     return "\n".join(parts[:2]) + "\n" + "\n".join(parts[2:]) + "\n\n" + "\n\n".join(sections) + "\n"
 
@@ -87,9 +97,27 @@ def section(name: str, short: str, value: Any) -> Iterator[str]:
     yield f"## {short} {{ #{name} }}"
     if callable(value) and (shown := signature(value, short.rpartition(".")[2])):
         yield f"```python\n{shown}\n```"
-    yield described(value) if documented(value) else f'<p class="doc"><code>{escape(plain(value))}</code></p>'
+    if documented(value):
+        yield described(value)
+    else:
+        said = remarks(name.rpartition(".")[0]).get(name.rpartition(".")[2], "")
+        yield f'<div class="doc">{html(said)}<p><code>{escape(plain(value))}</code></p></div>'
     if inspect.isclass(value) and (members := list(members_of(value))):
         yield '<dl class="members">\n' + "\n".join(members) + "\n</dl>"
+
+
+@cache
+def remarks(module: str) -> dict[str, str]:
+    """The string below each assignment of a module and of the modules in it, by the name that is assigned."""
+    file = Path(importlib.import_module(module).__file__ or "")
+    found: dict[str, str] = {}
+    for path in sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]:
+        for one, after in pairwise(ast.parse(path.read_text(encoding="utf-8")).body):
+            targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", None)]
+            said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
+            if isinstance(targets[0], ast.Name) and isinstance(said, str):
+                found.setdefault(targets[0].id, inspect.cleandoc(said))
+    return found
 
 
 def documented(value: Any) -> bool:

@@ -41,11 +41,18 @@ def outside(folder: Path) -> Iterator[str]:
                 yield f"{path.relative_to(folder)} asks {address}"
 
 
+def is_site(out: Path) -> bool:
+    """Whether a folder may be cleared: it is empty, or holds a site."""
+    return out.is_dir() and (not any(out.iterdir()) or (out / "sitemap.xml").exists())
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "site", show_default="site/", help="Folder.")
 @click.option("--serve", is_flag=True, help="Show the site on this machine, and build it anew after each change.")
 def main(out: Path, serve: bool) -> None:
     """Build the documentation site. A warning is an error; so is a page that asks another server."""
+    if out != ROOT / "site" and out.exists() and not is_site(out):
+        raise click.UsageError(f"--out must be new, empty or an older site, whose files go; got {out}")
     try:
         from mkdocs.commands.build import build
         from mkdocs.commands.serve import serve as show

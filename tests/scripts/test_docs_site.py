@@ -16,6 +16,7 @@ import docs_notebooks
 import docs_site
 import draw_rooms
 import pytest
+from click.testing import CliRunner
 from docs_links import BORROWED, NOTEBOOKS, ROOT, relinked
 
 from npsnn.data import digits
@@ -181,6 +182,7 @@ def test_a_page_of_the_api_has_every_public_name() -> None:
     for name in certify.__all__:
         assert f"## {name} {{ #npsnn.certify.{name} }}" in page and f"[`{name}`](#npsnn.certify.{name})" in page
     assert "    alpha: float = 0.001,\n" in page and "<strong>alpha</strong>" in page
+    assert "ABSTAIN" in page and "<code>int: -1</code>" in page
     assert "npsnn.certify.Smoothing" not in docs_api.signature(certify.smoothing, "smoothing")
 
 
@@ -192,11 +194,17 @@ def test_the_figures_of_the_concepts_are_committed() -> None:
         assert docs_figures.GREY in (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
+def test_a_folder_that_is_no_site_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years")
+    for out in (tmp_path, tmp_path / "thesis.txt"):
+        done = CliRunner().invoke(docs_site.main, ["--out", str(out)])
+        assert done.exit_code == 2 and "--out must be new, empty or an older site" in done.output
+    assert (tmp_path / "thesis.txt").read_text() == "years"
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("material")
-    from click.testing import CliRunner
-
     done = CliRunner().invoke(docs_site.main, ["--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert "<math" in (tmp_path / "audit.html").read_text(encoding="utf-8")
