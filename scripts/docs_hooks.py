@@ -51,8 +51,7 @@ def notebooks() -> dict[str, str]:
         text, figures = notebook_page(ROOT / "examples" / "notebooks" / f"{name}.py", f"notebooks/{name}")
         pages |= {f"notebooks/{name}.md": text} | figures
         title, _, opening = text.partition("\n\n")
-        sentences = re.split(r"(?<=\.)\s+", opening.partition("\n\n")[0])
-        lines.append(f"* [{title.removeprefix('# ')}]({name}.md). {sentences[-1]}")
+        lines += [f"## [{title.removeprefix('# ')}]({name}.md)", "", opening.partition("\n\n")[0], ""]
     return pages | {"notebooks/index.md": "\n".join([*lines, ""])}
 
 
