@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +38,8 @@ COMMANDS = {
 
 MODULES = {"runs": "listing", "import": "import_"}
 """The modules of commands that are not called as the command is."""
+COMPLETING = "_NPSNN_COMPLETE"
+"""The variable by which a shell asks for words. click writes the words as bytes, which the streams for text refuse."""
 
 
 class LazyGroup(Group):
@@ -142,7 +145,7 @@ def main(args: list[str] | None = None) -> Any:
     standard output any longer.
     """
     keep_freed_memory()
-    with standard_streams():
+    with nullcontext() if COMPLETING in os.environ else standard_streams():
         return _run(args)
 
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
@@ -44,18 +44,8 @@ class Output:
         self.encoding, self.errors, self.mode = stream.encoding, "backslashreplace", "w"
         self.terminal = is_terminal(stream)
 
-    def write(self, text: str | bytes) -> int:
-        """Write the text as far as the stream's characters go. Raises OSError, SystemExit where the reader has gone.
-
-        Bytes, as click completes words by, go out as they are: a shell reads no line that ends as Windows ends lines.
-        """
-        if isinstance(text, bytes):
-            buffer = getattr(self.stream, "buffer", None)
-            if buffer is not None:
-                self.flush()
-                self._try("", to=lambda: buffer.write(text))
-                return len(text)
-            text = text.decode()
+    def write(self, text: str) -> int:
+        """Write the text as far as the stream's characters go. Raises OSError, SystemExit where the reader has gone."""
         bar = Bar.shown if self.terminal and text else None
         if bar:
             bar.clear()
@@ -85,10 +75,8 @@ class Output:
     def writable(self) -> bool:
         return True
 
-    def _try(self, text: str, flush: bool = False, to: Callable[[], object] | None = None) -> None:
+    def _try(self, text: str, flush: bool = False) -> None:
         try:
-            if to is not None:
-                to()
             try:
                 if text:  # click writes nothing to see what kind of stream it is, and takes any answer
                     self.stream.write(text)
