@@ -42,7 +42,7 @@ CALL = f"method __call__({ARGUMENTS})"
 
 OPTIONS = frozenset(
     "answer average checkpoint config conv cw-constant cw-lr cw-searches cw-steps data-dir device draws eot eps "  # noqa: SIM905
-    "generations help inference-sigma json kappa limit norm objective other-data pixels population propagation "
+    "generations help inference-sigma json kappa limit norm objective other-data pixels population propagation quiet "
     "restarts resume run runs-dir samples save seed steps tf32 threads "
     "on-grid selection transfer-from "
     "apgd-steps fab-steps fmn-steps targets curve certificate "
