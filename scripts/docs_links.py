@@ -11,14 +11,14 @@ NOTEBOOKS = ("gradient_by_hand", "noise_through_a_relu", "first_attack", "draws_
 """In the order in which they are to be read."""
 BORROWED = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Pages from files of the project's folder, by their place on the site."""
-REPORT = "audit-report.html"
-"""The place of docs/audit.html, which the page of docs/audit.md would overwrite."""
+REPORTS = {f"docs/{name}.html": f"{name}-report.html" for name in ("audit", "reproduction")}
+"""The places of reports in one file, which the pages of docs/audit.md and docs/reproduction.md would overwrite."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def places() -> dict[str, str]:
     """Each file that pages link to outside of docs/ by its path in the project, with its place on the site."""
-    found = BORROWED | {"docs/audit.html": REPORT, "CITATION.cff": "CITATION.cff"}
+    found = BORROWED | REPORTS | {"CITATION.cff": "CITATION.cff"}
     found |= {f"examples/{path.name}": f"examples/{path.name}" for path in (ROOT / "examples").glob("*.py")}
     return found | {f"examples/notebooks/{name}.py": f"examples/notebooks/{name}.py" for name in NOTEBOOKS}
 

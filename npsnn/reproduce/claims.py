@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 FAILS, PART, OPEN, HOLDS = "does not hold", "holds in part", "cannot be told at this scale", "holds"
-VERDICTS = (FAILS, PART, OPEN, HOLDS)
+MISSING = "not measured"
+"""The verdict where the records of a claim are not all there."""
+VERDICTS = (FAILS, PART, OPEN, HOLDS, MISSING)
 """All verdicts, the worst first."""
 
 

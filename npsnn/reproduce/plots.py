@@ -49,13 +49,14 @@ def curves(panel: Panel) -> Draw | None:
 
     def draw(axes: "Axes") -> None:
         for number, row in enumerate(panel.rows):
-            colour, marker = f"C{number % 10}", "osD^vPX*<>"[number % 10]
+            again = number // 10  # how often the colours have been used up
+            colour, marker, line = f"C{number % 10}", "osD^vPX*<>"[(number + again) % 10], "-:"[min(again, 1)]
             places = [(panel.x[c], panel.cells[row, c]) for c in columns if (row, c) in panel.cells]
             if places:
                 x, means = [p[0] for p in places], [factor * p[1].mean for p in places]
                 ends = [p[1].ci95 or (p[1].mean, p[1].mean) for p in places]
                 error = np.abs(factor * np.array(ends).T - means)
-                axes.errorbar(x, means, yerr=error, color=colour, marker=marker, ms=4, lw=1.2, capsize=2, label=row)
+                axes.errorbar(x, means, error, color=colour, marker=marker, ls=line, ms=4, lw=1.2, capsize=2, label=row)
             theirs = [(panel.x[c], panel.theirs[row, c]) for c in columns if (row, c) in panel.theirs]
             if theirs:
                 label = f"{row}, the paper"

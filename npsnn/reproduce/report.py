@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from npsnn.reproduce.claims import OPEN, VERDICTS, Claim, Ruling
+from npsnn.reproduce.claims import MISSING, OPEN, VERDICTS, Claim, Ruling
 from npsnn.reproduce.experiments import Draw, Experiment
 from npsnn.reproduce.jobs import with_needs
 from npsnn.reproduce.panels import PERCENT, Panel
@@ -51,11 +51,11 @@ def _section(experiment: Experiment, claims: Mapping[str, Claim], scale: Scale, 
 
 
 def _ruling(experiment: Experiment, id: str, panels: Mapping[str, Panel], scale: Scale) -> Ruling:
-    """What the figures say; a scale that decides nothing, and figures that are missing, leave the claim open."""
+    """What the figures say, where all are there; a scale that decides nothing leaves the claim open."""
     try:
         found = experiment.decides[id](panels)
     except MissingError:
-        return Ruling(OPEN, "not measured", f"Not all that decides was measured at the scale {scale.name}.")
+        return Ruling(MISSING, "-", f"Not all that decides was measured at the scale {scale.name}.")
     return (
         found
         if scale.decides
@@ -107,8 +107,10 @@ def _counts(found: Sequence[Section]) -> str:
     lines = []
     for paper in dict.fromkeys(claim.paper for s in found for claim, _ in s.rulings):
         verdicts = [ruling.verdict for s in found for claim, ruling in s.rulings if claim.paper == paper]
-        counts = ", ".join(f"{n} {verdict}" for verdict in VERDICTS if (n := verdicts.count(verdict)))
-        lines.append(f"* **{_the(paper)[0].upper()}{_the(paper)[1:]}, {len(verdicts)} claims**: {counts}.")
+        counts = ", ".join(f"{verdict}: {n}" for verdict in VERDICTS if (n := verdicts.count(verdict)))
+        lines.append(
+            f"* **{_the(paper)[0].upper()}{_the(paper)[1:]}, {len(verdicts)} claims**. {counts[0].upper()}{counts[1:]}."
+        )
     return "\n".join(lines)
 
 

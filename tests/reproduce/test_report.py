@@ -9,7 +9,7 @@ from tiny_reproduction import network, run_all, tiny
 
 from npsnn.attacks import FGSM, PGD
 from npsnn.reproduce import publish, whole
-from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, Claim, Ruling
+from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, Claim, Ruling
 from npsnn.reproduce.experiments import EXPERIMENTS, Column, Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import Place
@@ -75,16 +75,16 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")
     rows = re.findall(r"^\| \[It is (\w+), .*\]\(#tiny\) .* \*\*(.+)\*\* \|$", text, re.MULTILINE)
-    assert rows == [("worse", OPEN), ("better", FAILS), ("worse", OPEN)]
+    assert rows == [("worse", MISSING), ("better", FAILS), ("worse", MISSING)]
     assert text.index("## The chief claims") < text.index("[It is worse") < text.index("## All claims")
     assert "It is better, a \\| b." in text and "12.5]" in text and "A paragraph." in text
-    assert "* **The noise paper, 2 claims**: 1 does not hold, 1 cannot be told at this scale." in text
+    assert "* **The noise paper, 2 claims**. Does not hold: 1, not measured: 1." in text
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
 
 
 def test_a_scale_that_decides_nothing_leaves_claims_open(records: Records) -> None:
     (section,) = sections([GRID], CLAIMS, replace(tiny(), seeds=2), records)
-    assert {ruling.verdict for _, ruling in section.rulings} == {OPEN}
+    assert {ruling.verdict for _, ruling in section.rulings} == {OPEN, MISSING}
     assert section.rulings[0][1].figure == "1 against 2"
 
 
