@@ -25,6 +25,8 @@ NEAR = 0.05
 """How much more than an unprotected network is "almost as vulnerable": a fraction."""
 UNPROTECTED = "unprotected"
 PLAIN, ADAPTIVE, EXACT = "plain", "adaptive", "adaptive, exact"
+WON = "adaptive, win probability"
+"""The control that tells the loss from the rule: the paper's rule with the objective of `EXACT`."""
 BOTH = (
     "Both the paper's own rule and the true moments must do so: a claim that holds in part holds of one of them, or at "
     "one radius."
@@ -38,8 +40,9 @@ def kinds(eot: int) -> dict[str, Any]:
     """
     return {
         PLAIN: Expectation(),
-        ADAPTIVE: ClosedForm(propagation="laplace"),
-        EXACT: ClosedForm(),
+        ADAPTIVE: ClosedForm("noise-aware", propagation="laplace"),
+        WON: ClosedForm("win-probability", propagation="laplace"),
+        EXACT: ClosedForm("win-probability"),
         "EoT": EoT(eot),
     }
 
@@ -71,6 +74,11 @@ def columns(scale: Scale) -> Iterator[Column]:
     for eps in EPS:
         for kind, source in kinds(scale.eot).items():
             yield Column(f"{kind} {eps:g}", FGSM(eps, source=source))
+
+
+def plain_columns(scale: Scale) -> Iterator[Column]:
+    """Those of a network without noise, on which all gradients are the same."""
+    yield from (column for column in columns(scale) if column.name.split()[0] in ("clean", PLAIN))
 
 
 def almost_unprotected(panels: Mapping[str, Panel]) -> Ruling:
@@ -112,8 +120,11 @@ under the paper's own rule (with the derived signs, audit N20 and N35); `adaptiv
 probability under the true moments; `EoT` averages gradients over draws, as any attacker could without a closed form.
 The paper prints neither its radii nor the images.
 
-**Controls.** With unit filters the noise cannot be outgrown (audit N42); with free filters a network trained with draws
-learns large filters, and what is left is almost no noise. EoT tells whether the closed form is needed.
+**Controls.** `adaptive, win probability` has the paper's rule and the objective of `adaptive, exact`. It tells whether
+the loss or the rule makes the difference: the squared error of the noise-aware loss also grows where the right logit
+grows, which is no attack on a network that another loss has trained. With unit filters the noise cannot be outgrown
+(audit N42); with free filters a network trained with draws learns large filters, and what is left is almost no noise.
+EoT tells whether the closed form is needed.
 
 **A sceptic would ask** whether "vulnerable to the adaptive attack" means more than "vulnerable": that is so only where
 the adaptive step takes clearly more images than the plain one.
@@ -134,40 +145,39 @@ class Adaptive:
     def decides(self) -> Mapping[str, Rule]:
         return {"noise-adaptive-unprotected": almost_unprotected, "noise-adaptive-stronger": stronger}
 
-    def _grid(self) -> Grid:
+    def _grids(self) -> tuple[Grid, Grid]:
+        """The networks that keep their noise, and the one without."""
         networks, kept = rows()
-        return Grid(
+        noisy = Grid(
             name=self.name,
             paper=self.paper,
             shows=self.shows,
             title=self.title,
             data="mnist",
-            rows=networks,
+            rows={name: row for name, row in networks.items() if name != UNPROTECTED},
             columns=columns,
             kept=kept,
             seeds=SEEDS,
         )
+        return noisy, replace(noisy, rows={UNPROTECTED: networks[UNPROTECTED]}, columns=plain_columns)
 
     def jobs(self, scale: Scale) -> Iterable[Job]:
-        """Those of the grid."""
-        return self._grid().jobs(scale)
+        """Those of both grids."""
+        return (job for grid in self._grids() for job in grid.jobs(scale))
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
         """The curves of each network and attack over eps, and the clean accuracies."""
-        grid = self._grid().panels(scale, records)["grid"]
-        curves = {
-            curve(row, kind): (row, kind)
-            for row in grid.rows
-            for kind in kinds(scale.eot)
-            if kind == PLAIN or row != UNPROTECTED  # without noise all gradients are the same
-        }
+        noisy, alone = (grid.panels(scale, records)["grid"] for grid in self._grids())
+        cells = {**noisy.cells, **alone.cells}
+        curves = {curve(UNPROTECTED, PLAIN): (UNPROTECTED, PLAIN)}
+        curves |= {curve(row, kind): (row, kind) for row in noisy.rows for kind in kinds(scale.eot)}
         wanted = {(name, str(eps)): (row, f"{kind} {eps:g}") for name, (row, kind) in curves.items() for eps in EPS}
         clean = {(name, "0"): (row, "clean") for name, (row, _) in curves.items()}
         panel = replace(
-            grid,
+            noisy,
             rows=list(curves),
             columns=["0", *map(str, EPS)],
-            cells={to: grid.cells[at] for to, at in (clean | wanted).items() if at in grid.cells},
+            cells={to: cells[at] for to, at in (clean | wanted).items() if at in cells},
             x={str(eps): eps for eps in EPS} | {"0": 0.0},
             axis="eps",
         )
