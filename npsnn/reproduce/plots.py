@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (6.4, 3.6)
+MOST = 16
+"""The most curves of a plot: more have no place in its legend, and nobody tells them apart."""
 
 
 def svg(name: str, draw: Draw) -> str:
@@ -41,9 +43,12 @@ def drawn_by() -> str:
 
 
 def curves(panel: Panel) -> Draw | None:
-    """The curves of a panel, ours with their intervals and the paper's dashed; None for a panel without an axis."""
+    """The curves of a panel, ours with their intervals and the paper's dashed.
+
+    None for a panel without an axis, without figures, or with more than `MOST` rows.
+    """
     columns = [c for c in panel.columns if c in panel.x]
-    if len(columns) < 2 or not panel.cells:
+    if len(columns) < 2 or not any(row in panel.rows for row, _ in panel.cells) or len(panel.rows) > MOST:
         return None
     factor = 100 if panel.unit == PERCENT else 1
 

@@ -11,6 +11,7 @@ from npsnn.reproduce.experiments import Column, Draw, Grid, Rule, enter
 from npsnn.reproduce.jobs import Job
 from npsnn.reproduce.noise_paper.networks import OFF, SEEDS, Row, noise_aware, noise_unseen, sampled
 from npsnn.reproduce.panels import Panel
+from npsnn.reproduce.plots import curves as drawn
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import above, all_of, no_less
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
@@ -184,8 +185,13 @@ class Adaptive:
         return {"curves": panel}
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:
-        """None beside those of its panels."""
-        return {}
+        """A plot of each network that keeps its noise, beside the unprotected one."""
+        panel, found = self.panels(scale, records)["curves"], {}
+        for row in self._grids()[0].rows:
+            own = [curve(UNPROTECTED, PLAIN), *(curve(row, kind) for kind in kinds(scale.eot))]
+            if (draw := drawn(replace(panel, rows=own))) is not None:
+                found[f"{self.title}: {row}"] = draw
+        return found
 
 
 enter(Adaptive())
