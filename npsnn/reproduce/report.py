@@ -9,9 +9,24 @@ from npsnn.reproduce.jobs import with_needs
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.plots import curves
 from npsnn.reproduce.records import MissingError, Records
-from npsnn.reproduce.scales import Scale
+from npsnn.reproduce.scales import A2SNN, NOISE_PAPER, Scale
 
 TITLE = "Both papers, measured again"
+PAPERS = {
+    NOISE_PAPER: "May the Noise be with you: Adversarial Training without Adversarial Examples",
+    A2SNN: "A Stochastic Neural Network for Attack-Agnostic Adversarial Robustness",
+}
+"""The papers' titles."""
+LEGEND = """A percentage is an accuracy: the part of the test images that a network reads correctly. Where an attack is
+named, the images are attacked, within the number behind its name in Linf, and a lower figure is a stronger attack. A
+difference is the first figure less the second, in points, taken before rounding. Networks of one seed meet the same
+images and the same draws of the noise, so that differences are paired. Intervals are of 95 %: Student's over seeds, or
+over images where there is one seed.
+
+A part of a claim *holds* where its whole interval lies on the claim's side, and *does not hold* where the whole
+interval lies on the other side. A claim holds where all its parts do, *holds in part* where some do and some do not,
+and does not hold where some do not and none does. All else *cannot be told at this scale*. The figure of a claim is
+that of its worst part."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +101,18 @@ def _opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
     there = [job for job in jobs if records.holds(job)]
     took = _took(sum(_seconds(records, job.key) for job in there))
     machines = sorted({_machine(records, job.key) for job in there})
-    missing = f" {len(jobs) - len(there)} of its {len(jobs)} jobs are not done." if len(there) < len(jobs) else ""
+    missing = f"**Unfinished: {len(jobs) - len(there)} of {len(jobs)} jobs are not done.** " * (len(there) < len(jobs))
     on = f", on {'; '.join(machines)}" if machines else ""
     return f"""# {TITLE}
 
-Every figure, table and claim of both papers at the scale *{scale.name}*. {scale.says}{missing}
+{missing}The figures, tables and claims of both papers at the scale *{scale.name}*. {scale.says} A network is trained
+from up to {scale.seeds} seeds, as the note below each table says.
 
 {_counts(found)}
 
-{len(there)} jobs took {took} of one process each{on}. Intervals are of 95 %: Student's over seeds, or
-Wilson's over images where there is one seed. Networks of one seed meet the same images and draws, so that differences
-are paired. The figures, tables and plots are made from the records alone:
+{LEGEND}
+
+{len(there)} jobs took {took} of one process in all{on}. The figures, tables and plots are made from the records alone:
 
     npsnn reproduce --scale {scale.name}
     npsnn reproduce --report"""
@@ -109,7 +125,7 @@ def _counts(found: Sequence[Section]) -> str:
         verdicts = [ruling.verdict for s in found for claim, ruling in s.rulings if claim.paper == paper]
         counts = ", ".join(f"{verdict}: {n}" for verdict in VERDICTS if (n := verdicts.count(verdict)))
         lines.append(
-            f"* **{_the(paper)[0].upper()}{_the(paper)[1:]}, {len(verdicts)} claims**. {counts[0].upper()}{counts[1:]}."
+            f"* **{paper[0].upper()}{paper[1:]}** (*{PAPERS[paper]}*), {len(verdicts)} claims. {counts.capitalize()}."
         )
     return "\n".join(lines)
 
@@ -134,7 +150,11 @@ def _tables(found: Sequence[Section]) -> list[str]:
     rows = [(claim, ruling, s.experiment.name) for s in found for claim, ruling in s.rulings]
     rows.sort(key=lambda row: VERDICTS.index(row[1].verdict))
     chief = [row for row in rows if row[0].chief]
-    return [_table("The chief claims", chief)] * bool(chief) + [_table("All claims", rows)]
+    there = [row for row in chief if row[1].verdict != MISSING]
+    tables = [_table("The chief claims", there)] * bool(there)
+    if left := len(chief) - len(there):
+        tables.append(f"{left} of {len(chief)} chief claims are not measured yet.")
+    return [*tables, _table("All claims", rows)]
 
 
 def _table(heading: str, rows: Sequence[tuple[Claim, Ruling, str]]) -> str:

@@ -83,6 +83,7 @@ def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
     down = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
     names = [row for row, _ in places] if len({column for _, column in places}) == 1 else [c for _, c in places]
     figure = ", ".join(f"{n}: {_value(panel, place)}" for n, place in zip(names, places, strict=True)) + _unit(panel)
+    figure += f", the last less the first {shown(panel.difference(places[-1], places[0]), panel.unit, signed=True)}"
     if whole.verdict == HOLDS and down:
         return Ruling(PART, figure, f"{why} {down} of {len(steps)} steps go down.".strip())
     return Ruling(whole.verdict, figure, why)
@@ -114,16 +115,18 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
 
 
 def all_of(*rulings: Ruling, why: str = "") -> Ruling:
-    """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do.
+    """Of several parts of a claim: holds where all hold, in part where some hold and some do not.
 
-    The figure is that of the part with the worst verdict; the parts stay with the ruling.
+    The claim does not hold where some part does not and none does; otherwise it cannot be told. The figure is that of
+    the part with the worst verdict; the parts stay with the ruling.
     """
     verdicts = [r.verdict for r in rulings]
     good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
-    verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
+    verdict = PART if good and bad else FAILS if bad else OPEN if OPEN in verdicts else HOLDS
     worst = min(rulings, key=lambda r: VERDICTS.index(r.verdict))
-    holding = "" if len(rulings) == 1 else f" ({verdicts.count(HOLDS)} of {len(rulings)} parts hold)"
-    return Ruling(verdict, worst.figure + holding, why, rulings)
+    counts = ", ".join(f"{v}: {n}" for v in VERDICTS if (n := verdicts.count(v)))
+    figure = worst.figure if len(rulings) == 1 else f"{worst.figure} (the worst of {len(rulings)} parts; {counts})"
+    return Ruling(verdict, figure, why, rulings)
 
 
 def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> str:

@@ -19,7 +19,7 @@ from npsnn.reproduce.rules import above
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES
 
 OFF = {"sigma": 0.0}
-CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.", id == "worse") for id in ("better", "worse")}
+CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.", chief=True) for id in ("better", "worse")}
 GRID = Grid(
     name="tiny",
     paper=NOISE_PAPER,
@@ -75,10 +75,13 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")
     rows = re.findall(r"^\| \[It is (\w+), .*\]\(#tiny\) .* \*\*(.+)\*\* \|$", text, re.MULTILINE)
-    assert rows == [("worse", MISSING), ("better", FAILS), ("worse", MISSING)]
-    assert text.index("## The chief claims") < text.index("[It is worse") < text.index("## All claims")
+    assert rows == [("better", FAILS), ("better", FAILS), ("worse", MISSING)]
+    chief, whole_table = text.index("## The chief claims"), text.index("## All claims")
+    assert chief < text.index("[It is better") < text.index("1 of 2 chief claims are not measured yet") < whole_table
     assert "It is better, a \\| b." in text and "12.5]" in text and "A paragraph." in text
-    assert "* **The noise paper, 2 claims**. Does not hold: 1, not measured: 1." in text
+    assert re.search(
+        r"^\* \*\*Noise paper\*\* \(.*\), 2 claims. Does not hold: 1, not measured: 1.$", text, re.MULTILINE
+    )
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
 
 
@@ -92,7 +95,7 @@ def test_jobs_that_are_missing_are_counted(tmp_path: Path) -> None:
     scale = replace(tiny(), decides=True)
     found = sections([GRID], CLAIMS, scale, Place(tmp_path).records)
     text = markdown(found, scale, Place(tmp_path).records, "")
-    assert "6 of its 6 jobs are not done" in text and "| low | - | - | - |" in text.replace(" [12.5]", "")
+    assert "**Unfinished: 6 of 6 jobs are not done.**" in text and "| low | - | - | - |" in text.replace(" [12.5]", "")
 
 
 def test_the_files_are_whole_and_ask_for_nothing(records: Records, tmp_path: Path) -> None:

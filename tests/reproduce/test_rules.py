@@ -48,7 +48,7 @@ def test_rises_and_falls() -> None:
     up = panel(dict(zip(places, ([0.1, 0.11], [0.3, 0.31], [0.5, 0.51]), strict=True)))
     bent = panel(dict(zip(places, ([0.1, 0.11], [0.7, 0.71], [0.5, 0.51]), strict=True)))
     assert rises(up, places).verdict == HOLDS and falls(up, places).verdict == FAILS
-    assert rises(up, places).figure == "a: 10.5, b: 30.5, c: 50.5 %"
+    assert rises(up, places).figure == "a: 10.5, b: 30.5, c: 50.5 %, the last less the first +40.0 (+40.0 to +40.0)"
     assert rises(bent, places).verdict == PART and "1 of 2 steps go down" in rises(bent, places).why
     assert falls(up, places[::-1]).verdict == HOLDS
 
@@ -76,7 +76,7 @@ def test_one_value_without_images_decides_nothing() -> None:
         ((HOLDS, FAILS), PART),
         ((HOLDS, PART), PART),
         ((HOLDS, OPEN), OPEN),
-        ((FAILS, OPEN), OPEN),
+        ((FAILS, OPEN), FAILS),
         ((OPEN, OPEN), OPEN),
     ],
 )
@@ -84,7 +84,8 @@ def test_all_of(verdicts: tuple[str, ...], verdict: str) -> None:
     found = all_of(*(Ruling(v, f"{v}!") for v in verdicts), why="why")
     assert (found.verdict, found.why, len(found.parts)) == (verdict, "why", len(verdicts))
     worst = min(verdicts, key=VERDICTS.index)
-    assert found.figure == f"{worst}! ({verdicts.count(HOLDS)} of {len(verdicts)} parts hold)"
+    counts = ", ".join(f"{v}: {verdicts.count(v)}" for v in VERDICTS if v in verdicts)
+    assert found.figure == f"{worst}! (the worst of {len(verdicts)} parts; {counts})"
 
 
 def test_students_interval_covers() -> None:

@@ -89,7 +89,11 @@ CLAIMS: tuple[Claim, ...] = (
     _claim("noise-sigma-model", "Sec. 7, Table 1", "Learned from 1.9, sigma converges to 0.7."),
     _claim("noise-sigma-bimodel", "Sec. 7, Table 1", "With a reward of 0.25 for noise, sigma converges to 0.79."),
     _claim("noise-reward-more", "Sec. 7, Table 1", "The reward for noise makes sigma end higher than without it."),
-    _claim("noise-sigma-not-zero", "Sec. 6, 7", "A learned sigma converges to a value above 0, which refutes H."),
+    _claim(
+        "noise-sigma-not-zero",
+        "Sec. 6, 7",
+        "A learned sigma converges to a value above 0, which refutes the hypothesis that sigma converges to 0.",
+    ),
     _claim("noise-sigma-start", "Sec. 7", "The initialisation of sigma makes no specific difference."),
 )
 """Every figure, table and comparison of the paper."""
