@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from npsnn import tables
+from npsnn.data import own
 
 
 @contextmanager
@@ -27,12 +28,14 @@ def entered(enter: Callable[[Any], Any], *entries: Any) -> Iterator[None]:
 def kept_out() -> Iterator[None]:
     """Take out of the tables after the block all that the block entered, but for entries of npsnn's own modules.
 
-    Such a module is imported once: its entries would be gone for good.
+    Such a module is imported once: its entries would be gone for good. Data sets that the block registered go as well.
     """
-    before = set(tables._TYPES)
+    before, loaders = set(tables._TYPES), dict(own.LOADERS)
     try:
         yield
     finally:
+        own.LOADERS.clear()
+        own.LOADERS.update(loaders)
         new = [entry for name, entry in tables._TYPES.items() if name not in before]
         _taken_out([entry for entry in new if not str(entry.__module__).startswith("npsnn.")])
 
