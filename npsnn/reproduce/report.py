@@ -24,9 +24,10 @@ images and the same draws of the noise, so that differences are paired. Interval
 over images where there is one seed.
 
 A part of a claim *holds* where its whole interval lies on the claim's side, and *does not hold* where the whole
-interval lies on the other side. A claim holds where all its parts do, *holds in part* where some do and some do not,
-and does not hold where some do not and none does. All else *cannot be told at this scale*. The figure of a claim is
-that of its worst part."""
+interval lies on the other side. A claim holds where all its parts do, does not hold where none does, and *holds in
+part* where some do and some do not. All else *cannot be told at this scale*: a part that does not hold, beside one that
+is undecided, leaves open whether the claim holds in part or not at all. The figure of a claim is that of its worst
+part."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,8 @@ def _counts(found: Sequence[Section]) -> str:
     for paper in dict.fromkeys(claim.paper for s in found for claim, _ in s.rulings):
         verdicts = [ruling.verdict for s in found for claim, ruling in s.rulings if claim.paper == paper]
         counts = ", ".join(f"{verdict}: {n}" for verdict in VERDICTS if (n := verdicts.count(verdict)))
-        lines.append(
-            f"* **{paper[0].upper()}{paper[1:]}** (*{PAPERS[paper]}*), {len(verdicts)} claims. {counts.capitalize()}."
-        )
+        title = f" (*{PAPERS[paper]}*)" if paper in PAPERS else ""  # an experiment of others may be of another paper
+        lines.append(f"* **{paper[0].upper()}{paper[1:]}**{title}, {len(verdicts)} claims. {counts.capitalize()}.")
     return "\n".join(lines)
 
 

@@ -115,14 +115,14 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
 
 
 def all_of(*rulings: Ruling, why: str = "") -> Ruling:
-    """Of several parts of a claim: holds where all hold, in part where some hold and some do not.
+    """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do.
 
-    The claim does not hold where some part does not and none does; otherwise it cannot be told. The figure is that of
-    the part with the worst verdict; the parts stay with the ruling.
+    A part that cannot be told leaves the claim open, unless others hold and others do not. The figure is that of the
+    part with the worst verdict, with how many parts have which; the parts stay with the ruling.
     """
     verdicts = [r.verdict for r in rulings]
     good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
-    verdict = PART if good and bad else FAILS if bad else OPEN if OPEN in verdicts else HOLDS
+    verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
     worst = min(rulings, key=lambda r: VERDICTS.index(r.verdict))
     counts = ", ".join(f"{v}: {n}" for v in VERDICTS if (n := verdicts.count(v)))
     figure = worst.figure if len(rulings) == 1 else f"{worst.figure} (the worst of {len(rulings)} parts; {counts})"

@@ -85,6 +85,12 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
 
 
+def test_an_experiment_may_be_of_another_paper(records: Records) -> None:
+    scale, claims = replace(tiny(), seeds=2), {id: replace(claim, paper="my paper") for id, claim in CLAIMS.items()}
+    text = markdown(sections([GRID], claims, scale, records), scale, records, "")
+    assert "* **My paper**, 2 claims. " in text
+
+
 def test_a_scale_that_decides_nothing_leaves_claims_open(records: Records) -> None:
     (section,) = sections([GRID], CLAIMS, replace(tiny(), seeds=2), records)
     assert {ruling.verdict for _, ruling in section.rulings} == {OPEN, MISSING}
