@@ -36,7 +36,7 @@ class Defended:
         from npsnn.attacks import accuracy
 
         network = judging.defended(run.classifier)
-        clean = accuracy(network, x, labels, judging.draws, judging.seed)
+        clean = accuracy(network, x, labels, judging.draws, judging.stream)
         off = accuracy(network.with_sigma(0), x, labels) if network.random else clean
         found = run.caveats + of_network(run.classifier, network, clean, labels)
         return Defended(run, judging, network, clean, off, found)

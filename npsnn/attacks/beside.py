@@ -80,7 +80,7 @@ class Beside:
         return self._known[key]
 
     def _accuracy(self, network: Classifier) -> Accuracy:
-        return accuracy(network, self.x, self.labels, self.judging.draws, self.judging.seed)
+        return accuracy(network, self.x, self.labels, self.judging.draws, self.judging.stream)
 
     def _probabilities(self, network: Classifier) -> bool:
         answers = network.predict(self.x[: network.micro_batch])

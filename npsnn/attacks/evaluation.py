@@ -175,22 +175,23 @@ def _each(
     progress: Progress | None,
     clean: Accuracy | None,
 ) -> Iterator[Result]:
-    clean = clean or accuracy(defended, x, labels, judging.draws, judging.seed)
+    clean = clean or accuracy(defended, x, labels, judging.draws, judging.stream)
     beside = Beside(x, labels, judging)
     for group in groups:
         stream = judging.stream.at(group.ball.norm, repr(float(group.ball.eps)))
         targets = [target_of(attack, defended) for attack in group]
         judge = stream.at("judge")
         if group.in_turn(defended, targets):
-            judge = targets[0].judging or judge
+            judge = judging.knowing(targets[0].judging) or judge
             found = _in_turn(group, targets, x, labels, stream, judge, progress, judging.on_grid)
             yield from (replace(r, **beside.of(r.by, t)) for r, t in zip(found, targets, strict=True))
             continue
         for attack, target in zip(group, targets, strict=True):
             name = ask(attack, "label")
             own, before = stream.at(name), clean
-            draws, by = (judging.draws, judge) if target.judging is None else (1, target.judging)
-            if target.judging is not None:
+            known = judging.knowing(target.judging)
+            draws, by = (judging.draws, judge) if known is None else (1, known)
+            if known is not None:
                 before = accuracy(defended, x, labels, draws, by)
             result = run(name, attack, target, x, labels, draws, own, by, progress, judging.on_grid)
             if (control := ask(attack, "control")()) is not None:

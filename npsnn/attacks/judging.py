@@ -76,6 +76,9 @@ class Judging:
     average: number of draws that make one answer of the defender; None for the network's own.
     on_grid: whether adversarial images are rounded to 8 bits before they are judged (`Limit.on_grid`).
     answer: what of the draws of `average` makes an answer, as in `Classifier.averaging`; None for the network's own.
+    first: index of the first image. The images of a shard, x[first:last], then meet the noise that they meet in x. The
+        results are the same to the bit where shards begin at multiples of the network's micro-batch, and attacks do not
+        run in turn. Among attacks of equal effect `worst_case` prefers the one that leaves least of all its images.
     """
 
     draws: int = option(10, "Fresh draws of the noise on which accuracy is judged.", "Judging", low=1)
@@ -112,6 +115,7 @@ class Judging:
         "Judging",
         choices=ANSWERS,
     )
+    first: int = 0
 
     __repr__ = brief
 
@@ -131,8 +135,12 @@ class Judging:
 
     @property
     def stream(self) -> Stream:
-        """The random numbers of everything that is judged so."""
-        return Stream(self.seed)
+        """The random numbers of everything that is judged so, from the first image on."""
+        return Stream(self.seed, first=self.first)
+
+    def knowing(self, known: Stream | None) -> Stream | None:
+        """The draw that an attacker knows, from the first image on; None where no draw is known."""
+        return None if known is None else known.further(self.first)
 
     def defended(self, network: Classifier) -> Classifier:
         """The network with the noise and the averaging that it keeps at inference."""

@@ -107,7 +107,7 @@ def worst_case(
     candidates = _candidates(results)
     stream = judging.stream.at(results[0].norm, repr(float(results[0].eps)), "worst case")
     selecting, draws, last = stream.at("selection"), judging.selection if defended.random else 1, judging.draws
-    if (known := results[0].known) is not None:  # there is no other draw
+    if (known := judging.knowing(results[0].known)) is not None:  # there is no other draw
         stream, selecting, draws, last = known, known, 1, 1
     said = [accuracy(defended, c.x, labels, draws, selecting, progress).each for c in candidates]
     choice = np.stack(said).argmin(axis=0)  # the first of equals, which leaves least of all

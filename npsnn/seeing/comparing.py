@@ -98,7 +98,7 @@ def _rows(
     judging: Judging,
     progress: Progress | None,
 ) -> Iterator[Compared]:
-    clean = {name: accuracy(n, x, labels, judging.draws, judging.seed) for name, n in defended.items()}
+    clean = {name: accuracy(n, x, labels, judging.draws, judging.stream) for name, n in defended.items()}
     yield _row(CLEAN, "", 0.0, clean, {})
     of_ball: dict[str, list[Result]] = {name: [] for name in networks}
     every = list(zip(*groups.values(), strict=True))

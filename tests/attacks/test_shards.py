@@ -1,10 +1,13 @@
 """Images judged, sampled and attacked in parts: each row meets the noise that it meets in the whole."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from npsnn import attacks, models
-from npsnn.attacks.judging import accuracy
+from npsnn.attacks.judging import Judging, accuracy
 from npsnn.attacks.targets import known
 from npsnn.classifier import Classifier
 from npsnn.streams import Stream
@@ -44,3 +47,33 @@ def test_a_shard_of_the_images_is_attacked_like_its_rows(network: Classifier, la
     shard = pgd(target, X[4:], labels[4:], Stream(3).from_sample(4))
     assert (shard == whole[4:]).mean() > 0.999
     assert (pgd(target, X[4:], labels[4:], Stream(3)) == whole[4:]).mean() < 0.9
+
+
+def test_the_results_of_shards_are_those_of_their_rows(network: Classifier, labels: np.ndarray) -> None:
+    """Robust accuracy of attacks that draw and that know a draw; the worst case's judge."""
+    small = replace(network, model=replace(MODEL, micro_batch=3))
+    some = [attacks.PGD(0.1, steps=2, source=attacks.EoT(2)), attacks.Square(0.1, queries=4)]
+    knowing = [attacks.FGSM(0.01, source=attacks.Known(Stream(23)))]
+
+    def each(rows: slice, tried: list[Any], first: int) -> dict[str, np.ndarray]:
+        judging = Judging(draws=3, selection=4, first=first)
+        results = list(attacks.robust_accuracy(small, X[rows], labels[rows], tried, judging))
+        worst = attacks.worst_case(small, labels[rows], results[:1], judging)
+        found = {"known": worst.alone.each} if tried is knowing else {}  # a choice among equals depends on all images
+        return found | {f"{r.attack} {name}": a for r in results for name, a in (r.images | {"x": r.x_adv}).items()}
+
+    for tried in (some, knowing):
+        whole = each(slice(0, 9), tried, 0)
+        shards = [each(slice(0, 3), tried, 0), each(slice(3, 9), tried, 3)]
+        assert whole.keys() == shards[0].keys()
+        for name, expected in whole.items():
+            np.testing.assert_array_equal(np.concatenate([shard[name] for shard in shards]), expected, name)
+        wrong = each(slice(3, 9), tried, 0)
+        assert any((wrong[name] != expected[3:]).any() for name, expected in whole.items())
+
+
+def test_a_judging_begins_at_the_index_of_an_image() -> None:
+    assert Judging(seed=2, first=7).stream == Stream(2, first=7)
+    for first, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match="first must be"):
+            Judging(first=first)  # type: ignore[arg-type]
