@@ -25,9 +25,9 @@ MINE = Dataset("mine", drawn(), drawn(20, 1), 10, {})
 
 def four(**others: Any) -> dict[str, Any]:
     """The four arrays of three classes of 3 x 9 x 8 images, as an .npz file has them, but for some."""
-    images = np.random.default_rng(0).integers(2, 256, (6, 3, 9, 8), dtype=np.uint8)
+    train, test = np.random.default_rng(0).integers(2, 256, (2, 6, 3, 9, 8), dtype=np.uint8)
     labels = np.array([2, 0, 1, 2, 1, 0])
-    return dict(zip(NAMES, (images, labels, images[::-1], labels[::-1]), strict=True)) | others
+    return dict(zip(NAMES, (train, labels, test, labels[::-1]), strict=True)) | others
 
 
 def other(**parts: Any) -> Dataset:

@@ -43,6 +43,7 @@ def from_arrays(
         shapes = f"{train.images.shape[1:]} and {test.images.shape[1:]}"
         raise ValueError(f"train_images and test_images of {name} must be images of one shape, got {shapes}")
     classes = _classes(name, train.labels, test.labels)
+    _warn_of_overlap(name, train.images, test.images)
     if odd := [part for part, split in splits.items() if _is_sorted(split.labels, classes)]:
         why = "a limit takes the first images, which are then of few classes; shuffle the images with their labels"
         warnings.warn(f"{' and '.join(odd)} images of {name} are sorted by class: {why}", stacklevel=2)
@@ -51,7 +52,10 @@ def from_arrays(
 
 def _found(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """The four arrays by their usual names."""
-    lower = {key.lower(): key for key in arrays}
+    lower: dict[str, str] = {}
+    for key in arrays:
+        if (other := lower.setdefault(key.lower(), key)) != key:
+            raise ValueError(f"{name} holds both {other} and {key}: rename one of them")
     nearest = max(SPELLINGS, key=lambda names: sum(wanted in lower for wanted in names))
     if missing := [wanted for wanted in nearest if wanted not in lower]:
         there = ", ".join(arrays) or "nothing"
@@ -85,21 +89,36 @@ def _channels_first(images: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
 
 def _in_eight_bits(images: npt.NDArray[Any], what: str) -> Images:
     if images.dtype == np.uint8:
-        if images.max() <= 1:
-            black = "nearly black; multiply by 255 if 1 is white"
-            warnings.warn(f"{what} have no pixel above 1 of 255: {black}", stacklevel=2)
+        _warn_of_black(images, what)
         return np.ascontiguousarray(images)
     if images.dtype.kind != "f":
-        hints = {"b": "255 * images.astype(np.uint8)", "i": "images.astype(np.uint8)", "u": "images.astype(np.uint8)"}
-        hint = f"; take {hints[images.dtype.kind]}" if images.dtype.kind in hints else ""
-        raise ValueError(f"{what} must be uint8 or floats in [0, 1], got {images.dtype}{hint}")
+        raise ValueError(f"{what} must be uint8 or floats in [0, 1], got {images.dtype}{_as_uint8(images)}")
     least, most = float(images.min()), float(images.max())
     if not (least >= -ROUNDING and most <= 1 + ROUNDING):
         raise ValueError(f"{what} must be uint8 or floats in [0, 1], {_outside(least, most)}")
     levels = np.rint(images.clip(0, 1) * LEVELS)
     if (moved := float(np.abs(levels - images * LEVELS).max()) / LEVELS) > max(NOTABLE, ROUNDING):
         warnings.warn(f"{what} are rounded to 256 levels, which moves pixels by up to {moved:.1g}", stacklevel=2)
+    _warn_of_black(levels, what)
     return np.ascontiguousarray(levels.astype(np.uint8))
+
+
+def _warn_of_black(levels: npt.NDArray[Any], what: str) -> None:
+    if levels.max() <= 1:
+        black = "nearly black; multiply by 255 if they were divided once too often"
+        warnings.warn(f"{what} have no pixel above 1 of 255: {black}", stacklevel=3)
+
+
+def _as_uint8(images: npt.NDArray[Any]) -> str:
+    """What makes bytes of images of another type that is no float."""
+    if images.dtype.kind == "b":
+        return "; take 255 * images.astype(np.uint8)"
+    if images.dtype.kind not in "iu":
+        return ""
+    least, most = images.min(), images.max()
+    if least >= 0 and most <= LEVELS:
+        return "; take images.astype(np.uint8)"
+    return f" from {least} to {most}; divide by the value that is white, which makes floats in [0, 1]"
 
 
 def _outside(least: float, most: float) -> str:
@@ -133,6 +152,14 @@ def _is_sorted(labels: Labels, classes: int) -> bool:
     """Whether all images of a class follow each other, and the classes have ten or more on average."""
     runs = np.count_nonzero(np.diff(labels)) + 1
     return len(labels) >= 10 * classes and 1 < runs == len(np.unique(labels))
+
+
+def _warn_of_overlap(name: str, train: Images, test: Images) -> None:
+    """Say how many test images a network has been trained on: accuracy on them says little."""
+    seen = {hash(image.tobytes()) for image in train}
+    if shared := sum(hash(image.tobytes()) in seen for image in test):
+        those = f"{shared:,} of the {len(test):,} test images of {name} are training images, too"
+        warnings.warn(f"{those}: what is measured on them says little about new images", stacklevel=3)
 
 
 def _classes(name: str, train: Labels, test: Labels) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ PART = 6
 DIVISION = f"of each class the 1/{PART} of the images whose files have the least SHA-256 are test images"
 MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB"}
 """The modes of Pillow that are read, and what they become."""
+NO_TEXT = ("Cc", "Cs", "Zl", "Zp")
+"""The kinds of letters, by Unicode, that a class's name may not have: controls, bytes of no text, ends of lines."""
 COLOURS = {"L": "grey", "RGB": "colour"}
 
 
@@ -101,6 +104,7 @@ def load(folder: Path) -> Dataset:
         _check_test(parts, names)
         read = {part: _read(where, names if part == TRAIN else _classes(where), form) for part, where in parts.items()}
         _relabel(read[TEST], _classes(parts[TEST]), names)
+    _warn_of_numbers(names)
     arrays = {}
     for part, found in read.items():
         order = found.mixed()
@@ -134,7 +138,8 @@ def _listed(folder: Path) -> list[Path]:
 
 def _parts(folder: Path) -> dict[str, Path] | None:
     """The folders train/ and test/; None where the folder holds its classes itself."""
-    there = {path.name.lower(): path for path in _listed(folder) if path.is_dir()}
+    folders = [path for path in _listed(folder) if path.is_dir()]
+    there = {path.name.lower(): path for path in folders}
     if TRAIN not in there and TEST not in there:
         return None
     validation = [name for name in VALIDATION if name in there]
@@ -146,25 +151,43 @@ def _parts(folder: Path) -> dict[str, Path] | None:
     if validation:
         why = "npsnn holds out a twelfth of the training images itself"
         warnings.warn(f"{there[validation[0]]} is not read: {why}", stacklevel=2)
-    _check_stray(folder, [name for name in there if name not in (TRAIN, TEST, *VALIDATION)])
-    return {TRAIN: there[TRAIN], TEST: there[TEST]}
+    read = {TRAIN: there[TRAIN], TEST: there[TEST]}
+    passed = [*read.values(), *(there[name] for name in validation)]
+    if others := [path for path in folders if path not in passed]:
+        raise ValueError(f"{folder} has {others[0].name}/ beside train/ and test/: it must hold these two alone")
+    _check_no_image(folder, "train/cat")
+    return read
 
 
-def _check_stray(folder: Path, others: list[str]) -> None:
-    if others:
-        raise ValueError(f"{folder} has {others[0]}/ beside train/ and test/: it must hold these two alone")
+def _check_no_image(folder: Path, example: str) -> None:
+    """Images lie in class folders, and not beside them."""
+    for path in _listed(folder):
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            wanted = f"images must lie in a folder for each class, as {folder}/{example}/"
+            raise ValueError(f"{path} lies in no class: {wanted}")
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    """The names of the class folders; raises ValueError where there are fewer than two, or images beside them."""
-    listed = _listed(folder)
-    if images := [path for path in listed if path.suffix.lower() in SUFFIXES and not path.is_dir()]:
-        raise ValueError(f"{images[0]} lies in no class: images must lie in a folder for each class, as {folder}/cat/")
-    names = tuple(_name(path) for path in listed if path.is_dir())
+    """The names of the class folders; ValueError for fewer than two, one twice, one that is no text, images beside."""
+    _check_no_image(folder, "cat")
+    names = tuple(_name(path) for path in _listed(folder) if path.is_dir())
     if len(names) < 2:
         holds = f"{names[0]} alone" if names else "none"
         raise ValueError(f"{folder} must hold a folder of images for each of two classes or more, got {holds}")
+    if odd := [name for name in names if any(unicodedata.category(letter) in NO_TEXT for letter in name)]:
+        raise ValueError(f"{folder} has a class whose name is no text, {odd[0]!a:.80}: rename its folder")
+    if twice := [name for name, after in pairwise(names) if name == after]:
+        raise ValueError(f"{folder} has two folders of the name {twice[0]}, whose bytes differ: merge them")
     return names
+
+
+def _warn_of_numbers(names: tuple[str, ...]) -> None:
+    """Say where a class whose name is a number gets another number as its label: 10 stands before 2."""
+    if all(name.isdecimal() for name in names):
+        odd = [f"{name} has the label {label}" for label, name in enumerate(names) if int(name) != label]
+        if odd:
+            rule = "classes are numbered from 0 on in the order of their names as text"
+            warnings.warn(f"of the classes called by numbers, {odd[0]}: {rule}", stacklevel=2)
 
 
 def _check_test(parts: dict[str, Path], names: tuple[str, ...]) -> None:
@@ -211,6 +234,7 @@ def decoded(content: bytes, path: Path, form: _Form) -> Images:
                 mode, frames, clear = image.mode, getattr(image, "n_frames", 1), "transparency" in image.info
                 if image.width * image.height > PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels, more than {PIXELS:,} in all")
+                deep = _is_deep(image)
                 upright = importlib.import_module("PIL.ImageOps").exif_transpose(image)
                 upright.load()
     except MemoryError:
@@ -222,11 +246,19 @@ def decoded(content: bytes, path: Path, form: _Form) -> Images:
         raise ValueError(f"{path} has {frames} frames: take an image of one")
     if clear or mode in ("LA", "PA", "La", "RGBA", "RGBa"):
         raise ValueError(f"{path} has transparent pixels (an alpha channel): lay the images on a background first")
-    if mode not in MODES:
-        raise ValueError(f"{path} has pixels of the mode {mode}: convert the images to grey or RGB of 8 bits")
+    if deep or mode not in MODES:
+        kind = "16 bits a channel" if deep else f"the mode {mode}"
+        raise ValueError(f"{path} has pixels of {kind}: convert the images to grey or RGB of 8 bits")
     form.check(path, upright.size, MODES[mode])
     pixels = np.array(upright.convert(MODES[mode]))
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _is_deep(image: Any) -> bool:
+    """Whether the file holds more than 8 bits a channel, of which Pillow would cut the lower ones off in silence."""
+    given = [tile[3] for tile in image.tile]
+    of_pnm = [args[1] > 255 for args in given if image.format == "PPM" and isinstance(args, tuple)]
+    return any(";16" in str(args) for args in given) or any(of_pnm)
 
 
 def _divided(whole: _Part, names: tuple[str, ...], folder: Path) -> dict[str, _Part]:

@@ -13,6 +13,8 @@ from npsnn.data import Dataset, Split
 from npsnn.layers.base import Params
 from npsnn.layers.params import flatten
 
+HEX = 64
+"""The hexadecimal digits of a SHA-256."""
 SHOWN = 12
 """The hexadecimal digits of a SHA-256 that a message shows."""
 
@@ -73,6 +75,9 @@ def difference(about: Mapping[str, Any], dataset: Dataset) -> str:
     if recorded is None:
         return "" if about.get("data") == dataset.digests else "the digests of the files"
     was, now = _flat(recorded), _flat(of_data(dataset))
+    if (names := about.get("class_names")) and dataset.class_names:
+        was |= {f"name of class {label}": name for label, name in enumerate(names)}
+        now |= {f"name of class {label}": name for label, name in enumerate(dataset.class_names)}
     odd = [name for name in now if was.get(name) != now[name]]
     # other labels or images follow from another number or shape of them
     odd = [name for name in odd if name.endswith(("classes", "count", "shape"))] or odd
@@ -87,4 +92,4 @@ def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> str:
-    return value[:SHOWN] if isinstance(value, str) else str(value)
+    return value[:SHOWN] if isinstance(value, str) and len(value) == HEX else str(value)

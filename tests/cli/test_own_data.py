@@ -40,8 +40,8 @@ def beasts(folder: Path, size: tuple[int, int] = (40, 30)) -> Path:
 def many_classes(file: Path) -> Path:
     """Arrays of twelve classes of 5 channels of 20 x 24 pixels."""
     rng, labels = np.random.default_rng(0), np.arange(24) % 12
-    images = rng.integers(0, 256, (24, 5, 20, 24), dtype=np.uint8)
-    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    train, test = rng.integers(0, 256, (2, 24, 5, 20, 24), dtype=np.uint8)
+    np.savez(file, x_train=train, y_train=labels, x_test=test, y_test=labels)
     return file
 
 

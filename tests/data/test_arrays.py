@@ -59,6 +59,10 @@ def test_what_is_taken_with_a_word_of_warning() -> None:
         data.from_arrays("mine", four(test_images=floats))
     with pytest.warns(UserWarning, match="test_images of mine have no pixel above 1 of 255"):
         data.from_arrays("mine", four(test_images=np.ones((6, 3, 9, 8), np.uint8)))
+    with pytest.warns(UserWarning, match="train_images of mine have no pixel above 1 of 255: nearly black"):
+        data.from_arrays("mine", four(train_images=(IMAGES > 99) / 255))
+    with pytest.warns(UserWarning, match="2 of the 6 test images of mine are training images, too"):
+        data.from_arrays("mine", four(test_images=np.concatenate([IMAGES[4:], four()["test_images"][2:]])))
     with pytest.warns(UserWarning, match="train images of mine are sorted by class"):
         images = np.concatenate([four()["train_images"]] * 5)
         data.from_arrays("mine", four(train_images=images, train_labels=np.arange(30) // 10))
@@ -69,6 +73,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "two axes": ({"train_images": IMAGES[:, 0, 0]}, "must have the shape (N, H, W) or (N, C, H, W), got (6, 8)"),
     "no channels": ({"train_images": np.full((6, 9, 9, 9), 5, np.uint8)}, "with fewer channels C than rows"),
     "integers": ({"train_images": IMAGES.astype(int)}, "got int64; take images.astype(np.uint8)"),
+    "integers beyond a byte": ({"train_images": IMAGES.astype(int) * 99}, "got int64 from 198 to 25245; divide by"),
+    "a name in two cases": ({"Train_Images": IMAGES}, "holds both train_images and Train_Images: rename one of them"),
     "truth": ({"train_images": IMAGES > 100}, "got bool; take 255 * images.astype(np.uint8)"),
     "text": ({"train_images": IMAGES.astype(str)}, "must be uint8 or floats in [0, 1], got <U3"),
     "to 255": ({"train_images": IMAGES.astype(float)}, "; divide by 255"),

@@ -1,9 +1,13 @@
 """A folder of images: what it holds, and the one line that every wrong shape of such a folder gets."""
 
 import importlib
+import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +118,27 @@ def empty(folder: Path) -> None:
         file.unlink()
 
 
+def cmyk() -> bytes:
+    content = BytesIO()
+    Image.new("CMYK", (6, 5)).save(content, "jpeg")
+    return content.getvalue()
+
+
 def animate(folder: Path) -> None:
     frames = [Image.fromarray(np.full((5, 6), i, np.uint8)) for i in (1, 200)]
     frames[0].save(folder / "train" / "cat" / "0.gif", save_all=True, append_images=frames[1:])
+
+
+def png_of_16_bits() -> bytes:
+    """A PNG of 6 x 5 pixels of three channels of 16 bits, which Pillow does not write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + bytes(range(i, i + 36)) for i in range(5))
+    header = struct.pack(">IIBBBBB", 6, 5, 16, 2, 0, 0, 0)
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + content
 
 
 TRUNCATED = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -132,11 +154,18 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "grey among colours": (remake("train/cat/0.png", mode="L"), "cat/0.png is grey, "),
     "alpha": (remake("train/cat/0.png", mode="RGBA"), "cat/0.png has transparent pixels (an alpha channel)"),
     "grey alpha": (remake("train/cat/0.png", mode="LA"), "cat/0.png has transparent pixels (an alpha channel)"),
-    "16 bits": (remake("train/cat/0.png", mode="I;16"), "cat/0.png has pixels of the mode I;16: convert"),
+    "16 bits": (remake("train/cat/0.png", mode="I;16"), "cat/0.png has pixels of 16 bits a channel: convert"),
+    "16 bits in colour": (write("train/cat/0.png", png_of_16_bits()), "cat/0.png has pixels of 16 bits a channel: "),
+    "16 bits of PNM": (write("train/cat/0.ppm", b"P6 6 5 999\n" + bytes(180)), "0.ppm has pixels of 16 bits a channel"),
+    "other colours": (
+        write("train/cat/0.jpg", cmyk()),
+        "0.jpg has pixels of the mode CMYK: convert the images to grey",
+    ),
     "a moving image": (animate, "cat/0.gif has 2 frames: take an image of one"),
     "another file": (write("train/cat/notes.txt", b"x"), "cat/notes.txt is no image that is read (.bmp "),
     "a nested folder": (remake("train/ant/more/0.png"), "train/ant/more is a folder: a class folder must hold"),
     "an image of no class": (remake("train/0.png"), "train/0.png lies in no class: images must lie in a folder"),
+    "an image beside the parts": (remake("0.png"), "0.png lies in no class: images must lie in a folder"),
     "a class that train lacks": (move("test/cat", "test/dog"), "test/dog is a class that "),
     "no test": (remove("test"), "has train/ but no test/: it must hold both, or a folder for each class"),
     "no train": (remove("train"), "has test/ but no train/: it must hold both"),
@@ -153,6 +182,53 @@ def test_a_wrong_folder_is_one_line_that_names_the_place(folder: Path, name: str
     with pytest.raises(ValueError) as caught:
         data.load(folder)
     assert said in str(caught.value) and str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "copied", "said"),
+    [
+        ("train", "Train", " beside train/ and test/: it must hold these two alone"),
+        ("train/bée", "train/be\u0301e", "train has two folders of the name bée, whose bytes differ: merge them"),
+    ],
+)
+def test_two_folders_of_nearly_one_name_are_refused(folder: Path, name: str, copied: str, said: str) -> None:
+    if (folder / copied).exists():
+        pytest.skip("this file system takes the two names for one")
+    shutil.copytree(folder / name, folder / copied)
+    with pytest.raises(ValueError) as caught:
+        data.load(folder)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [(b"a\nb", r"'a\nb'"), (b"c\xe9", r"'c\udce9'"), (b"\x1b[31m", r"'\x1b[31m'")]
+)
+def test_a_class_whose_name_no_page_can_show_is_refused(folder: Path, name: bytes, shown: str) -> None:
+    try:
+        (folder / "train" / "cat").rename(folder / "train" / os.fsdecode(name))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(ValueError) as caught:
+        data.load(folder)
+    assert f"train has a class whose name is no text, {shown}: rename its folder" in str(caught.value)
+
+
+def test_a_class_whose_name_is_another_label_is_said(tmp_path: Path) -> None:
+    for label in range(11):
+        for part in ("train", "test"):
+            draw(tmp_path / part / str(label) / "0.png", 2 * label + (part == "test"))
+    with pytest.warns(UserWarning, match="called by numbers, 10 has the label 2: classes are numbered from 0 on in"):
+        found = data.load(tmp_path)
+    assert found.class_names == ("0", "1", "10", *"23456789")
+    for part in ("train", "test"):
+        shutil.rmtree(tmp_path / part / "10")
+    assert data.load(tmp_path).class_names == tuple("0123456789")
+
+
+def test_test_images_that_are_trained_on_are_said(folder: Path) -> None:
+    shutil.copy(folder / "train" / "ant" / "0.png", folder / "test" / "cat" / "copy.png")
+    with pytest.warns(UserWarning, match="1 of the 7 test images of .*beasts are training images, too"):
+        data.load(folder)
 
 
 def test_a_class_that_cannot_be_divided_is_one_line(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_other_arrays_are_other_data_whatever_their_digests_say(what: str, run: 
     assert "\n" not in str(caught.value)
 
 
+def test_classes_of_other_names_are_other_data() -> None:
+    about = provenance.entries(other(class_names=tuple("abcdefghij")))
+    renamed = other(class_names=tuple("abcdefghix"))
+    assert provenance.difference(about, renamed) == "name of class 9 (j in the run, x here)"
+    assert provenance.difference(about, MINE) == "", "the names are not known"
+
+
 def test_the_same_arrays_are_the_same_data(run: Path) -> None:
     written = Dataset("mine", drawn(), drawn(20, 1), 10, {"anything": "at all"})
     assert list(resume(run, written)) == []
