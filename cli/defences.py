@@ -15,7 +15,7 @@ from npsnn.train.defences import DEFENCES, Defence
 from npsnn.validate import declared
 
 COLUMNS = 80
-OF_THE_RUN = ("dataset", "limit", "seed", "conv", "authors_code")
+OF_THE_RUN = ("dataset", "limit", "seed", "conv", "micro_batch", "authors_code")
 """The flat options that every defence heeds beside its settings."""
 
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -176,6 +176,7 @@ def _defended(defence: Any, recipe: str, chosen: dict[str, Any], place: Place) -
     dataset = data.load(chosen["dataset"], place.data_dir)
     with speaking_of_flags():
         options = defence.training(dataset, chosen["seed"], chosen["limit"], chosen["conv"])
+        options = replace(options, micro_batch=chosen["micro_batch"])
         folder = checkpoint.new_run(place.runs_dir, place.name, f"{recipe}-{defence.model}-{data.short(dataset.name)}")
     with _unless_empty(folder):
         records = train.fit(options, dataset, folder, place.threads, place.device, recipe=defence)

@@ -137,6 +137,13 @@ class Config:
     )
     epochs: int = option(5, "Passes over the training images.", "Optimiser", low=1)
     batch_size: int = option(128, "Images for one update.", "Optimiser", low=1)
+    micro_batch: int | None = option(
+        None,
+        "Images of a batch that are computed at a time. Fewer feed more threads and ranks, and cost more each.",
+        "Run",
+        low=1,
+        shown="64, or on a GPU the batch",
+    )
     dataset: str = option(
         "digits",
         "Data set: {choices}, or the path of an .npz file or of a folder of images. npsnn data list describes each.",

@@ -195,7 +195,8 @@ class Trainer:
             network = self.network(params)
             # a GPU, which one thread uses, has a batch that is coupled as a whole
             whole = network.on_gpu and self.coupled
-            self._parts[examples] = micro_batches(examples, examples if whole else network.micro_batch)
+            size = self.training.micro_batch or network.micro_batch
+            self._parts[examples] = micro_batches(examples, examples if whole else size)
         return self._parts[examples]
 
     @cached_property

@@ -33,7 +33,7 @@ def training_of(config: Config, shape: Shape, classes: int) -> Training:
         schedule=SCHEDULES[config.schedule](),
         trains=trained_by(config),
         augmentation=AUGMENTATIONS[config.augmentation],
-        **{name: getattr(config, name) for name in ("epochs", "batch_size", "seed", "limit")},
+        **{name: getattr(config, name) for name in ("epochs", "batch_size", "seed", "limit", "micro_batch")},
     )
     commit = getattr(config, AUTHORS)
     return training if commit is None else as_authors(training, commit)

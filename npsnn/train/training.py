@@ -33,7 +33,8 @@ TABLES: dict[str, Table[Any]] = {
 SEVERAL = ("terms", "constraints")
 SCHEDULED = ("loss", "noise", "terms", "constraints")
 """The fields in whose values a schedule may stand for a number."""
-COUNTS = {"epochs": 1, "batch_size": 1, "limit": 2}
+COUNTS = {"epochs": 1, "batch_size": 1, "limit": 2, "micro_batch": 1}
+OPTIONAL = ("limit", "micro_batch")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Training:
     batch_size: images for one update.
     seed: seed of all random numbers.
     limit: number of training images, None for all.
+    micro_batch: number of images that are computed at a time, which becomes the model's, and is that of a GPU as well;
+        None for the model's own, and on a GPU for the batch. A GPU has the whole batch where layers couple its images.
     Raises ValueError, naming the field, for a value out of its range, and for a constraint on what is not trained;
     TypeError for what is no such value at all.
     """
@@ -71,6 +74,7 @@ class Training:
     batch_size: int = 128
     seed: int = 0
     limit: int | None = None
+    micro_batch: int | None = None
 
     __repr__ = brief
 
@@ -80,8 +84,10 @@ class Training:
             object.__setattr__(self, name, tuple(value) if isinstance(value, tuple | list) else (value,))
         self._check_kinds()
         for name, least in COUNTS.items():
-            if getattr(self, name) is not None or name != "limit":
+            if getattr(self, name) is not None or name not in OPTIONAL:
                 check_count(name, getattr(self, name), least)
+        if self.micro_batch is not None:
+            object.__setattr__(self, "model", replace(self.model, micro_batch=self.micro_batch))
         Stream(self.seed)  # which says what a seed must be
         if not self.trains:
             raise ValueError("trains must have a role of parameters, got none")

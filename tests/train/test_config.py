@@ -36,6 +36,7 @@ WRONG: dict[str, list[Any]] = {
     "epochs": [0, -1, 10**400, None],
     "batch_size": [0, -5, None],
     "limit": [1, 0, -1],
+    "micro_batch": [0, -1, 1.5],
     "authors_code": [True, False, "", "4f752b9"],
 }
 

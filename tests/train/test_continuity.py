@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from npsnn import train
+from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
 from npsnn.runs import checkpoint
 from npsnn.runs.checkpoint import BEST, CONFIG, LAST, METRICS, load_arrays
@@ -54,6 +55,24 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     document = json.loads((folder / CONFIG).read_text())
     change(document)
     (folder / CONFIG).write_text(json.dumps(document))
+
+
+def test_a_micro_batch_is_recorded_and_gone_on_with(tmp_path: Path) -> None:
+    """It decides on the order of all sums, and stays the network's."""
+    config, folder = Config(epochs=2, batch_size=30, micro_batch=10), tmp_path / "run"
+    run = train.fit(config, DATA, folder, threads=1)
+    while not isinstance(next(run), Epoch):
+        pass
+    run.close()  # type: ignore[attr-defined]
+    about = json.loads((folder / CONFIG).read_text())
+    assert about["train"]["micro_batch"] == about["spec"]["micro_batch"] == 10
+    finished(train.resume(folder, DATA, threads=1))
+    for name, other in (("alike", config), ("other", Config(epochs=2, batch_size=30))):
+        finished(train.fit(other, DATA, tmp_path / name, threads=1))
+    last = {name: load_arrays(tmp_path / name / LAST)[0] for name in ("run", "alike", "other")}
+    same, others = ([np.array_equal(a, last[name][k]) for k, a in last["run"].items()] for name in ("alike", "other"))
+    assert all(same) and not all(others)
+    assert Classifier.load(folder).micro_batch == 10
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ def made(**options: Any) -> Training:
         ({"batch_size": 7}, "batch_size", 7),
         ({"seed": 7}, "seed", 7),
         ({"limit": 7}, "limit", 7),
+        ({"micro_batch": 7}, "micro_batch", 7),
         (AUTHORS, "terms", (LogEntropy(0.1), LogTrace(0.2))),
         (AUTHORS, "noise", OneDraw()),
         (AUTHORS, "optimizer", Adam(1e-3, 0.0)),

@@ -18,6 +18,7 @@ from npsnn.attacks import BIM, FGSM, PGD, Attack, ClosedForm, EoT, Inner
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset
 from npsnn.gpu import graphs
+from npsnn.models import lenet5
 from npsnn.optim import Arrays
 from npsnn.runs.checkpoint import BEST, LAST
 from npsnn.streams import Stream
@@ -25,6 +26,8 @@ from npsnn.train import fit, resume
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, State, Trainer
 from npsnn.train.losses import BPFC, RLFLAT, TRADES, Adversarial, CleanAndAttacked, CrossEntropy, Total
+from npsnn.train.training import Training
+from npsnn.workers.processes import Processes
 
 SOFT = Inner(0.1, steps=2, start="gauss", labels="soft")
 
@@ -123,8 +126,17 @@ def test_averages_of_batches_and_augmented_images(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 @pytest.mark.usefixtures("double")
 def test_a_batch_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Classifier, "micro_batch", 4)
-    check_same(monkeypatch, Config(batch_size=BATCH, augmentation="crop-flip"))
+    check_same(monkeypatch, Config(batch_size=BATCH, micro_batch=4, augmentation="crop-flip"))
+
+
+@pytest.mark.usefixtures("double")
+def test_a_gpu_has_the_micro_batches_that_were_asked_for() -> None:
+    """A network whose layers couple a batch has the whole batch."""
+    for model, micro_batch, sizes in ((lenet5(), None, [9]), (lenet5(), 4, [4, 4, 1]), (normalised(64), 4, [9])):
+        training = Training(model, micro_batch=micro_batch)
+        trainer = Trainer(training, split(2), split(2), Processes(1), "cuda")
+        parts = trainer.parts(9, trainer.initial().params)
+        assert [part.stop - part.start for part in parts] == sizes
 
 
 @pytest.mark.slow

@@ -81,6 +81,7 @@ def test_the_defaults_are_those_of_the_flat_options() -> None:
         ({"batch_size": 0}, ValueError, "batch_size must be >= 1, got 0"),
         ({"batch_size": None}, ValueError, "batch_size must be a whole number >= 1, got None"),
         ({"limit": 1}, ValueError, "limit must be >= 2, got 1"),
+        ({"micro_batch": 0}, ValueError, "micro_batch must be >= 1, got 0"),
         ({"seed": 0.5}, TypeError, "seed must be a whole number, got 0.5"),
         ({"constraints": [SigmaCap(1.0)]}, ValueError, r"SigmaCap.* acts on parameters .* trains must have NOISE"),
         ({"constraints": [PositiveSigma()]}, ValueError, r"PositiveSigma\(\) acts on .* trains must have NOISE"),
