@@ -136,10 +136,10 @@ def test_what_a_document_shows_runs(
 
 
 @pytest.mark.slow
-def test_the_python_of_the_readme_runs_twice_and_prints_no_step(
+def test_the_python_of_the_first_steps_runs_twice_and_prints_no_step(
     workplace: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (block,) = (block for block in blocks(ROOT / "README.md") if block.kind == "python")
+    (block,) = (block for block in blocks(ROOT / "docs" / "start.md") if block.kind == "python")
     for _ in range(2):
         run_python(on_data_at_hand(block, workplace), {})
         printed = capsys.readouterr().out.splitlines()

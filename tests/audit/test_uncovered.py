@@ -9,7 +9,6 @@ from npsnn.audit.report import markdown
 from npsnn.audit.uncovered import CLAIMS
 
 ROOT = Path(__file__).parent.parent.parent
-README = " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_claims_are_listed_once_and_lead_to_cards() -> None:
@@ -39,12 +38,20 @@ def test_the_report_lists_them() -> None:
     assert all(f"| {claim.place} | {claim.says} |" in text for claim in CLAIMS)
 
 
-def test_the_readme_counts_cards_and_claims_as_they_are() -> None:
+def test_the_documents_count_cards_and_claims_as_they_are() -> None:
+    found = " ".join((ROOT / "docs" / "findings.md").read_text().split())
     verdicts = Counter(card.verdict for card in audit.CARDS.values() if card.paper in ("noise", "a2snn"))
-    assert f"{len(CLAIMS)} further claims, about trainings and figures of the papers, have no row yet" in README
-    assert f"runs all {len(audit.CARDS)} rows of the audit in" in README
+    assert f"{len(CLAIMS)} further claims, about trainings and figures of the papers, have no row yet" in found
+    assert f"runs all {len(audit.CARDS)} rows of the audit in" in found
     right, rows = verdicts["correct"], sum(verdicts.values())
-    assert f"In {right} of the {rows} rows the paper is correct as it stands" in README
+    assert f"In {right} of the {rows} rows the paper is correct as it stands" in found
+    counts = {
+        (path.name, int(count))
+        for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+        for count in re.findall(r"\b(?:all|holds) (\d+) (?:cards|rows|claims)\b", path.read_text())
+    }
+    assert {name for name, _ in counts} >= {"findings.md", "command-line.md", "check-a-derivation.md"}
+    assert {count for _, count in counts} == {len(audit.CARDS)}, counts
 
 
 def test_no_document_says_that_every_claim_has_a_card() -> None:

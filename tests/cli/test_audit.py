@@ -112,11 +112,11 @@ def test_without_the_libraries_it_says_what_to_install(npsnn: Npsnn, monkeypatch
     assert "npsnn[report]" in error
 
 
-def test_the_findings_of_the_readme_are_what_the_command_prints(npsnn: Npsnn) -> None:
+def test_the_findings_of_their_page_are_what_the_command_prints(npsnn: Npsnn) -> None:
     """Verdict and figures, to the last digit but for what another processor rounds."""
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    command = re.search(r"^    npsnn (audit(?: [NAE]\d+)+)$", readme, re.MULTILINE)
-    findings = re.findall(r"^\|.*\[([NA]\d+)\]\(docs/audit\.md#.*\| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
+    page = (Path(__file__).parent.parent.parent / "docs" / "findings.md").read_text()
+    command = re.search(r"^    npsnn (audit(?: [NAE]\d+)+)$", page, re.MULTILINE)
+    findings = re.findall(r"^\|.*\[([NA]\d+)\]\(audit\.md#.*\| (.+?) \| (.+?) \|$", page, re.MULTILINE)
     assert command and command[1].split()[1:] == [number for number, _, _ in findings] and len(findings) == 5
     printed = {line.partition(" ")[0]: line for line in npsnn(*command[1].split()).out.splitlines()}
     figure = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
