@@ -94,15 +94,10 @@ class Run:
 
 
 def _attacks(network: Classifier, eps: float) -> list[Any]:
-    """All attacks of one system at one eps: FGSM, PGD-50 twice, on the network without its noise, and the ensemble.
-
-    The ensemble has smaller budgets on a network without a closed form, which would take hours otherwise.
-    """
+    """All attacks of one system at one eps: FGSM, PGD-50 twice, on the network without its noise, and the ensemble."""
     beside = [FGSM(eps, source=EoT(10)), PGD(eps, steps=50, restarts=2, source=EoT(10))]
     if network.random:
         beside.append(PGD(eps, steps=50, restarts=2, source=Expectation(name="noise-off")))
-    if network.random and not network.model.propagates:  # each gradient takes draws, of several passes each
-        return [*beside, attacks.Auto(eps, targets=4, fab_steps=50, queries=1000, gradient_draws=10)]
     return [*beside, attacks.Auto(eps)]
 
 
