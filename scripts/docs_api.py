@@ -15,9 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from draw_rooms import OUTSIDE, RANKS
+from numpy.typing import ArrayLike, DTypeLike
 
 INTERNAL = {"documents", "files", "foreign", "gpu", "inputs", "interrupts", "pages", "philox", "products", "runs"} | {
     "tables",
@@ -31,6 +32,8 @@ ALSO = ("npsnn.train.losses", "npsnn.train.defences")
 FIELD = re.compile(r"(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)")
 OPENING = re.compile(r"(Returns|Raises|Source|Yields)\b")
 WIDE = 90
+LONG = {inspect.formatannotation(alias): name for alias, name in ((DTypeLike, "DTypeLike"), (ArrayLike, "ArrayLike"))}
+"""What Python makes of NumPy's names for unions, and the names."""
 
 
 def rooms() -> list[str]:
@@ -47,6 +50,7 @@ def public(module: ModuleType) -> dict[str, Any]:
         f"{module.__name__}.{name}": value
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if not isinstance(value, TypeVar)
     }
     for part in pkgutil.iter_modules(getattr(module, "__path__", ())):
         try:
@@ -145,15 +149,40 @@ def members_of(cls: type) -> Iterator[str]:
 
 
 def signature(value: Any, name: str, bound: bool = False) -> str:
-    """The call as it is written, one argument a line where it is long; "" where Python does not know it."""
+    """The call as it is written, one argument a line where it is long; "" where Python does not know it.
+
+    Arguments that begin with an underscore are left out, and so are protocols, which nobody calls.
+    """
     try:
         found = inspect.signature(value)
     except (ValueError, TypeError):
         return ""
-    parameters = [re.sub(r"\b(?:\w+\.)+(?=[A-Za-z_])", "", str(p)) for p in found.parameters.values()]
-    parameters = [re.sub(r"<factory>|<[^<>]*>", "...", p) for p in (parameters[1:] if bound else parameters)]
-    one = f"{name}({', '.join(parameters)})"
-    return one if len(one) <= WIDE else f"{name}(\n" + "".join(f"    {p},\n" for p in parameters) + ")"
+    if getattr(value, "_is_protocol", False):
+        return ""
+    given = list(found.parameters.values())[bool(bound) :]
+    parameters = [written(str(p)) for p in given if not p.name.startswith("_")]
+    answer = "" if inspect.isclass(value) else found.return_annotation
+    end = "" if answer in ("", found.empty) else f" -> {written(inspect.formatannotation(answer)).strip(chr(39))}"
+    one = f"{name}({', '.join(parameters)}){end}"
+    return one if len(one) <= WIDE else f"{name}(\n" + "".join(f"    {p},\n" for p in parameters) + f"){end}"
+
+
+def written(text: str) -> str:
+    """A parameter or a type as the source has it: without modules, with the short names of NumPy's types."""
+    for long, short in LONG.items():
+        text = text.replace(long, short)
+    text = re.sub(r"\b(?:\w+\.)+(?=[A-Za-z_])", "", text)
+    text = re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"NDArray[\1]", text)
+    text = re.sub(r"<(?:[^<>]|<[^<>]*>)*>|\bEllipsis\b", "...", text)
+    text = re.sub(r"^(\w+): '([^']*)'", r"\1: \2", text)  # a type that is defined further down in its file
+    text = re.sub(r"~(?=[A-Z])", "", text)
+    return re.sub(r"\b0\.\d{12,}\b", lambda found: in_levels(float(found[0])), text)
+
+
+def in_levels(value: float) -> str:
+    """A pixel distance as npsnn's options are given: 8/255 for 0.03137254901960784."""
+    levels = round(value * 255)
+    return f"{levels}/255" if levels / 255 == value else repr(value)
 
 
 def first_sentence(value: Any) -> str:

@@ -51,6 +51,10 @@ LAYERS = (
 )
 
 
+LEAST = "26rem"
+"""The width below which the letters of a figure cannot be read: a narrow screen scrolls it."""
+
+
 def inlined(svg: str, caption: str) -> str:
     """The element of an SVG file, to stand inside a page and take the colour of its text."""
     element = svg[svg.index("<svg") :].strip().replace(GREY, "currentColor")
@@ -58,7 +62,9 @@ def inlined(svg: str, caption: str) -> str:
     width = re.search(r'<svg [^>]*?width="([\d.]+)pt" height="[^"]*"', element)
     if width is None:
         raise ValueError(f"a figure must have its width and height in pt, got {element[:80]}")
-    sized = element.replace(width[0][width[0].index("width=") :], f'style="max-width: {float(width[1]):g}pt"', 1)
+    size = f"{float(width[1]):g}pt"
+    style = f"max-width: {size}; min-width: min({size}, {LEAST})"
+    sized = element.replace(width[0][width[0].index("width=") :], f'style="{style}"', 1)
     return sized.replace("<svg ", f'<svg role="img" aria-label="{escape(caption)}" ', 1)
 
 

@@ -186,6 +186,24 @@ def test_a_page_of_the_api_has_every_public_name() -> None:
     assert "npsnn.certify.Smoothing" not in docs_api.signature(certify.smoothing, "smoothing")
 
 
+def test_a_signature_is_shown_as_the_source_has_it() -> None:
+    from npsnn import Classifier, attacks, backend, bounds, data, streams, train
+
+    def shown(value: Any, name: str) -> str:
+        return re.sub(r"\s+", " ", docs_api.signature(value, name, bound=True))
+
+    assert docs_api.signature(data.load, "load").endswith("data_dir: Path | str | None = None) -> Dataset")
+    assert docs_api.signature(data.as_float, "as_float").endswith("dtype: DTypeLike = ...) -> NDArray[Any]")
+    assert "W: NDArray[float64]" in docs_api.signature(bounds.pairs, "pairs")
+    assert "= ..., size" in shown(Classifier.each_batch, "each_batch"), "no address in memory"
+    assert shown(streams.Stream.as_in, "as_in") == "as_in(other: Stream) -> Stream"
+    assert docs_api.signature(backend.fused, "fused") == "fused(f: F) -> F"
+    assert "eps: float = 8/255" in docs_api.signature(attacks.Checklist, "Checklist")
+    assert docs_api.signature(train.Loss, "Loss") == "", "a protocol is not called"
+    assert "_backward" not in docs_api.signature(train.losses.View, "View")
+    assert "npsnn.backend.F" not in docs_api.public(backend)
+
+
 def test_the_figures_of_the_concepts_are_committed() -> None:
     text = (ROOT / "docs" / "concepts.md").read_text(encoding="utf-8")
     shown = re.findall(r"\]\((concepts/\S+\.svg)\)", text)
