@@ -43,7 +43,7 @@ def wilson_interval(each: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def paired_interval(each: np.ndarray) -> tuple[float, float]:
     """95 % interval of the mean of paired differences, (N,), each from -1 to 1.
 
-    The adjusted interval of Agresti and Min, in which two images are added, one for each side:
+    The adjusted interval of Agresti and Min. It adds two images, one on which both agree and a half for each side.
 
         m ± z √((s/n - m²)/n),    n = N + 2,  m = Σ eᵢ/n,  s = Σ eᵢ² + 1.
 

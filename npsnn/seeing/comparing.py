@@ -78,10 +78,11 @@ def compare(
     attacks: as for `npsnn.attacks.robust_accuracy`. A member of a group that not all networks meet has no row; the line
         of the worst case has it.
     judging: as for `robust_accuracy`.
-    progress: called with the number of images done.
+    progress: called with the number of images done: each without an attack, and under each attack, on each network.
     Raises ValueError for fewer than two networks, TypeError and ValueError as `robust_accuracy` does.
     """
     judging = checked_judging(judging or Judging())
+    attacks = attacks if isinstance(attacks, Grouping) else list(attacks)
     if len(networks) < 2:
         raise ValueError(f"networks must hold two or more to compare, got {len(networks)}")
     defended = {name: judging.defended(network) for name, network in networks.items()}
@@ -98,7 +99,7 @@ def _rows(
     judging: Judging,
     progress: Progress | None,
 ) -> Iterator[Compared]:
-    clean = {name: accuracy(n, x, labels, judging.draws, judging.stream) for name, n in defended.items()}
+    clean = {name: accuracy(n, x, labels, judging.draws, judging.stream, progress) for name, n in defended.items()}
     yield _row(CLEAN, "", 0.0, clean, {})
     of_ball: dict[str, list[Result]] = {name: [] for name in networks}
     every = list(zip(*groups.values(), strict=True))
@@ -148,6 +149,6 @@ def _row(
 ) -> Compared:
     first, *others = accuracies
     differences = {name: Paired.of(accuracies[name].each, accuracies[first].each) for name in others}
-    shared = Caveat("shared-draws", "images share draws, and the intervals of differences leave out how draws differ")
+    shared = Caveat("shared-draws", "images share draws, and what is said of differences leaves out how draws differ")
     found = {n: (*caveats.get(n, ()), *([shared] if a.draws is not None else [])) for n, a in accuracies.items()}
     return Compared(attack, norm, eps, dict(accuracies), differences, found)

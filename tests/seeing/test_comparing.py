@@ -1,5 +1,6 @@
 """Networks on the same images and draws: what a row says, and what it is measured on."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,23 @@ def test_a_row_has_what_each_attack_alone_leaves() -> None:
     paired = row.differences["b"]
     each = row.accuracies["b"].each - row.accuracies["a"].each
     assert paired.mean == pytest.approx(each.mean()) and paired.ci95 == attacks.statistics.paired_interval(each)
+
+
+def test_an_interval_by_hand() -> None:
+    """Of 20 images 6 are right for b alone, 1 for a alone: b = 6.5, c = 1.5 and n = 22 of Agresti and Min."""
+    one, other = np.zeros(20), np.zeros(20)
+    one[:6] = other[6:7] = one[7:12] = other[7:12] = 1
+    paired = seeing.Paired.of(one, other)
+    half = 1.959964 * math.sqrt((6.5 + 1.5) / 22 - (5 / 22) ** 2) / math.sqrt(22)
+    assert paired.mean == 5 / 20 and paired.ci95 == pytest.approx((5 / 22 - half, 5 / 22 + half))
+    assert paired.chance == pytest.approx(2 * (1 + 7) / 2**7)  # of 7 images that differ, 6 or 7 for one side
+
+
+def test_attacks_may_come_once() -> None:
+    networks, progress = {"a": linear(), "b": linear(seed=3)}, list[int]()
+    rows = seeing.compare(networks, X, LABELS, (FGSM(eps) for eps in (0.05,)), JUDGING, progress.append)
+    assert [row.attack for row in rows] == ["no attack", "fgsm"]
+    assert sum(progress) == 2 * 2 * len(X)
 
 
 def test_a_network_differs_in_nothing_from_itself() -> None:
