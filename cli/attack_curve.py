@@ -84,9 +84,10 @@ class Drawing:
         ]
         content: dict[str, Any] = {"curves": [as_json(c) for c in self.curves], "points": points}
         if self.certificate is not None:
-            drawn = certified(self.certificate)
+            draws, votes = certified(self.certificate)
             content["certificate"] = {"norm": "l2", "images": len(self.certificate.rows)}
-            content["certificate"] |= {"eps": drawn.x.tolist(), "accuracy": drawn.y.tolist()}
+            content["certificate"] |= {"eps": votes.x.tolist(), "accuracy": votes.y.tolist()}
+            content["certificate"]["in_draws"] = {"eps": draws.x.tolist(), "accuracy": draws.y.tolist()}
         return content
 
     def _picture(self) -> Picture:
@@ -97,7 +98,7 @@ class Drawing:
 
     def _lines(self, norm: str) -> list[Line]:
         """The curves of one norm, with the points of its balls."""
-        found = [certified(self.certificate)] if self.certificate is not None and norm == "l2" else []
+        found = certified(self.certificate) if self.certificate is not None and norm == "l2" else []
         for drawn in (c for c in self.curves if c.norm == norm):
             found.append(
                 over_eps(drawn, f"{titled(drawn.attack, {k: v for k, v in drawn.says.items() if v})}, every eps")

@@ -28,6 +28,7 @@ from npsnn.cli.runs import Run, load_run, load_test_images
 from npsnn.cli.table import Table
 from npsnn.cli.terminal import Bar, say
 from npsnn.runs.caveats import Caveat
+from npsnn.seeing.listing import named
 
 if TYPE_CHECKING:
     from npsnn.seeing.comparing import Compared
@@ -96,10 +97,7 @@ def _on_same_images(
     loaded: list[Run], data_dir: Path | None, limit: int | None, other_data: bool
 ) -> tuple[dict[str, Run], Any, Any]:
     """The runs by their names, and the images that all of them are measured on; ValueError where they differ."""
-    short = [run.folder.name for run in loaded]
-    names = short if len(set(short)) == len(short) else [str(run.folder) for run in loaded]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"{twice} is named twice: a comparison is of different runs")
+    names = named([run.folder for run in loaded])
     every = [load_test_images(run, data_dir, limit, other_data) for run in loaded]
     (first, x, labels), *others = every
     for run, images, classes in others:
@@ -120,7 +118,8 @@ def _run(runs: dict[str, Run], x: Any, labels: Any, attacks: list[Any], judging:
     stop: BaseException | None = None
     table = None if as_json else _table(list(runs), _widest(attacks))
     try:
-        with Bar("comparing", len(networks) * len(labels) * max(1, len(attacks))) as bar:
+        made = 1 + sum(len(getattr(attack, "members", [attack])) for attack in attacks)
+        with Bar("comparing", len(networks) * len(labels) * made) as bar:
             for row in compare(networks, x, labels, attacks, judging, bar.update):
                 rows.append(row)
                 if table:

@@ -51,7 +51,8 @@ class Defended:
         """Entries of every record."""
         about = self.run.about | {"inference_sigma": self.sigma, "draws": self.judging.draws}
         about |= {"average": self.judging.average, "answer": self.judging.answer, "examples": len(self.clean.each)}
-        return about | {"clean_accuracy": self.clean.mean, "noise_off_accuracy": self.off.mean}
+        about |= {"clean_accuracy": self.clean.mean, "clean_ci95": list(self.clean.ci95)}
+        return about | {"noise_off_accuracy": self.off.mean}
 
     @property
     def qualified(self) -> dict[str, Any]:

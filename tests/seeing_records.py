@@ -6,7 +6,8 @@ from typing import Any
 from npsnn.files import journal
 
 ABOUT = {"plan": {"on_grid": False}, "parameters": "p", "checkpoint": "last", "inference_sigma": 0.5, "draws": 10}
-ABOUT |= {"average": 1, "answer": "logits", "examples": 50, "other_data": None, "clean_accuracy": 0.9, "caveats": []}
+ABOUT |= {"average": 1, "answer": "logits", "examples": 50, "other_data": None, "clean_accuracy": 0.9}
+ABOUT |= {"clean_ci95": [0.8, 0.95], "epoch": 3, "caveats": []}
 
 
 def line(attack: str, eps: float | None, accuracy: float, options: Any = (), **about: Any) -> dict[str, Any]:

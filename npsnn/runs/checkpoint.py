@@ -87,7 +87,7 @@ def find_run(run: str | os.PathLike[str] | None, runs_dir: str | os.PathLike[str
     if (runs / run / CONFIG).is_file():  # first, since a run may be called ~x
         return runs / run
     if ((folder := user_path(run)) / CONFIG).is_file():
-        return folder
+        return folder if folder.name not in ("", "..") else folder.resolve()  # which has a name
     for place in (runs / run, folder):
         if os.path.lexists(place / CONFIG):
             raise FileNotFoundError(f"{place} is no run: its {CONFIG} is no plain file")

@@ -1,6 +1,7 @@
 """Pictures of runs, from what their folders record: attacks, trainings, certificates."""
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from math import isinf
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsnn.attacks.curve import Curve, of_images
-from npsnn.attacks.judging import Accuracy
 from npsnn.files.json_files import each_line
 from npsnn.pages.pictures import Line, Panel, Picture
 from npsnn.runs import checkpoint
+from npsnn.seeing import listing
 from npsnn.seeing.records import Recorded, Series, attacks_of, series
 
 if TYPE_CHECKING:
@@ -24,9 +25,11 @@ LABELS = {
     "l1": "eps: sum of the changes (L1)",
     "l0": "pixels that change (L0)",
 }
-CERTIFIED = "certified, no attack gets below"
+CERTIFIED, IN_DRAWS = "certified for the vote of many draws", "certified in draws: no attack leaves less"
 GUARANTEE = 2
 """The colour of what is certified."""
+RADII = 200
+"""The steps of what is certified in draws."""
 ATTACKS, CLOSED_FORM, TRAINING, CERTIFICATE = WHAT = "attacks", "closed-form", "training", "certified"
 ACCURACIES = {
     "training_accuracy": "training",
@@ -63,12 +66,15 @@ def picture(
         raise ValueError(f"the picture {CERTIFICATE} needs a certificate: a table of npsnn certify --save")
     if what != CERTIFICATE and certificate is not None:
         raise ValueError(f"a certificate is for the picture {CERTIFICATE} alone, got {what}")
-    named = _named(folders)
+    named = listing.named(folders)
     heading = ", ".join(named)
     if what == TRAINING:
         return Picture(f"{what} {heading}", training(named), heading)
     results = {name: attacks_of(folder) for name, folder in named.items()}
-    drawn = {name: chosen(series(own), what) for name, own in results.items()}
+    drawn = {
+        name: chosen(series(own, (r for other in results.values() if other is not own for r in other)), what)
+        for name, own in results.items()
+    }
     panels = [] if not any(drawn.values()) else attack_panels(drawn, certificate)
     if not panels:
         raise ValueError(f"{_missing(what)} for {heading}")
@@ -83,15 +89,6 @@ def _measured(every: Iterable[Series]) -> str:
         f"{found.pop():,} {what}" for found, what in ((images, "test images"), (draws, "draws")) if len(found) == 1
     ]
     return ", ".join([*counts, "95 % intervals"])
-
-
-def _named(folders: list[Path]) -> dict[str, Path]:
-    """The folders by short names, or by their paths where two have one name."""
-    names = [folder.name for folder in folders]
-    found = dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
-    if len(found) < len(folders):
-        raise ValueError(f"runs must differ, got {', '.join(map(str, folders))}")
-    return found
 
 
 def _missing(what: str) -> str:
@@ -136,8 +133,8 @@ def attack_panels(drawn: Mapping[str, list[Series]], certificate: "Certificates 
             label = f"{name}: {s.label}" if several else s.label
             lines.setdefault(s.norm, []).extend(_lines(s, label))
     if certificate is not None:
-        lines.setdefault("l2", []).insert(0, certified(certificate))
-    return [Panel(LABELS.get(norm, norm), "accuracy", own) for norm, own in lines.items()]
+        lines["l2"] = [*certified(certificate), *lines.get("l2", [])]
+    return [Panel(LABELS.get(norm, norm), "accuracy", own) for norm, own in lines.items() if own]
 
 
 def _lines(s: Series, label: str) -> list[Line]:
@@ -150,21 +147,24 @@ def _lines(s: Series, label: str) -> list[Line]:
 
 
 def _points(points: list[Recorded], label: str) -> Line:
-    """What an attack leaves at each eps; at 0 what is right without an attack, where each image is known."""
+    """What an attack leaves at each eps; at 0 what is right without an attack, where its interval is recorded."""
     rows = [(r.eps, r.accuracy, *r.ci95) for r in points if r.eps > 0]
-    clean = next((a for r in points if (a := r.clean_accuracy()) is not None), None)
-    if clean is not None and points[0].norm != "l0":
-        rows = [(0.0, clean.mean, *clean.ci95), *rows]
+    last = points[-1]
+    if last.clean_ci95 is not None and last.norm != "l0":
+        rows = [(0.0, last.clean, *last.clean_ci95), *rows]
     x, y, low, high = np.array(rows).T.reshape(4, -1)
     return Line(label, x, y, low, high, dashed=points[0].gradient == "closed-form")
 
 
 def curve_of(r: Recorded) -> Curve | None:
-    """The curve of a recorded attack without a radius; None where the figures of its images are not there."""
+    """The curve of a recorded attack without a radius; None, with a warning, without the figures of its images."""
     found = r.images()
-    if not {"size", "clean", "right"} <= found.keys():
+    own = [found.get(name, np.empty(0)) for name in ("size", "clean", "right")]
+    if any(each.shape != (r.line["examples"],) or not np.isfinite(each).all() for each in own):
+        file = r.folder / str(r.line.get("images"))
+        warnings.warn(f"{file} is missing or damaged: the curve of {r.title} is left out", stacklevel=2)
         return None
-    return of_images(r.title, r.norm, {}, found["size"], found["clean"], found["right"])
+    return of_images(r.title, r.norm, {}, *own)
 
 
 def over_eps(curve: Curve, label: str) -> Line:
@@ -173,11 +173,21 @@ def over_eps(curve: Curve, label: str) -> Line:
     return Line(label, curve.eps, curve.mean, low, high, steps=True, dashed=curve.attack.startswith("adaptive"))
 
 
-def certified(found: "Certificates") -> Line:
-    """Where the certified accuracy falls, and what it is from there on: a certificate still holds at its radius."""
-    radii = np.unique(np.append(found.radius[found.correct], 0.0))
-    accuracies = [Accuracy((found.correct & (found.radius > radius)).astype(float)).mean for radius in radii]
-    return Line(CERTIFIED, radii, np.array(accuracies), steps=True, filled=True, colour=GUARANTEE)
+def certified(found: "Certificates") -> list[Line]:
+    """What no attack gets below: of the accuracy over single draws, which attacks are judged by, and of the vote.
+
+    A step of the first has the value at its end, so that the line is nowhere above the bound. The second falls where
+    certificates end: a certificate still holds at its radius.
+    """
+    known = found.correct & np.isfinite(found.radius)
+    radii = np.unique(np.append(found.radius[known], 0.0))
+    votes = np.array([(found.correct & (found.radius > radius)).mean() for radius in radii])
+    ends = np.linspace(0, 1.5 * (radii[-1] or 0.1), RADII + 1)
+    draws = np.array([found.in_draws(float(radius)).mean for radius in ends[1:]])
+    return [
+        Line(IN_DRAWS, ends[:-1], draws, steps=True, filled=True, colour=GUARANTEE),
+        Line(CERTIFIED, radii, votes, steps=True, dashed=True, colour=GUARANTEE),
+    ]
 
 
 def training(named: Mapping[str, Path]) -> list[Panel]:

@@ -1,14 +1,17 @@
 """The runs in a folder, as a list: what each is of, how far it came, and how well it reads."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from npsnn import data
 from npsnn.files.json_files import each_line, read_json
 from npsnn.files.paths import user_path
 from npsnn.runs import checkpoint
+from npsnn.validate import check_count
 
 FINISHED, STOPPED, BROKEN = STATES = "finished", "stopped", "broken"
 """Stopped is a run that has not all its epochs, or whose loss is no number; its files cannot tell a run at work."""
@@ -58,21 +61,38 @@ def runs(
     """List the runs in a folder, the newest first.
 
     folder: of the run folders.
-    dataset: only runs on the data set of this name.
+    dataset: only runs on the data set of this name, or of this path or its last part.
     model: only runs of the model of this name.
     state: only runs in this state: "finished", "stopped" or "broken".
     newest: only so many, the newest; None for all.
-    Raises FileNotFoundError where there is no such folder, ValueError for another state.
+    Raises FileNotFoundError where there is no such folder, ValueError for another state and for a number below 1.
     """
     place = user_path(folder)
+    if newest is not None:
+        check_count("newest", newest)
     if state is not None and state not in STATES:
         raise ValueError(f"state must be {', '.join(STATES[:-1])} or {STATES[-1]}, got {state!r}")
     if not place.is_dir():
         raise FileNotFoundError(f"there is no folder {place}/ of runs: train one with 'npsnn train', or name another")
     found = [listed(path) for path in reversed(checkpoint.by_age(place))]
-    wanted = {"dataset": dataset, "model": model, "state": state}
+    wanted = {"model": model, "state": state}
     kept = [run for run in found if all(value in (None, getattr(run, name)) for name, value in wanted.items())]
+    if dataset is not None:
+        names = {dataset, str(user_path(dataset).absolute())}
+        kept = [run for run in kept if names & {run.dataset, data.short(run.dataset)}]
     return kept[:newest]
+
+
+def named(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders of several runs by their names, or by their paths where two have one name.
+
+    Raises ValueError where a run is there twice.
+    """
+    places = [folder.resolve() for folder in folders]
+    if twice := next((folder for folder in folders if places.count(folder.resolve()) > 1), None):
+        raise ValueError(f"runs must differ, got {twice} twice")
+    names = [folder.name for folder in folders]
+    return dict(zip(names if len(set(names)) == len(names) else map(str, folders), folders, strict=True))
 
 
 def listed(folder: Path) -> Listed:
@@ -120,7 +140,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    known = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if known else None
 
 
 def _noise(about: Mapping[str, Any], options: Mapping[str, Any], sigma: Any) -> str:

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.judging import Accuracy
 from npsnn.attacks.record import LINES
 from npsnn.attacks.results import titled
 from npsnn.files import journal
@@ -20,8 +19,10 @@ CHECKLIST = "checklist.jsonl"
 WORST = "worst of them"
 FIGURES = 1 << 28
 """The bytes that the figures of a result's images may have."""
-SETTINGS = ("checkpoint", "inference_sigma", "draws", "average", "answer", "examples", "other_data")
-"""Entries of a line that say how its result was judged, beside the attack's own options."""
+SETTINGS = ("checkpoint", "epoch", "inference_sigma", "draws", "average", "answer", "examples", "other_data")
+"""Entries of a line that say of which network its result is and how it was judged, beside the attack's options."""
+OF_THE_RUN = ("checkpoint", "epoch", "inference_sigma")
+"""Those of them in which runs differ anyway."""
 OF_THE_STRENGTH = ("eps", "type", "norm")
 
 
@@ -36,6 +37,7 @@ class Recorded:
     accuracy: what it leaves.
     ci95: the 95 % interval.
     clean: accuracy without an attack.
+    clean_ci95: its 95 % interval; None where the line has none.
     gradient: the kind of its gradient, "" for a worst case.
     settings: its options, and how it was judged.
     caveats: what qualifies the number.
@@ -49,6 +51,7 @@ class Recorded:
     accuracy: float
     ci95: tuple[float, float]
     clean: float
+    clean_ci95: tuple[float, float] | None
     gradient: str
     settings: Mapping[str, Any]
     caveats: tuple[Caveat, ...]
@@ -67,11 +70,6 @@ class Recorded:
         except (ValueError, OSError, KeyError):
             return {}
 
-    def clean_accuracy(self) -> Accuracy | None:
-        """The accuracy without an attack with the figures of each image; None where the record has none."""
-        clean = self.images().get("clean")
-        return Accuracy(clean) if clean is not None and clean.ndim == 1 and len(clean) else None
-
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -88,6 +86,11 @@ class Series:
     def norm(self) -> str:
         """The norm of its balls."""
         return self.points[0].norm
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The options of the attack, and how it was judged."""
+        return self.points[0].settings
 
 
 def attacks_of(folder: Path, parameters: Iterable[str] | None = None) -> list[Recorded]:
@@ -111,8 +114,7 @@ def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
     try:
         row = line["result"] if "result" in line else line["worst_case"]
         worst = "worst_case" in line
-        low, high = row["ci95"]
-        says = {"kappa": row["kappa"]} if row.get("kappa") else {}
+        says = {"kappa": row["kappa"]} if row.get("kappa") is not None else {}
         own = {} if worst else _flat({k: v for k, v in line["attack"].items() if k not in OF_THE_STRENGTH})
         settings = own | {name: line.get(name) for name in SETTINGS}
         settings["on_grid"] = line["plan"].get("on_grid", False)
@@ -122,10 +124,11 @@ def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
             folder,
             row.get("name", WORST) if worst else titled(row["attack"], says),
             str(row["norm"]),
-            inf if row["eps"] is None else float(row["eps"]),
-            float(row["robust_accuracy"]),
-            (float(low), float(high)),
-            float(line["clean_accuracy"]),
+            inf if row["eps"] is None else _number(row["eps"]),
+            _number(row["robust_accuracy"]),
+            _interval(row["ci95"]),
+            _number(line["clean_accuracy"]),
+            _interval(line["clean_ci95"]) if "clean_ci95" in line else None,
             "" if worst else str(row["gradient"]),
             settings,
             tuple(Caveat(str(c["code"]), str(c["text"])) for c in row.get("caveats", [])),
@@ -135,6 +138,17 @@ def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
         return None
 
 
+def _number(value: Any) -> float:
+    if not isfinite(number := float(value)):
+        raise ValueError(f"a figure must be finite, got {number}")
+    return number
+
+
+def _interval(value: Any) -> tuple[float, float]:
+    low, high = map(_number, value)
+    return low, high
+
+
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in options.items():
@@ -142,19 +156,27 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def series(results: Iterable[Recorded]) -> list[Series]:
-    """The results by their attack and settings, each named so that no two have one name."""
+def series(results: Iterable[Recorded], others: Iterable[Recorded] = ()) -> list[Series]:
+    """The results by their attack and settings, each named so that no two have one name.
+
+    others: results of other runs, from which a name tells them too, but for what is of the run itself.
+    """
     of_key: dict[str, list[Recorded]] = {}
     for result in results:
         of_key.setdefault(result.key, []).append(result)
     every = [tuple(sorted(own, key=lambda r: r.eps)) for own in of_key.values()]
-    return [Series(_label(own[0], [other[0] for other in every]), own) for own in every]
+    foreign = list(others)
+    return [Series(_label(own[0], [other[0] for other in every], foreign), own) for own in every]
 
 
-def _label(result: Recorded, every: list[Recorded]) -> str:
+def _label(result: Recorded, every: list[Recorded], foreign: list[Recorded]) -> str:
     """The attack's name, and those of its settings in which others of the name and norm differ."""
-    alike = [r.settings for r in every if r.title == result.title and r.norm == result.norm]
-    odd = [name for name, value in result.settings.items() if any(o.get(name) != value for o in alike)]
+
+    def differ(name: str, some: list[Recorded]) -> bool:
+        alike = (r.settings for r in some if r.title == result.title and r.norm == result.norm)
+        return any(own.get(name) != result.settings[name] for own in alike)
+
+    odd = [n for n in result.settings if differ(n, every) or (n not in OF_THE_RUN and differ(n, foreign))]
     told = [f"{_WORDS.get(name, name.replace('_', ' '))} {_shown(result.settings[name])}" for name in odd]
     return f"{result.title} ({', '.join(told)})" if told else result.title
 

@@ -51,6 +51,7 @@ def test_json_is_one_document_and_is_added_to_the_run(npsnn: Npsnn, where: tuple
         "answer",
         "examples",
         "clean_accuracy",
+        "clean_ci95",
         "noise_off_accuracy",
         "passed",
         "interrupted",

@@ -108,6 +108,7 @@ def test_attack_json(npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path) -
         "average",
         "examples",
         "clean_accuracy",
+        "clean_ci95",
         "noise_off_accuracy",
         "results",
         "worst_case",

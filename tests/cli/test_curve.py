@@ -44,6 +44,7 @@ def test_the_curve_is_drawn_and_its_numbers_are_beside_it(npsnn: Npsnn, runs: Pa
     certified = content["certificate"]
     assert certified["images"] == 3 and certified["eps"] == [0, 0.2, 0.5]
     assert certified["accuracy"] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert certified["in_draws"]["accuracy"][0] == pytest.approx(2 / 3 * 0.9, abs=0.01)
 
 
 @pytest.mark.parametrize(

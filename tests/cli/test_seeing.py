@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from calling import Npsnn
 
 from npsnn.cli.listing import age, short
 from npsnn.cli.main import main
 from npsnn.data import digits
+from npsnn.runs import checkpoint
 
 FEW = ("--limit", "12", "--draws", "2", "--threads", "1")
 ATTACK = ("--fgsm", "--adaptive-fgsm", "--eps", "0.05", "--eps", "0.1", "--eot", "2", "--selection", "2")
@@ -79,7 +81,8 @@ def test_runs_are_compared(npsnn: Npsnn, trained: Path) -> None:
     ("words", "code", "said"),
     [
         (("small",), 2, "compare takes two runs or more, got 1"),
-        (("small", "small"), 1, "small is named twice"),
+        (("small", "small"), 1, "runs must differ, got "),
+        (("small", "{}/small/../small"), 1, "runs must differ, got "),
         (("small", "smal"), 1, "did you mean small?"),
         (("small", "other", "--eps", "0.1"), 2, "--eps acts on attacks, none of which is named: add one, as --pgd"),
         (("small", "other", "--fgsm", "--kappa", "1"), 2, "--kappa acts on"),
@@ -89,7 +92,8 @@ def test_runs_are_compared(npsnn: Npsnn, trained: Path) -> None:
 def test_what_is_no_comparison_is_one_line(
     npsnn: Npsnn, trained: Path, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    assert said in npsnn("compare", *words, "--runs-dir", trained, *FEW).error_line(code)
+    given = [word.format(trained) for word in words]
+    assert said in npsnn("compare", *given, "--runs-dir", trained, *FEW).error_line(code)
 
 
 def test_runs_of_other_images_are_not_compared(
@@ -116,7 +120,13 @@ def test_pictures_are_drawn_from_what_is_recorded(npsnn: Npsnn, recorded: Path, 
     assert (tmp_path / "small-attacks.png").read_bytes().startswith(b"\x89PNG")
     (panel,) = json.loads(done.out)["panels"]
     assert [line["label"] for line in panel["lines"]] == ["fgsm", "adaptive-fgsm", "worst of them"]
-    assert panel["lines"][0]["x"] == [0, 0.05, 0.1] and panel["lines"][2]["x"] == [0.05, 0.1]
+    assert panel["lines"][0]["x"] == [0, 0.05, 0.1] and panel["lines"][2]["x"] == [0, 0.05, 0.1]
+    lines = [json.loads(row) for row in (recorded / "runs" / "small" / "attacks.jsonl").read_text().splitlines()]
+    (clean,) = {(row["clean_accuracy"], *row["clean_ci95"]) for row in lines}
+    worst = {row["worst_case"]["eps"]: row["worst_case"]["robust_accuracy"] for row in lines if "worst_case" in row}
+    for drawn in panel["lines"]:
+        assert (drawn["y"][0], drawn["low"][0], drawn["high"][0]) == clean
+    assert panel["lines"][2]["y"][1:] == [worst[0.05], worst[0.1]]
     done = npsnn("plot", "small", "other", "--what", "training", "--out", "a.svg", "--runs-dir", recorded / "runs")
     assert done.code == 0 and (tmp_path / "a.svg").read_text().startswith("<?xml")
 
@@ -179,6 +189,25 @@ def test_the_report_is_one_file(npsnn: Npsnn, recorded: Path, tmp_path: Path) ->
     assert page.count('<section class="image">') == 2 and "adaptive-fgsm at 0.1" in page
     assert [path.name for path in tmp_path.iterdir()] == ["small-report.html"]
     assert "--out must name a .html" in npsnn(*call, "--out", "report.pdf").error_line(1)
+
+
+def test_a_run_that_is_the_working_folder_has_its_name(
+    npsnn: Npsnn, recorded: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(recorded / "runs" / "small", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    done = npsnn("report", ".", "--images", "0")
+    assert done.code == 0 and "report: mine-report.html" in done.err
+    assert "<h1>mine</h1>" in (tmp_path / "mine" / "mine-report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_of_a_network_gone_astray_is_written(npsnn: Npsnn, runs: Path, tmp_path: Path) -> None:
+    path = runs / "small" / "last.npz"
+    arrays, about = checkpoint.load_arrays(path)
+    lost = {name: np.full_like(each, 1e30) if name.endswith(".w") else each for name, each in arrays.items()}
+    checkpoint.save_arrays(path, lost, about)
+    done = npsnn("report", "small", "--runs-dir", runs, "--draws", "2", "--threads", "1")
+    assert done.code == 0 and "warning: no images are shown: the network's logits are not finite" in done.err
 
 
 def test_a_report_without_the_data_says_so(npsnn: Npsnn, runs: Path, tmp_path: Path) -> None:

@@ -45,17 +45,16 @@ def lines_of(*args: Any, **kwargs: Any) -> list[list[Line]]:
 def test_attacks_are_drawn_by_norm_from_the_clean_accuracy_on(tmp_path: Path) -> None:
     folder = run(tmp_path, "a")
     recorded(folder, line("fgsm", 0.2, 0.3), line("fgsm", 0.1, 0.5), of_norm("l2", "pgd", 1.0, 0.4))
-    with_figures(folder, "fgsm-0.1.npz", clean=np.array([1.0, 1.0, 0.0, 1.0]))
     picture = seeing.picture([folder], "attacks")
     (fgsm,), (pgd,) = (panel.lines for panel in picture.panels)
-    assert fgsm.label == "fgsm" and fgsm.x.tolist() == [0, 0.1, 0.2] and fgsm.y.tolist() == [0.75, 0.5, 0.3]
-    assert fgsm.low is not None and fgsm.low[1:] == pytest.approx([0.4, 0.2])
-    assert pgd.x.tolist() == [1.0] and [p.xlabel.split()[-1] for p in picture.panels] == ["(Linf)", "(L2)"]
+    assert fgsm.label == "fgsm" and fgsm.x.tolist() == [0, 0.1, 0.2] and fgsm.y.tolist() == [0.9, 0.5, 0.3]
+    assert fgsm.low is not None and fgsm.low == pytest.approx([0.8, 0.4, 0.2])
+    assert pgd.x.tolist() == [0, 1.0] and [p.xlabel.split()[-1] for p in picture.panels] == ["(Linf)", "(L2)"]
     assert picture.heading == "a; 50 test images, 10 draws, 95 % intervals"
 
 
 def test_the_nearest_images_give_a_curve_over_every_eps(tmp_path: Path) -> None:
-    folder = recorded(run(tmp_path, "a"), of_norm("l2", "fmn", None, 0.5, "closed-form"))
+    folder = recorded(run(tmp_path, "a"), of_norm("l2", "fmn", None, 0.5, "closed-form") | {"examples": 2})
     figures = {"size": np.array([0.5, 0.25]), "clean": np.ones(2), "right": np.zeros(2)}
     with_figures(folder, "fmn-None.npz", **figures)
     ((curve,),) = lines_of([folder], "attacks")
@@ -63,10 +62,33 @@ def test_the_nearest_images_give_a_curve_over_every_eps(tmp_path: Path) -> None:
     assert curve.x.tolist() == [0, 0.25, 0.5] and curve.y.tolist() == [1, 0.5, 0]
 
 
+@pytest.mark.parametrize("size", [[0.5], [0.5, float("nan")], None])
+def test_a_curve_without_its_images_is_left_out_with_a_warning(tmp_path: Path, size: Any) -> None:
+    folder = recorded(run(tmp_path, "a"), of_norm("l2", "fmn", None, 0.5) | {"examples": 2}, line("pgd", 0.1, 0.3))
+    if size is not None:
+        with_figures(folder, "fmn-None.npz", size=np.array(size), clean=np.ones(2), right=np.zeros(2))
+    with pytest.warns(UserWarning, match=r"fmn-None\.npz is missing or damaged: the curve of fmn is left out"):
+        ((pgd,),) = lines_of([folder], "attacks")
+    assert pgd.label == "pgd"
+
+
 def test_several_runs_are_named_in_their_lines(tmp_path: Path) -> None:
     for name in "ab":
         recorded(run(tmp_path, name), line("fgsm", 0.1, 0.5))
     assert [own.label for own in lines_of(["a", "b"], "attacks", runs_dir=tmp_path)[0]] == ["a: fgsm", "b: fgsm"]
+
+
+def test_results_of_several_runs_are_told_apart_by_what_is_not_of_the_run(tmp_path: Path) -> None:
+    recorded(run(tmp_path, "a"), line("fgsm", 0.1, 0.5))
+    recorded(run(tmp_path, "b"), line("fgsm", 0.1, 0.5, inference_sigma=0.2, epoch=9, draws=50))
+    labels = [own.label for own in lines_of(["a", "b"], "attacks", runs_dir=tmp_path)[0]]
+    assert labels == ["a: fgsm (draws 10)", "b: fgsm (draws 50)"]
+
+
+def test_results_of_a_network_before_are_a_line_of_their_own(tmp_path: Path) -> None:
+    folder = recorded(run(tmp_path, "a"), line("fgsm", 0.1, 0.5, epoch=1), line("fgsm", 0.2, 0.6, epoch=3))
+    found = {own.label: own.x.tolist() for own in lines_of([folder], "attacks")[0]}
+    assert found == {"fgsm (epoch 1)": [0, 0.1], "fgsm (epoch 3)": [0, 0.2]}
 
 
 def test_closed_form_has_the_attacks_that_were_made_both_ways(tmp_path: Path) -> None:
@@ -81,9 +103,19 @@ def test_closed_form_has_the_attacks_that_were_made_both_ways(tmp_path: Path) ->
 
 def test_certificates_lie_below_attacks_in_l2(tmp_path: Path) -> None:
     folder = recorded(run(tmp_path, "a"), of_norm("l2", "pgd", 1.0, 0.4), line("pgd", 0.1, 0.3))
-    ((below, pgd),) = lines_of([folder], None, CERTIFICATES)
-    assert below.filled and below.x.tolist() == [0, 0.2, 0.5] and below.y.tolist() == [1, 0.5, 0]
-    assert pgd.label == "pgd"
+    ((draws, votes, pgd),) = lines_of([folder], None, CERTIFICATES)
+    assert votes.x.tolist() == [0, 0.2, 0.5] and votes.y.tolist() == [1, 0.5, 0] and pgd.label == "pgd"
+    assert draws.filled and not votes.filled and "no attack leaves less" in draws.label
+    for x, y, end in zip(draws.x, draws.y, [*draws.x[1:], 0.75], strict=True):
+        assert y == pytest.approx(CERTIFICATES.in_draws(end).mean) and y <= CERTIFICATES.in_draws(x).mean
+
+
+def test_certificates_of_no_finite_radius_are_drawn(tmp_path: Path) -> None:
+    folder = recorded(run(tmp_path, "a"), of_norm("l2", "pgd", 1.0, 0.4))
+    endless = Certificates((Certificate(0, 1, 1, float("inf"), 0.9, 1, 0.1),))
+    draws, votes, _ = lines_of([folder], None, endless)[0]
+    assert np.isfinite(draws.x).all() and draws.y[-1] == pytest.approx(0.9)
+    assert votes.x.tolist() == [0] and votes.y.tolist() == [1]
 
 
 def test_training_has_loss_accuracies_and_a_sigma_that_moves(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from npsnn import seeing
 from npsnn.files import json_files
 from npsnn.runs.checkpoint import CONFIG, LAST, METRICS
 from npsnn.seeing import Listed
+from npsnn.seeing.listing import named
 
 EPOCH = {"epoch": 1, "loss": 0.5, "validation_accuracy": 0.75, "noisy_validation_accuracy": 0.5, "sigma": 0.6}
 TRAIN = {"epochs": 2, "dataset": "digits", "model": "lenet5", "noise": "preactivation", "sigma": 0.7}
@@ -63,6 +64,29 @@ def test_runs_are_filtered(runs: Path) -> None:
     assert list(by_name(runs, dataset="places")) == ["values"]
     assert list(by_name(runs, newest=2)) == ["whole", "half"]
     assert by_name(runs, dataset="mnist") == {}
+    with pytest.raises(ValueError, match="newest must be >= 1, got 0"):
+        seeing.runs(runs, newest=0)
+
+
+def test_data_of_a_path_are_filtered_as_the_list_shows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path, "a", {"train": TRAIN | {"dataset": str(tmp_path / "data" / "birds.npz")}}, [EPOCH], 0)
+    made(tmp_path, "b", {"train": TRAIN}, [EPOCH], 1)
+    for name in ("birds", "data/birds.npz", str(tmp_path / "data" / "birds.npz")):
+        assert list(by_name(tmp_path, dataset=name)) == ["a"], name
+    assert list(by_name(tmp_path, dataset="digits")) == ["b"] and by_name(tmp_path, dataset="bird") == {}
+
+
+def test_an_accuracy_that_is_no_number_is_none(tmp_path: Path) -> None:
+    made(tmp_path, "a", {"train": TRAIN}, [EPOCH | {"validation_accuracy": float("nan")}], 0)
+    assert by_name(tmp_path)["a"].accuracy is None
+
+
+def test_runs_are_named_apart(tmp_path: Path) -> None:
+    a, b = tmp_path / "x" / "r", tmp_path / "y" / "r"
+    assert list(named([a, tmp_path / "z"])) == ["r", "z"] and list(named([a, b])) == [str(a), str(b)]
+    with pytest.raises(ValueError, match=r"runs must differ, got .*r twice"):
+        named([a, tmp_path / "y" / ".." / "x" / "r"])
 
 
 @pytest.mark.parametrize(

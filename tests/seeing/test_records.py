@@ -54,6 +54,8 @@ def test_series_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
         {"clean_accuracy": "high"},
         {"attack": 3},
         {"draws": "x"},
+        {"clean_accuracy": float("nan")},
+        {"clean_ci95": [0.1]},
     ],
 )
 def test_a_line_of_another_kind_is_passed_over(tmp_path: Path, damage: dict[str, Any]) -> None:
@@ -74,9 +76,21 @@ def test_figures_of_images_are_read_where_they_are_there(tmp_path: Path) -> None
     with (tmp_path / "attacks" / "fgsm-0.1.npz").open("wb") as file:
         write_npz(file, clean=np.array([1.0, 0.5]), right=np.array([0.0, 0.5]))
     one, other = attacks_of(recorded(tmp_path, line("fgsm", 0.1, 0.25), line("fgsm", 0.2, 0.1)))
-    clean = one.clean_accuracy()
-    assert clean is not None and clean.mean == 0.75
-    assert other.images() == {} and other.clean_accuracy() is None
+    assert one.images()["clean"].tolist() == [1, 0.5] and one.clean_ci95 == (0.8, 0.95)
+    assert other.images() == {}
+
+
+def test_figures_that_are_no_numbers_are_passed_over(tmp_path: Path) -> None:
+    for odd in ({"robust_accuracy": float("nan")}, {"eps": float("inf")}, {"ci95": [0.1, float("nan")]}):
+        damaged = line("fgsm", 0.1, 0.5)
+        recorded(tmp_path, damaged | {"result": damaged["result"] | odd})
+    assert attacks_of(tmp_path) == []
+
+
+def test_a_result_is_called_as_the_table_of_attacks_calls_it(tmp_path: Path) -> None:
+    made = line("cw", None, 0.1)
+    recorded(tmp_path, made | {"result": made["result"] | {"kappa": 0.0}})
+    assert [r.title for r in attacks_of(tmp_path)] == ["cw kappa 0"]
 
 
 def test_the_newest_whole_checklist_counts(tmp_path: Path) -> None:
