@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from io import BytesIO, StringIO
 from itertools import cycle
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ LIGHT, DARK = ("#1b1b1b", "#ffffff"), ("#e6e6e6", "#16181c")
 ENDINGS = (".png", ".svg")
 SIZE = (5.6, 3.8)
 """Inches of one panel."""
+HEADING, LEGEND = 70, 70
+"""The characters that a line of the heading has room for above one panel, and a line of a legend."""
 
 
 def check_library(why: str) -> None:
@@ -100,6 +103,7 @@ def style(ink: str, paper: str) -> dict[str, Any]:
     inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     papers = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
     plain = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
+    plain |= {"text.parse_math": False}  # a run may be called a$b$
     return plain | dict.fromkeys(inks, ink) | dict.fromkeys(papers, paper)
 
 
@@ -111,12 +115,12 @@ def _figure(picture: Picture, colours: tuple[str, str]) -> "Figure":
 
     panels = list(picture.panels)
     with mpl.rc_context(style(*colours)):
-        rows = max((len(panel.lines) for panel in panels), default=0)
+        rows = max((sum(_label(line).count("\n") + 1 for line in panel.lines) for panel in panels), default=0)
         figure = Figure(figsize=(SIZE[0] * len(panels), SIZE[1] + 0.2 * rows), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw(axes, panel)
         if picture.heading:
-            figure.suptitle(picture.heading, x=0.01, ha="left", fontsize=10)
+            figure.suptitle(fill(picture.heading, HEADING * len(panels)), x=0.01, ha="left", fontsize=10)
     return figure
 
 
@@ -145,6 +149,12 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     axes.legend(frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1)
 
 
+def _label(line: Line) -> str:
+    """What the legend says of a line, within the panel; matplotlib leaves out what begins with a low line."""
+    label = fill(line.label, LEGEND)
+    return f" {label}" if label.startswith("_") else label
+
+
 def _points(axes: "Axes", line: Line, colour: str, marker: str) -> None:
     """Points with their intervals, joined or not."""
     error = None
@@ -152,14 +162,14 @@ def _points(axes: "Axes", line: Line, colour: str, marker: str) -> None:
         error = np.maximum([line.y - line.low, line.high - line.y], 0)
     kind = ("--" if line.dashed else "-") if line.joined else "none"
     axes.errorbar(
-        line.x, line.y, error, color=colour, marker=marker, ms=4.5, ls=kind, lw=1.5, capsize=2.5, label=line.label,
+        line.x, line.y, error, color=colour, marker=marker, ms=4.5, ls=kind, lw=1.5, capsize=2.5, label=_label(line),
         mfc="none" if line.dashed else colour, clip_on=False,
     )  # fmt: skip
 
 
 def _steps(axes: "Axes", line: Line, colour: str, last: float) -> None:
     """A function that has each value from its x on, with the band of its intervals."""
-    axes.plot(*corners(line.x, line.y, last), color=colour, lw=1.8, ls="--" if line.dashed else "-", label=line.label)
+    axes.plot(*corners(line.x, line.y, last), color=colour, lw=1.8, ls="--" if line.dashed else "-", label=_label(line))
     if line.filled:
         axes.fill_between(*corners(line.x, line.y, last), color=colour, alpha=0.2, lw=0)
     if line.low is not None and line.high is not None:

@@ -253,5 +253,15 @@ def _view(image: np.ndarray, name: str, says: str, alt: str) -> str:
 
 
 def attacked_by(results: Sequence[Any]) -> dict[str, np.ndarray]:
-    """The images of results of `npsnn.attacks.robust_accuracy`, by names for a gallery."""
-    return {r.title if np.isinf(r.eps) else f"{r.title} at {r.eps:.4g}": r.x_adv for r in results}
+    """The images of results of `npsnn.attacks.robust_accuracy`, by names for a gallery.
+
+    Members of a group that ran in turn have one entry, the group's: they leave one image together. Attacks of several
+    norms are told apart by theirs.
+    """
+    several = len({r.norm for r in results}) > 1
+
+    def name(r: Any) -> str:
+        words = [r.title if r.met is None else r.group, *([r.norm] if several else [])]
+        return " ".join(words) if np.isinf(r.eps) else f"{' '.join(words)} at {r.eps:.4g}"
+
+    return {name(r): r.x_adv for r in results}

@@ -1,6 +1,7 @@
 """A gallery as one PNG, by matplotlib; the other pictures are drawn by `npsnn.pages.plots`."""
 
 from math import ceil
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from npsnn.pages import pixels
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["check_path", "gallery"]
 
-CELL = 1.5
-"""Inches of one image with its words."""
+CELL, WORDS = 1.5, 0.6
+"""Inches of the width of one image, and of the height of its words."""
+COLUMNS = 25
+"""The characters that a line of these words has room for."""
 PER_LINE = 2
 """Images beside each other, each with its three views."""
 
@@ -29,10 +32,12 @@ def gallery(shown: "Gallery", dark: bool = False) -> bytes:
     from matplotlib.figure import Figure
 
     each = max(1, len(shown.images[0].changed)) if shown.images else 1
+    _, high, broad = shown.images[0].x.shape if shown.images else (1, 1, 1)
     wide = min(PER_LINE, max(1, len(shown.images)))
     rows = each * ceil(len(shown.images) / wide)
     with mpl.rc_context(style(*(DARK if dark else LIGHT)) | {"font.size": 8}):
-        figure = Figure(figsize=(3 * CELL * wide + 0.2, (CELL + 0.35) * rows + 0.6), layout="constrained")
+        size = 3 * CELL * wide + 0.2, (CELL * min(2.0, high / broad) + WORDS) * rows + 0.6
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(rows, 3 * wide, squeeze=False)
         for place in axes.flat:
             place.set_axis_off()
@@ -58,4 +63,4 @@ def _draw(axes: Any, image: "Shown") -> None:
 
 def _show(axes: Any, image: "np.ndarray", words: str) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_title(words, fontsize=7.5)
+    axes.set_title("\n".join(fill(line, COLUMNS) for line in words.splitlines()), fontsize=7.5)

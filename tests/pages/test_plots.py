@@ -80,6 +80,23 @@ def test_what_is_drawn() -> None:
 
 
 @drawn
+def test_any_name_is_shown_as_it_is() -> None:
+    names = ["_a", "$\\bad{$", "<b>x", "long " * 40]
+    panel = Panel("eps", "accuracy", [line(name, [0.5, 0.4, 0.3]) for name in names])
+    picture = Picture("odd", [panel], "$\\worse{$ " * 20)
+    figure = plots._figure(picture, plots.LIGHT)
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [" ".join(text.split()) for text in texts] == [name.strip() for name in names]
+    assert plots.png(picture).startswith(b"\x89PNG") and "<b>" not in plots.inline(picture)
+    figure.draw_without_rendering()
+    paper, width = figure.bbox, axes.get_window_extent().width
+    for text in (*axes.get_legend().get_texts(), figure._suptitle):
+        assert text.get_window_extent().x1 <= paper.x1
+    assert width > 0.8 * paper.width
+
+
+@drawn
 def test_no_two_of_many_lines_look_alike() -> None:
     panel = Panel("eps", "accuracy", [line(str(i), [0.5, 0.4, 0.3]) for i in range(20)])
     (axes,) = plots._figure(Picture("many", [panel]), plots.LIGHT).axes

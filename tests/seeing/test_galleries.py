@@ -1,15 +1,18 @@
 """Galleries: which images are shown, how they are read, and images of any shape and number of classes."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from small_networks import images, linear, predicted
 
 from npsnn import Classifier, models, seeing
-from npsnn.attacks import FGSM, Judging, robust_accuracy
+from npsnn.attacks import FGSM, PGD, Group, Judging, robust_accuracy
 from npsnn.files.npz import write_npz
+from npsnn.seeing import plots
 from npsnn.seeing.galleries import attacked_by, saved
 
 NETWORK, X = linear(0.2), images(30)
@@ -34,6 +37,15 @@ def test_images_are_read_by_most_draws(attacked: dict[str, np.ndarray]) -> None:
             counts = np.bincount(answers, minlength=3)
             assert (reading.name, reading.count, reading.draws) == (str(counts.argmax()), counts.max(), 5)
             assert reading.right == (int(reading.name) == LABELS[shown.index])
+
+
+def test_members_that_ran_in_turn_are_one_attack_and_norms_are_told_apart() -> None:
+    plain = NETWORK.with_sigma(0)
+    group = Group("both", (FGSM(0.01), PGD(0.01, steps=2)))
+    results = list(robust_accuracy(plain, X, LABELS, [group, FGSM(0.01, "l2")], JUDGING))
+    found = attacked_by(results)
+    assert list(found) == ["both linf at 0.01", "fgsm l2 at 0.01"]
+    np.testing.assert_array_equal(found["both linf at 0.01"], results[1].x_adv)
 
 
 def test_images_are_picked_by_what_became_of_them(attacked: dict[str, np.ndarray]) -> None:
@@ -75,6 +87,20 @@ def test_a_png_shows_the_same(tmp_path: Path) -> None:
     network, x, labels = colour()
     seeing.gallery(network, x, labels, {"a": x / 255}, Judging(draws=2), 1).write(tmp_path / "a.png", dark=True)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_words_of_a_png_do_not_run_into_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    figures: list[Any] = []
+    monkeypatch.setattr(plots, "png_of", lambda figure, dark: figures.append(figure) or b"")
+    network, x, labels = colour()
+    names = [f"number {i} of the seven ${{classes" for i in range(7)]
+    plots.gallery(seeing.gallery(network, x[:2], labels[:2], {"a": x[:2] / 255}, Judging(draws=2), names=names))
+    (figure,) = figures
+    figure.draw_without_rendering()
+    spans = sorted((box.x0, box.x1) for box in (axes.title.get_window_extent() for axes in figure.axes))
+    assert spans[0][0] >= 0 and spans[-1][1] <= figure.bbox.x1
+    assert all(one[1] < other[0] for one, other in pairwise(spans))
 
 
 def test_a_png_without_an_attack_shows_the_images_alone(tmp_path: Path) -> None:
