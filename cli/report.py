@@ -118,12 +118,12 @@ def _images(
     """The images of the report, or why there are none."""
     from npsnn.seeing.galleries import gallery
 
+    network = judging.defended(run.classifier)
+    by_default = FGSM(EPS, source=ClosedForm() if network.random and network.model.propagates else EoT())
     try:
         run, x, labels = load_test_images(run, data_dir, count, other_data)
+        attacked = attacked_now(run, x, labels, attacks or [by_default], judging)
+        return gallery(run.classifier, x, labels, attacked, judging, count, names=run.class_names)
     except (ValueError, OSError) as error:
         say(f"warning: no images are shown: {error}", err=True)
         return f"No images are shown: {error}."
-    network = judging.defended(run.classifier)
-    by_default = FGSM(EPS, source=ClosedForm() if network.random and network.model.propagates else EoT())
-    attacked = attacked_now(run, x, labels, attacks or [by_default], judging)
-    return gallery(run.classifier, x, labels, attacked, judging, count, names=run.class_names, title=str(run.folder))

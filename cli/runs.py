@@ -58,22 +58,18 @@ def load_run(
 
     conv: another way to compute convolutions than in its training.
     """
-    from npsnn import data
     from npsnn.classifier import Classifier
     from npsnn.files import json_files
-    from npsnn.runs import caveats, plugins, provenance
     from npsnn.runs import checkpoint as runs
+    from npsnn.runs import plugins, provenance
     from npsnn.runs.environment import environment
-    from npsnn.train.saved import dataset_of, read_run
+    from npsnn.train.saved import caveats_of, dataset_of, read_run
 
     folder = runs.find_run(run, runs_dir) if run is not None else _newest(runs_dir)
     classifier = replace(Classifier.load(folder, checkpoint), threads=threads).to(device)
     classifier = classifier if conv is None else classifier.convolving(conv)
     config, options = read_run(folder)
-    done = len(json_files.read_lines(folder / runs.METRICS))
-    epochs = options.epochs if options else 0
-    found = caveats.of_run(done, epochs, data.CAVEATS.get(dataset_of(config))) + caveats.of_origin(config)
-    found += caveats.of_start(start_on_other_data(config))
+    found = caveats_of(config, options, len(json_files.read_lines(folder / runs.METRICS)))
     about = {
         "run": str(folder),
         "checkpoint": checkpoint,
@@ -97,12 +93,6 @@ def surrogates(runs: tuple[str, ...], runs_dir: Path) -> tuple[str, ...]:
     from npsnn.runs.checkpoint import find_run
 
     return tuple(run if run == NOISE_OFF else str(find_run(run, runs_dir)) for run in runs)
-
-
-def start_on_other_data(config: dict[str, Any]) -> str:
-    """How the data of a run, by its config.json, differ from those of the network that it began with, or ""."""
-    start = config.get("start")
-    return str(start.get("other_data") or "") if isinstance(start, dict) else ""
 
 
 def _newest(runs_dir: Path) -> Path:

@@ -16,7 +16,7 @@ from npsnn.cli.defences import chosen_defence, show_defence
 from npsnn.cli.help import Option, new_command
 from npsnn.cli.interrupts import leave
 from npsnn.cli.options import options_of, shared
-from npsnn.cli.runs import Run, load_dataset, load_run, start_on_other_data, warn
+from npsnn.cli.runs import Run, load_dataset, load_run, warn
 from npsnn.cli.suggest import Choice
 from npsnn.cli.terminal import say
 from npsnn.train import recipes
@@ -188,6 +188,7 @@ def _new(config: Config, start: Run | None, other_data: bool, place: Place) -> B
     from npsnn import data, train
     from npsnn.backend import use_device
     from npsnn.runs import checkpoint
+    from npsnn.train.saved import start_on_other_data
 
     use_device(place.device)  # before a folder is made for the run
     set_precision(place.device, place.tf32)

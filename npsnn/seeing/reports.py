@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from npsnn import data
 from npsnn._version import __version__
-from npsnn.files.json_files import read_json, read_lines
+from npsnn.files.json_files import read_lines
 from npsnn.pages import page, plots
 from npsnn.pages.page import Marked, badge, figure, folded, listed, section, table
 from npsnn.pages.pictures import Panel, Picture
@@ -20,6 +20,7 @@ from npsnn.runs.networks import load_network
 from npsnn.seeing import drawing, listing, settings
 from npsnn.seeing.galleries import Gallery
 from npsnn.seeing.records import Recorded, Series, attacks_of, checklist_of, series
+from npsnn.train.saved import caveats_of, read_run
 
 if TYPE_CHECKING:
     from npsnn.certify import Certificates
@@ -35,6 +36,7 @@ class Known:
 
     run: the run as a list has it.
     config: config.json.
+    caveats: what qualifies every number.
     epochs: the lines of metrics.jsonl.
     results: the newest results of attacks on the networks of the run.
     others: number of results of networks that the run had before.
@@ -45,6 +47,7 @@ class Known:
 
     run: listing.Listed
     config: Mapping[str, Any]
+    caveats: list[Caveat]
     epochs: list[dict[str, Any]]
     results: list[Recorded]
     others: int
@@ -67,9 +70,8 @@ def report(
     runs_dir: folder of the runs.
     Raises FileNotFoundError for an unknown run, ValueError for files that are damaged or do not fit together.
     """
-    return page.page(
-        f"run {(known := _known(run, gallery, certificate, runs_dir)).run.name}", _body(known), page.views()
-    )
+    known = _known(run, gallery, certificate, runs_dir)
+    return page.page(f"run {known.run.name}", _body(known), page.views())
 
 
 def _known(
@@ -83,10 +85,13 @@ def _known(
     if (folder / checkpoint.BEST).is_file():
         digests.add(provenance.of_network(load_network(folder, "best", runs_dir)[1]))
     results = attacks_of(folder, digests)
+    config, options = read_run(folder)
+    epochs = read_lines(folder / checkpoint.METRICS)
     return Known(
         run=listing.listed(folder),
-        config=read_json(folder / checkpoint.CONFIG),
-        epochs=read_lines(folder / checkpoint.METRICS),
+        config=config,
+        caveats=caveats_of(config, options, len(epochs)),
+        epochs=epochs,
         results=results,
         others=len(attacks_of(folder)) - len(results),
         checklist=checklist_of(folder, digests),
@@ -114,23 +119,26 @@ def _body(known: Known) -> str:
 
 def _summary(known: Known) -> str:
     run, result = known.run, next(reversed(known.results), None)
-    shape = known.config.get("spec", {}).get("shape", [])
-    classes = known.config.get("spec", {}).get("classes", "?")
+    shape, classes = known.config["spec"]["shape"], known.config["spec"]["classes"]
     state = badge(run.state, run.state, STATES[run.state])
     pairs: list[tuple[str, object]] = [
         ("state", Marked(f"{state} {escape(run.why)}")),
         ("model", f"{run.model}, {'x'.join(map(str, shape))} images, {classes} classes"),
         ("data set", data.short(run.dataset)),
         ("noise", run.noise),
-        ("epochs", f"{run.done} of {run.epochs}"),
-        ("validation", f"{_percent(run.accuracy)} with the noise off, {_percent(run.noisy_accuracy)} under one draw"),
     ]
+    if run.epochs is not None:
+        pairs.append(("epochs", f"{run.done} of {run.epochs}"))
+    if run.accuracy is not None:
+        noisy = "" if run.noise == "none" else f" with the noise off, {_percent(run.noisy_accuracy)} under one draw"
+        pairs.append(("validation", f"{_percent(run.accuracy)}{noisy}"))
     if result is not None:
         of = f"{result.line.get('examples', '?'):,} test images, {result.line.get('draws', '?')} draws"
         pairs.append(("without an attack", f"{_percent(result.clean)} of {of}"))
-        least = min(known.results, key=lambda r: r.accuracy)
+        named = ((s.label, r) for s in series(known.results) for r in s.points)
+        label, least = min(named, key=lambda pair: pair[1].accuracy)
         at = "" if isinf(least.eps) else f" at {least.norm} {least.eps:.4g}"
-        pairs.append(("least that is left", f"{_percent(least.accuracy)} under {least.title}{at}"))
+        pairs.append(("least that is left", f"{_percent(least.accuracy)} under {label}{at}"))
     if known.checklist is not None:
         outcomes = [str(c.get("outcome")) for c in _criteria(known.checklist)]
         counts = [f"{name} {outcomes.count(name)}" for name in MARKS if name in outcomes]
@@ -144,10 +152,7 @@ def _percent(value: float | None) -> str:
 
 def _qualified(known: Known) -> str:
     """Every caveat of the run and of its results, once, with what it is about."""
-    about: dict[Caveat, list[str]] = {}
-    unverified = data.CAVEATS.get(known.run.dataset)
-    for caveat in caveats.of_run(known.run.done, known.run.epochs or 0, unverified):
-        about.setdefault(caveat, [])
+    about: dict[Caveat, list[str]] = {caveat: [] for caveat in known.caveats}
     for r in known.results:
         name = r.title if isinf(r.eps) else f"{r.title} at {r.norm} {r.eps:.4g}"
         for caveat in r.caveats:
@@ -156,6 +161,8 @@ def _qualified(known: Known) -> str:
             about.setdefault(caveat, [])
     for caveat in _caveats(known.checklist or {}):
         about.setdefault(caveat, []).append("the checklist")
+    for caveat in caveats.of_few(len(known.certificate.rows)) if known.certificate is not None else ():
+        about.setdefault(caveat, []).append("the certificates")
     items = [f"{c.text} [{c.code}]" + (f": {_some(names)}" if names else "") for c, names in about.items()]
     if known.others:
         items.append(f"{known.others:,} results are of networks that the run had before, and are left out")
@@ -194,7 +201,8 @@ def _attacks(known: Known) -> str:
     if both:
         panels = drawing.attack_panels({known.run.name: both})
         drawn += _plots(panels, "closed-form", "Attacks on the closed form (dashed) against attacks on draws (EoT).")
-    return drawn + table(header, rows, (2, 3, 4, 6, 7))
+    options = "".join(f"<h3>{escape(f'{s.label}, {s.norm}')}</h3>\n{listed(settings.flat(s.settings))}" for s in every)
+    return drawn + table(header, rows, (2, 3, 4, 6, 7)) + folded("Settings of the attacks", options)
 
 
 def _twofold(every: list[Series]) -> set[str]:
@@ -213,9 +221,12 @@ def _certified(known: Known) -> str:
     for radius in found.radii():
         accuracy = found.accuracy(radius)
         low, high = (f"{100 * end:.1f}" for end in accuracy.ci95)
-        rows.append((f"{radius:.4g}", _percent(accuracy.mean), f"{low} to {high} %"))
+        sure = _percent(found.in_draws(radius).mean)
+        rows.append((f"{radius:.4g}", _percent(accuracy.mean), f"{low} to {high} %", sure))
     text = f"Certified by randomised smoothing on {len(found.rows):,} test images, in L2."
-    return _plots(panels, "certified", text) + table(("radius", "certified", "95 % interval"), rows, (0, 1, 2))
+    text += " What is certified holds for the vote of many draws, and in draws for single ones, which judge attacks."
+    header = ("radius", "certified", "95 % interval", "in draws")
+    return _plots(panels, "certified", text) + table(header, rows, range(len(header)))
 
 
 def _checklist(known: Known) -> str:
@@ -227,8 +238,8 @@ def _checklist(known: Known) -> str:
         name = f"{c.get('number')}. {c.get('name')}"
         rows.append((name, badge(outcome, outcome, MARKS.get(outcome, "")), str(c.get("explanation"))))
     images, draws = (known.checklist.get(name, "?") for name in ("examples", "draws"))
-    text = f"<p>Signs that gradients are obfuscated, on {images} test images and {draws} draws.</p>\n"
-    return text + table(("criterion", "outcome", "why"), rows)
+    text = f"Signs that gradients are obfuscated, on {images} test images and {draws} draws."
+    return f"<p>{escape(text)}</p>\n" + table(("criterion", "outcome", "why"), rows)
 
 
 def _criteria(checklist: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from npsnn import files
 from npsnn.files import json_files
-from npsnn.runs import checkpoint, plugins
+from npsnn.runs import caveats, checkpoint, plugins
+from npsnn.runs.caveats import Caveat
 from npsnn.train.config import Config
 from npsnn.train.training import Training
 
@@ -45,6 +46,24 @@ def options_of(document: Mapping[str, Any]) -> Options:
 def dataset_of(about: Mapping[str, Any]) -> str:
     """The name of the data set of a run, by its config.json; empty for a network that came without one."""
     return str(about["train"]["dataset"] if "train" in about else about.get("dataset") or "")
+
+
+def start_on_other_data(about: Mapping[str, Any]) -> str:
+    """How the data of a run, by its config.json, differ from those of the network that it began with, or ""."""
+    start = about.get("start")
+    return str(start.get("other_data") or "") if isinstance(start, dict) else ""
+
+
+def caveats_of(about: Mapping[str, Any], options: Options | None, done: int) -> list[Caveat]:
+    """What qualifies every number of a run.
+
+    about, options: as `read_run` returns them.
+    done: number of epochs that are done.
+    """
+    from npsnn import data
+
+    found = caveats.of_run(done, options.epochs if options else 0, data.CAVEATS.get(dataset_of(about)))
+    return found + caveats.of_origin(about) + caveats.of_start(start_on_other_data(about))
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], Options | None]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from own_data import MINE, trained_on
 from seeing_records import line, recorded
+from small_networks import linear
 
 from npsnn import Classifier, seeing
 from npsnn._version import __version__
@@ -51,6 +52,7 @@ def test_the_report_has_what_is_recorded(page: str) -> None:
     assert list(found) == ["", "qualified", "attacks", "checklist", "images", "training", "settings", "versions"]
     assert "lenet5, 1x28x28 images, 10 classes" in found[""] and "finished" in found[""]
     assert "40.0 % under pgd at linf 0.1" in found[""] and "passes 1, fails 1, undecided 1" in found[""]
+    assert "<dt>source draws</dt><dd>10</dd>" in found["attacks"]
     assert ">50.0 %<" in found["attacks"] and ">30.0 to 50.0 %<" in found["attacks"]
     assert "because 2" in found["checklist"] and 'data-of="fails"' in found["checklist"]
     assert "<dt>sigma</dt><dd>0.4</dd>" in found["settings"] and "PreactivationNoise" in found["settings"]
@@ -64,6 +66,32 @@ def test_the_report_says_what_qualifies_its_numbers(page: str) -> None:
     assert "the number of images is &lt;50&gt; [few-images]" in text
     assert "1 results are of networks that the run had before" in text
     assert "12.3 %" not in page
+
+
+def test_the_report_has_the_certificates_and_what_qualifies_them(folder: Path) -> None:
+    from npsnn.certify.certificates import Certificate, Certificates
+
+    rows = Certificates(tuple(Certificate(i, 1, 1, r, 0.9, 1, 0.1) for i, r in enumerate((0.5, 0.2))))
+    found = sections(seeing.report(folder, certificate=rows))
+    assert ">90.0 %<" in found["certified"] and ">in draws<" in found["certified"]
+    assert "the number of images is 2, fewer than 100 [few-images]: the certificates" in found["qualified"]
+
+
+def test_a_network_that_came_without_its_training_is_said_to(tmp_path: Path) -> None:
+    network = linear()
+    network.save(tmp_path / "saved")
+    found = sections(seeing.report(tmp_path / "saved"))
+    assert "[training-unknown]" in found["qualified"]
+    assert "<dt>epochs</dt>" not in found[""] and "<dt>validation</dt>" not in found[""]
+
+
+def test_what_a_record_says_is_text(tmp_path: Path) -> None:
+    trained_on(tmp_path / "a", MINE, Config(epochs=1))
+    odd = {"criteria": [{"number": "<i>", "name": "<i>", "outcome": "<i>", "explanation": "<i>"}], "draws": "<i>"}
+    parameters = provenance.of_network(Classifier.load(tmp_path / "a").params)
+    journal.append(tmp_path / "a" / "checklist.jsonl", odd | {"parameters": parameters, "examples": "<i>"})
+    recorded(tmp_path / "a", line("<i>", 0.1, 0.5, {"<i>": "<i>"}, parameters=parameters))
+    assert "<i>" not in seeing.report(tmp_path / "a")
 
 
 def test_the_report_asks_for_nothing_from_outside(folder: Path) -> None:
