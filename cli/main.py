@@ -4,7 +4,8 @@ import importlib
 import os
 import sys
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ from npsnn.cli.suggest import Group
 from npsnn.cli.terminal import say, standard_streams
 from npsnn.files import excerpt
 from npsnn.host import keep_freed_memory
+from npsnn.workers import launched
 
 COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
@@ -62,6 +64,7 @@ class LazyGroup(Group):
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _lead()
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, ImportError, SystemError) as error:
@@ -73,6 +76,26 @@ class LazyGroup(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _lead() -> None:
+    """Go on as rank 0 of the ranks that a launcher started; any other of them serves it here to the end."""
+    if launched.ranks() > 1:
+        from npsnn.workers import ranks
+
+        ranks.lead()
+
+
+@contextmanager
+def _ranks_dismissed() -> Iterator[None]:
+    """Have the other ranks end with the block, if there are any."""
+    if launched.ranks() > 1:
+        from npsnn.workers import ranks
+
+        with ranks.dismissed():
+            yield
+    else:
+        yield
 
 
 def _load_installed(ctx: click.Context) -> None:
@@ -145,7 +168,7 @@ def main(args: list[str] | None = None) -> Any:
     standard output any longer.
     """
     keep_freed_memory()
-    with nullcontext() if COMPLETING in os.environ else standard_streams():
+    with nullcontext() if COMPLETING in os.environ else standard_streams(), _ranks_dismissed():
         return _run(args)
 
 
@@ -165,6 +188,10 @@ def _run(args: list[str] | None) -> Any:
 
 def _in_words(error: Exception) -> str:
     """What an error says; of one in a plugin also whose it is, and where."""
+    if rank := getattr(error, "place", ""):
+        del error.place  # type: ignore[attr-defined]
+        return f"{rank}: {_in_words(error)}"
+
     from npsnn.foreign import blamed
     from npsnn.runs.plugins import place_of
 

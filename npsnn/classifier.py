@@ -26,8 +26,8 @@ from npsnn.runs.untrained import save_network
 from npsnn.streams import Randomness, as_stream
 from npsnn.tables import named
 from npsnn.validate import check_choice, check_count, check_sigma
-from npsnn.workers.base import each_slice, micro_batches
-from npsnn.workers.processes import Processes
+from npsnn.workers import ranks
+from npsnn.workers.base import Workers, each_slice, micro_batches
 from npsnn.workers.threads import Threads
 
 Images: TypeAlias = Array
@@ -160,9 +160,9 @@ class Classifier:
         """Number of examples computed at a time: the model's on a CPU, up to 4096 on a GPU."""
         return 4096 if self.on_gpu else self.model.micro_batch
 
-    def workers(self) -> Threads:
+    def workers(self) -> Workers:
         """Those who compute micro-batches; on a GPU the calling thread alone, whose device is the right one."""
-        return Threads(1) if self.on_gpu else Processes(self.threads, worth=WORTH)
+        return Threads(1) if self.on_gpu else ranks.workers(self.threads, WORTH)
 
     def convolving(self, method: str) -> "Classifier":
         """The same network with its convolutions computed in another way.

@@ -30,9 +30,11 @@ from npsnn.train.config import Config
 from npsnn.train.defences.base import DEFENCES
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
 from npsnn.train.flat import training_of
+from npsnn.train.replicas import abreast
 from npsnn.train.run_folder import RunFolder
 from npsnn.train.saved import Options, read_training
 from npsnn.train.training import Training
+from npsnn.workers import ranks
 from npsnn.workers.processes import Processes
 
 __all__ = ["Config", "Epoch", "Step", "TrainingError", "fit", "resume", "split_validation"]
@@ -116,7 +118,7 @@ def fit(
         about["canary"] = continuity.canary(training, device)
         json_files.write_json(folder / checkpoint.CONFIG, about)
         run = RunFolder(folder, about)
-    return one_by_one(_run(training, dataset, run, None, workers, device, begin))
+    return one_by_one(_run(training, dataset, run, None, workers, threads, device, begin))
 
 
 def _about(options: Options, training: Training, dataset: Dataset, device: str) -> dict[str, object]:
@@ -200,12 +202,12 @@ def resume(
         about |= {saved.entry(options): saved.as_json(lengthened), "earlier_epochs": earlier}
         json_files.write_json(folder / checkpoint.CONFIG, about)
     training = replace(training, epochs=lengthened.epochs)
-    return one_by_one(_run(training, dataset, run, state, workers, device))
+    return one_by_one(_run(training, dataset, run, state, workers, threads, device))
 
 
 def workers_for(threads: int | None, device: str) -> Processes:
     """What computes micro-batches. A GPU runs its kernels in one queue: more threads would wait for one another."""
-    return Processes(threads if device == "cpu" else 1)
+    return Processes(ranks.share(threads) if device == "cpu" else 1)
 
 
 def _run(
@@ -214,6 +216,7 @@ def _run(
     run: RunFolder | None,
     state: State | None,
     workers: Processes,
+    threads: int | None,
     device: str,
     start: Arrays | None = None,
 ) -> Generator[Step | Epoch, None, None]:
@@ -228,13 +231,14 @@ def _run(
         else:
             params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
             state = replace(state, params=params, optimizer=moments)
-        while state.epoch < training.epochs:
-            best = state.best
-            for record in trainer.epoch(state):
-                if isinstance(record, Step):
-                    yield record
-                else:
-                    state, done = record
-            if run:
-                run.save(state, done, is_best=state.best > best)
-            yield done
+        with abreast(trainer, state, threads) as trainer:
+            while state.epoch < training.epochs:
+                best = state.best
+                for record in trainer.epoch(state):
+                    if isinstance(record, Step):
+                        yield record
+                    else:
+                        state, done = record
+                if run:
+                    run.save(state, done, is_best=state.best > best)
+                yield done

@@ -152,7 +152,7 @@ def serve() -> None:
                     answer = _called(f, content)
                 out.put(answer)
             elif kind == "function":
-                f = _read(content)
+                f = read_function(content)
             else:
                 _first(*pickle.loads(content))
 
@@ -172,7 +172,7 @@ def _first(call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         call(*arguments)
 
 
-def _read(sent: bytes) -> Callable[..., Any]:
+def read_function(sent: bytes) -> Callable[..., Any]:
     """The function that was sent; one that raises UnknownError where this process cannot read it."""
     try:
         found: Callable[..., Any] = pickle.loads(sent)

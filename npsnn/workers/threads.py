@@ -7,13 +7,16 @@ from importlib.util import find_spec
 from itertools import count
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 from npsnn.host import available_cores, check_threads, one_blas_thread
 from npsnn.interrupts import Cancelled, cancelled_where, noted
 from npsnn.workers.base import Total
 
 T = TypeVar("T")
+
+Across: TypeAlias = Callable[[list[Any]], list[Any]]
+"""From what the parts of this process give in a meeting to what all parts give, in their order."""
 
 INTERRUPT = -1
 """The place of an interrupt among the errors of jobs and parts, before all of theirs."""
@@ -89,15 +92,22 @@ class Threads:
         if job.errors:
             raise job.errors[min(job.errors)]
 
-    def together(self, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], parts: int) -> list[T]:
+    def together(
+        self,
+        f: Callable[..., T],
+        arguments: Callable[[int], tuple[Any, ...]],
+        parts: int,
+        across: Across | None = None,
+    ) -> list[T]:
         """The results of f(*arguments(i), total), a thread each, no more of which work at a time than there are here.
 
         total(x) is the sum, in the order of the parts, of what all of them give their calls of it, for which they wait
         for one another: all must call it equally often. The sum is bit-identical for any number of threads.
         An exception in one part ends all; the first in the order of the parts is raised.
+        across: brings what these parts gave together with what others elsewhere did; called once in each meeting.
         """
         self._check_open()
-        step = _Together(lambda i, total: f(*arguments(i), total), parts, self.threads)
+        step = _Together(lambda i, total: f(*arguments(i), total), parts, self.threads, across)
         others = [threading.Thread(target=step.work, args=(i,), daemon=True) for i in range(1, parts)]
         with one_blas_thread(), noted(step.interrupt):
             try:
@@ -120,10 +130,12 @@ class Threads:
 class _Together(Generic[T]):
     """One function on several threads that meet to add up what they have."""
 
-    def __init__(self, f: Callable[[int, Total], T], parts: int, threads: int) -> None:
-        self.f, self.working, self.met = f, threading.Semaphore(threads), threading.Barrier(parts)
+    def __init__(self, f: Callable[[int, Total], T], parts: int, threads: int, across: Across | None = None) -> None:
+        self.f, self.working, self.across = f, threading.Semaphore(threads), across
+        self.met, self.meetings = threading.Barrier(parts, self._meet_others if across else None), count()
         # Two, in turns: nobody can be two meetings ahead of one who still reads.
         self.brought: tuple[list[Any], list[Any]] = [None] * parts, [None] * parts
+        self.every: list[list[Any]] = list(self.brought)
         self.results: dict[int, T] = {}
         self.errors: dict[int, BaseException] = {}
 
@@ -131,14 +143,15 @@ class _Together(Generic[T]):
         meetings = count()
 
         def total(x: Any) -> Any:
-            brought = self.brought[next(meetings) % 2]
-            brought[part] = x
+            turn = next(meetings) % 2
+            self.brought[turn][part] = x
             self.working.release()
             try:
                 self.met.wait()
             finally:
                 self.working.acquire()
-            return sum(brought[1:], start=brought[0])
+            every = self.every[turn]
+            return sum(every[1:], start=every[0])
 
         with self.working, cancelled_where(lambda: INTERRUPT in self.errors):
             try:
@@ -148,6 +161,12 @@ class _Together(Generic[T]):
             except BaseException as error:  # raised again by the caller; the others would wait for ever
                 self.errors[part] = error
                 self.met.abort()
+
+    def _meet_others(self) -> None:
+        """Bring the parts together with those that are elsewhere: a thread does so while all others wait."""
+        assert self.across is not None, "nobody is elsewhere"
+        turn = next(self.meetings) % 2
+        self.every[turn] = self.across(self.brought[turn])
 
     def interrupt(self, error: BaseException) -> None:
         """End all parts; called amid anything that the main thread does, so it must not wait for a lock."""

@@ -1,0 +1,162 @@
+"""The ranks of a job, as one of them sees the others: messages, meetings, and sums in the order of the parts.
+
+Waiting never stands inside of MPI: a request is begun and asked for again and again, so that a signal is heard, and a
+rank that waits leaves its core to others. One thread at a time calls MPI.
+"""
+
+import os
+import pickle
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from time import sleep
+from typing import Any
+
+import numpy as np
+
+from npsnn.host import available_cores
+from npsnn.interrupts import heed
+
+ORDER, ANSWER = 1, 2
+"""The tags of messages from rank 0, and to it."""
+SPINS = 50
+"""How often a request is asked for before a rank begins to sleep."""
+NAP, LONGEST_NAP = 20e-6, 5e-4
+"""Seconds of the first sleep and of the longest."""
+CHUNK = 1 << 30
+"""The bytes that are broadcast at a time: older MPIs count in 32 bits."""
+
+
+class Crew:
+    """The ranks of a communicator.
+
+    comm: communicator of mpi4py.
+    rank, size: of this rank among how many.
+    place: this rank in words.
+    threads: how many threads each rank may use by default: ranks that may use the same cores share them.
+    owed: how many answers each rank still owes to rank 0.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        """Meet the others; every rank does so at the same time."""
+        from mpi4py import MPI
+
+        self.comm, self._mpi, self._lock = comm, MPI, threading.RLock()
+        self.rank, self.size = int(comm.rank), int(comm.size)
+        host = socket.gethostname()
+        self.place = f"rank {self.rank} of {self.size} on {host}"
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        all_cores = self.gathered(((host, cores), available_cores()))
+        sharing = [where for where, _ in all_cores]
+        self.threads = [max(1, count // sharing.count(where)) for where, count in all_cores]
+        self.owed = [0] * self.size
+        self._busy = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the other ranks are at work together with this one: who asks then works alone."""
+        return self._busy
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Have the others be busy in the block."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    def block(self, jobs: int, rank: int | None = None) -> range:
+        """The consecutive jobs of a rank, this one's by default. Blocks lie in the order of the ranks."""
+        r = self.rank if rank is None else rank
+        return range(-(-jobs * r // self.size), -(-jobs * (r + 1) // self.size))
+
+    def _finish(self, begin: Callable[[], Any]) -> None:
+        """Begin a request, and wait until it is done."""
+        with self._lock:
+            request = begin()
+        for nap in _naps():
+            with self._lock:
+                if request.Test():
+                    return
+            sleep(nap)
+
+    def send(self, value: Any, to: int, tag: int) -> None:
+        """Send a value, pickled, to a rank."""
+        content = pickle.dumps(value, 5)
+        self._finish(lambda: self.comm.Isend([content, self._mpi.BYTE], to, tag))
+
+    def received(self, source: int, tag: int) -> Any:
+        """The next value that a rank sends; `npsnn.interrupts.heed` ends the waiting, as it ends other work."""
+        status, content = self._mpi.Status(), bytearray()
+        for nap in _naps():
+            with self._lock:
+                if self.comm.Iprobe(source, tag, status):
+                    break
+            sleep(nap)
+            heed()
+        content = bytearray(status.Get_count(self._mpi.BYTE))
+        self._finish(lambda: self.comm.Irecv([content, self._mpi.BYTE], source, tag))
+        return pickle.loads(content)
+
+    def broadcast(self, content: bytes | bytearray) -> None:
+        """Give all ranks what rank 0 has, of a length that all know; the others' is written to."""
+        with memoryview(content) as whole:
+            for start in range(0, len(whole), CHUNK):
+                part = whole[start : start + CHUNK]
+                self._finish(lambda part=part: self.comm.Ibcast([part, self._mpi.BYTE], 0))  # type: ignore[misc]
+
+    def gathered(self, value: Any) -> list[Any]:
+        """The values of all ranks, in their order; every rank asks at the same time."""
+        mine = np.frombuffer(pickle.dumps(value, 5), np.uint8)
+        sizes = np.empty(self.size, np.int64)
+        self._finish(lambda: self.comm.Iallgather(np.array([len(mine)], np.int64), sizes))
+        every = np.empty(sizes.sum(), np.uint8)
+        self._finish(lambda: self.comm.Iallgatherv(mine, [every, sizes]))
+        return [pickle.loads(part) for part in np.split(every, np.cumsum(sizes)[:-1])]
+
+    def summed(self, rows: np.ndarray, jobs: int) -> np.ndarray:
+        """The sum of all rows in the order of the jobs, bit by bit that of one process; never a sum of MPI's own.
+
+        rows: of the jobs of this rank's block, (block, size); all ranks have one size and one dtype.
+        jobs: the number of all rows.
+        Each rank adds up one piece of all rows, and then all ranks get all pieces: two exchanges.
+        """
+        m, size = rows.shape
+        cuts = [size * r // self.size for r in range(self.size + 1)]
+        widths = np.diff(cuts)
+        pieces = np.empty((jobs, widths[self.rank]), rows.dtype)
+        counts = [len(self.block(jobs, r)) * pieces.shape[1] for r in range(self.size)]
+        out = np.concatenate([rows[:, a:b].ravel() for a, b in pairwise(cuts)])
+        self._finish(lambda: self.comm.Ialltoallv([out, m * widths], [pieces, counts]))
+        piece = pieces[0].copy()
+        for row in pieces[1:]:  # blocks of consecutive jobs arrive in the order of the jobs
+            piece += row
+        flat = np.empty(size, rows.dtype)
+        self._finish(lambda: self.comm.Iallgatherv(piece, [flat, widths]))
+        return flat
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once."""
+        with self._lock:
+            self.comm.Abort(code)
+
+
+def _naps() -> Iterator[float]:
+    """Seconds to wait from one look to the next: none at first, then longer and longer."""
+    yield from (0.0 for _ in range(SPINS))
+    nap = NAP
+    while True:
+        yield nap
+        nap = min(2 * nap, LONGEST_NAP)
+
+
+def portable(error: BaseException) -> BaseException:
+    """The error if it can be sent, or else one that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
