@@ -43,6 +43,29 @@ def say_start(options: Any, dataset: str, folder: Path, recipe: str = "") -> Non
         )
 
 
+def say_what_is_idle(batch_size: int, folder: Path, threads: int | None, new: bool) -> None:
+    """Say on standard error where a batch has fewer micro-batches than there are threads, over all ranks.
+
+    batch_size: number of images of a batch.
+    folder: of the run, which says how many images are computed at a time.
+    threads: of each rank, None for its cores.
+    new: whether that number could have been another.
+    """
+    from npsnn.files import json_files
+    from npsnn.host import available_cores
+    from npsnn.runs import checkpoint
+    from npsnn.workers import ranks
+
+    size = json_files.read_json(folder / checkpoint.CONFIG)["spec"]["micro_batch"]
+    each, parts = ranks.at_work(threads) or [threads or available_cores()], -(-batch_size // size)
+    if sum(each) <= parts:
+        return
+    count = f"{sum(each)} threads" + (f" of {len(each)} ranks" if len(each) > 1 else "")
+    have = f"{parts} micro-batch{'es' if parts > 1 else ''} of {min(size, batch_size)} images"
+    way = "; a smaller --micro-batch would feed more of them" if new else ""
+    say(f"note: {count} could work at a time, and a batch of {batch_size} has {have}{way}", err=True)
+
+
 def show(records: Any, options: Any) -> list[Any]:
     """Print a line for each epoch, over a bar for its steps; returns the epochs."""
     from npsnn.train.epochs import Epoch

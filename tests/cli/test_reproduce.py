@@ -71,7 +71,8 @@ def test_a_failed_job_is_named_and_the_exit_code_says_so(
     assert "4 jobs failed or were not run." in ended.out
 
 
-def test_what_is_wrong_is_refused(npsnn: Npsnn, tmp_path: Path) -> None:
+def test_what_is_wrong_is_refused(npsnn: Npsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", None)  # as where it is not installed
     npsnn("reproduce", "--out", tmp_path, "--scale", "quick")
     for arguments, message in (
         (("noise-figure-44",), "experiment"),
