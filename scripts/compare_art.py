@@ -30,7 +30,10 @@ from npsnn.train.config import Config
 
 @dataclass(frozen=True)
 class Comparison:
-    """One attack by both: images, ours, theirs on images and one-hot labels, and what is not the same."""
+    """One attack by both: images, ours, theirs on images and one-hot labels, and what is not the same.
+
+    probabilities: whether theirs must be given probabilities in the place of logits.
+    """
 
     name: str
     images: int
@@ -38,6 +41,7 @@ class Comparison:
     objective: str
     theirs: Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
     differs: str
+    probabilities: bool = False
 
 
 def train(images: int, threads: int) -> Classifier:
@@ -82,6 +86,7 @@ def comparisons(pgd: int, cw: int, one_pixel: int) -> list[Comparison]:
                 "cross-entropy",
                 their_one_pixel(p),
                 colours,
+                probabilities=True,
             )
             for p in (1, 3)
         ),
@@ -94,9 +99,8 @@ def compare(network: Classifier, c: Comparison, x: np.ndarray, labels: np.ndarra
     target = attacks.expectation(network, c.objective)
     result = run(c.name, c.ours, target, x, labels, 1, Stream(0))
     start = perf_counter()
-    theirs = c.theirs(
-        art.estimator(network, probabilities=True), x, np.eye(network.model.classes, dtype=np.float32)[labels]
-    )
+    one_hot = np.eye(network.model.classes, dtype=np.float32)[labels]
+    theirs = c.theirs(art.estimator(network, probabilities=c.probabilities), x, one_hot)
     seconds = perf_counter() - start
     theirs = np.clip(theirs, 0, 1).astype(np.float32)
     c.ours.ball.check(theirs, x)

@@ -13,6 +13,7 @@ from npsnn.layers.moments import Moments
 from npsnn.objectives import cross_entropy
 from npsnn.ops.loss import one_hot
 from npsnn.streams import Randomness
+from npsnn.validate import check_choice
 
 EXTRA = "art"
 """The extra of npsnn that installs the toolbox."""
@@ -24,7 +25,7 @@ def estimator(network: Classifier, rng: Randomness = 0, probabilities: bool = Fa
     network: the network. Each call of a method is a fresh draw of its noise; `network.averaging(10)` answers by the
         mean of ten draws, and `network.with_sigma(0)` without noise.
     rng: source of randomness. The same calls in the same order have the same noise.
-    probabilities: whether `predict` returns softmax probabilities instead of logits.
+    probabilities: whether `predict` and `class_gradient` are of softmax probabilities instead of logits.
     Images are float32 (n, C, H, W) in [0, 1]. The estimator is not trained: `fit` raises NotImplementedError.
     Raises ImportError without ART, TypeError for what is no network.
     """
@@ -51,6 +52,18 @@ def _logit(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
     return (m.mean * hot).sum(axis=0), Moments(hot)
 
 
+def _probability(m: Moments, labels: np.ndarray) -> tuple[np.ndarray, Moments]:
+    """The probability p of each label, (N,), as an objective, whose cotangent is p (1[k = label] - p_k)."""
+    hot, each = one_hot(m.mean, labels), _softmax(m.mean)
+    own = (each * hot).sum(axis=0)
+    return own, Moments(own * (hot - each))
+
+
+def _softmax(z: Any) -> Any:
+    e = np.exp(z - z.max(axis=0))
+    return e / e.sum(axis=0)
+
+
 class Estimator:
     """An npsnn network as ART's attacks ask it: the methods of a classifier with gradients."""
 
@@ -67,14 +80,10 @@ class Estimator:
         """Logits (n, classes) under a fresh draw; probabilities, where the estimator is made for them.
 
         x: images (n, C, H, W).
-        batch_size: ignored; npsnn has its own.
-        kwargs: `logits=True` asks for logits, whatever the estimator is made for.
+        batch_size: ignored, as other arguments are; npsnn has its own.
         """
         z = self.asked.logits(x, self.asked.next())
-        if kwargs.get("logits", not self.probabilities):
-            return z
-        e = np.exp(z - z.max(axis=1, keepdims=True))
-        return np.asarray(e / e.sum(axis=1, keepdims=True))
+        return np.ascontiguousarray(_softmax(z.T).T) if self.probabilities else z
 
     def loss_gradient(self, x: np.ndarray, y: np.ndarray, **kwargs: Any) -> np.ndarray:
         """The gradient of the cross-entropy under a fresh draw, float32 like x.
@@ -85,18 +94,24 @@ class Estimator:
         return self._gradient(x, self._labels(y, len(x)), cross_entropy)
 
     def class_gradient(self, x: np.ndarray, label: Any = None, **kwargs: Any) -> np.ndarray:
-        """The gradients of logits under one fresh draw, float32 (n, classes, C, H, W), or (n, 1, C, H, W) of one each.
+        """The gradients of what `predict` returns, under one fresh draw, float32 (n, classes, C, H, W).
 
         x: images (n, C, H, W).
-        label: None for all classes, one class for all images, or a class for each.
+        label: None for all classes; one class for all images, or a class for each, whose gradients are (n, 1, C, H, W).
         """
         classes, call = self.asked.network.model.classes, self.asked.next()
-        chosen = range(classes) if label is None else [label]
-        each = [as_labels(np.broadcast_to(np.asarray(k), len(x)), len(x), classes) for k in chosen]
-        return np.stack([self._gradient(x, labels, _logit, call) for labels in each], axis=1)
+        of = _probability if self.probabilities else _logit
+        if label is None:
+            each = [np.full(len(x), k) for k in range(classes)]
+        else:
+            given = np.asarray(label)
+            each = [np.full(len(x), given) if given.size == 1 else given.reshape(-1)]
+        checked = [as_labels(labels, len(x), classes) for labels in each]
+        return np.stack([self._gradient(x, labels, of, call) for labels in checked], axis=1)
 
     def compute_loss(self, x: np.ndarray, y: np.ndarray, reduction: str = "none", **kwargs: Any) -> np.ndarray:
         """The cross-entropy of each image under a fresh draw, (n,); its "mean" or "sum" where reduction says so."""
+        check_choice("reduction", reduction, ("none", "mean", "sum"))
         z = self.asked.logits(x, self.asked.next())
         values, _ = cross_entropy(Moments(z.T.astype(np.float64)), self._labels(y, len(x)))
         return np.asarray({"none": values, "mean": values.mean(), "sum": values.sum()}[reduction])
@@ -110,9 +125,15 @@ class Estimator:
         raise NotImplementedError("an npsnn network tells its logits and no activations")
 
     def _labels(self, y: np.ndarray, count: int) -> np.ndarray:
-        y = np.asarray(y)
-        labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
-        return np.asarray(as_labels(labels, count, self.asked.network.model.classes))
+        """The classes that y says, the first where a row has several, as the toolbox makes them of equal logits."""
+        y, classes = np.asarray(y), self.asked.network.model.classes
+        if y.ndim == 2 and y.shape[1] > 1:
+            if y.shape != (count, classes):
+                raise ValueError(f"y must be classes or one-hot rows of the shape {(count, classes)}, got {y.shape}")
+            if not (np.isin(y, (0, 1)).all() and y.any(axis=1).all()):
+                raise ValueError("y must be classes or one-hot rows, got rows of other numbers")
+            y = y.argmax(axis=1)
+        return np.asarray(as_labels(y.reshape(-1), count, classes))
 
     def _gradient(self, x: np.ndarray, labels: np.ndarray, objective: Any, call: int | None = None) -> np.ndarray:
         call = self.asked.next() if call is None else call

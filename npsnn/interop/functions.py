@@ -33,8 +33,8 @@ from npsnn.validate import check_count
 
 LAYER = "function"
 """The name of the one layer of such a network."""
-QUIET_DRAWS = 20
-"""The draws whose mean answers where the noise is off, of a function that has no way to turn the noise off."""
+DRAWS, ROWS = 20, 5
+"""The draws whose mean answers where the noise is off, of a function that cannot turn it off, and those of one call."""
 
 Pullback: TypeAlias = Callable[[np.ndarray], np.ndarray]
 """The vector-Jacobian product: from a cotangent of the logits, (n, classes), to the one of the images, (n, C, H, W)."""
@@ -189,21 +189,44 @@ class MeanOf:
     """The mean answer of a function over fixed draws: a function without noise.
 
     function: the function, which is random.
-    draws: number of draws, whose seeds are 0, 1, 2 and so on.
-    The vector-Jacobian product asks the function again, so that one draw at a time is in memory.
+    seeds: number of seeds, which are 0, 1, 2 and so on.
+    rows: number of draws of a seed. Each image is so many copies in a call of its own, and its answer depends neither
+        on the other images nor on its place among them. 1 where a call is one draw, which all images then share.
+    The vector-Jacobian product asks the function again, so that one call at a time is in memory.
     """
 
     function: Function
-    draws: int = QUIET_DRAWS
+    seeds: int
+    rows: int
+
+    @property
+    def __name__(self) -> str:
+        return name_of(self.function)
 
     def __call__(self, x: np.ndarray, seed: int) -> tuple[np.ndarray, Pullback]:
-        mean = sum(np.asarray(self.function(x.copy(), draw)[0]) for draw in range(self.draws)) / self.draws
+        draws = self.seeds * self.rows
 
-        def pullback(g: np.ndarray) -> np.ndarray:
-            each = (self.function(x.copy(), draw)[1](g / self.draws) for draw in range(self.draws))
-            return np.asarray(sum(np.asarray(one) for one in each))
+        def mean(part: np.ndarray) -> np.ndarray:
+            return np.asarray(sum(self._summed(z) for z, _ in self._answers(part)) / draws)
 
-        return np.asarray(mean), pullback
+        def pulled(part: np.ndarray, g: np.ndarray) -> np.ndarray:
+            each = np.repeat(g / draws, self.rows, axis=0)
+            return np.asarray(sum(self._summed(pull(each.copy())) for _, pull in self._answers(part)))
+
+        size = len(x) if self.rows == 1 else 1
+        parts = [slice(start, start + size) for start in range(0, len(x), size)]
+        return np.concatenate([mean(x[s]) for s in parts]), lambda g: np.concatenate(
+            [pulled(x[s], g[s]) for s in parts]
+        )
+
+    def _answers(self, part: np.ndarray) -> Iterator[tuple[np.ndarray, Pullback]]:
+        for seed in range(self.seeds):
+            yield self.function(np.repeat(part, self.rows, axis=0), seed)
+
+    def _summed(self, values: np.ndarray) -> np.ndarray:
+        """The sums over the copies of each image."""
+        values = np.asarray(values)
+        return np.asarray(values.reshape(-1, self.rows, *values.shape[1:]).sum(axis=1))
 
 
 def Target(  # noqa: N802  # stands for the class that users expect; its value is a Classifier
@@ -262,7 +285,8 @@ def network_of(
     threads: int | None,
 ) -> Classifier:
     """The network of a function, of which `probed` has found the number of classes and how it draws."""
-    layer = Answering(function, quiet or MeanOf(function), found.classes, found.random, batch, found.shared)
+    mean = MeanOf(function, DRAWS, 1) if found.shared else MeanOf(function, DRAWS // ROWS, ROWS)
+    layer = Answering(function, quiet or mean, found.classes, found.random, batch, found.shared)
     network = Sequential(((LAYER, layer),))
     model = FunctionModel(name or name_of(function), network, tuple(shape), found.classes, batch)
     return Classifier(model, {LAYER: {"dtype": np.zeros((), dtype)}}, threads)

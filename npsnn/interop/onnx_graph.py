@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, defs, helper, numpy_helper
 
 from npsnn import files
 from npsnn.layers.base import Shape
@@ -18,6 +18,8 @@ LIMIT = 1 << 30
 """The bytes that a file beside the graph's may have."""
 IGNORED = ("Constant", "Identity", "Dropout")
 """The nodes that are looked through: what they put out is a constant, or their first input."""
+OLDEST = 7
+"""The opset from which nodes mean what they do today: Dropout drew, and Gemm had a flag for broadcasting, before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +42,16 @@ class Node:
             if value != wanted:
                 raise ValueError(f"{name} must be {wanted}, got {value!r:.80}")
 
-    def one(self, name: str, default: int) -> int:
-        """The number that an attribute of several has everywhere; raises ValueError where they differ."""
-        values = list(self.attributes.get(name, [default]))
-        if len(set(values)) != 1:
-            raise ValueError(f"{name} must be one number in all directions, got {values}")
+    def one(self, name: str, default: int, each: int = 2) -> int:
+        """The number that an attribute of several has everywhere; raises ValueError where they differ.
+
+        name: of the attribute.
+        default: the number where the attribute is not there.
+        each: how many there must be.
+        """
+        values = list(self.attributes.get(name, [default] * each))
+        if len(set(values)) != 1 or len(values) != each:
+            raise ValueError(f"{name} must be one number in all directions, {each} times, got {values}")
         return int(values[0])
 
 
@@ -53,25 +60,35 @@ class Graph:
 
     graph: as the package onnx reads it.
     folder: where files stand that constants may be in.
+    opset: version of its nodes.
+    Raises ValueError for an attribute that a node of this version does not have, and for dropout that draws.
     """
 
-    def __init__(self, graph: Any, folder: Path) -> None:
+    def __init__(self, graph: Any, folder: Path, opset: int) -> None:
         self.graph, self.folder = graph, folder
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._same: dict[str, str] = {}
         self._takers: dict[str, list[Node]] = {}
         self._files: dict[str, bytes] = {}
-        nodes = [_node(made, number) for number, made in enumerate(graph.node, start=1)]
+        nodes = [_node(made, number, opset) for number, made in enumerate(graph.node, start=1)]
         for node in nodes:
             if node.kind == "Constant":
                 self._constants[node.output] = _constant(node)
             elif node.kind in IGNORED and node.inputs:
+                self._check_rests(node)
                 self._same[node.output] = self.value(node.inputs[0])
         for node in nodes:
             if node.kind not in IGNORED:
                 node = Node(node.kind, node.name, tuple(map(self.value, node.inputs)), node.output, node.attributes)
                 for value in dict.fromkeys(node.inputs):
                     self._takers.setdefault(value, []).append(node)
+
+    def _check_rests(self, node: Node) -> None:
+        """Raise ValueError for dropout in the mode of training, which draws whenever the network answers."""
+        mode = node.inputs[2] if len(node.inputs) > 2 else ""
+        if mode and ((found := self.constant(mode)) is None or np.any(found)):
+            what = "what is computed" if found is None else "true"
+            raise ValueError(f"{node}: training_mode must be false, got {what}: noise is exported, and not imported")
 
     def value(self, name: str) -> str:
         """The value of that name, or the one that it is the same as."""
@@ -170,16 +187,41 @@ class Graph:
         return inputs[0].name, self.value(self.graph.output[0].name), given
 
 
-def _node(made: Any, number: int) -> Node:
+def opset_of(model: Any) -> int:
+    """The version of a model's nodes; raises ValueError for one whose nodes may mean something else."""
+    found = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    newest = defs.onnx_opset_version()
+    if len(found) != 1 or not OLDEST <= found[0] <= newest:
+        got = " and ".join(map(str, found)) or "none"
+        raise ValueError(f"it must have nodes of one opset from {OLDEST} to {newest}, got {got}")
+    return int(found[0])
+
+
+def _check_attributes(made: Any, who: str, opset: int) -> None:
+    try:
+        known = defs.get_schema(made.op_type, opset).attributes
+    except defs.SchemaError:  # no such node: whoever meets it says so
+        return
+    if odd := [attribute.name for attribute in made.attribute if attribute.name not in known]:
+        has = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"{who} must have attributes of opset {opset} ({has}), got {odd[0]:.80}")
+
+
+def _node(made: Any, number: int, opset: int) -> Node:
+    name = made.name or f"number {number}"
+    who = f"node {name:.80} ({made.op_type:.80})"
     if made.domain not in ("", "ai.onnx"):
-        raise ValueError(f"node {made.name:.80} ({made.op_type:.80}) is of another set of nodes, {made.domain:.80}")
+        raise ValueError(f"{who} is of another set of nodes, {made.domain:.80}")
     if not made.output:
-        raise ValueError(f"node {made.name:.80} ({made.op_type:.80}) has no output")
+        raise ValueError(f"{who} has no output")
+    if made.op_type == "BatchNormalization" and any(made.output[1:]):
+        raise ValueError(f"{who} must have one output, got {len(made.output)}: those of training")
+    _check_attributes(made, who, opset)
     attributes = {}
     for attribute in made.attribute:
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return Node(made.op_type, made.name or f"number {number}", tuple(made.input), made.output[0], attributes)
+    return Node(made.op_type, name, tuple(made.input), made.output[0], attributes)
 
 
 def _constant(node: Node) -> Any:

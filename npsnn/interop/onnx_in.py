@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from npsnn.classifier import Classifier
-from npsnn.interop.onnx_graph import Graph, Node
+from npsnn.interop.onnx_graph import Graph, Node, opset_of
 from npsnn.interop.onnx_layers import READERS, Read
 from npsnn.layers.affine import Linear
 from npsnn.layers.base import Forms, Layer, Shape
@@ -34,7 +34,7 @@ def network_of(content: bytes, folder: Path, shape: Shape | None, name: str) -> 
     except Exception as error:  # the parser has its own errors, without a base of theirs
         raise ValueError(f"it is damaged or no ONNX file: {error}") from error
     try:
-        return _network_of(Graph(found.graph, folder), shape, name)
+        return _network_of(Graph(found.graph, folder, opset_of(found)), shape, name)
     except (TypeError, KeyError, IndexError, OverflowError) as error:  # names that are no text, and the like
         raise ValueError(f"it is damaged: {type(error).__name__}, {error}") from error
 

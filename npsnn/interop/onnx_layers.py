@@ -40,7 +40,14 @@ def _padding(node: Node) -> int:
         return 0
     if mode != "NOTSET":
         raise ValueError(f"auto_pad must be NOTSET or VALID, got {mode}: give pads in its place")
-    return node.one("pads", 0)
+    return node.one("pads", 0, 4)
+
+
+def _size(node: Node) -> int:
+    """The height and width of a window."""
+    if "kernel_shape" not in node.attributes:
+        raise ValueError("kernel_shape must be there, got none")
+    return node.one("kernel_shape", 0)
 
 
 def _conv(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
@@ -50,6 +57,8 @@ def _conv(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
         raise ValueError(f"its filters must be square and without dilations, got the shape {w.shape}")
     if w.shape[1] != shape[0]:
         raise ValueError(f"its filters are for {w.shape[1]} channels, got an image of {shape[0]}")
+    if node.one("kernel_shape", w.shape[2]) != w.shape[2]:
+        raise ValueError(f"kernel_shape must be that of its filters, {w.shape[2]}, got {node.one('kernel_shape', 0)}")
     params = {"w": w.transpose(0, 2, 3, 1)}
     if len(node.inputs) > 2 and node.inputs[2]:
         params["b"] = graph.weights(node, 2, "bias")
@@ -61,10 +70,9 @@ def _linear(w: np.ndarray, b: np.ndarray | None, shape: Shape, end: str = "") ->
     """A matrix (features, inputs) with a bias that may be one number for all."""
     if w.ndim != 2 or shape != (w.shape[1],):
         raise ValueError(f"its matrix of the shape {w.shape} must fit its input, got the shape {shape}")
-    try:
-        b = np.zeros(len(w), w.dtype) if b is None else np.broadcast_to(b.reshape(-1), (len(w),))
-    except ValueError:
-        raise ValueError(f"its bias must be {len(w)} numbers, got another number of them") from None
+    if b is not None and b.size != 1 and (b.size != len(w) or b.shape[-1] != b.size):
+        raise ValueError(f"its bias must be {len(w)} numbers in a row, got the shape {b.shape}")
+    b = np.zeros(len(w), w.dtype) if b is None else np.broadcast_to(b.reshape(-1), (len(w),))
     return Read("fc", Linear(len(w)), {"w": w, "b": b}, end)
 
 
@@ -85,7 +93,7 @@ def _matmul(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
 
 
 def _norm(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
-    node.only(training_mode=0)
+    node.only(training_mode=0, spatial=1)
     names = {"w": "scale", "b": "bias", "running_mean": "mean", "running_var": "variance"}
     params = {name: graph.weights(node, i, what) for i, (name, what) in enumerate(names.items(), start=1)}
     return Read("bn", BatchNorm(epsilon=node.attributes.get("epsilon", 1e-5)), params)
@@ -94,13 +102,14 @@ def _norm(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
 def _prelu(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
     slope = graph.weights(node, 1, "slope")
     each = slope.reshape(-1)
-    if slope.size != 1 and (slope.size != shape[0] or slope.shape[-1] != (1 if len(shape) == 3 else shape[0])):
+    channels = (shape[0], *(1,) * (len(shape) - 1))
+    if slope.size != 1 and (slope.size != shape[0] or slope.shape[-len(shape) :] != channels):
         raise ValueError(f"its slope must be one number for each of {shape[0]} channels, got the shape {slope.shape}")
     return Read("prelu", PReLU(), {"slope": np.broadcast_to(each, shape[:1])})
 
 
 def _max_pool(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
-    size, stride, padding = node.one("kernel_shape", 1), node.one("strides", 1), _padding(node)
+    size, stride, padding = _size(node), node.one("strides", 1), _padding(node)
     if node.one("dilations", 1) != 1:
         raise ValueError("dilations must be 1")
     _check_floor(node, shape, size, stride, padding)
@@ -109,13 +118,15 @@ def _max_pool(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
 
 
 def _check_floor(node: Node, shape: Shape, size: int, stride: int, padding: int) -> None:
-    """Raise ValueError where windows beyond the edge count."""
+    """Raise ValueError where windows beyond the edge count, and for windows that do not move."""
+    if stride < 1:
+        raise ValueError(f"strides must be >= 1, got {stride}")
     if node.attributes.get("ceil_mode", 0) and any((n + 2 * padding - size) % stride for n in shape[1:]):
         raise ValueError(f"ceil_mode must be 0 for an image of the shape {shape}, which windows of {size} do not fill")
 
 
 def _mean_pool(graph: Graph, node: Node, at: str, shape: Shape) -> Read:
-    size = node.one("kernel_shape", 1)
+    size = _size(node)
     if node.one("strides", 1) != size or _padding(node) or node.one("dilations", 1) != 1:
         raise ValueError(f"strides must be the {size} of kernel_shape, without pads and dilations")
     _check_floor(node, shape, size, size, 0)

@@ -87,5 +87,8 @@ def _array(about: Mapping[str, Any], name: str) -> np.ndarray:
     kind = str(about["dtype"])
     if kind not in TYPES:
         raise ValueError(f"{name} must hold floats, got {kind}")
-    array = np.frombuffer(about["data"], TYPES[kind]).reshape(about["shape"])
+    try:
+        array = np.frombuffer(about["data"], TYPES[kind]).reshape(about["shape"])
+    except (ValueError, OverflowError) as error:  # of no numbers in sizes that NumPy has not
+        raise ValueError(f"{name} must have sizes that an array can have, got {about['shape']}") from error
     return (array.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else array

@@ -14,13 +14,15 @@ from npsnn import files
 from npsnn.classifier import Classifier
 from npsnn.files.paths import user_path
 from npsnn.interop import layout, needed
-from npsnn.layers.base import Shape
+from npsnn.layers.base import LARGEST, Shape
 from npsnn.models.base import Model
 
 __all__ = ["from_module", "load", "load_state_dict", "module", "save", "state_dict"]
 
 LIMIT = 1 << 30
 """The bytes that a checkpoint may have."""
+SAFE = (2, 6)
+"""The version of PyTorch from which weights_only=True keeps its promise: CVE-2025-32434 got around it before."""
 INSIDE = ("state_dict", "model_state_dict", "model")
 """The entries under which a checkpoint may hold the state_dict, beside those of an optimiser and others."""
 
@@ -54,10 +56,14 @@ def load_state_dict(state: Mapping[str, Any], model: Model, rename: Mapping[str,
 def _array(torch: Any, name: str, value: Any) -> np.ndarray:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"state must hold tensors alone, got {type(value).__name__} for {name:.80}")
-    if value.layout != torch.strided or value.is_quantized or value.is_meta:
-        raise ValueError(f"{name} must be a dense tensor with numbers, got {value.layout}, {value.dtype}")
+    if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_nested:
+        raise ValueError(f"{name:.80} must be a dense tensor with numbers, got {value.layout}, {value.dtype}")
+    if value.numel() > LARGEST:  # of one number in a file, which stands for all of them
+        raise ValueError(f"{name:.80} must have at most {LARGEST:,} numbers, got the shape {tuple(value.shape)}")
     value = value.detach().cpu()
-    array: np.ndarray = (value.float() if value.dtype == torch.bfloat16 else value).resolve_neg().numpy()
+    if value.dtype.is_floating_point and value.dtype not in (torch.float16, torch.float32, torch.float64):
+        value = value.float()  # NumPy has no brain floats and no floats of 8 bits
+    array: np.ndarray = value.resolve_conj().resolve_neg().numpy()
     return array
 
 
@@ -80,11 +86,16 @@ def load(path: str | os.PathLike[str], model: Model, rename: Mapping[str, str] |
     path: of the file: a state_dict, or a dictionary that has one under "state_dict", "model_state_dict" or "model".
     model, rename: as for `load_state_dict`.
     Raises FileNotFoundError or another OSError where the file cannot be read, and ValueError, naming the file, where it
-    holds more than tensors and plain values, is damaged, or has other entries than the model.
+    holds more than tensors and plain values, is damaged, or has other entries than the model, and where PyTorch is
+    older than 2.6, which a file can make run code all the same.
     """
     path = user_path(path)
     content = files.read_bytes(path, LIMIT)
     torch = needed("torch", "torch")
+    if tuple(int(n) for n in torch.__version__.split(".")[:2]) < SAFE:
+        raise ValueError(
+            f"{path} must be read by PyTorch 2.6 or newer, which runs no code in it: got {torch.__version__}"
+        )
     try:
         found = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything, and says it in many lines

@@ -51,6 +51,7 @@ class Module:
     draw: called with a seed before each forward pass, sets the noise.
     modes: the submodules, each with whether it is in training mode while the module answers.
     dtype, device: of the images that the module takes.
+    PyTorch's own generator has the seed in the backward pass, where a module may draw as well or compute a part again.
     Around each pass PyTorch's random numbers, of the CPU and CUDA, and the modes of all submodules are put back as they
     were. Gradients of parameters are neither computed nor written. One thread at a time computes.
     """
@@ -76,12 +77,13 @@ class Module:
             raise TypeError(f"the module must return a tensor of logits, got {type(answer).__name__}")
         if not answer.dtype.is_floating_point:
             raise TypeError(f"the module must return floats, got {answer.dtype}")
-        return _numpy(answer, x.dtype), lambda cotangent: self._pulled(answer, images, cotangent)
+        return _numpy(answer, x.dtype), lambda cotangent: self._pulled(answer, images, cotangent, seed)
 
-    def _pulled(self, answer: Any, images: Any, cotangent: np.ndarray) -> np.ndarray:
+    def _pulled(self, answer: Any, images: Any, cotangent: np.ndarray, seed: int) -> np.ndarray:
         torch, found = needed("torch", EXTRA), None
         if answer.requires_grad:
             with self._as_set():
+                _seeding(self.device)(seed)
                 above = torch.from_numpy(cotangent).to(answer.device, answer.dtype)
                 (found,) = torch.autograd.grad(answer, images, above, retain_graph=True, allow_unused=True)
         if found is None:
@@ -100,6 +102,13 @@ class Module:
                 yield
             finally:
                 _set(before)
+
+
+def _seeding(device: Any) -> Callable[[int], object]:
+    """What sets PyTorch's generators; of the CPU alone, since to seed a GPU leaves a trace where nothing is put back."""
+    torch = needed("torch", EXTRA)
+    found: Callable[[int], object] = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+    return found
 
 
 def _set(modes: Any) -> None:
@@ -147,8 +156,7 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
     check_count("batch", batch)
     like = next((one for _, one in _held(module) if one.dtype.is_floating_point), torch.zeros(()))
     modes = tuple((part, part.training) for part in module.modules())
-    if draw is None:  # to seed a GPU would leave a trace where only the CPU's seed is put back
-        draw = torch.default_generator.manual_seed if like.device.type == "cpu" else torch.manual_seed
+    draw = _seeding(like.device) if draw is None else draw
     check_takes(draw, "seed", "draw")
     function = Module(module, draw, modes, like.dtype, like.device)
     dtype = np.float64 if like.dtype == torch.float64 else np.float32
@@ -165,16 +173,24 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
 def _unchanged(module: Any) -> Iterator[None]:
     """Put parameters and buffers back as they were; ValueError names the first that the block has changed."""
     torch = needed("torch", EXTRA)
-    before = {name: (tensor, tensor.detach().clone()) for name, tensor in _held(module)}
+    stores = [
+        (f"{path}.", store) for path, part in module.named_modules() for store in (part._parameters, part._buffers)
+    ]
+    before = [(path, store, dict(store)) for path, store in stores]
+    values = {id(t): t.detach().clone() for _, _, held in before for t in held.values() if t is not None}
     changed = ""
     try:
         yield
     finally:
         with torch.no_grad():
-            for name, (tensor, value) in before.items():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
-                    changed = changed or name
+            for path, store, held in before:
+                for name, tensor in held.items():
+                    same = store.get(name) is tensor
+                    if tensor is not None and not torch.equal(tensor, values[id(tensor)]):
+                        tensor.copy_(values[id(tensor)])
+                        same = False
+                    changed = changed or ("" if same else f"{path}{name}".removeprefix("."))
+                store.update(held)
     if changed:
         who = type(module).__name__
         raise ValueError(f"{who} changes {changed} whenever it answers: put all but its noise in eval mode")
@@ -192,7 +208,7 @@ def as_module(network: Classifier, rng: Randomness = 0) -> Any:
         of ten draws, and `network.with_sigma(0)` without noise.
     rng: source of randomness. Pass k of the module has the same noise each time that the module is made anew.
     The module has no parameters. Logits come in the dtype and on the device of the images. The backward pass computes
-    the forward pass of its draw again, by npsnn.
+    the forward pass of its draw again, by npsnn. A second derivative is refused by PyTorch with a RuntimeError.
     Raises ImportError without PyTorch.
     """
     asked, kind = Answers.of(network, rng), _classes()
@@ -239,4 +255,6 @@ class Network:
 def _classes() -> tuple[Any, Any]:
     """The two classes above as PyTorch's."""
     torch = needed("torch", EXTRA)
-    return new_class("Ask", (Asking, torch.autograd.Function)), new_class("Network", (Network, torch.nn.Module))
+    once = {"backward": staticmethod(torch.autograd.function.once_differentiable(Asking.backward))}
+    ask = new_class("Ask", (Asking, torch.autograd.Function), exec_body=lambda names: names.update(once))
+    return ask, new_class("Network", (Network, torch.nn.Module))

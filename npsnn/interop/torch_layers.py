@@ -25,6 +25,7 @@ def model_of(module: Any, shape: Shape, name: str) -> tuple[Model, dict[str, Any
     if not isinstance(module, nn.Sequential):
         way = "export it by torch.onnx.export, and import the file"
         raise ValueError(f"module must be a Sequential, whose order is known, got {type(module).__name__}: {way}")
+    check_plain(module, "module")
     reader = _Reader(module)
     layers, out = reader.sequential(module, tuple(shape), "")
     if len(out) != 1:
@@ -45,9 +46,10 @@ class _Reader:
     def sequential(self, module: Any, shape: Shape, path: str) -> tuple[Sequential, Shape]:
         parts: list[tuple[str, Layer]] = []
         rng = Forms(1)
-        for name, child in module.named_children():
+        for name, child in module._modules.items():  # named_children leaves out a child that comes again
             where = f"{path}{name}"
-            if isinstance(child, nn.Identity):
+            check_plain(child, where)
+            if type(child) is nn.Identity:
                 continue
             if isinstance(child, nn.Sequential):
                 part, shape = self.sequential(child, shape, f"{where}.")
@@ -68,6 +70,14 @@ class _Reader:
         """Make an entry that is one number for all one number for each."""
         if len(self.state[name]) == 1:
             self.state[name] = self.state[name].expand(count)
+
+
+def check_plain(module: Any, where: str) -> None:
+    """Raise ValueError for a Sequential whose forward is code of its own, and for hooks, which may change an answer."""
+    if isinstance(module, nn.Sequential) and type(module).forward is not nn.Sequential.forward:
+        raise ValueError(f"{where} must be a plain Sequential, got {type(module).__name__} with a forward of its own")
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise ValueError(f"{where} must have no forward hooks, which may change what {type(module).__name__} answers")
 
 
 def only(**settings: tuple[Any, Any]) -> None:

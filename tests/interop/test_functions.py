@@ -142,11 +142,27 @@ def test_draws_that_all_images_share_widen_the_interval() -> None:
 def test_noise_that_is_off_is_the_quiet_function_or_the_mean_of_fixed_draws() -> None:
     x = small_networks.images(3)
     assert np.array_equal(target(quiet=plain).predict(x), plain(x, 0)[0])
-    network = target()
-    assert np.allclose(network.predict(x), np.mean([noisy(x, d)[0] for d in range(20)], axis=0), atol=1e-12)
-    _, pullback = MeanOf(noisy, 3)(x, 0)
-    g = np.random.default_rng(0).normal(size=(3, 3))
-    assert np.allclose(pullback(g), np.mean([noisy(x, d)[1](g) for d in range(3)], axis=0), atol=1e-12)
+    g, each = np.random.default_rng(0).normal(size=(3, 3)), [x[i : i + 1].repeat(5, axis=0) for i in range(3)]
+    means = [np.mean([noisy(one, d)[0].mean(axis=0) for d in range(4)], axis=0) for one in each]
+    assert np.allclose(target().predict(x), means, atol=1e-12)
+    _, pullback = MeanOf(noisy, 4, 5)(x, 0)
+    gradients = [
+        np.mean([noisy(one, d)[1](np.repeat(g[i : i + 1], 5, axis=0)) for d in range(4)], axis=(0, 1))
+        for i, one in enumerate(each)
+    ]
+    assert np.allclose(pullback(g), gradients, atol=1e-12)
+    assert np.allclose(target(shared).predict(x), np.mean([shared(x, d)[0] for d in range(20)], axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [noisy, shared])
+def test_the_mean_of_fixed_draws_is_that_of_the_image_whatever_it_comes_with(function: Any) -> None:
+    network, x = target(function), small_networks.images(12)
+    whole, labels = network.predict(x), np.arange(12) % 3
+    gradient = network.loss_gradient(x, labels, EXPECTATION, cross_entropy)[1]
+    for columns in ([5], [7, 2, 2], [11, 0]):
+        assert np.allclose(network.predict(x[columns]), whole[columns], atol=1e-12)
+        again = network.loss_gradient(x[columns], labels[columns], EXPECTATION, cross_entropy)[1]
+        assert np.allclose(again, gradient[columns], atol=1e-12)
 
 
 def unseeded(x: np.ndarray, seed: int, rng: Any = np.random.default_rng(0)) -> Any:  # noqa: B008

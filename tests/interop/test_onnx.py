@@ -140,13 +140,19 @@ def test_what_has_no_nodes_is_refused_and_no_file_is_written(tmp_path: Path) -> 
     close(session(mixing, tmp_path)(images()), mixing.predict(images()))
 
 
-def made(nodes: Nodes, arrays: dict[str, Any], shape: tuple[Any, ...] = ("N", *SHAPE), output: str = "y") -> bytes:
-    """A file of nodes (kind, inputs, output, attributes)."""
+def made(
+    nodes: Nodes,
+    arrays: dict[str, Any],
+    shape: tuple[Any, ...] = ("N", *SHAPE),
+    output: str = "y",
+    opsets: tuple[int, ...] = (17,),
+) -> bytes:
+    """A file of nodes (kind, inputs, outputs with commas between them, attributes)."""
     helper = ox.helper
     kind = ox.TensorProto.FLOAT
     graph = helper.make_graph(
         [
-            helper.make_node(n[0], n[1].split(), [n[2]], f"n{i}", **(n[3] if len(n) > 3 else {}))
+            helper.make_node(n[0], n[1].split(" "), n[2].split(","), f"n{i}", **(n[3] if len(n) > 3 else {}))
             for i, n in enumerate(nodes)
         ],
         "graph",
@@ -154,7 +160,8 @@ def made(nodes: Nodes, arrays: dict[str, Any], shape: tuple[Any, ...] = ("N", *S
         [helper.make_tensor_value_info(output, kind, None)],
         [ox.numpy_helper.from_array(np.asarray(a), name) for name, a in arrays.items()],
     )
-    content: bytes = helper.make_model(graph).SerializeToString()
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset) for opset in opsets])
+    content: bytes = model.SerializeToString()
     return content
 
 
@@ -165,6 +172,8 @@ F = RNG.standard_normal((2, 2, 3, 3)).astype(np.float32)
 FLAT: tuple[Any, ...] = ("Flatten", "x", "f")
 GEMM: tuple[Any, ...] = ("Gemm", "g w b", "y", {"transB": 1})
 ARRAYS: dict[str, Any] = {"w": W, "b": B, "f3": F, "zero": np.zeros((1, 2, 1, 1), np.float32)}
+ARRAYS |= {"column": B[:, None], "rows": np.ones((1, 2, 1), np.float32), "two": np.ones(2, np.float32)}
+ARRAYS |= {"yes": np.array(True), "half": np.array(0.5, np.float32)}
 
 
 def read(tmp_path: Path, nodes: Nodes, arrays: dict[str, Any] | None = None, **others: Any) -> Classifier:
@@ -189,12 +198,15 @@ def test_other_ways_to_write_a_matrix(tmp_path: Path, nodes: Nodes) -> None:
     close(read(tmp_path, nodes, arrays).predict(x), x.reshape(3, -1) @ W.T + B)
 
 
+@pytest.mark.parametrize("opset", [17, 18])
 @pytest.mark.parametrize("keep", [0, 1])
-def test_the_mean_over_an_image_is_taken(tmp_path: Path, keep: int) -> None:
-    mean = ("ReduceMean", "x axes", "m", {"keepdims": keep})
+def test_the_mean_over_an_image_is_taken(tmp_path: Path, keep: int, opset: int) -> None:
+    given: dict[str, Any] = {"axes": [-1, 2]} if opset == 17 else {}  # an input from opset 18 on
+    mean = ("ReduceMean", "x" if given else "x axes", "m", {"keepdims": keep} | given)
     nodes: Nodes = [mean, *([("Flatten", "m", "g")] if keep else []), ("Gemm", "g u b" if keep else "m u b", "y")]
     arrays = {"axes": np.array([-1, 2]), "u": W[:, :2].T.copy()}
-    close(read(tmp_path, nodes, arrays).predict(images()), images().mean(axis=(2, 3)) @ W[:, :2].T + B)
+    network = read(tmp_path, nodes, arrays, opsets=(opset,))
+    close(network.predict(images()), images().mean(axis=(2, 3)) @ W[:, :2].T + B)
 
 
 def test_a_fixed_number_of_images_may_stand_in_a_reshape(tmp_path: Path) -> None:
@@ -242,6 +254,25 @@ def test_branches_of_one_value_are_a_residual(tmp_path: Path) -> None:
         ([("Reshape", "x x", "g")], "must make vectors of 128 numbers of each image, got what is computed"),
         ([("Gemm", "x w b", "g", {"transB": 1})], r"its matrix of the shape \(3, 128\) must fit its input"),
         ([FLAT, ("Gemm", "f w b", "g", {"transB": 1, "alpha": 0.5})], "alpha must be 1.0, got 0.5"),
+        (
+            [FLAT, ("Gemm", "f w column", "g", {"transB": 1})],
+            r"bias must be 3 numbers in a row, got the shape \(3, 1\)",
+        ),
+        ([("Conv", "x f3", "g", {"kernel_shape": [5, 5]})], "kernel_shape must be that of its filters, 3, got 5"),
+        (
+            [("Conv", "x f3", "g", {"pads": [1, 1]})],
+            r"pads must be one number in all directions, 4 times, got \[1, 1\]",
+        ),
+        ([("Relu", "x", "g", {"alpha": 0.1})], r"n0 \(Relu\) must have attributes of opset 17 \(none\), got alpha"),
+        ([("MaxPool", "x", "g")], "kernel_shape must be there, got none"),
+        ([("MaxPool", "x", "g", {"kernel_shape": [2, 2], "strides": [0, 0], "ceil_mode": 1})], "strides must be >= 1"),
+        ([("Dropout", "x half yes", "g")], r"n0 \(Dropout\): training_mode must be false, got true"),
+        ([("Relu", "x", "r"), ("Dropout", "x half r", "g")], "training_mode must be false, got what is computed"),
+        (
+            [("BatchNormalization", "x two two two two", "g,mean,var", {"training_mode": 1})],
+            "must have one output, got 3: those of training",
+        ),
+        ([("PRelu", "x rows", "g")], r"slope must be one number for each of 2 channels, got the shape \(1, 2, 1\)"),
         ([("Sub", "x zero", "g")], "no counterpart in npsnn, but for"),
         ([("Sub", "x zero", "a"), ("Div", "a zero", "g")], "standard deviations must be > 0"),
         ([("Relu", "x", "a"), ("Relu", "x", "c"), ("Relu", "x", "g")], "may have two branches, which Add joins, got 3"),
@@ -293,6 +324,22 @@ def test_a_shape_that_the_file_leaves_open_is_given(tmp_path: Path) -> None:
     assert formats.load(path, shape=SHAPE).model.shape == SHAPE
     with pytest.raises(ValueError, match=r"its images have the shape \(2, None, None\), got \(3, 8, 8\)"):
         onnx.load(path, (3, 8, 8))
+
+
+@pytest.mark.parametrize("opsets", [(6,), (999,), (), (17, 17)])
+def test_an_opset_of_another_meaning_is_refused(tmp_path: Path, opsets: tuple[int, ...]) -> None:
+    got = " and ".join(map(str, opsets)) or "none"
+    with pytest.raises(ValueError, match=rf"made\.onnx: it must have nodes of one opset from 7 to \d+, got {got}$"):
+        read(tmp_path, [("Flatten", "x", "g"), GEMM], opsets=opsets)
+
+
+def test_batch_normalisation_of_old_opsets_is_for_each_channel(tmp_path: Path) -> None:
+    nodes: Nodes = [("BatchNormalization", "x two two two two", "n", {"spatial": 1}), ("Flatten", "n", "g"), GEMM]
+    expected = ((images() - 1) / np.sqrt(1 + 1e-5) + 1).reshape(3, -1) @ W.T + B
+    close(read(tmp_path, nodes, opsets=(8,)).predict(images()), expected)
+    nodes[0][3]["spatial"] = 0
+    with pytest.raises(ValueError, match="spatial must be 1, got 0"):
+        read(tmp_path, nodes, opsets=(8,))
 
 
 @pytest.mark.parametrize("content", [b"", b"no protobuf", bytes(40), b"\x08\x08"])

@@ -97,6 +97,22 @@ def test_an_entry_of_another_type_is_named(tmp_path: Path) -> None:
         safetensors.load(written(tmp_path / "bytes.safetensors", about, bytes(3)), of_layers())
 
 
+@pytest.mark.parametrize("shape", [[0, 1 << 63], [1 << 62, 1 << 62, 0], [0] * 70])
+def test_an_entry_of_an_impossible_size_is_named(tmp_path: Path, shape: list[int]) -> None:
+    about = {"last.bias": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}
+    with pytest.raises(ValueError, match=r"odd\.safetensors(: last\.bias must have sizes| is damaged)"):
+        safetensors.load(written(tmp_path / "odd.safetensors", about), of_layers())
+
+
+def test_a_header_that_promises_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.safetensors"
+    about = {"last.bias": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+    for content in ((1 << 62).to_bytes(8, "little") + b"{}", written(path, about).read_bytes()):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"odd\.safetensors is damaged or no safetensors file"):
+            safetensors.load(path, of_layers())
+
+
 def test_a_layer_in_no_table_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     class Mine:
         def init(self, rng: Any, shape: Any) -> Any:

@@ -112,9 +112,47 @@ def test_a_sequential_is_taken_layer_by_layer() -> None:
     assert set(names) <= set(torch.state_dict(network))
 
 
+def test_a_layer_that_stands_in_several_places_is_taken_each_time() -> None:
+    relu, square = nn.ReLU(), nn.Linear(6, 6)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(128, 6), relu, square, relu, square, relu, nn.Linear(6, 3)).eval()
+    network = torch.from_module(module, (2, 8, 8))
+    assert [name for name, _ in network.model.network.layers] == list("01234567")
+    close(network.predict(images()), answers(module, images()))
+
+
+class Doubling(nn.Sequential):
+    """Computes something else than its layers in a row."""
+
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
+class Negative(nn.Identity):
+    """No identity."""
+
+    def forward(self, x: Any) -> Any:
+        return -x
+
+
+def hooked(module: Any) -> Any:
+    module.register_forward_hook(lambda module, x, y: 2 * y)
+    return module
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
+        (
+            lambda: Doubling(nn.Flatten(), nn.Linear(128, 3)),
+            "module must be a plain Sequential, got Doubling with a forw",
+        ),
+        (
+            lambda: nn.Sequential(Doubling(nn.Flatten()), nn.Linear(128, 3)),
+            "0 must be a plain Sequential, got Doubling",
+        ),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 3), Negative()), "2 has no counterpart in npsnn: Negative"),
+        (lambda: hooked(nn.Sequential(nn.Flatten(), nn.Linear(128, 3))), "module must have no forward hooks"),
+        (lambda: nn.Sequential(nn.Flatten(), hooked(nn.Linear(128, 3))), "1 must have no forward hooks, which may"),
         (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, groups=2)), "0, Conv2d: groups must be 1, got 2"),
         (lambda: nn.Sequential(nn.Conv2d(2, 4, (3, 1))), "kernel_size must be one number for both directions"),
         (lambda: nn.Sequential(nn.Conv2d(2, 4, 2, padding="same")), "padding must be the same on all sides"),
@@ -201,6 +239,34 @@ def test_a_checkpoint_of_something_else_is_one_error(tmp_path: Path, content: An
 def test_a_sparse_tensor_is_named() -> None:
     with pytest.raises(ValueError, match=r"a must be a dense tensor with numbers, got torch\.sparse_coo"):
         torch.load_state_dict({"a": pt.eye(2).to_sparse()}, models.lenet5())
+
+
+def test_one_number_that_stands_for_many_is_refused_before_they_take_memory(tmp_path: Path) -> None:
+    state = torch.state_dict(built_in("lenet5")[0])
+    pt.save(state | {"fc1.weight": pt.zeros((), dtype=pt.bfloat16).expand(1 << 20, 1 << 20)}, tmp_path / "many.pt")
+    assert (tmp_path / "many.pt").stat().st_size < 1 << 20
+    with pytest.raises(ValueError, match=r"many\.pt: fc1\.weight must have at most 67,108,864 numbers, got the shape"):
+        torch.load(tmp_path / "many.pt", models.lenet5())
+
+
+def test_floats_of_8_bits_are_read_and_complex_numbers_are_not() -> None:
+    network = built_in("lenet5")[0]
+    state = torch.state_dict(network)
+    back = torch.load_state_dict(state | {"fc1.bias": state["fc1.bias"].to(pt.float8_e4m3fn)}, network.model)
+    assert np.array_equal(back.params["fc1"]["b"], state["fc1.bias"].to(pt.float8_e4m3fn).float().numpy())
+    with pytest.raises(ValueError, match=r"fc1\.bias must hold floats, got complex64"):
+        torch.load_state_dict(state | {"fc1.bias": state["fc1.bias"].to(pt.complex64).conj()}, network.model)
+
+
+def test_no_file_is_read_by_a_pytorch_that_may_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(built_in("lenet5")[0], tmp_path / "net.pt")
+    for version, read in (("2.5.1+cu124", False), ("2.6.0", True), ("3.0.0a0+git", True)):
+        monkeypatch.setattr(pt, "__version__", version)
+        if read:
+            torch.load(tmp_path / "net.pt", models.lenet5())
+            continue
+        with pytest.raises(ValueError, match=rf"net\.pt must be read by PyTorch 2\.6 or newer, .* got {version[:5]}"):
+            torch.load(tmp_path / "net.pt", models.lenet5())
 
 
 def test_a_file_that_is_none_is_one_error(tmp_path: Path) -> None:

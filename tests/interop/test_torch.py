@@ -188,20 +188,82 @@ def test_modules_that_cannot_be_targets_are_refused_in_a_line_and_left_alone(mak
     assert "\n" not in str(raised.value)
 
 
-def test_a_module_that_counts_its_answers_is_refused_and_put_back() -> None:
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_module_that_counts_its_answers_is_refused_and_put_back(anew: bool) -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("answers", torch.zeros(()))
 
         def forward(self, x: Any) -> Any:
-            self.answers += 1
+            if anew:
+                self.answers = self.answers + 1  # another tensor
+            else:
+                self.answers += 1
             return x.flatten(1)[:, :4]
 
-    module = Counting()
-    with pytest.raises(ValueError, match="Counting changes answers whenever it answers"):
+    module = nn.Sequential(nn.Identity(), Counting())
+    held = module[1].answers
+    with pytest.raises(ValueError, match=r"Sequential changes 1\.answers whenever it answers"):
         Target(module, SHAPE)
-    assert module.answers == 0
+    assert module[1].answers is held and held == 0
+
+
+class NoisyBackward(torch.autograd.Function):
+    """The identity, whose gradient has noise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g + 0.1 * g.abs().max() * torch.randn_like(g)
+
+
+class Again(nn.Module):
+    """A part of a network with noise, which the backward pass computes again."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Any) -> Any:
+        return torch.utils.checkpoint.checkpoint(self.part, x, use_reentrant=False, preserve_rng_state=False)
+
+
+def test_what_a_backward_pass_draws_is_of_the_seed_as_well() -> None:
+    x, labels = torch_networks.few_digits()[2][:3], np.zeros(3, int)
+
+    class Careless(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return NoisyBackward.apply(x)
+
+    noisy = Target(torch_networks.module(Careless()), SHAPE)
+    torch.manual_seed(1)
+    first = noisy.input_gradient(x, labels, "cross-entropy")
+    torch.manual_seed(2)
+    assert np.array_equal(noisy.input_gradient(x, labels, "cross-entropy"), first)
+
+    part = torch_networks.module(nn.Dropout(0.4)).train()
+    both = [Target(module, SHAPE) for module in (part, Again(part))]
+    found = [n.loss_gradient(x, labels, Sampled(Stream(1)), cross_entropy) for n in both]
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True)) and both[0].random
+
+
+def test_a_module_that_draws_in_eval_mode_answers_for_an_image_alike_whatever_comes_with_it() -> None:
+    network, x = Target(torch_networks.module(AlwaysNoisy()).eval(), SHAPE), torch_networks.few_digits()[2][:7]
+    whole = network.predict(x)
+    assert np.allclose(network.predict(x[4:6]), whole[4:6], atol=1e-5)
+    drawn = network.sample(x, 0, 100)
+    assert (np.abs(whole - drawn.mean(axis=0)) < 6 * drawn.std(axis=0) * np.sqrt(1 / 20 + 1 / 100)).all()
+
+
+class AlwaysNoisy(nn.Module):
+    """Noise in either mode."""
+
+    def forward(self, x: Any) -> Any:
+        return x + SIGMA * torch.randn_like(x)
 
 
 @pytest.mark.parametrize("draw", [3, lambda: None])
@@ -240,5 +302,8 @@ def test_a_network_of_npsnn_is_a_module_with_its_logits_and_gradients() -> None:
     quiet = as_module(network.with_sigma(0))
     assert torch.autograd.gradcheck(quiet, (images[:2],), eps=1e-6, atol=1e-6)
     assert torch.equal(quiet(images), quiet(images)) and np.allclose(quiet(images).detach(), network.predict(x))
+    (slope,) = torch.autograd.grad(quiet(images).pow(2).sum(), images, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()  # it would be 0
     with pytest.raises(TypeError, match=r"network must be an npsnn\.Classifier, got Sequential"):
         as_module(nn.Sequential())
