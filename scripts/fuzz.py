@@ -22,7 +22,7 @@ from typing import Any
 
 import click
 import numpy as np
-from fuzz_files import Reader, readers
+from fuzz_files import Reader, left_out, readers
 from fuzz_mutations import mutated
 
 MEMORY = 512 << 20
@@ -186,6 +186,9 @@ def main(mutations: int, names: tuple[str, ...], seed: int, only: int | None) ->
         shown = f"{counts['read']:>8} {counts['refused']:>8} {counts['failed']:>7} {time.perf_counter() - start:>8.1f}"
         click.echo(f"{reader.name:<22} {counts.total():>8} {shown}")
         every += wrong
+    for name, extra in left_out().items():
+        if not names:
+            click.echo(f"{name:<22} skipped: pip install 'npsnn[{extra}]'")
     for line in every[:100]:
         click.echo(line)
     sys.exit(1 if every else 0)

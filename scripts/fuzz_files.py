@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from fuzz_exchange import PACKAGES, sources
 from scipy.io import savemat
 
 from npsnn import certify
@@ -259,9 +260,22 @@ def certificate_reader() -> Reader:
     return Reader("certificates", "some.tsv", (content,), lambda folder: certify.read(folder / "some.tsv"), {})
 
 
+def exchange_readers() -> list[Reader]:
+    """Networks of other libraries, where the packages are there that read them."""
+    kinds = [kind for kind, package in PACKAGES.items() if find_spec(package)]
+    made = {kind: sources(kind) for kind in kinds}
+    return [Reader(kind, target, some, read, others) for kind, (target, some, read, others) in made.items()]
+
+
+def left_out() -> dict[str, str]:
+    """The kinds of files that nothing here can read, and the package that each lacks."""
+    needed = {"own images": ("PIL", "images")} | {kind: (package, package) for kind, package in PACKAGES.items()}
+    return {kind: extra for kind, (package, extra) in needed.items() if find_spec(package) is None}
+
+
 @cache
 def readers() -> dict[str, Reader]:
     """All kinds of files by name."""
     every = [*idx_readers(), *cifar_readers(), svhn_reader(), *own_readers(), digits_reader(), *run_readers()]
-    every += [parts_reader(), *option_readers(), certificate_reader()]
+    every += [parts_reader(), *option_readers(), certificate_reader(), *exchange_readers()]
     return {reader.name: reader for reader in every}

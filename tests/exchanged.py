@@ -106,6 +106,17 @@ def close(answers: Any, expected: np.ndarray, within: float = 1e-5) -> None:
     assert np.abs(answers - expected).max() <= within * max(1.0, float(np.abs(expected).max()))
 
 
+def rounds(answers: Any, network: Classifier, x: np.ndarray) -> None:
+    """Assert that another library's logits, and npsnn's, are equally near to those of double precision.
+
+    Convolutions of npsnn are direct: those by Winograd's method round more, in the sums of their transforms.
+    """
+    truth = network.astype(np.float64).predict(x.astype(np.float64))
+    own, theirs = (np.abs(z - truth).max() for z in (network.convolving("direct").predict(x), np.asarray(answers)))
+    least = np.finfo(np.float32).eps * np.abs(truth).max()
+    assert own <= 4 * max(theirs, least) and theirs <= 4 * max(own, least), (own, theirs)
+
+
 def drawn(network: Classifier, answer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the logits of one image, (draws, classes), by another library and by npsnn.
 

@@ -122,16 +122,18 @@ class Graph:
         tensor = self._constants.get(name)
         if tensor is None or isinstance(tensor, np.ndarray):
             return tensor
+        place = ""
         if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-            tensor = self._external(tensor, name)
+            tensor, where = self._external(tensor, name)
+            place = f" in {where}"
         try:
             array: np.ndarray = numpy_helper.to_array(tensor)
         except Exception as error:  # a damaged tensor can raise nearly anything
-            raise ValueError(f"the array {name:.80} is damaged: {error}") from error
+            raise ValueError(f"the array {name:.80}{place} is damaged: {error}") from error
         return array.astype(np.float32) if array.dtype == np.float16 else array
 
-    def _external(self, tensor: Any, name: str) -> Any:
-        """The tensor with its numbers, which stand in a file beside the graph's."""
+    def _external(self, tensor: Any, name: str) -> tuple[Any, str]:
+        """The tensor with its numbers, and the name of the file beside the graph's that they stand in."""
         about = {entry.key: entry.value for entry in tensor.external_data}
         where = about.get("location", "")
         try:
@@ -147,7 +149,7 @@ class Graph:
                 raise ValueError(f"the array {name:.80} is in {where}: {error.strerror}") from error
         found = TensorProto(dims=tensor.dims, data_type=tensor.data_type, name=tensor.name)
         found.raw_data = self._files[where][start : start + length]
-        return found
+        return found, where
 
     def weights(self, node: Node, place: int, what: str) -> np.ndarray:
         """The array of finite floats that a node has as an input; raises ValueError for any other input."""

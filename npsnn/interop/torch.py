@@ -105,7 +105,7 @@ class Module:
 
 
 def _seeding(device: Any) -> Callable[[int], object]:
-    """What sets PyTorch's generators; of the CPU alone, since to seed a GPU leaves a trace where nothing is put back."""
+    """What sets PyTorch's generators: for a module of the CPU its alone, since no others are put back there."""
     torch = needed("torch", EXTRA)
     found: Callable[[int], object] = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
     return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exchanged import built_in, close, drawn, every_layer, images, network_of, of_layers, same_law
+from exchanged import built_in, close, drawn, every_layer, images, network_of, of_layers, rounds, same_law
 
 from npsnn import models
 from npsnn.interop import formats, torch
@@ -35,9 +35,21 @@ def test_a_built_in_network_answers_alike_and_comes_back_to_the_bit(name: str) -
     network, x, logits = built_in(name)
     module = torch.module(network)
     close(answers(module, x), logits)
+    if "resnet" not in name:
+        assert np.abs(answers(module, x) - logits).max() < 1e-5
     back = torch.load_state_dict(module.state_dict(), network.model)
     assert provenance.of_network(back.params) == provenance.of_network(network.params)
     assert all(name in module.state_dict() for name in torch.state_dict(network))
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_what_a_built_in_network_answers_otherwise_is_rounding(name: str) -> None:
+    """In double precision logits agree to 1e-9, and in single precision both libraries round alike."""
+    network, x, _ = built_in(name)
+    double = network.astype(np.float64)
+    other = answers(torch.module(double), x.astype(np.float64))
+    assert np.abs(other - double.predict(x.astype(np.float64))).max() < 1e-9
+    rounds(answers(torch.module(network), x), network, x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuzz import mutant
-from fuzz_files import readers
+from fuzz_exchange import PACKAGES
+from fuzz_files import left_out, readers
 from fuzz_mutations import BOMB, MUTATIONS, zero_bomb_of_zip
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+MUTATIONS_EACH = 900
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory are Linux's here")
 
 
@@ -26,19 +28,19 @@ def python(*args: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_no_reader_can_be_surprised() -> None:
-    done = python("fuzz.py", "--mutations", 50, "--seed", 1)
+    done = python("fuzz.py", "--mutations", MUTATIONS_EACH, "--seed", 2)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert [line[:22].rstrip() for line in lines[1:]] == list(readers())
-    for line in lines[1:]:
+    lines, skipped = done.stdout.splitlines()[1:], [f"{kind:<22} skipped: pip install" for kind in left_out()]
+    assert [line[:22].rstrip() for line in lines] == [*readers(), *left_out()]
+    for line in lines[: len(readers())]:
         mutants, read, refused, failed, _ = (float(n) for n in line[22:].split())
-        assert mutants == 50 == read + refused and failed == 0
+        assert mutants == MUTATIONS_EACH == read + refused and failed == 0
+    assert [line.partition(" 'npsnn")[0] for line in lines[len(readers()) :]] == skipped
 
 
-@pytest.mark.slow
-def test_no_reader_can_be_surprised_by_more() -> None:
-    done = python("fuzz.py", "--mutations", 1000, "--seed", 2)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_kinds_of_files_without_their_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz_files.find_spec", lambda name: None)
+    assert left_out() == {"own images": "images"} | PACKAGES
 
 
 FAULTS = {
