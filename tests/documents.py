@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-COMMANDS = ("npsnn ", "scripts/", "pip ", "git ", ". ")
+COMMANDS = ("npsnn ", "mpiexec ", "scripts/", "pip ", "git ", ". ")
 APPENDED = {
     "train": {"--limit": "60", "--epochs": "1", "--threads": "1"},
     "evaluate": {"--limit": "30", "--draws": "2", "--threads": "1"},

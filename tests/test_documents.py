@@ -92,6 +92,8 @@ def called(words: list[str]) -> str:
 def run_shell(block: Block, npsnn: Npsnn) -> None:
     for words in commands(block.changed()):
         name = called(words)
+        if name == "mpiexec":  # one process comes to the same
+            words, name = words[words.index("npsnn") :], "npsnn"
         if name == "npsnn":
             run_npsnn(words, npsnn)
         elif name in SCRIPTS:

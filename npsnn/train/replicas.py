@@ -167,14 +167,19 @@ class Replicas:
         said = self._last if met else self.met(DONE, (small, forms, first))
         done = [what for word, what in said if word == DONE]
         every = list(chain(*(found for found, _, _ in done)))
-        layout, kept = next((f for _, f, _ in done if f), None), next((k for _, f, k in done if f), {})
+        layout: list[Form] | None
+        kept: dict[str, Any]
+        layout, kept = next(((f, k) for _, f, k in done if f), (None, {}))
         if not every or not isinstance(every[0], Total):
             return every
         total = Total()
         for each in every:
             total.add(each)
         if layout is not None:
-            sums = self._sums([form for form in layout if form.name not in kept], mine, jobs)
+            try:
+                sums = self._sums([form for form in layout if form.name not in kept], mine, jobs)
+            except Exception as error:  # amid an exchange, where nobody could be told
+                self.crew.fail(error)
             total.grads = {form.name: kept[form.name] if form.name in kept else sums[form.name] for form in layout}
         return [total]
 

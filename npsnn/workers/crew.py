@@ -7,12 +7,14 @@ rank that waits leaves its core to others. One thread at a time calls MPI.
 import os
 import pickle
 import socket
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from time import sleep
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from npsnn.interrupts import heed
 
 ORDER, ANSWER = 1, 2
 """The tags of messages from rank 0, and to it."""
+FUNCTION, BUNCH, ABREAST, END = "function", "bunch", "abreast", "end"
+"""What rank 0 orders: the function of the next jobs, some of these jobs, to work abreast, and to end."""
 SPINS = 50
 """How often a request is asked for before a rank begins to sleep."""
 NAP, LONGEST_NAP = 20e-6, 5e-4
@@ -115,7 +119,7 @@ class Crew:
         self._finish(lambda: self.comm.Iallgather(np.array([len(mine)], np.int64), sizes))
         every = np.empty(sizes.sum(), np.uint8)
         self._finish(lambda: self.comm.Iallgatherv(mine, [every, sizes]))
-        return [pickle.loads(part) for part in np.split(every, np.cumsum(sizes)[:-1])]
+        return [pickle.loads(part.data) for part in np.split(every, np.cumsum(sizes)[:-1])]
 
     def summed(self, rows: np.ndarray, jobs: int) -> np.ndarray:
         """The sum of all rows in the order of the jobs, bit by bit that of one process; never a sum of MPI's own.
@@ -137,6 +141,16 @@ class Crew:
         flat = np.empty(size, rows.dtype)
         self._finish(lambda: self.comm.Iallgatherv(piece, [flat, widths]))
         return flat
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """End all ranks with a line about an error that cannot be met."""
+        if os.environ.get("NPSNN_DEBUG"):
+            traceback.print_exception(error)
+        said = " ".join(f"{self.place}: {type(error).__name__}: {error}".split())
+        sys.stderr.write(f"Error: {said}\n")  # nobody else could: the program ends here
+        sys.stderr.flush()
+        self.abort(1)
+        raise error
 
     def abort(self, code: int) -> None:
         """End all ranks at once."""
