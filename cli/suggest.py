@@ -37,6 +37,16 @@ class Group(click.Group):
     context_class = Context
     command_class = Command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; an option of a command that stands before the command is told so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.possibilities:
+                raise
+            place = f"{ctx.command_path} COMMAND {error.option_name}"
+            ctx.fail(f"{error.format_message()} Options of a command stand after the command: {place}")
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -19,7 +19,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.utils import get_relative_url
 
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>([).,;:]*)', re.DOTALL)
+"""A formula, with the punctuation behind it: a line must not begin with a full stop."""
 NAMED = re.compile(r"(<a [^>]*>)?<code>(npsnn(?:\.\w+)+)(\([^<]*\))?</code>")
 PICTURE = re.compile(r'<img alt="([^"]*)" src="([^"]*\.svg)" ?/?>')
 
@@ -69,7 +70,8 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
     """Formulas as MathML, names of npsnn as links to the API, figures inside of the page."""
 
     def formula(found: re.Match[str]) -> str:
-        return str(convert(unescape(found[3]), display="block" if found[2] == "[" else "inline"))
+        shown = str(convert(unescape(found[3]), display="block" if found[2] == "[" else "inline"))
+        return f'<span class="kept">{shown}{found[4]}</span>' if found[4] else shown
 
     def named(found: re.Match[str]) -> str:
         target = _names.get(found[2]) or _names.get(found[2].rpartition(".")[0])  # a method, or its class

@@ -21,7 +21,7 @@ import numpy as np
 rng, labels = np.random.default_rng(0), np.arange(60) % 3
 images = rng.integers(0, 99, (60, 3, 18, 20), dtype=np.uint8)
 images[np.arange(60), labels] += 120
-np.savez("mes données.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+np.savez("mes données.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:], y_test=labels[40:])
 """
 UNGUARDED = """
 import multiprocessing

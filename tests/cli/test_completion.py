@@ -98,6 +98,15 @@ def test_a_quiet_command_says_warnings_and_errors_alone(npsnn: Npsnn, monkeypatc
     assert npsnn("evaluate", "--limit", 5, "--threads", 1).err == ""
 
 
+def test_an_option_before_its_command_is_told_where_it_stands(npsnn: Npsnn) -> None:
+    line = npsnn("--quiet", "info").error_line(2)
+    assert line.endswith(
+        "No such option '--quiet'. Options of a command stand after the command: npsnn COMMAND --quiet"
+    )
+    assert "npsnn data COMMAND --quiet" in npsnn("data", "--quiet", "list").error_line(2)
+    assert "Did you mean" in npsnn("--plugn", "a.py", "info").error_line(2)
+
+
 def test_nothing_is_coloured() -> None:
     pty = pytest.importorskip("pty", reason="terminals are POSIX's")
     ours, theirs = pty.openpty()

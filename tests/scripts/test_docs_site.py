@@ -220,6 +220,15 @@ def test_a_folder_that_is_no_site_is_not_cleared(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years"
 
 
+def test_no_line_begins_with_the_punctuation_behind_a_formula() -> None:
+    pytest.importorskip("mkdocs")
+    import docs_hooks
+
+    shown = docs_hooks.on_page_content(r'<p><span class="arithmatex">\(x\)</span>), y</p>', None, None, Any)
+    assert re.fullmatch(r'<p><span class="kept"><math.*</math>\),</span> y</p>', shown)
+    assert "nowrap" in (ROOT / "scripts" / "docs_theme" / "assets" / "site.css").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("material")
