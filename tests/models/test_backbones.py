@@ -90,9 +90,9 @@ def test_resnet18_of_the_authors_has_the_stem_for_imagenet() -> None:
 def sizes(model: Model, pixels: int) -> dict[str, int]:
     """The height of the image after each layer that leaves one."""
     x = batch_last(rng_0(1).random((1, 3, pixels, pixels))).astype(np.float32)
-    m, found = Moments(x), {}
+    m, found, params = Moments(x), {}, model.init(rng_0(0))
     for name, layer in model.network.layers:
-        m, _ = layer.forward(unflatten(flatten(model.init(rng_0(0)))).get(name, {}), m, EXPECTATION)
+        m, _ = layer.forward(params.get(name, {}), m, EXPECTATION)
         if m.mean.ndim == 4:
             found[name] = len(m.mean)
     return found
