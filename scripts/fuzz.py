@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from fuzz_files import Reader, left_out, readers
-from fuzz_mutations import mutated
+from fuzz_mutations import mutated, zeros
 
 MEMORY = 512 << 20
 SECONDS = 10
@@ -86,6 +86,7 @@ def prepare(reader: Reader, folder: Path, content: bytes, size: int | None) -> N
             (folder / name).write_bytes(other)
     path = folder / reader.target
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # a new file is ten times quicker than the old one cut to nothing, on ext4
     path.write_bytes(content)
     if size is not None:
         with path.open("r+b") as file:
@@ -180,6 +181,7 @@ def main(mutations: int, names: tuple[str, ...], seed: int, only: int | None) ->
         prepare(chosen[0], Path("mutant").absolute(), *mutant(chosen[0], seed, only))
     click.echo(f"{'file':<22} {'mutants':>8} {'read':>8} {'refused':>8} {'failed':>7} {'seconds':>8}")
     every = []
+    zeros()  # once, before there are other processes, which have it then
     for reader in chosen:
         start = time.perf_counter()
         counts, wrong = fuzz(reader, seed, range(mutations) if only is None else range(only, only + 1))

@@ -166,8 +166,8 @@ def zipped(members: list[tuple[str, bytes]], method: int = zipfile.ZIP_STORED) -
 
 
 @cache
-def zero_bomb_of_zip(name: str = "about.json.npy") -> bytes:
-    """A zip file with one member, a .npy file whose 600 MB are zeros."""
+def zeros() -> tuple[bytes, bytes]:
+    """A .npy file of 600 MB of zeros, packed, and what a zip file says of it: its checksum and its two sizes."""
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }" % BOMB
     start = b"\x93NUMPY\x01\0" + struct.pack("<H", 118) + header.ljust(117) + b"\n"
     packer = zlib.compressobj(9, wbits=-15)
@@ -176,7 +176,12 @@ def zero_bomb_of_zip(name: str = "about.json.npy") -> bytes:
     packed, crc = head + part * (BOMB // PART) + packer.flush(), zlib.crc32(start)
     for _ in range(BOMB // PART):
         crc = zlib.crc32(bytes(PART), crc)
-    sizes, encoded = struct.pack("<III", crc, len(packed), len(start) + BOMB), name.encode()
+    return packed, struct.pack("<III", crc, len(packed), len(start) + BOMB)
+
+
+def zero_bomb_of_zip(name: str = "about.json.npy") -> bytes:
+    """A zip file with one member, a .npy file whose 600 MB are zeros."""
+    (packed, sizes), encoded = zeros(), name.encode()
     local = b"PK\3\4" + struct.pack("<HHHHH", 20, 0, 8, 0, 0) + sizes + struct.pack("<HH", len(encoded), 0) + encoded
     central = b"PK\1\2" + struct.pack("<HHHHHH", 20, 20, 0, 8, 0, 0) + sizes
     central += struct.pack("<HHHHHII", len(encoded), 0, 0, 0, 0, 0, 0) + encoded
