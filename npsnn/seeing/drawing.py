@@ -176,16 +176,16 @@ def over_eps(curve: Curve, label: str) -> Line:
 def certified(found: "Certificates") -> list[Line]:
     """What no attack gets below: of the accuracy over single draws, which attacks are judged by, and of the vote.
 
-    A step of the first has the value at its end, so that the line is nowhere above the bound. The second falls where
-    certificates end: a certificate still holds at its radius.
+    A step of the first has the value at its end, so that the line is nowhere above the bound; beyond twice the largest
+    radius nothing is claimed. The second falls where certificates end: a certificate still holds at its radius.
     """
     known = found.correct & np.isfinite(found.radius)
     radii = np.unique(np.append(found.radius[known], 0.0))
     votes = np.array([(found.correct & (found.radius > radius)).mean() for radius in radii])
-    ends = np.linspace(0, 1.5 * (radii[-1] or 0.1), RADII + 1)
-    draws = np.array([found.in_draws(float(radius)).mean for radius in ends[1:]])
+    ends = np.linspace(0, 2 * (radii[-1] or 0.1), RADII + 1)
+    draws = np.array([*(found.in_draws(float(radius)).mean for radius in ends[1:]), 0.0])
     return [
-        Line(IN_DRAWS, ends[:-1], draws, steps=True, filled=True, colour=GUARANTEE),
+        Line(IN_DRAWS, ends, draws, steps=True, filled=True, colour=GUARANTEE),
         Line(CERTIFIED, radii, votes, steps=True, dashed=True, colour=GUARANTEE),
     ]
 
