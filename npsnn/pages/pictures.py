@@ -61,16 +61,18 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A plot of one panel or more, side by side.
+    """A plot of one panel or more.
 
     name: makes the identifiers in an SVG, so that several may stand in one page.
-    panels: from the left.
+    panels: from the left, or from above.
     heading: above all panels.
+    stacked: whether the panels stand below one another, as a narrow screen needs them, and not side by side.
     """
 
     name: str
     panels: Sequence[Panel] = field(default_factory=tuple)
     heading: str = ""
+    stacked: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The numbers that the plot shows."""

@@ -115,12 +115,14 @@ def _figure(picture: Picture, colours: tuple[str, str]) -> "Figure":
 
     panels = list(picture.panels)
     with mpl.rc_context(style(*colours)):
-        rows = max((sum(_label(line).count("\n") + 1 for line in panel.lines) for panel in panels), default=0)
-        figure = Figure(figsize=(SIZE[0] * len(panels), SIZE[1] + 0.2 * rows), layout="constrained")
-        for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        high = [SIZE[1] + 0.2 * sum(_label(line).count("\n") + 1 for line in panel.lines) for panel in panels]
+        rows, columns = (len(panels), 1) if picture.stacked else (1, len(panels))
+        size = SIZE[0] * columns, sum(high) if picture.stacked else max(high, default=SIZE[1])
+        figure = Figure(figsize=size, layout="constrained")
+        for axes, panel in zip(figure.subplots(rows, columns, squeeze=False).flat, panels, strict=True):
             _draw(axes, panel)
         if picture.heading:
-            figure.suptitle(fill(picture.heading, HEADING * len(panels)), x=0.01, ha="left", fontsize=10)
+            figure.suptitle(fill(picture.heading, HEADING * columns), x=0.01, ha="left", fontsize=10)
     return figure
 
 

@@ -69,7 +69,7 @@ def picture(
     named = listing.named(folders)
     heading = ", ".join(named)
     if what == TRAINING:
-        return Picture(f"{what} {heading}", training(named), heading)
+        return Picture(f"{what} {heading}", training(named), heading, stacked=True)
     results = {name: attacks_of(folder) for name, folder in named.items()}
     drawn = {
         name: chosen(series(own, (r for other in results.values() if other is not own for r in other)), what)
@@ -78,7 +78,8 @@ def picture(
     panels = [] if not any(drawn.values()) else attack_panels(drawn, certificate)
     if not panels:
         raise ValueError(f"{_missing(what)} for {heading}")
-    return Picture(f"{what} {heading}", panels, f"{heading}; {_measured(r for every in drawn.values() for r in every)}")
+    said = f"{heading}; {_measured(r for every in drawn.values() for r in every)}"
+    return Picture(f"{what} {heading}", panels, said, stacked=True)
 
 
 def _measured(every: Iterable[Series]) -> str:

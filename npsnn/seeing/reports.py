@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
 from math import isinf
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from npsnn import data
@@ -185,7 +186,7 @@ def _caveats(line: Mapping[str, Any]) -> list[Caveat]:
 
 def _attacks(known: Known) -> str:
     if not known.results:
-        return _missing("No attack is recorded", f"npsnn attack {known.run.name}")
+        return _missing("No attack is recorded", f"npsnn attack {quote(known.run.name)}")
     every = series(known.results)
     rows = []
     for s in every:
@@ -231,7 +232,7 @@ def _certified(known: Known) -> str:
 
 def _checklist(known: Known) -> str:
     if known.checklist is None:
-        return _missing("The checklist is not recorded", f"npsnn checklist {known.run.name}")
+        return _missing("The checklist is not recorded", f"npsnn checklist {quote(known.run.name)}")
     rows = []
     for c in _criteria(known.checklist):
         outcome = str(c.get("outcome"))

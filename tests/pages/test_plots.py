@@ -1,6 +1,7 @@
 """Pictures: colours that stand out on both papers, and what matplotlib is given to draw."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_what_is_drawn() -> None:
     assert len(left.collections) == 3  # the space below, the band of the curve, the intervals of the points
     assert right.get_ylim()[0] < -3 and right.get_ylabel() == "loss"
     assert figure.get_suptitle() == "two"
+
+
+@drawn
+def test_panels_stand_side_by_side_or_below_one_another() -> None:
+    for stacked in (False, True):
+        figure = plots._figure(replace(picture(), stacked=stacked), plots.LIGHT)
+        figure.draw_without_rendering()
+        one, other = (axes.get_window_extent() for axes in figure.axes)
+        assert (one.y0 > other.y1, one.x1 < other.x0) == (stacked, not stacked)
+        assert figure.get_figwidth() == plots.SIZE[0] * (1 if stacked else 2)
 
 
 @drawn

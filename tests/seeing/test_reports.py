@@ -119,10 +119,10 @@ def test_without_matplotlib_the_report_says_that_plots_are_left_out(
 
 
 def test_a_run_without_records_says_what_would_measure_them(tmp_path: Path) -> None:
-    trained_on(tmp_path / "new", MINE, Config(epochs=1, sigma=0.4))
-    found = sections(seeing.report(tmp_path / "new", "no data: <gone>"))
-    assert "<code>npsnn attack new</code>" in found["attacks"]
-    assert "<code>npsnn checklist new</code>" in found["checklist"]
+    trained_on(tmp_path / "a new", MINE, Config(epochs=1, sigma=0.4))
+    found = sections(seeing.report(tmp_path / "a new", "no data: <gone>"))
+    assert "<code>npsnn attack &#x27;a new&#x27;</code>" in found["attacks"]
+    assert "<code>npsnn checklist &#x27;a new&#x27;</code>" in found["checklist"]
     assert "no data: &lt;gone&gt;" in found["images"]
 
 
