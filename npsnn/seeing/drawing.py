@@ -57,20 +57,19 @@ def picture(
     folders = [checkpoint.find_run(run, runs_dir) for run in runs]
     if not folders:
         raise ValueError("runs must name one at least, got none")
+    named = listing.named(folders)
+    results = {name: attacks_of(folder) for name, folder in named.items()} if what != TRAINING else {}
     if what is None:
-        recorded = any(map(attacks_of, folders))
-        what = CERTIFICATE if certificate is not None else ATTACKS if recorded else TRAINING
+        what = CERTIFICATE if certificate is not None else ATTACKS if any(results.values()) else TRAINING
     if what not in WHAT:
         raise ValueError(f"what must be {', '.join(WHAT[:-1])} or {WHAT[-1]}, got {what!r}")
     if what == CERTIFICATE and certificate is None:
         raise ValueError(f"the picture {CERTIFICATE} needs a certificate: a table of npsnn certify --save")
     if what != CERTIFICATE and certificate is not None:
         raise ValueError(f"a certificate is for the picture {CERTIFICATE} alone, got {what}")
-    named = listing.named(folders)
     heading = ", ".join(named)
     if what == TRAINING:
         return Picture(f"{what} {heading}", training(named), heading, stacked=True)
-    results = {name: attacks_of(folder) for name, folder in named.items()}
     drawn = {
         name: chosen(series(own, (r for other in results.values() if other is not own for r in other)), what)
         for name, own in results.items()

@@ -93,20 +93,14 @@ class Series:
         return self.points[0].settings
 
 
-def attacks_of(folder: Path, parameters: Iterable[str] | None = None) -> list[Recorded]:
+def attacks_of(folder: Path) -> list[Recorded]:
     """The newest result of each attack on a run at each eps, in the order in which they were first made.
 
-    folder: of the run.
-    parameters: digests of the networks that count, as a run that was made longer has older results; None for all.
+    folder: of the run. A run that was made longer has results of the networks before as well.
     Raises OSError where the record cannot be read, ValueError where it is too large. Warns of damaged lines.
     """
-    known = None if parameters is None else set(parameters)
-    found: dict[tuple[str, float], Recorded] = {}
-    for line in journal.read(folder / LINES):
-        recorded = _recorded(folder, line)
-        if recorded and (known is None or line.get("parameters") in known):
-            found[recorded.key, recorded.eps] = recorded
-    return list(found.values())
+    every = (_recorded(folder, line) for line in journal.read(folder / LINES))
+    return list({(r.key, r.eps): r for r in every if r}.values())
 
 
 def _recorded(folder: Path, line: dict[str, Any]) -> Recorded | None:
@@ -191,7 +185,9 @@ def _shown(value: Any) -> str:
 def checklist_of(folder: Path, parameters: Iterable[str] | None = None) -> dict[str, Any] | None:
     """The newest complete result of the checklist on a run, as its line in checklist.jsonl has it; None without one.
 
-    Arguments and errors as for `attacks_of`.
+    folder: of the run.
+    parameters: digests of the networks that count; None for all.
+    Raises OSError and ValueError, and warns, as `attacks_of`.
     """
     known = None if parameters is None else set(parameters)
     lines = [line for line in journal.read(folder / CHECKLIST) if isinstance(line.get("criteria"), list)]

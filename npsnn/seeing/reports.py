@@ -85,7 +85,8 @@ def _known(
     digests = {provenance.of_network(load_network(folder, "last", runs_dir)[1])}
     if (folder / checkpoint.BEST).is_file():
         digests.add(provenance.of_network(load_network(folder, "best", runs_dir)[1]))
-    results = attacks_of(folder, digests)
+    every = attacks_of(folder)
+    results = [r for r in every if r.line.get("parameters") in digests]
     config, options = read_run(folder)
     epochs = read_lines(folder / checkpoint.METRICS)
     return Known(
@@ -94,7 +95,7 @@ def _known(
         caveats=caveats_of(config, options, len(epochs)),
         epochs=epochs,
         results=results,
-        others=len(attacks_of(folder)) - len(results),
+        others=len(every) - len(results),
         checklist=checklist_of(folder, digests),
         certificate=certificate,
         gallery=gallery,

@@ -130,6 +130,15 @@ def test_training_has_loss_accuracies_and_a_sigma_that_moves(tmp_path: Path) -> 
     assert lines_of([gone])[0][0].x.tolist() == [1]
 
 
+def test_a_torn_line_is_warned_of_once(tmp_path: Path) -> None:
+    folder = recorded(run(tmp_path, "a"), line("pgd", 0.1, 0.3))
+    with (folder / "attacks.jsonl").open("a") as file:
+        file.write('{"torn')
+    with pytest.warns(UserWarning, match="is no JSON object") as warned:
+        seeing.picture([folder])
+    assert len(warned) == 1
+
+
 def test_by_default_attacks_are_drawn_where_there_are_any(tmp_path: Path) -> None:
     assert seeing.picture([run(tmp_path, "a")]).name.startswith("training")
     assert seeing.picture([recorded(run(tmp_path, "b"), line("pgd", 0.1, 0.3))]).name.startswith("attacks")
