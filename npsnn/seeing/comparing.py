@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import isinf
 from typing import Any
 
@@ -76,17 +77,17 @@ def compare(
     x: (N, C, H, W), floats in [0, 1] or 8-bit.
     labels: (N,).
     attacks: as for `npsnn.attacks.robust_accuracy`. A member of a group that not all networks meet has no row; the line
-        of the worst case has it.
+        of the worst case has it. The rows of one ball come together.
     judging: as for `robust_accuracy`.
     progress: called with the number of images done: each without an attack, and under each attack, on each network.
     Raises ValueError for fewer than two networks, TypeError and ValueError as `robust_accuracy` does.
     """
     judging = checked_judging(judging or Judging())
-    attacks = attacks if isinstance(attacks, Grouping) else list(attacks)
+    attacks = list(attacks) if isinstance(attacks, Iterator) else attacks
     if len(networks) < 2:
         raise ValueError(f"networks must hold two or more to compare, got {len(networks)}")
     defended = {name: judging.defended(network) for name, network in networks.items()}
-    groups = {name: grouped(attacks, network) for name, network in defended.items()}
+    groups = {name: _by_ball(grouped(attacks, network)) for name, network in defended.items()}
     return _rows(networks, defended, groups, x, labels, judging, progress)
 
 
@@ -101,22 +102,28 @@ def _rows(
 ) -> Iterator[Compared]:
     clean = {name: accuracy(n, x, labels, judging.draws, judging.stream, progress) for name, n in defended.items()}
     yield _row(CLEAN, "", 0.0, clean, {})
-    of_ball: dict[str, list[Result]] = {name: [] for name in networks}
-    every = list(zip(*groups.values(), strict=True))
-    for number, entry in enumerate(every):
-        found = {
-            name: list(robust_accuracy(networks[name], x, labels, [group], judging, progress, clean[name]))
-            for name, group in zip(networks, entry, strict=True)
-        }
-        yield from _common(found)
-        for name, results in found.items():
-            of_ball[name] += results
-        ball = entry[0].ball
-        if number + 1 == len(every) or every[number + 1][0].ball != ball:
-            several = any(len(results) > 1 for results in of_ball.values())
-            if several and not isinf(ball.eps):
-                yield _worst(networks, labels, of_ball, judging)
-            of_ball = {name: [] for name in networks}
+    for (_, eps), entries in groupby(zip(*groups.values(), strict=True), lambda entry: _ball(entry[0])):
+        of_ball: dict[str, list[Result]] = {name: [] for name in networks}
+        for entry in entries:
+            found = {
+                name: list(robust_accuracy(networks[name], x, labels, [group], judging, progress, clean[name]))
+                for name, group in zip(networks, entry, strict=True)
+            }
+            yield from _common(found)
+            for name, results in found.items():
+                of_ball[name] += results
+        if not isinf(eps) and any(len(results) > 1 for results in of_ball.values()):
+            yield _worst(networks, labels, of_ball, judging)
+
+
+def _ball(group: Group) -> tuple[str, float]:
+    return group.ball.norm, float(group.ball.eps)
+
+
+def _by_ball(groups: list[Group]) -> list[Group]:
+    """The groups with those of one ball together: the worst case of a ball is of all its attacks."""
+    places = list(dict.fromkeys(map(_ball, groups)))
+    return sorted(groups, key=lambda group: places.index(_ball(group)))
 
 
 def _common(found: Mapping[str, list[Result]]) -> Iterator[Compared]:

@@ -69,7 +69,7 @@ def test_a_clear_difference_is_no_chance_and_a_slight_one_may_be() -> None:
 
 
 def test_several_attacks_of_a_ball_have_a_worst_case() -> None:
-    some = [FGSM(0.05), attacks.PGD(0.05, steps=2), FGSM(0.1)]
+    some = [FGSM(0.05), FGSM(0.1), attacks.PGD(0.05, steps=2)]
     rows = compared({"a": linear(), "b": linear(seed=3)}, some)
     assert [(r.attack, r.eps) for r in rows] == [
         ("no attack", 0), ("fgsm", 0.05), ("pgd", 0.05), ("worst of them", 0.05), ("fgsm", 0.1),
@@ -97,5 +97,7 @@ def test_what_is_no_comparison_is_refused_before_anything_is_measured() -> None:
         seeing.compare({"a": linear()}, X, LABELS)
     with pytest.raises(TypeError, match="judging must be a Judging"):
         seeing.compare({"a": linear(), "b": linear()}, X, LABELS, (), 10)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="attacks must be a list"):
+        seeing.compare({"a": linear(), "b": linear()}, X, LABELS, FGSM(0.1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="images must"):
         list(seeing.compare({"a": linear(), "b": on_features()}, X[:, :1], LABELS))
