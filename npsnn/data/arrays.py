@@ -30,8 +30,8 @@ def from_arrays(
         from 0 on, of which every one has a training image.
     digests: SHA-256 (hex) of the files that the arrays come from, by name.
     about: the fields class_names and division of a `Dataset`.
-    Raises ValueError, naming the array, what was expected and what came. Floats that lie between the 256 levels of 8
-    bits are rounded, which a warning says.
+    Raises ValueError, naming the array, what was expected and what came. A warning says where floats between the 256
+    levels of 8 bits are rounded, images are nearly black or sorted by class, and test images are training images.
     """
     found = _found(name, arrays)
     splits = {}
