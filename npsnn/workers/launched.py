@@ -56,7 +56,7 @@ def world() -> Any:
         raise ValueError(f"{why} ({error})") from error
     comm = MPI.COMM_WORLD
     if comm.size != started:
-        version = MPI.Get_library_version().splitlines()[0]
+        version = MPI.Get_library_version().splitlines()[0].partition(",")[0].strip("\0 ")
         raise ValueError(
             f"the launcher started {started} ranks, but {version} sees {comm.size}: take its own mpiexec, {apart}"
         )

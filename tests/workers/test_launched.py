@@ -29,7 +29,7 @@ def mpi(size: int, level: int = 3) -> ModuleType:
         COMM_WORLD=SimpleNamespace(size=size, rank=0),
         THREAD_SERIALIZED=2,
         Query_thread=lambda: level,
-        Get_library_version=lambda: "Some MPI v1\nmade of wood",
+        Get_library_version=lambda: "Some MPI v1, of wood\0\nmade here",
     )
     found: ModuleType = module
     return found
