@@ -58,12 +58,13 @@ def _runs(
     """
     from npsnn.seeing.listing import runs
 
-    now, every = time.time(), runs(runs_dir)
+    now = time.time()
     found = runs(runs_dir, dataset, model, state, newest)
     if as_json:
         print_json({"runs": [asdict(run) | {"folder": str(run.folder), "age": now - run.written} for run in found]})
         return
     if not found:
+        every = runs(runs_dir)
         what = f"none of the {len(every)} runs in {runs_dir}/ is such a run" if every else f"no runs in {runs_dir}/"
         say(f"{what}: train one with 'npsnn train'" if not every else what, err=True)
         return

@@ -1,5 +1,9 @@
 """Pictures as PNG and SVG by matplotlib, in one style: colours that stand out on a light and on a dark page."""
 
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from io import BytesIO, StringIO
 from itertools import cycle
@@ -64,8 +68,29 @@ def png_of(figure: "Figure", dark: bool = False) -> bytes:
     """The PNG file of a figure of matplotlib on the paper of this style."""
     file = BytesIO()
     ink, paper = DARK if dark else LIGHT
-    figure.savefig(file, format="png", dpi=150, facecolor=paper, edgecolor=ink, metadata={"Software": None})
+    with _one_warning(missing=True):
+        figure.savefig(file, format="png", dpi=150, facecolor=paper, edgecolor=ink, metadata={"Software": None})
     return file.getvalue()
+
+
+@contextmanager
+def _one_warning(missing: bool) -> Iterator[None]:
+    """Let matplotlib warn once of all characters that its font lacks, and not of each.
+
+    missing: whether the picture lacks them then; else nothing is said.
+    """
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    lacking = dict[str, None]()
+    for warning in found:
+        if glyph := re.match(r"Glyph (\d+) ", str(warning.message)):
+            lacking[chr(int(glyph[1]))] = None
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking and missing:
+        what = "the picture has boxes in their place, an .svg or .html file has the letters"
+        warnings.warn(f"the font of matplotlib lacks {''.join(lacking)}: {what}", stacklevel=3)
 
 
 def standalone(picture: Picture) -> str:
@@ -79,14 +104,12 @@ def standalone(picture: Picture) -> str:
 def inline(picture: Picture) -> str:
     """The SVG of a picture for a page, whose text has the colour that the page calls --ink.
 
-    Raises ValueError without matplotlib.
+    Its letters stay letters: the reader's fonts have those of all languages. Raises ValueError without matplotlib.
     """
-    import re
-
     check_library("a plot")
     import matplotlib as mpl
 
-    with mpl.rc_context({"svg.hashsalt": picture.name}):
+    with mpl.rc_context({"svg.hashsalt": picture.name, "svg.fonttype": "none"}), _one_warning(missing=False):
         text = StringIO()
         figure = _figure(picture, LIGHT)
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -133,14 +133,14 @@ def _summary(known: Known) -> str:
         pairs.append(("epochs", f"{run.done} of {run.epochs}"))
     if run.accuracy is not None:
         noisy = "" if run.noise == "none" else f" with the noise off, {_percent(run.noisy_accuracy)} under one draw"
-        pairs.append(("validation", f"{_percent(run.accuracy)}{noisy}"))
+        pairs.append(("validation accuracy", f"{_percent(run.accuracy)}{noisy}"))
     if result is not None:
         of = f"{result.line.get('examples', '?'):,} test images, {result.line.get('draws', '?')} draws"
-        pairs.append(("without an attack", f"{_percent(result.clean)} of {of}"))
+        pairs.append(("clean accuracy", f"{_percent(result.clean)} of {of}"))
         named = ((s.label, r) for s in series(known.results) for r in s.points)
         label, least = min(named, key=lambda pair: pair[1].accuracy)
         at = "" if isinf(least.eps) else f" at {least.norm} {least.eps:.4g}"
-        pairs.append(("least that is left", f"{_percent(least.accuracy)} under {label}{at}"))
+        pairs.append(("lowest under attack", f"{_percent(least.accuracy)} under {label}{at}"))
     if known.checklist is not None:
         outcomes = [str(c.get("outcome")) for c in _criteria(known.checklist)]
         counts = [f"{name} {outcomes.count(name)}" for name in MARKS if name in outcomes]

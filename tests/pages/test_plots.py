@@ -1,6 +1,7 @@
 """Pictures: colours that stand out on both papers, and what matplotlib is given to draw."""
 
 import importlib.util
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def test_any_name_is_shown_as_it_is() -> None:
     for text in (*axes.get_legend().get_texts(), figure._suptitle):
         assert text.get_window_extent().x1 <= paper.x1
     assert width > 0.8 * paper.width
+
+
+@drawn
+def test_letters_that_the_font_lacks_are_letters_of_an_svg_and_one_warning_of_a_png() -> None:
+    picture = Picture("b", [Panel("eps", "accuracy", [line("\u732b\u306e", [0.5, 0.4, 0.3])])], "\u732b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plots.inline(picture).count("\u732b") == 2
+    with pytest.warns(UserWarning, match="lacks \u732b\u306e: the picture has boxes") as warned:
+        plots.png(picture)
+    assert len(warned) == 1
 
 
 @drawn

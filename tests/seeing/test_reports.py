@@ -82,7 +82,7 @@ def test_a_network_that_came_without_its_training_is_said_to(tmp_path: Path) -> 
     network.save(tmp_path / "saved")
     found = sections(seeing.report(tmp_path / "saved"))
     assert "[training-unknown]" in found["qualified"]
-    assert "<dt>epochs</dt>" not in found[""] and "<dt>validation</dt>" not in found[""]
+    assert "<dt>epochs</dt>" not in found[""] and "<dt>validation accuracy</dt>" not in found[""]
 
 
 def test_what_a_record_says_is_text(tmp_path: Path) -> None:
