@@ -6,6 +6,7 @@ One process trains the same by `trained`.
 import json
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from npsnn.optim import Arrays
 from npsnn.train import continuity
 from npsnn.train.training import Training
 from npsnn.workers import ranks
+from npsnn.workers.base import gathered
 
 LABELS = np.arange(101) % 10
 IMAGES = digits.draw(LABELS, np.random.default_rng(0))
@@ -38,7 +40,8 @@ TRAININGS = {
 
 def here(rank: int) -> bool:
     """Whether this is that rank, by the launcher's variable."""
-    return os.environ.get("PMI_RANK", "0") == str(rank)
+    variables = (os.environ.get(name) for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK"))
+    return next((number for number in variables if number), "0") == str(rank)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Jamming(train.SGD):
         if here(self.rank):
             raise ArithmeticError("the update jams")
         return super().update(*arguments)
+
+
+def elsewhere(job: int) -> int:
+    """A job that fails on any other rank than the first, which leaves the others time to take one."""
+    if not here(0):
+        raise ValueError(f"job {job} fails here")
+    time.sleep(0.1)
+    return job
 
 
 def erring() -> Iterator[tuple[str, Training]]:
@@ -95,6 +106,12 @@ def errors() -> dict[str, str]:
                 pass
         except Exception as error:
             said[name] = f"{type(error).__name__}: {error}: {getattr(error, 'place', '')}"
+    with ranks.workers(1, 0.0) as workers:
+        try:
+            gathered(workers, elsewhere, 12)
+        except ValueError as error:
+            said["job"] = f"{error}: {getattr(error, 'place', '')}"
+        said["jobs"] = str(gathered(workers, abs, 12))
     return said
 
 

@@ -45,6 +45,7 @@ def finished(run: Path) -> int:
     return len(path.read_text().splitlines()) if path.is_file() else 0
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="ranks are found in /proc")
 def test_a_rank_is_killed_and_another_number_of_ranks_goes_on(npsnn: Npsnn, images: Path, tmp_path: Path) -> None:
     """To the bytes of a run by one process that never stopped, and with its attack."""
     common = ("--dataset", images, *OPTIONS, "--runs-dir", tmp_path)

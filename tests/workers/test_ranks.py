@@ -37,5 +37,7 @@ def test_ranks_train_and_attack_to_the_bytes_of_one_process(
         assert said[f"{name} 1"].startswith(f"ValueError: the loss has no gradient here: rank 1 of {ranks} on ")
     assert said["update 0"] == "ArithmeticError: the update jams: "
     assert said["update 1"].startswith(f"ArithmeticError: the update jams: rank 1 of {ranks} on ")
+    assert re.fullmatch(rf"job \d+ fails here: rank [12] of {ranks} on .+", said["job"])
+    assert said["jobs"] == str(list(range(12))), "the ranks go on after an error"
     told = r"rank 1 of 2 on .* rounds otherwise than rank 0, .*" if ranks == 2 else ""
     assert re.fullmatch(told, said["canary"])
