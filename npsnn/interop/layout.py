@@ -82,8 +82,12 @@ def entries(network: Classifier) -> dict[str, np.ndarray]:
     """The parameters of a network by PyTorch's names, in PyTorch's layout, in the order of the forward pass.
 
     network: the network; its arrays are copied.
-    Raises ValueError for a network whose noise is off, or whose answers are averages: parameters do not say so.
+    Raises TypeError for what is no network; ValueError for one whose noise is off, or whose answers are averages:
+    parameters do not say so; and for one of layers that no file can hold.
     """
+    if not isinstance(network, Classifier):
+        raise TypeError(f"network must be an npsnn.Classifier, got {type(network).__name__}")
+    network.model.spec()  # refuses functions, whose one parameter says nothing
     flat = network.saved_params()
     found = places(network.model, flat)
     return {found[name].name: np.array(found[name].there(p), order="C") for name, p in flat.items()}
@@ -97,8 +101,15 @@ def network_of(model: Model, given: Mapping[str, np.ndarray], rename: Mapping[st
         all become so. Entries `num_batches_tracked` are passed over.
     rename: other names for layers, as {"features.0": "conv1"}: from the file's name to the model's.
     Parameters of noise that no entry has are the model's own, with a warning. Raises ValueError, naming the entry, for
-    one that is missing, unexpected, of another shape, no array of floats, or not finite.
+    one that is missing, unexpected, of another shape, no array of floats, or not finite; TypeError for no model and for
+    names that are no strings.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"model must be a network of npsnn.models, as lenet5(), got {model!r:.80}")
+    if rename and not (
+        isinstance(rename, Mapping) and all(isinstance(n, str) for pair in rename.items() for n in pair)
+    ):
+        raise TypeError(f"rename must map names of layers to names of layers, got {rename!r:.80}")
     forms = model.forms()
     found = places(model, forms)
     given = _renamed(given, rename or {})

@@ -72,7 +72,7 @@ class Module:
         with self._as_set():
             self.draw(seed)
             images = torch.from_numpy(x).to(self.device, self.dtype).requires_grad_()
-            answer = self.module(images)
+            answer = self.module(images.clone())  # which the module may write to
         if not isinstance(answer, torch.Tensor):
             raise TypeError(f"the module must return a tensor of logits, got {type(answer).__name__}")
         if not answer.dtype.is_floating_point:

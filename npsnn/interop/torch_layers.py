@@ -26,6 +26,8 @@ def model_of(module: Any, shape: Shape, name: str) -> tuple[Model, dict[str, Any
         way = "export it by torch.onnx.export, and import the file"
         raise ValueError(f"module must be a Sequential, whose order is known, got {type(module).__name__}: {way}")
     check_plain(module, "module")
+    if not isinstance(shape, tuple | list) or len(shape) != 3 or not all(type(n) is int for n in shape):
+        raise ValueError(f"shape must be one image's, (C, H, W), got {shape!r:.80}")
     reader = _Reader(module)
     layers, out = reader.sequential(module, tuple(shape), "")
     if len(out) != 1:
@@ -48,16 +50,16 @@ class _Reader:
         rng = Forms(1)
         for name, child in module._modules.items():  # named_children leaves out a child that comes again
             where = f"{path}{name}"
+            read = READERS.get(type(child))
+            if read is None and not isinstance(child, nn.Sequential) and type(child) is not nn.Identity:
+                raise ValueError(f"{where} has no counterpart in npsnn: {type(child).__name__}")
             check_plain(child, where)
             if type(child) is nn.Identity:
                 continue
-            if isinstance(child, nn.Sequential):
+            if read is None:
                 part, shape = self.sequential(child, shape, f"{where}.")
                 parts.append((name, part))
                 continue
-            read = READERS.get(type(child))
-            if read is None:
-                raise ValueError(f"{where} has no counterpart in npsnn: {type(child).__name__}")
             try:
                 layer: Any = read(self, child, shape, where)
                 _, shape = layer.init(rng, shape)

@@ -8,7 +8,7 @@ import pytest
 from exchanged import built_in, every_layer, network_of, of_layers
 
 from npsnn import models
-from npsnn.interop import layout
+from npsnn.interop import functions, layout
 from npsnn.layers import Conv2d, PreactivationNoise
 from npsnn.layers.params import flatten
 from npsnn.runs import provenance
@@ -120,6 +120,19 @@ def test_what_parameters_do_not_say_is_refused() -> None:
         with pytest.raises(ValueError, match="files hold parameters alone"):
             layout.entries(other)
     assert layout.entries(replace(network, threads=2))
+
+
+def test_what_is_no_network_model_or_name_is_refused_in_a_line(given: Entries) -> None:
+    function = functions.Target(lambda x, seed: (x.reshape(len(x), -1), lambda g: g.reshape(x.shape)), (1, 2, 2))
+    with pytest.raises(ValueError, match="is a function, which no file of npsnn can hold"):
+        layout.entries(function)
+    with pytest.raises(TypeError, match=r"network must be an npsnn\.Classifier, got Model"):
+        layout.entries(models.lenet5())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model must be a network of npsnn\.models, as lenet5\(\), got 'lenet5'"):
+        layout.network_of("lenet5", given)  # type: ignore[arg-type]
+    for rename in ("fc3=head", {"fc3": 3}):
+        with pytest.raises(TypeError, match="rename must map names of layers to names of layers, got"):
+            layout.network_of(models.lenet5(), given, rename)  # type: ignore[arg-type]
 
 
 def test_scalar_noise_is_an_array() -> None:

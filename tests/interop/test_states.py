@@ -162,6 +162,8 @@ def hooked(module: Any) -> Any:
             lambda: nn.Sequential(Doubling(nn.Flatten()), nn.Linear(128, 3)),
             "0 must be a plain Sequential, got Doubling",
         ),
+        (lambda: nn.Sequential(nn.Flatten(), None, nn.Linear(128, 3)), "1 has no counterpart in npsnn: NoneType"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(3)), "1 has no counterpart in npsnn: LazyLinear"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 3), Negative()), "2 has no counterpart in npsnn: Negative"),
         (lambda: hooked(nn.Sequential(nn.Flatten(), nn.Linear(128, 3))), "module must have no forward hooks"),
         (lambda: nn.Sequential(nn.Flatten(), hooked(nn.Linear(128, 3))), "1 must have no forward hooks, which may"),
@@ -188,6 +190,12 @@ def hooked(module: Any) -> Any:
 def test_modules_without_a_counterpart_are_named(made: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         torch.from_module(made(), (2, 8, 8))
+
+
+def test_a_module_is_read_for_images_of_a_shape() -> None:
+    for shape in (128, (2, 8), (2, 8.0, 8)):
+        with pytest.raises(ValueError, match=r"shape must be one image's, \(C, H, W\), got"):
+            torch.from_module(nn.Sequential(nn.Flatten(), nn.Linear(128, 3)), shape)  # type: ignore[arg-type]
 
 
 def test_a_layer_of_a_user_has_no_module() -> None:

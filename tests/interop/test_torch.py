@@ -188,6 +188,21 @@ def test_modules_that_cannot_be_targets_are_refused_in_a_line_and_left_alone(mak
     assert "\n" not in str(raised.value)
 
 
+def test_a_module_may_write_to_its_images() -> None:
+    class InPlace(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.sub_(0.5).div_(0.25)
+
+    class Normal(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return (x - 0.5) / 0.25
+
+    x, labels = torch_networks.few_digits()[2][:3], np.zeros(3, int)
+    parts = (nn.Sequential(first(), torch_networks.module(nn.Identity())) for first in (InPlace, Normal))
+    found = [Target(part, SHAPE).loss_gradient(x, labels, EXPECTATION, cross_entropy) for part in parts]
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_module_that_counts_its_answers_is_refused_and_put_back(anew: bool) -> None:
     class Counting(nn.Module):
