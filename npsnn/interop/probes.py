@@ -11,8 +11,9 @@ from npsnn.streams import Stream
 
 IMAGES = 16
 """The most images of a call of a probe."""
-SEEDS = 4
-"""The draws that are compared with the first one, before a function counts as one without noise."""
+FEW, SEEDS, MOST = 4, 16, 64
+"""The draws that are compared with the first one: at least, before a function counts as one without noise, and where it
+is known to draw: some draw seldom, as who flips a coin for all images."""
 ALIKE = 1e-3
 """Answers that differ by no more than this part of the largest logit count as the same, where they should be."""
 CLEARLY = 10.0
@@ -70,9 +71,13 @@ def probed(function: Any, shape: Shape, dtype: Any, batch: int, random: bool | N
     if _apart(first[0], logits(others, 0)[0]) > max(ALIKE * scale, CLEARLY * repeated):
         advice = "put batch normalisation in eval mode"
         raise ValueError(f"{who} must answer for each image by itself, but looks at the others of its batch: {advice}")
-    drawn = 0.0 if random is False else max(_apart(first, logits(x, seed)) for seed in range(1, 1 + SEEDS))
+    drawn, last = 0.0, 0
+    for seed in range(1, 1 + (SEEDS if random is None else MOST if random else 0)):
+        drawn, last = max(drawn, _apart(first, logits(x, seed))), seed
+        if seed >= FEW and drawn > CLEARLY * repeated:
+            break
     random = drawn > CLEARLY * repeated if random is None else random
-    shared = random and len(x) > 1 and _spread(logits(np.repeat(x[:1], len(x), axis=0), 0)) < SHARED * drawn
+    shared = random and len(x) > 1 and _spread(logits(np.repeat(x[:1], len(x), axis=0), last)) < SHARED * drawn
     return Probed(first.shape[1], bool(random), bool(shared))
 
 

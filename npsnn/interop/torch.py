@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from threading import Lock
@@ -90,6 +90,23 @@ class Module:
             raise ValueError("the logits do not depend on the images in a way that PyTorch follows")
         return _numpy(found, cotangent.dtype)
 
+    def draws(self, shape: tuple[int, int, int]) -> bool:
+        """Whether the module takes numbers of PyTorch's own generators to answer, so that it may be random.
+
+        shape: one image, (C, H, W).
+        """
+        torch = needed("torch", EXTRA)
+
+        def states() -> list[Any]:
+            return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if self.device.type == "cuda" else ())]
+
+        with suppress(Exception), self._as_set():  # the probe that follows says what is wrong
+            self.draw(0)
+            before = states()
+            self.module(torch.full((2, *shape), 0.5, dtype=self.dtype, device=self.device))
+            return any(not torch.equal(*both) for both in zip(before, states(), strict=True))
+        return False
+
     @contextmanager
     def _as_set(self) -> Iterator[None]:
         """The modes and PyTorch's gradients as the target has them; all of it, and the seed, as before afterwards."""
@@ -137,7 +154,8 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
     shape: one image, (C, H, W).
     draw: called with a seed, a whole number below 2**63, before each forward pass, sets the module's noise; None for
         `torch.manual_seed`, of which the generator of the CPU takes the last 32 bits.
-    random: whether answers differ from one seed to another; None to see it by a few draws.
+    random: whether answers differ from one seed to another; None to see it by a few draws, and by whether the module
+        takes random numbers of PyTorch's.
     batch: number of images of a forward pass, >= 1. Images 0 to batch - 1 share a seed, and so do the next ones:
         another batch is other noise. Fewer images cost as much as a whole batch where the module is random.
     name: of the network, for people; "" for the module's class.
@@ -161,9 +179,10 @@ def Target(  # noqa: N802  # stands for the class that users expect; its value i
     function = Module(module, draw, modes, like.dtype, like.device)
     dtype = np.float64 if like.dtype == torch.float64 else np.float32
     with _unchanged(module):
+        random = (function.draws(shape) or None) if random is None else random
         found = probed(function, shape, dtype, batch, random)
         quiet = replace(function, modes=tuple((part, False) for part, _ in modes))
-        quiets = found.random and not probed(quiet, shape, dtype, batch).random
+        quiets = found.random and not probed(quiet, shape, dtype, batch, quiet.draws(shape) or None).random
     who = name or type(module).__name__
     settings: dict[str, Any] = {"batch": batch, "dtype": dtype, "name": who, "threads": 1}
     return network_of(function, quiet if quiets else None, shape, found, **settings)

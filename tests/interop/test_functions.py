@@ -165,6 +165,16 @@ def test_the_mean_of_fixed_draws_is_that_of_the_image_whatever_it_comes_with(fun
         assert np.allclose(again, gradient[columns], atol=1e-12)
 
 
+def test_a_function_that_draws_seldom_is_random() -> None:
+    def seldom(x: np.ndarray, seed: int) -> Any:
+        return plain(x[..., ::-1] if np.random.default_rng(seed).random() > 0.95 else x, seed)
+
+    drawn = [np.random.default_rng(seed).random() > 0.95 for seed in range(17)]
+    assert not any(drawn[:5]) and any(drawn)
+    network = target(seldom)
+    assert network.random and network.shares_draws and not target(plain).random
+
+
 def unseeded(x: np.ndarray, seed: int, rng: Any = np.random.default_rng(0)) -> Any:  # noqa: B008
     return noisy(x, int(rng.integers(2**60)))
 

@@ -188,6 +188,21 @@ def test_modules_that_cannot_be_targets_are_refused_in_a_line_and_left_alone(mak
     assert "\n" not in str(raised.value)
 
 
+def test_a_module_that_draws_seldom_is_random() -> None:
+    """Of the first seeds none flips the images; the coin is one for the whole batch."""
+
+    class Flip(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.flip(3) if torch.rand(()) > 0.9 else x
+
+    network = Target(torch_networks.module(nn.Identity()), SHAPE)
+    seldom = Target(nn.Sequential(Flip(), torch_networks.module(nn.Identity())), SHAPE)
+    assert seldom.random and seldom.shares_draws and not network.random
+    x = torch_networks.few_digits()[2][:1]
+    answers = np.unique(seldom.sample(x, 0, 60)[:, 0].round(4), axis=0)
+    assert len(answers) == 2
+
+
 def test_a_module_may_write_to_its_images() -> None:
     class InPlace(nn.Module):
         def forward(self, x: Any) -> Any:

@@ -15,7 +15,7 @@ from fuzz_files import left_out, readers
 from fuzz_mutations import BOMB, MUTATIONS, zero_bomb_of_zip
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-MUTATIONS_EACH = 900
+MUTATIONS_EACH = 700
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits of memory are Linux's here")
 
 
