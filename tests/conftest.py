@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from npsnn import tables
 from npsnn.cli.main import main
+from npsnn.data import digits
 from npsnn.streams import Stream
 
 settings.register_profile("npsnn", deadline=None, max_examples=15, derandomize=True)
@@ -85,6 +86,13 @@ def npsnn(capsys: pytest.CaptureFixture[str]) -> Npsnn:
         return Outcome(int(str(code or 0)), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def few_digits(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digits are a fortieth, in this process and in a folder of their own: most of a tiny run is spent on them."""
+    monkeypatch.setenv("NPSNN_DATA", str(tmp_path_factory.mktemp("few")))
+    monkeypatch.setattr(digits, "SIZES", {"train": 300, "test": 50})
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ def few(network: Any, eps: float) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_digits")
 def test_what_is_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(defences, "_attacks", few)
     monkeypatch.setattr(defences, "AVERAGED", 2)
     options = ["--dataset", "digits", "--epochs", "1", "--limit", "40", "--images", "6", "--out", str(tmp_path)]
-    options += ["--data-dir", str(tmp_path / "data")]
     for system in ("none", "rse", "noise-paper"):
         options += ["--system", system]
     defences.main([*options, "--train-only"], standalone_mode=False)

@@ -125,6 +125,7 @@ def test_what_a_training_says_of_its_sigma() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_digits")
 def test_all_experiments_run(tmp_path: Path) -> None:
     scale, place = tiny(), Place(tmp_path)
     jobs = [job for e in OURS for job in e.jobs(scale)]
