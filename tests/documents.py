@@ -22,9 +22,23 @@ APPENDED = {
     "report": {"--draws": "2", "--threads": "1"},
 }
 """Options that every such command gets, in the place of what it has."""
-STEPS = ("--pgd", "--adaptive-pgd", "--bim")
-CAPPED = {"--eot": 2, "--steps": 2, "--samples": 3, "--population": 5, "--average": 2, "--images": 1, "--draws": 60}
+CAPPED = {"--eot": 2, "--steps": 2, "--samples": 3, "--average": 2, "--images": 1, "--draws": 60, "--restarts": 2}
+CAPPED |= {"--apgd-steps": 2, "--fab-steps": 2, "--targets": 2, "--fmn-steps": 2, "--cw-steps": 2, "--cw-searches": 2}
+CAPPED |= {"--queries": 30, "--population": 5, "--generations": 1}
 """The most that an option may ask for where a command has it."""
+ASKED = {
+    **dict.fromkeys(("--pgd", "--bim", "--mi-fgsm", "--spsa"), ("--steps",)),
+    "--apgd": ("--apgd-steps",),
+    "--apgd-t": ("--apgd-steps", "--targets"),
+    "--fab-t": ("--fab-steps", "--targets"),
+    "--auto": ("--apgd-steps", "--fab-steps", "--targets", "--queries"),
+    "--fmn": ("--fmn-steps",),
+    "--cw": ("--cw-steps", "--cw-searches"),
+    **dict.fromkeys(("--square", "--hop-skip-jump"), ("--queries",)),
+    "--random": ("--samples",),
+    "--one-pixel": ("--population", "--generations"),
+}
+"""The options that are given to a command with this attack, or its adaptive form: by default they ask for much."""
 DATASET = re.compile(r"\b(fashion-mnist|mnist|cifar10|svhn)\b")
 
 
@@ -97,10 +111,10 @@ def smaller(words: list[str]) -> list[str]:
         return out
     if name == "audit" and len(words) == 2:
         return [*out, "N20", "A17"]  # all rows are examined by tests/audit
-    if name in ("attack", "compare", "gallery") and "--steps" not in rest and any(word in STEPS for word in rest):
-        out += ["--steps", "2"]
-    if name == "attack" and "--auto" in rest:
-        out += ["--apgd-steps", "2", "--fab-steps", "2", "--targets", "2", "--queries", "9"]
+    if name in ("attack", "compare", "gallery") and "--resume" not in words:
+        attacks = [word.replace("--adaptive-", "--", 1) for word in rest]
+        asked = dict.fromkeys(option for attack in attacks for option in ASKED.get(attack, ()))
+        out += [word for option in asked if option not in out for word in (option, str(CAPPED[option]))]
     return [*out, *(word for pair in appended.items() for word in pair)]
 
 
