@@ -13,8 +13,12 @@ from npsnn.audit.findings import FINDINGS, Finding
 from npsnn.audit.report import FINDINGS_TITLE, markdown, number, slug
 from npsnn.audit.run import Row
 
-ROWS = {finding.id: mutants.row(finding.id) for finding in FINDINGS}
 findings = pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.id)
+
+
+def rows() -> list[Row]:
+    """The rows of all findings; a process that only collects the tests measures none."""
+    return [mutants.row(finding.id) for finding in FINDINGS]
 
 
 def opening(*rows: Row) -> str:
@@ -44,12 +48,12 @@ def test_claim_and_consequence_are_one_sentence_each(finding: Finding) -> None:
 def test_figures_are_those_of_the_card(finding: Finding) -> None:
     names = re.findall(r"\{(.+?)\}", finding.measured)
     assert names
-    assert set(names) <= {figure.name for figure in ROWS[finding.id].figures}
+    assert set(names) <= {figure.name for figure in mutants.row(finding.id).figures}
 
 
 @findings
 def test_the_report_shows_what_this_run_measured(finding: Finding) -> None:
-    row = ROWS[finding.id]
+    row = mutants.row(finding.id)
     name = re.findall(r"\{(.+?)\}", finding.measured)[0]
     other = tuple(replace(f, value=7654.321, low=0, high=1e9) if f.name == name else f for f in row.figures)
     assert "7654" in items(replace(row, figures=other))[0]
@@ -66,17 +70,17 @@ def test_the_findings_of_their_page_are_among_them() -> None:
 
 
 def test_they_open_the_report_before_the_legend_and_the_verdicts() -> None:
-    text = markdown(list(ROWS.values()), {})
+    text = markdown(rows(), {})
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert headings[:3] == [FINDINGS_TITLE, "How to read the rows", "Verdicts"]
-    ids = re.findall(r"^\d+\. \[([NAB]\d+)\]", opening(*ROWS.values()), re.MULTILINE)
+    ids = re.findall(r"^\d+\. \[([NAB]\d+)\]", opening(*rows()), re.MULTILINE)
     assert ids == [finding.id for finding in FINDINGS]
 
 
 @findings
 def test_an_item_links_to_its_card_and_counts_what_rests_on_it(finding: Finding) -> None:
     card = audit.CARDS[finding.id]
-    item = items(ROWS[finding.id])[0]
+    item = items(mutants.row(finding.id))[0]
     assert item.startswith(f"[{card.id}](#{slug(card.heading)}) **{card.verdict}**")
     assert finding.claim in item and finding.matters in item
     count = len(audit.used_by(card.id, through=True))
@@ -86,11 +90,11 @@ def test_an_item_links_to_its_card_and_counts_what_rests_on_it(finding: Finding)
 
 def test_a_report_has_the_findings_of_its_rows_alone() -> None:
     assert opening(audit.examine(audit.CARDS["N40"])) == ""
-    assert len(items(ROWS["A17"], ROWS["N20"])) == 2
+    assert len(items(mutants.row("A17"), mutants.row("N20"))) == 2
 
 
 def test_a_finding_that_the_check_does_not_support_says_so() -> None:
-    assert "does not support" not in opening(*ROWS.values())
-    row = ROWS["N20"]
+    assert "does not support" not in opening(*rows())
+    row = mutants.row("N20")
     assert "**The check does not support the verdict.**" in items(replace(row, figures=(Figure("a", 2, 0, 1),)))[0]
     assert "ValueError: boom" in items(replace(row, failure="ValueError: boom"))[0]
