@@ -66,14 +66,14 @@ def check_directional(
     rng: for the directions.
     directions: how many lead through all arrays.
     """
-    found = _checked(arrays, gradients)
+    found, rounding = _checked(arrays, gradients), _rounding(f, arrays, step)
     for moved in [list(arrays)] * directions + [[name] for name in arrays]:
         direction = {name: rng.standard_normal(arrays[name].shape) for name in moved}
         wanted = _derivative(f, arrays, direction, step)
         got = sum(float((found[name] * direction[name]).sum()) for name in moved)
         scale = float(np.sqrt(sum(float((found[name] ** 2).sum()) for name in moved)))
         demand(
-            abs(got - wanted) <= rtol * max(scale, abs(wanted)) + _rounding(f, arrays, step),
+            abs(got - wanted) <= rtol * max(scale, abs(wanted)) + rounding,
             f"along {', '.join(moved)} the slope is {wanted:.9g}, the backward pass gave {got:.9g} "
             f"(gradient's norm {scale:g})",
         )
