@@ -26,7 +26,7 @@ from npsnn.train.continuity import TIMES
 START = "import os; from npsnn.cli.main import main; os.write({ready}, b'.'); os.close({ready}); main()"
 """Runs the command line and says when it is there: before that, a signal is Python's own affair."""
 TRAIN = ("train", "--limit", 300, "--epochs", 8, "--batch-size", 64, "--threads", 2)
-ATTACK = ("attack", "small", "--limit", 60, "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--steps", 5)
+ATTACK = ("attack", "small", "--eps", 0.1, "--eps", 0.2, "--eot", 2, "--fgsm", "--bim", "--steps", 5)
 ATTACK = (*ATTACK, "--adaptive-pgd", "--random", "--samples", 8, "--cw", "--cw-steps", 20, "--cw-searches", 2)
 ATTACK = (*ATTACK, "--one-pixel", "--population", 10, "--generations", 4, "--selection", 5)
 PATIENCE = 600.0
@@ -62,14 +62,21 @@ class Command:
 class Kills:
     """The folder of all trials, where digits are drawn once, and their random moments.
 
+    images: how many each attack is given, at most a micro-batch.
     killed: the attacks that were at work when they were killed. response: the seconds from each interrupt of an attack
     at work to its end.
     """
 
     folder: Path
     moments: random.Random
+    images: int = 60
     killed: int = 0
     response: list[float] = field(default_factory=list)
+
+    @property
+    def attacking(self) -> tuple[object, ...]:
+        """The attack that is killed and interrupted."""
+        return (*ATTACK, "--limit", self.images)
 
     @contextmanager
     def command(self, *args: object) -> Iterator[Command]:
@@ -181,17 +188,21 @@ class Kills:
         odd = {p.name for p in cut.iterdir()} ^ {p.name for p in whole.iterdir()}
         check(not odd, f"{cut} has or lacks {', '.join(odd)}")
 
-    def attack(self, kills: int, interrupts: int) -> None:
-        """Kill and interrupt attacks on one run at random moments; what each had finished must be in its record."""
+    def begin(self) -> None:
+        """Train the network that is attacked, unless that is done."""
         if not (self.folder / "runs" / "small").exists():
             self.timed("train", "--limit", 300, "--epochs", 1, "--name", "small")
-        seconds, out = self.timed(*ATTACK, "--json")
+
+    def attack(self, kills: int, interrupts: int) -> None:
+        """Kill and interrupt attacks on one run at random moments; what each had finished must be in its record."""
+        self.begin()
+        seconds, out = self.timed(*self.attacking, "--json")
         expected, lines = _lasting(json.loads(out)["results"]), self._recorded()
         check(_lasting(_results(lines)) == expected, "the record of an undisturbed attack is not what it printed")
         for number in range(kills + interrupts):
             interrupted = number >= kills
             as_json = ("--json",) if interrupted and number % 2 else ()
-            with self.command(*ATTACK, *as_json) as command:
+            with self.command(*self.attacking, *as_json) as command:
                 ended = self._interrupted(command, seconds) if interrupted else self._killed(command, seconds)
                 if not interrupted and not ended:
                     command.ended()
@@ -209,16 +220,15 @@ class Kills:
 
     def resume(self, stops: int) -> None:
         """Kill and interrupt attacks at random moments, by turns, resume each until it is whole, and compare it."""
-        if not (self.folder / "runs" / "small").exists():
-            self.timed("train", "--limit", 300, "--epochs", 1, "--name", "small")
+        self.begin()
         whole, cut = self.folder / "whole.npz", self.folder / "cut.npz"
-        seconds, out = self.timed(*ATTACK, "--json", "--save", whole)
+        seconds, out = self.timed(*self.attacking, "--json", "--save", whole)
         expected, before = _results_of(out), len(self._recorded())
         done = 0
         while done < stops:
             out = ""
             while not out:
-                args = ("attack", "small", "--resume") if self._unfinished() else (*ATTACK, "--save", cut)
+                args = ("attack", "small", "--resume") if self._unfinished() else (*self.attacking, "--save", cut)
                 with self.command(*args, "--json", "--threads", self.moments.choice((1, 2))) as command:
                     number = signal.SIGINT if done % 2 else signal.SIGKILL
                     out = self._stopped(command, seconds, number if done < stops else None)
