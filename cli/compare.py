@@ -63,10 +63,10 @@ def _compare(
 ) -> None:
     """Compare runs on the same test images under the same draws of the noise.
 
-    RUN is a run folder or a name in the folder of runs. Each further run is compared with the first: "more" is how many
-    percentage points more of the images it reads correctly. The difference is taken image by image, so that images
-    which are hard for both runs widen no interval; its 95 % interval is over images and noise. "chance" is how often
-    two runs that are alike would differ by as much (an exact sign-flip test).
+    RUN is a run folder or a name in the folder of runs. Each further run is compared with the first: "difference from"
+    is how many percentage points more of the images it reads correctly. The difference is taken image by image, so that
+    images which are hard for both runs widen no interval; its 95 % interval is over images and noise. "p-value" is how
+    often two runs that are alike would differ by as much, either way (an exact sign-flip test).
 
     Without the name of an attack the images are read as they are. With attacks, which are named as for npsnn attack,
     each is made on each run, and all are judged on the same fresh draws. Nothing is recorded in the runs' folders.
@@ -149,8 +149,8 @@ def _widest(attacks: list[Any]) -> int:
 
 def _table(names: list[str], widest: int) -> Table:
     columns = {"attack": -widest, "norm": -4, "eps": 7, "run": -max(3, *map(len, names)), "accuracy": 8}
-    columns |= {"95 % interval": -16, f"more than {names[0]}": -max(24, len(names[0]) + 10), "chance": 7}
-    return Table(columns, optional=("norm", "chance", "95 % interval"))
+    columns |= {"95 % interval": -16, f"difference from {names[0]}": -max(24, len(names[0]) + 16), "p-value": 7}
+    return Table(columns, optional=("norm", "p-value", "95 % interval"))
 
 
 def _print(table: Table, row: "Compared") -> None:
@@ -162,8 +162,8 @@ def _print(table: Table, row: "Compared") -> None:
         said = (
             "" if more is None else f"{100 * more.mean:+.1f} ({100 * more.ci95[0]:+.1f} to {100 * more.ci95[1]:+.1f})"
         )
-        chance = "" if more is None else f"{more.chance:.2g}"
-        table.row(*head, name, percent(accuracy.mean), interval(accuracy.ci95), said, chance)
+        p_value = "" if more is None else f"{more.p_value:.2g}"
+        table.row(*head, name, percent(accuracy.mean), interval(accuracy.ci95), said, p_value)
         head = [""] * 3
 
 

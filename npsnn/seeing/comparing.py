@@ -26,19 +26,19 @@ class Paired:
 
     mean: of the differences over images, a fraction of images.
     ci95: its 95 % interval, of `npsnn.attacks.statistics.paired_interval`.
-    chance: how often two networks that are alike would differ by as much, either way (sign-flip test).
+    p_value: how often two networks that are alike would differ by as much, either way (two-sided sign-flip test).
     """
 
     mean: float
     ci95: tuple[float, float]
-    chance: float
+    p_value: float
 
     @staticmethod
     def of(one: np.ndarray, other: np.ndarray) -> "Paired":
         """Compare the accuracies of each image, (N,) twice."""
         each = one - other
-        chance = min(1.0, 2 * min(sign_flip(each), sign_flip(-each)))
-        return Paired(float(each.mean()), paired_interval(each), chance)
+        p_value = min(1.0, 2 * min(sign_flip(each), sign_flip(-each)))
+        return Paired(float(each.mean()), paired_interval(each), p_value)
 
 
 @dataclass(frozen=True, eq=False)

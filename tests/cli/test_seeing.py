@@ -66,14 +66,14 @@ def test_runs_are_compared(npsnn: Npsnn, trained: Path) -> None:
     call = ("compare", "small", "other", "--runs-dir", trained, *FEW)
     done = npsnn(*call)
     assert done.code == 0 and "the first 12 test images of digits, 2 draws, seed 0" in done.out
-    assert "more than small" in done.out and "no attack" in done.out and "[few-images]" in done.out
+    assert "difference from small" in done.out and "no attack" in done.out and "[few-images]" in done.out
     found = json.loads(npsnn(*call, "--fgsm", "--eps", "0.1", "--eot", "2", "--json").out)
     assert [row["attack"] for row in found["rows"]] == ["no attack", "fgsm"] and found["than"] == "small"
     for row in found["rows"]:
         means = {name: a["mean"] for name, a in row["accuracy"].items()}
         more = row["more"]["other"]
         assert more["mean"] == pytest.approx(means["other"] - means["small"])
-        assert more["ci95"][0] < more["mean"] < more["ci95"][1] and 0 < more["chance"] <= 1
+        assert more["ci95"][0] < more["mean"] < more["ci95"][1] and 0 < more["p_value"] <= 1
     assert found["runs"]["other"]["dataset"] == "digits" and found["interrupted"] is False
 
 

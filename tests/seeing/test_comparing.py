@@ -43,7 +43,7 @@ def test_an_interval_by_hand() -> None:
     paired = seeing.Paired.of(one, other)
     half = 1.959964 * math.sqrt((6.5 + 1.5) / 22 - (5 / 22) ** 2) / math.sqrt(22)
     assert paired.mean == 5 / 20 and paired.ci95 == pytest.approx((5 / 22 - half, 5 / 22 + half))
-    assert paired.chance == pytest.approx(2 * (1 + 7) / 2**7)  # of 7 images that differ, 6 or 7 for one side
+    assert paired.p_value == pytest.approx(2 * (1 + 7) / 2**7)  # of 7 images that differ, 6 or 7 for one side
 
 
 def test_attacks_may_come_once() -> None:
@@ -57,15 +57,15 @@ def test_a_network_differs_in_nothing_from_itself() -> None:
     """The draws are the same: with draws of their own, 6 draws of 24 images would not all agree."""
     for row in compared({"a": linear(), "b": linear()}, [FGSM(0.02)]):
         np.testing.assert_array_equal(row.accuracies["a"].each, row.accuracies["b"].each)
-        assert row.differences["b"].mean == 0 and row.differences["b"].chance == 1
+        assert row.differences["b"].mean == 0 and row.differences["b"].p_value == 1
         assert 0 < row.accuracies["a"].mean < 1
 
 
-def test_a_clear_difference_is_no_chance_and_a_slight_one_may_be() -> None:
+def test_a_clear_difference_is_none_of_luck_and_a_slight_one_may_be() -> None:
     rows = compared({"a": linear(), "b": linear(seed=5), "c": linear(0.31)})
     clear, slight = rows[0].differences["b"], rows[0].differences["c"]
-    assert clear.mean < 0 and clear.ci95[1] < 0 and clear.chance < 0.01
-    assert slight.ci95[0] < 0 < slight.ci95[1] and slight.chance > 0.05
+    assert clear.mean < 0 and clear.ci95[1] < 0 and clear.p_value < 0.01
+    assert slight.ci95[0] < 0 < slight.ci95[1] and slight.p_value > 0.05
 
 
 def test_several_attacks_of_a_ball_have_a_worst_case() -> None:
