@@ -9,7 +9,7 @@ experiments is done once, and a record that is found is the record that would be
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -23,6 +23,8 @@ from npsnn.train.saved import as_json
 
 DIGITS = 10
 """The hexadecimal digits of a digest in a key."""
+LATER = {"micro_batch": None, "first": 0}
+"""Options that came after the first records, and the value that they had until then, which is no part of a key."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Train:
     def document(self) -> dict[str, Any]:
         """All that the record depends on, as JSON."""
         if isinstance(self.of, Config):
-            found: dict[str, Any] = {"options": as_json(self.of)}
+            found: dict[str, Any] = {"options": _as_before(as_json(self.of))}
         else:
             found = {"defence": DEFENCES.encode(self.of), "dataset": self.dataset}
             found |= {"seed": self.seed, "limit": self.limit}
@@ -109,7 +111,8 @@ class Attack:
     def document(self) -> dict[str, Any]:
         """All that the record depends on, as JSON."""
         attacks = {n: _of_group(a) if isinstance(a, Grouping) else ATTACKS.encode(a) for n, a in self.attacks}
-        return {"network": self.network.key, "attacks": attacks, "images": self.images, "judging": vars(self.judging)}
+        judging = _as_before(vars(self.judging))
+        return {"network": self.network.key, "attacks": attacks, "images": self.images, "judging": judging}
 
     @cached_property
     def key(self) -> str:
@@ -153,6 +156,11 @@ Job: TypeAlias = Train | Attack | Measure
 def _key(name: str, document: dict[str, Any]) -> str:
     text = json.dumps(document, sort_keys=True, allow_nan=False)
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
+
+
+def _as_before(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options without those that came later and are at their earlier value: a record stays found under its key."""
+    return {name: value for name, value in options.items() if name not in LATER or value != LATER[name]}
 
 
 def _of_group(group: Grouping) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tiny_reproduction import attacked, defended, network
 
 from npsnn.attacks import PGD, Auto, Group
 from npsnn.attacks.judging import Judging
-from npsnn.reproduce.jobs import Measure, Train, with_needs
+from npsnn.reproduce.jobs import Attack, Measure, Train, with_needs
 from npsnn.train.config import Config
 
 
@@ -19,7 +19,10 @@ def test_equal_jobs_have_equal_keys_and_are_done_once() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [network(0.7), network(seed=1), network(epochs=2), network(limit=65), defended(), replace(network(), name="mine")],
+    [
+        *(network(0.7), network(seed=1), network(epochs=2), network(limit=65), network(micro_batch=8), defended()),
+        replace(network(), name="mine"),
+    ],
 )
 def test_another_training_has_another_key(other: Train) -> None:
     assert other.key != network().key
@@ -36,10 +39,17 @@ def test_another_training_has_another_key(other: Train) -> None:
         {"images": 9},
         {"judging": Judging(sigma=0.0)},
         {"judging": Judging(average=4)},
+        {"judging": Judging(first=64)},
     ],
 )
 def test_another_attack_has_another_key(change: dict[str, Any]) -> None:
     assert replace(attacked(), **change).key != attacked().key
+
+
+def test_an_option_that_came_later_leaves_old_keys_as_they_are() -> None:
+    """Whoever adds an option to Config or Judging enters it in LATER, or no committed record is found any more."""
+    assert Train("any", Config()).key == "any-dca4ba2948"
+    assert Attack(Train("any", Config()), (("pgd", PGD(0.1)),), 8).key == "any-attacked-bf4442ffd1"
 
 
 def test_a_defence_differs_by_each_setting() -> None:
