@@ -101,4 +101,5 @@ for source, result in zip(sources, attacks.robust_accuracy(network, x, labels, t
 # More draws give a better gradient, and each draw costs a pass. The closed form costs one pass. Where two intervals
 # overlap, this experiment cannot tell which attack is the stronger one. [The attacks](../../docs/attacks.md) has the
 # comparison on more images, more networks and under PGD. Where the closed form is a poor approximation (see the
-# notebook on noise through a ReLU), EoT is the safer choice: run both, and report the lower figure.
+# notebook on noise through a ReLU), EoT is the safer choice: run both, and report `attacks.worst_case` of
+# the two, where each image meets the attack that is worse for it.

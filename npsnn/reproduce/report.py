@@ -176,13 +176,13 @@ def _about(section: Section, folder: str) -> str:
     if e.says:
         parts.append(e.says.strip())
     for panel in section.panels.values():
-        parts.append(_panel(panel))
+        parts.append(panel_table(panel))
     for number, caption in enumerate(section.plots):
         parts.append(f"![{caption}]({folder}{plot_name(section, number)}.svg)")
     return "\n\n".join(parts)
 
 
-def _panel(panel: Panel) -> str:
+def panel_table(panel: Panel) -> str:
     """A panel as a table: our figures, and the paper's in square brackets."""
     unit = " (in %)" if panel.unit == PERCENT else ""
     lines = [
@@ -197,7 +197,8 @@ def _panel(panel: Panel) -> str:
             cells.append(panel.shown(row, column).replace(" %", "") + beside)
         lines.append(f"| {_cell(row)} | {' | '.join(cells)} |")
     theirs = " The paper's figures stand in square brackets." if panel.theirs else ""
-    return "\n".join(lines) + f"\n\n{panel.note}{theirs}"
+    note = panel.note if panel.cells else f"Not measured yet. Planned: {panel.note}"
+    return "\n".join(lines) + f"\n\n{note}{theirs}"
 
 
 def _cell(text: str) -> str:

@@ -13,8 +13,8 @@ from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, Claim, Ruling
 from npsnn.reproduce.experiments import EXPERIMENTS, Column, Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import Place
-from npsnn.reproduce.records import Records
-from npsnn.reproduce.report import markdown, sections
+from npsnn.reproduce.records import Records, Seeds
+from npsnn.reproduce.report import markdown, panel_table, sections
 from npsnn.reproduce.rules import above
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES
 
@@ -148,3 +148,9 @@ def test_every_verdict_has_a_mark() -> None:
 
 def test_panels_name_what_is_missing() -> None:
     assert Panel("t", ["a"], ["x"], {}).shown("a", "x") == "-"
+
+
+def test_what_an_empty_table_plans_is_not_told_as_done() -> None:
+    empty, full = (Panel("t", ["a"], ["x"], cells, note="3 seeds.") for cells in ({}, {("a", "x"): Seeds((1.0,))}))
+    assert "\n\nNot measured yet. Planned: 3 seeds." in panel_table(empty)
+    assert panel_table(full).endswith("\n\n3 seeds.")
