@@ -160,11 +160,7 @@ class Replicas:
 
         met: whether this rank was in their meeting already.
         """
-        totals = bool(mine) and isinstance(mine[0], Total)
-        small = [Total(t.loss, t.correct) for t in mine] if totals else mine
-        forms = [Form.of(k, g) for k, g in mine[0].grads.items()] if totals and mine[0].grads else None
-        first = {k: mine[0].grads[k] for k in self.statistics & mine[0].grads.keys()} if forms else {}
-        said = self._last if met else self.met(DONE, (small, forms, first))
+        said = self._last if met else self.met(DONE, told(mine, self.statistics))
         done = [what for word, what in said if word == DONE]
         every = list(chain(*(found for found, _, _ in done)))
         layout: list[Form] | None
@@ -197,6 +193,20 @@ class Replicas:
                 found[form.name] = form.shaped(flat[at : at + form.size])
                 at += form.size
         return found
+
+
+def told(mine: list[Any], statistics: frozenset[str]) -> tuple[list[Any], list[Form] | None, dict[str, Any]]:
+    """What a rank says of its results when they are done: small ones, the forms of gradients, the statistics.
+
+    mine: the results of a rank's jobs, in order.
+    statistics: names of the running averages.
+    Of a `Total` that is the loss and the number of correct predictions; gradients are not said, but added up.
+    """
+    if not mine or not isinstance(mine[0], Total):
+        return mine, None, {}
+    grads = mine[0].grads or {}
+    forms = [Form.of(k, g) for k, g in grads.items()] or None
+    return [Total(t.loss, t.correct) for t in mine], forms, {k: grads[k] for k in statistics & grads.keys()}
 
 
 def _kept(result: Any) -> Any:

@@ -12,7 +12,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from time import sleep
 from typing import Any, NoReturn
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from npsnn.host import available_cores
 from npsnn.interrupts import heed
+from npsnn.workers.exchange import Exchange, block, letter
 
 ORDER, ANSWER = 1, 2
 """The tags of messages from rank 0, and to it."""
@@ -74,8 +74,7 @@ class Crew:
 
     def block(self, jobs: int, rank: int | None = None) -> range:
         """The consecutive jobs of a rank, this one's by default. Blocks lie in the order of the ranks."""
-        r = self.rank if rank is None else rank
-        return range(-(-jobs * r // self.size), -(-jobs * (r + 1) // self.size))
+        return block(jobs, self.rank if rank is None else rank, self.size)
 
     def _finish(self, begin: Callable[[], Any]) -> None:
         """Begin a request, and wait until it is done."""
@@ -114,7 +113,7 @@ class Crew:
 
     def gathered(self, value: Any) -> list[Any]:
         """The values of all ranks, in their order; every rank asks at the same time."""
-        mine = np.frombuffer(pickle.dumps(value, 5), np.uint8)
+        mine = letter(value)
         sizes = np.empty(self.size, np.int64)
         self._finish(lambda: self.comm.Iallgather(np.array([len(mine)], np.int64), sizes))
         every = np.empty(sizes.sum(), np.uint8)
@@ -126,20 +125,13 @@ class Crew:
 
         rows: of the jobs of this rank's block, (block, size); all ranks have one size and one dtype.
         jobs: the number of all rows.
-        Each rank adds up one piece of all rows, and then all ranks get all pieces: two exchanges.
+        Each rank adds up one piece of all rows, and then all ranks get all pieces: see `Exchange`.
         """
-        m, size = rows.shape
-        cuts = [size * r // self.size for r in range(self.size + 1)]
-        widths = np.diff(cuts)
-        pieces = np.empty((jobs, widths[self.rank]), rows.dtype)
-        counts = [len(self.block(jobs, r)) * pieces.shape[1] for r in range(self.size)]
-        out = np.concatenate([rows[:, a:b].ravel() for a, b in pairwise(cuts)])
-        self._finish(lambda: self.comm.Ialltoallv([out, m * widths], [pieces, counts]))
-        piece = pieces[0].copy()
-        for row in pieces[1:]:  # blocks of consecutive jobs arrive in the order of the jobs
-            piece += row
-        flat = np.empty(size, rows.dtype)
-        self._finish(lambda: self.comm.Iallgatherv(piece, [flat, widths]))
+        plan = Exchange(self.size, jobs, rows.shape[1])
+        out, taken = plan.packed(rows), np.empty(jobs * plan.widths[self.rank], rows.dtype)
+        self._finish(lambda: self.comm.Ialltoallv([out, plan.given(self.rank)], [taken, plan.taken(self.rank)]))
+        piece, flat = plan.folded(taken, self.rank), np.empty(plan.size, rows.dtype)
+        self._finish(lambda: self.comm.Iallgatherv(piece, [flat, plan.widths]))
         return flat
 
     def fail(self, error: BaseException) -> NoReturn:
