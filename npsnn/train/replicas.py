@@ -160,18 +160,16 @@ class Replicas:
 
         met: whether this rank was in their meeting already.
         """
-        said = self._last if met else self.met(DONE, told(mine, self.statistics))
+        said = self._last if met else self.met(DONE, told(mine, self.statistics, self.crew.rank))
         done = [what for word, what in said if word == DONE]
         every = list(chain(*(found for found, _, _ in done)))
-        layout: list[Form] | None
-        kept: dict[str, Any]
-        layout, kept = next(((f, k) for _, f, k in done if f), (None, {}))
+        _, layout, kept = done[0]
         if not every or not isinstance(every[0], Total):
             return every
         total = Total()
         for each in every:
             total.add(each)
-        if layout is not None:
+        if layout:
             try:
                 sums = self._sums([form for form in layout if form.name not in kept], mine, jobs)
             except Exception as error:  # amid an exchange, where nobody could be told
@@ -195,18 +193,19 @@ class Replicas:
         return found
 
 
-def told(mine: list[Any], statistics: frozenset[str]) -> tuple[list[Any], list[Form] | None, dict[str, Any]]:
+def told(mine: list[Any], statistics: frozenset[str], rank: int) -> tuple[list[Any], list[Form], dict[str, Any]]:
     """What a rank says of its results when they are done: small ones, the forms of gradients, the statistics.
 
     mine: the results of a rank's jobs, in order.
     statistics: names of the running averages.
-    Of a `Total` that is the loss and the number of correct predictions; gradients are not said, but added up.
+    A `Total` is said without its gradients, which are added up elsewhere. Their forms and the statistics are the same
+    on all ranks, and rank 0 always has a job: it alone says them.
     """
     if not mine or not isinstance(mine[0], Total):
-        return mine, None, {}
-    grads = mine[0].grads or {}
-    forms = [Form.of(k, g) for k, g in grads.items()] or None
-    return [Total(t.loss, t.correct) for t in mine], forms, {k: grads[k] for k in statistics & grads.keys()}
+        return mine, [], {}
+    small, grads = [Total(t.loss, t.correct) for t in mine], mine[0].grads if rank == 0 else None
+    forms = [Form.of(k, g) for k, g in (grads or {}).items()]
+    return small, forms, {k: g for k, g in (grads or {}).items() if k in statistics}
 
 
 def _kept(result: Any) -> Any:

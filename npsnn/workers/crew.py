@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,6 +29,8 @@ SPINS = 50
 """How often a request is asked for before a rank begins to sleep."""
 NAP, LONGEST_NAP = 20e-6, 5e-4
 """Seconds of the first sleep and of the longest."""
+MOVING = 2e-5
+"""Seconds of a look that has moved something: MPI moves a few kilobytes in a look, and nothing in between."""
 CHUNK = 1 << 30
 """The bytes that are broadcast at a time: older MPIs count in 32 bits."""
 
@@ -80,11 +82,15 @@ class Crew:
         """Begin a request, and wait until it is done."""
         with self._lock:
             request = begin()
-        for nap in _naps():
+        naps = _naps()
+        while True:
             with self._lock:
+                start = perf_counter()
                 if request.Test():
                     return
-            sleep(nap)
+                moving = perf_counter() - start > MOVING
+            naps = _naps() if moving else naps
+            sleep(next(naps))
 
     def send(self, value: Any, to: int, tag: int) -> None:
         """Send a value, pickled, to a rank."""
@@ -127,10 +133,10 @@ class Crew:
         jobs: the number of all rows.
         Each rank adds up one piece of all rows, and then all ranks get all pieces: see `Exchange`.
         """
-        plan = Exchange(self.size, jobs, rows.shape[1])
-        out, taken = plan.packed(rows), np.empty(jobs * plan.widths[self.rank], rows.dtype)
-        self._finish(lambda: self.comm.Ialltoallv([out, plan.given(self.rank)], [taken, plan.taken(self.rank)]))
-        piece, flat = plan.folded(taken, self.rank), np.empty(plan.size, rows.dtype)
+        plan, rank = Exchange(self.size, jobs, rows.shape[1]), self.rank
+        given, taken = plan.packed(rows, rank), np.empty(plan.taken(rank).sum(), rows.dtype)
+        self._finish(lambda: self.comm.Ialltoallv([given, plan.given(rank)], [taken, plan.taken(rank)]))
+        piece, flat = plan.folded(rows, taken, rank), np.empty(plan.size, rows.dtype)
         self._finish(lambda: self.comm.Iallgatherv(piece, [flat, plan.widths]))
         return flat
 

@@ -29,9 +29,9 @@ class Exchange:
     ranks: how many there are.
     jobs: number of all rows; a rank has those of its block.
     size: numbers in a row.
-    First each rank gives every rank that one's piece of its rows (all to all); a rank adds up its piece of all rows.
+    First each rank gives every other that one's piece of its rows (all to all); a rank adds up its piece of all rows.
     Then each rank gives its sum to all (all gather). Counts are of numbers; what goes to the ranks, or comes from them,
-    lies in their order without gaps.
+    lies in their order without gaps. A rank's own piece stays where it is: MPI would be slow to bring it.
     """
 
     ranks: int
@@ -54,20 +54,24 @@ class Exchange:
 
     def given(self, rank: int) -> np.ndarray:
         """How many numbers a rank gives to each in the first exchange."""
-        return self.rows(rank) * self.widths
+        return np.where(np.arange(self.ranks) == rank, 0, self.rows(rank) * self.widths)
 
     def taken(self, rank: int) -> np.ndarray:
         """How many numbers a rank gets from each in the first exchange."""
-        return np.array([self.rows(r) for r in range(self.ranks)]) * self.widths[rank]
+        rows = np.array([self.rows(r) for r in range(self.ranks)])
+        return np.where(np.arange(self.ranks) == rank, 0, rows * self.widths[rank])
 
-    def packed(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of a rank, (its jobs, size), as they are given to the ranks: piece by piece."""
-        return np.concatenate([rows[:, a:b].ravel() for a, b in pairwise(self.cuts)])
+    def packed(self, rows: np.ndarray, rank: int) -> np.ndarray:
+        """What a rank gives in the first exchange; rows: of its jobs, (jobs, size)."""
+        pieces = [rows[:, a:b].ravel() for r, (a, b) in enumerate(pairwise(self.cuts)) if r != rank]
+        return np.concatenate([np.empty(0, rows.dtype), *pieces])
 
-    def folded(self, taken: np.ndarray, rank: int) -> np.ndarray:
-        """The sum of a rank's piece, added up in the order of the jobs, from all that the rank got, flat."""
-        first, *others = taken.reshape(self.jobs, self.widths[rank])  # blocks come in the order of the jobs
+    def folded(self, rows: np.ndarray, taken: np.ndarray, rank: int) -> np.ndarray:
+        """The sum of a rank's piece, added up in the order of the jobs: its own rows amid what it has got, flat."""
+        own, (start, stop) = block(self.jobs, rank, self.ranks), self.cuts[rank : rank + 2]
+        others = taken.reshape(self.jobs - len(own), stop - start)  # blocks come in the order of the jobs
+        first, *rest = (*others[: own.start], *rows[:, start:stop], *others[own.start :])
         piece: np.ndarray = first.copy()
-        for row in others:
+        for row in rest:
             piece += row
         return piece
