@@ -14,12 +14,12 @@ from npsnn.cli.options import shared
 from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import Bar, say
-from npsnn.cli.values import UserPath, WholeNumber
+from npsnn.cli.values import EXECUTORS, ExecutorName, UserPath, WholeNumber
 from npsnn.files import check_writable
 
 if TYPE_CHECKING:
+    from npsnn.jobs.schedule import Event
     from npsnn.reproduce.report import Section
-    from npsnn.reproduce.schedule import Event
 
 FAILED = 1
 """Exit code where a job has failed."""
@@ -27,7 +27,6 @@ FAILED = 1
 
 def command() -> click.Command:
     """The command, made when it is asked for."""
-    from npsnn.reproduce.executors import KINDS
     from npsnn.reproduce.scales import SCALES
 
     return new_command(
@@ -64,11 +63,11 @@ def command() -> click.Command:
         Option("--jobs", type=WholeNumber(1), metavar="N", default=1, shown="1", help="Jobs at a time."),
         Option(
             "--executor",
-            type=Choice(list(KINDS)),
+            type=ExecutorName(),
             metavar="NAME",
             default="processes",
             shown="processes",
-            help="What does the jobs: processes, threads, or mpi (mpi4py, under mpiexec -m mpi4py.futures).",
+            help=EXECUTORS,
         ),
         *shared("data-dir"),
         *shared("device", "config", "json"),
@@ -115,7 +114,7 @@ def _reproduce(
     if listed:
         return _list(chosen, as_json)
     target = markdown or out / "report.md"
-    failed: list[Event] = []
+    failed: list[Event[Any]] = []
     if dry_run:
         return _estimate(names, at, out, data_dir, device, jobs, as_json)
     if not report:
@@ -169,14 +168,14 @@ def _estimate(
 
 def _run(
     names: tuple[str, ...], at: Any, out: Path, jobs: int, executor: str, data_dir: Path | None, device: str
-) -> "list[Event]":
+) -> "list[Event[Any]]":
     """Run what is not done, and say what failed."""
+    from npsnn.jobs.schedule import DONE
     from npsnn.reproduce import whole
-    from npsnn.reproduce.schedule import DONE
 
     with speaking_of_flags():
         planned = whole.planned(names, at)
-    failed: list[Event] = []
+    failed: list[Event[Any]] = []
     with Bar(f"{at.name}: {len(planned)} jobs", len(planned)) as bar:
         try:
             for event in whole.run(out, names, at.name, at.seeds, jobs, executor, data_dir, device):
@@ -195,7 +194,7 @@ def _run(
     return failed
 
 
-def _print(found: "list[Section]", failed: "list[Event]", target: Path) -> None:
+def _print(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> None:
     """Print each claim with its verdict, the worst first."""
     from npsnn.reproduce.claims import VERDICTS
 
@@ -208,7 +207,7 @@ def _print(found: "list[Section]", failed: "list[Event]", target: Path) -> None:
     say(f"{failures}The report is in {target} and {target.with_suffix('.html').name}.")
 
 
-def _document(found: "list[Section]", failed: "list[Event]", target: Path) -> dict[str, Any]:
+def _document(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> dict[str, Any]:
     return {
         "claims": [
             {"claim": claim.id, "experiment": s.experiment.name, **asdict(ruling)}

@@ -80,6 +80,28 @@ class DataSet(Choice):
         return [CompletionItem(incomplete, type="file"), *super().shell_complete(ctx, param, incomplete)]
 
 
+EXECUTORS = (
+    "Who does the jobs: processes or threads, mpi for the ranks of a launcher (mpiexec -n 3 before the command), or "
+    "the address of a scheduler of Dask, tcp://HOST:PORT."
+)
+
+
+class ExecutorName(Choice):
+    """The name of an executor, or the address of a scheduler of Dask."""
+
+    name = "executor"
+
+    def __init__(self) -> None:
+        from npsnn.jobs.executors import KINDS
+
+        super().__init__(KINDS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from npsnn.jobs.executors import is_address
+
+        return str(value) if is_address(str(value)) else super().convert(value, param, ctx)
+
+
 class Threads(WholeNumber):
     """A number of threads that the machine could use."""
 

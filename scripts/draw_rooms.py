@@ -19,7 +19,7 @@ RANKS: list[set[str]] = [
     | {"documents", "gpu", "philox", "products", "pages"},
     {"ops"},
     {"workers"},
-    {"layers"},
+    {"layers", "jobs"},
     {"models", "objectives", "optim", "runs", "schedules"},
     {"classifier"},
     {"bounds"},

@@ -6,13 +6,12 @@ from pathlib import Path
 from tiny_reproduction import network
 
 from npsnn.attacks import PGD
-from npsnn.reproduce import executors
+from npsnn.jobs import executors
 from npsnn.reproduce.claims import Claim
 from npsnn.reproduce.experiments import Column, Grid
-from npsnn.reproduce.perform import Place
+from npsnn.reproduce.perform import Place, perform_all
 from npsnn.reproduce.rules import above
 from npsnn.reproduce.scales import NOISE_PAPER, QUICK
-from npsnn.reproduce.schedule import run
 
 CLAIM = Claim("tiny-claim", NOISE_PAPER, "Fig. 0", "More noise is more robust.")
 TINY = Grid(
@@ -28,5 +27,5 @@ TINY = Grid(
 
 if __name__ == "__main__":
     with executors.executor("processes", int(sys.argv[2])) as executor:
-        for event in run(list(TINY.jobs(QUICK)), Place(Path(sys.argv[1])), executor):
+        for event in perform_all(list(TINY.jobs(QUICK)), Place(Path(sys.argv[1])), executor):
             assert event.state == "done", event

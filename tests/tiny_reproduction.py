@@ -9,12 +9,13 @@ import numpy as np
 
 from npsnn.attacks import PGD, Auto
 from npsnn.attacks.judging import Judging
+from npsnn.jobs.executors import Serial
+from npsnn.jobs.schedule import Event
 from npsnn.reproduce.jobs import Attack, Job, Train
 from npsnn.reproduce.panels import PERCENT, Panel
-from npsnn.reproduce.perform import Place
+from npsnn.reproduce.perform import Place, perform_all
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.scales import QUICK, Scale, Setting
-from npsnn.reproduce.schedule import Event, Serial, run
 from npsnn.train import defences
 from npsnn.train.config import Config
 
@@ -44,9 +45,9 @@ def attacked(of: Train | None = None, **judging: Any) -> Attack:
     return Attack(of or network(), (("pgd", PGD(0.1, steps=2)), ("auto", group)), 8, judged)
 
 
-def run_all(jobs: Sequence[Job], folder: Path) -> list[Event]:
+def run_all(jobs: Sequence[Job], folder: Path) -> list[Event[Job]]:
     """What becomes of the jobs, in this process."""
-    return list(run(jobs, Place(folder), Serial()))
+    return list(perform_all(jobs, Place(folder), Serial()))
 
 
 def lasting(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from npsnn.classifier import Classifier
 from npsnn.layers.params import flatten
 from npsnn.reproduce.jobs import Attack, Job, Train
 from npsnn.reproduce.perform import Place
-from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch
 from npsnn.train.loop import fit, training_on
 
@@ -68,14 +67,9 @@ def _cost(job: Job, place: Place) -> Cost:
     return Cost(0.0, 4096)
 
 
-def _options(job: Train, dataset: data.Dataset) -> Any:
-    """The training's flat options, or its values."""
-    return job.of if isinstance(job.of, Config) else job.of.training(dataset, job.seed, job.limit)
-
-
 def _training(job: Train, place: Place) -> Cost:
     dataset = data.load(job.data, place.data_dir)
-    options = _options(job, dataset)
+    options: Any = job.options(dataset)
     limit = options.limit or len(dataset.train)
     some = min(TIMED, limit)
     changed = {"limit": some, "epochs": 2}
@@ -89,7 +83,7 @@ def _training(job: Train, place: Place) -> Cost:
 
 def _untrained(job: Train, dataset: data.Dataset) -> Classifier:
     """The network as it is before its training."""
-    model = training_on(_options(job, dataset), dataset).model
+    model = training_on(job.options(dataset), dataset).model
     return Classifier(model, model.init(np.random.default_rng(0)))
 
 

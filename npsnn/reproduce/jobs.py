@@ -9,7 +9,7 @@ experiments is done once, and a record that is found is the record that would be
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -18,8 +18,9 @@ from npsnn.attacks.base import ATTACKS
 from npsnn.attacks.groups import Group, Grouping
 from npsnn.attacks.judging import Judging
 from npsnn.train.config import Config
-from npsnn.train.defences import DEFENCES, Defence
+from npsnn.train.defences import DEFENCES
 from npsnn.train.saved import as_json
+from npsnn.train.task import Task
 
 DIGITS = 10
 """The hexadecimal digits of a digest in a key."""
@@ -28,41 +29,14 @@ LATER = {"micro_batch": None, "first": 0}
 
 
 @dataclass(frozen=True)
-class Train:
-    """A network to train.
+class Train(Task):
+    """A network to train; two jobs of one name differ by their digests.
 
-    name: a readable name; two jobs of one name differ by their digests.
-    of: flat options, which name their data set, or a defence.
-    dataset: the data set of a defence; empty for flat options.
-    seed: seed of a defence's training; flat options have their own.
-    limit: number of a defence's training images; flat options have their own.
     start: the network to begin with, None for one that is drawn.
-    Raises ValueError where flat options and these contradict.
+    Raises ValueError where flat options and what a defence has beside them contradict.
     """
 
-    name: str
-    of: Config | Defence
-    dataset: str = ""
-    seed: int = 0
-    limit: int | None = None
     start: "Train | None" = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.of, Config):
-            if (self.dataset, self.seed, self.limit) != ("", 0, None):
-                raise ValueError("flat options have a dataset, seed and limit of their own: give them there")
-        elif not self.dataset:
-            raise ValueError("dataset must be given beside a defence, got ''")
-
-    @property
-    def data(self) -> str:
-        """The name of the data set."""
-        return self.of.dataset if isinstance(self.of, Config) else self.dataset
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training images."""
-        return self.of.epochs
 
     @property
     def needs(self) -> tuple["Job", ...]:
@@ -76,6 +50,8 @@ class Train:
         else:
             found = {"defence": DEFENCES.encode(self.of), "dataset": self.dataset}
             found |= {"seed": self.seed, "limit": self.limit}
+            beside = {"conv": self.conv, "micro_batch": self.micro_batch}
+            found |= {name: value for name, value in beside.items() if value not in ("auto", None)}
         return {"train": found} | ({} if self.start is None else {"start": self.start.key})
 
     @cached_property
@@ -168,17 +144,3 @@ def _of_group(group: Grouping) -> dict[str, Any]:
     if isinstance(group, Group):
         return {"group": group.name, "members": [ATTACKS.encode(a) for a in group]}
     return {"group": type(group).__name__, **vars(group)}
-
-
-def with_needs(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs and all that they need, each once, every one after those that it needs."""
-    found: dict[str, Job] = {}
-
-    def add(job: Job) -> Iterator[Job]:
-        if job.key not in found:
-            for needed in job.needs:
-                yield from add(needed)
-            found[job.key] = job
-            yield job
-
-    return [job for wanted in jobs for job in add(wanted)]

@@ -1,8 +1,9 @@
 """A job done: from its value to its record, gone on with where it was stopped."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,18 @@ from npsnn.attacks.results import Result
 from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
 from npsnn.files import json_files
+from npsnn.jobs import schedule
 from npsnn.reproduce.jobs import Attack, Job, Measure, Train
 from npsnn.reproduce.measures import MEASURES
 from npsnn.reproduce.records import RESULTS, Record, Records
 from npsnn.runs import checkpoint, provenance
 from npsnn.runs.environment import environment
-from npsnn.train.config import Config
-from npsnn.train.epochs import TrainingError
-from npsnn.train.loop import fit, resume
+from npsnn.train.task import EXPECTED
 
 RUNS, UNFINISHED = "runs", "unfinished"
 """The folders of trained networks, and of what is begun."""
 CLEAN = "clean"
 """The name, beside those of attacks, of the images as they are."""
-EXPECTED = (ValueError, OSError, TrainingError, MemoryError)
-"""Errors of a job by itself: other jobs go on."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,11 @@ class Place:
     def network(self, job: Train) -> Classifier:
         """A trained network."""
         return replace(Classifier.load(self.run(job)), threads=self.threads).to(self.device)
+
+
+def perform_all(jobs: Iterable[Job], place: Place, executor: Executor) -> Iterator[schedule.Event[Job]]:
+    """Do the jobs and all that they need, as `schedule.run`; yields what became of each."""
+    return schedule.run(jobs, place.records.holds, partial(perform, place=place), executor)
 
 
 def perform(job: Job, place: Place) -> str:
@@ -94,25 +97,14 @@ def _about(place: Place, dataset: data.Dataset) -> dict[str, Any]:
 
 def _train(job: Train, place: Place) -> Record:
     dataset, folder = data.load(job.data, place.data_dir), place.run(job)
-    for _ in _trained(job, place, dataset, folder):
+    start = None if job.start is None else place.network(job.start)
+    for _ in job.records(folder, dataset, place.threads, place.device, start):
         pass
     epochs = json_files.read_lines(folder / checkpoint.METRICS)
     network = Classifier.load(folder)
     seconds = sum(e["seconds"] for e in epochs)
     values = {"epochs": [_lasting(e) for e in epochs], "network": provenance.of_network(network.params)}
     return Record(job.document(), values, {}, _about(place, dataset), {"seconds": seconds, "threads": place.threads})
-
-
-def _trained(job: Train, place: Place, dataset: data.Dataset, folder: Path) -> Iterator[Any]:
-    """The records of a training that begins, or goes on."""
-    if (folder / checkpoint.CONFIG).is_file():
-        return resume(folder, dataset, place.threads, place.device)
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed before it could write what it begins
-    start = None if job.start is None else place.network(job.start)
-    where = dataset, folder, place.threads, place.device, start
-    if isinstance(job.of, Config):
-        return fit(job.of, *where)
-    return fit(job.of.training(dataset, job.seed, job.limit), *where, recipe=job.of)
 
 
 def _lasting(epoch: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from npsnn.jobs.schedule import with_needs
 from npsnn.reproduce.claims import MISSING, OPEN, VERDICTS, Claim, Ruling
 from npsnn.reproduce.experiments import Draw, Experiment
-from npsnn.reproduce.jobs import with_needs
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.plots import curves
 from npsnn.reproduce.records import MissingError, Records

@@ -15,17 +15,16 @@ from typing import Any
 
 from npsnn.files import json_files
 from npsnn.files.paths import user_path
+from npsnn.jobs.executors import executor
+from npsnn.jobs.schedule import Event, with_needs
 from npsnn.reproduce import publish
 from npsnn.reproduce.claims import Claim
-from npsnn.reproduce.executors import executor
 from npsnn.reproduce.experiments import CLAIMS as BROUGHT
 from npsnn.reproduce.experiments import EXPERIMENTS, Experiment
-from npsnn.reproduce.jobs import Job, with_needs
-from npsnn.reproduce.perform import Place
+from npsnn.reproduce.jobs import Job
+from npsnn.reproduce.perform import Place, perform_all
 from npsnn.reproduce.report import Section, sections
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES, Scale
-from npsnn.reproduce.schedule import Event
-from npsnn.reproduce.schedule import run as run_jobs
 from npsnn.validate import check_choice, check_count
 
 ABOUT = "reproduction.json"
@@ -107,7 +106,7 @@ def run(
     workers: str | Executor = "processes",
     data_dir: Path | None = None,
     device: str = "cpu",
-) -> Iterator[Event]:
+) -> Iterator[Event[Job]]:
     """Run experiments, or go on with them; yields what became of each job.
 
     folder: of the reproduction.
@@ -115,17 +114,18 @@ def run(
     scale: "quick", "small" or "paper".
     seeds: number of seeds in place of the scale's.
     jobs: number of jobs at a time.
-    workers: "processes", "threads" or "mpi", or an executor whose workers see the folder, such as Dask's.
+    workers: "processes", "threads", "mpi", the address of a scheduler of Dask, or an executor whose workers see the
+        folder.
     data_dir: folder of the data sets.
     device: "cpu", "cuda" or "cuda:N".
     Raises ValueError for an unknown name, and for a folder with a reproduction at another scale.
     """
-    at, where = at_scale(scale, seeds), user_path(folder)
+    at, where = at_scale(scale, seeds), user_path(folder).absolute()  # workers may be elsewhere
     planned_jobs = planned(names, at)
     begin(where, at)
     threads = None if jobs == 1 and workers == "processes" else 1
     with nullcontext(workers) if isinstance(workers, Executor) else executor(workers, jobs) as those:
-        yield from run_jobs(planned_jobs, Place(where, data_dir, threads, device), those)
+        yield from perform_all(planned_jobs, Place(where, data_dir, threads, device), those)
 
 
 def report(

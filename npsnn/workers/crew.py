@@ -58,12 +58,12 @@ class Crew:
         sharing = [where for where, _ in all_cores]
         self.threads = [max(1, count // sharing.count(where)) for where, count in all_cores]
         self.owed = [0] * self.size
-        self._busy = False
+        self._busy = self._abandoned = False
 
     @property
     def busy(self) -> bool:
         """Whether the other ranks are at work together with this one: who asks then works alone."""
-        return self._busy
+        return self._busy or self._abandoned
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -73,6 +73,10 @@ class Crew:
             yield
         finally:
             self._busy = False
+
+    def abandon(self) -> None:
+        """Leave the others to what they are about: nobody waits for it, and this rank works alone to its end."""
+        self._abandoned = True
 
     def block(self, jobs: int, rank: int | None = None) -> range:
         """The consecutive jobs of a rank, this one's by default. Blocks lie in the order of the ranks."""

@@ -63,23 +63,23 @@ def test_the_dry_run_writes_nothing(npsnn: Npsnn, tmp_path: Path) -> None:
 def test_a_failed_job_is_named_and_the_exit_code_says_so(
     npsnn: Npsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from npsnn.reproduce import perform
+    from npsnn.train import task
 
-    monkeypatch.setattr(perform, "fit", lambda *a, **k: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(task, "fit", lambda *a, **k: (_ for _ in ()).throw(OSError("no space left")))
     ended = npsnn("reproduce", "--out", tmp_path)
     assert ended.code == 1 and "failed: no space left" in ended.err and "not run: sigma-" in ended.err
     assert "4 jobs failed or were not run." in ended.out
 
 
-def test_what_is_wrong_is_refused(npsnn: Npsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mpi4py.futures", None)  # as where it is not installed
+def test_what_is_wrong_is_refused(npsnn: Npsnn, tmp_path: Path) -> None:
     npsnn("reproduce", "--out", tmp_path, "--scale", "quick")
     for arguments, message in (
         (("noise-figure-44",), "experiment"),
         (("--scale", "huge"), "'huge'"),
         (("--seeds", 0), "0"),
         (("--scale", "small"), "holds a reproduction at the scale quick"),
-        (("--executor", "mpi"), "mpi4py"),
+        (("--executor", "mpi"), "mpiexec -n 3"),
+        (("--executor", "proceses"), "Did you mean processes"),
     ):
         ended = npsnn("reproduce", "--out", tmp_path, *arguments)
         assert ended.code == 2 and message in ended.err, (arguments, ended.err)

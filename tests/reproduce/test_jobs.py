@@ -8,7 +8,8 @@ from tiny_reproduction import attacked, defended, network
 
 from npsnn.attacks import PGD, Auto, Group
 from npsnn.attacks.judging import Judging
-from npsnn.reproduce.jobs import Attack, Measure, Train, with_needs
+from npsnn.jobs.schedule import with_needs
+from npsnn.reproduce.jobs import Attack, Measure, Train
 from npsnn.train.config import Config
 
 

@@ -12,12 +12,13 @@ import pytest
 from tiny_reproduction import attacked, defended, lasting, network, run_all
 
 from npsnn import Classifier, attacks, data
-from npsnn.reproduce import executors, perform
+from npsnn.jobs import executors
+from npsnn.jobs.schedule import DONE, FAILED, LEFT
 from npsnn.reproduce.jobs import Attack, Measure
-from npsnn.reproduce.perform import Place
+from npsnn.reproduce.perform import Place, perform_all
 from npsnn.reproduce.records import MissingError
-from npsnn.reproduce.schedule import DONE, FAILED, LEFT, run
 from npsnn.runs import checkpoint
+from npsnn.train import task
 
 JOBS = [attacked(), attacked(sigma=0.0), attacked(defended())]
 
@@ -60,7 +61,7 @@ def test_without_noise_an_image_has_one_answer(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_every_executor_gives_the_same_records(folder: Path, tmp_path: Path, kind: str) -> None:
     with executors.executor(kind, 2) as executor:
-        events = list(run(JOBS, Place(tmp_path), executor))
+        events = list(perform_all(JOBS, Place(tmp_path), executor))
     assert {event.state for event in events} == {DONE}
     assert lasting(tmp_path) == lasting(folder)
 
@@ -95,7 +96,7 @@ def test_a_failure_is_said_and_what_needs_it_is_not_run(tmp_path: Path) -> None:
 
 
 def test_a_failure_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(perform, "fit", lambda *a, **k: (_ for _ in ()).throw(OSError("no space")))
+    monkeypatch.setattr(task, "fit", lambda *a, **k: (_ for _ in ()).throw(OSError("no space")))
     assert [e.why for e in run_all([network()], tmp_path)] == ["no space"]
     monkeypatch.undo()
     assert [e.state for e in run_all([network()], tmp_path)] == [DONE]
@@ -116,7 +117,7 @@ class Broken(ThreadPoolExecutor):
 def test_an_error_of_the_program_is_not_hidden(tmp_path: Path) -> None:
     executor: Executor = Broken(1)
     with pytest.raises(ZeroDivisionError):
-        list(run([network()], Place(tmp_path), executor))
+        list(perform_all([network()], Place(tmp_path), executor))
 
 
 def test_equal_records_are_equal_bytes_and_damage_is_named(folder: Path, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from tiny_reproduction import DIGITS, run_all, tiny
 
+from npsnn.jobs.schedule import with_needs
 from npsnn.reproduce.a2snn import networks, table_1, table_5
 from npsnn.reproduce.a2snn.claims import CHIEF, CLAIMS
 from npsnn.reproduce.a2snn.printed import PRINTED
 from npsnn.reproduce.experiments import Grid
-from npsnn.reproduce.jobs import Attack, Train, with_needs
+from npsnn.reproduce.jobs import Attack, Train
 from npsnn.reproduce.perform import Place
 from npsnn.reproduce.plots import svg
 from npsnn.reproduce.report import sections
