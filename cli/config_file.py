@@ -18,7 +18,7 @@ LIMIT = 1 << 18
 TOML_LIMIT = 1 << 14
 """The characters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
 LONGEST_VALUE = 1000
-VARIABLES = ("NPSNN_DATA", "NPSNN_DEBUG", "NPSNN_FUSE", "NPSNN_GRAPH", "NPSNN_MALLOC", "NPSNN_PLUGIN")
+VARIABLES = ("NPSNN_DATA", "NPSNN_DEBUG", "NPSNN_FUSE", "NPSNN_GRAPH", "NPSNN_MALLOC", "NPSNN_MPI", "NPSNN_PLUGIN")
 """Those that set no option of a single command."""
 
 
@@ -28,12 +28,12 @@ def read(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
     try:
-        document = _parsed(path)
+        document = parsed(path)
         command = ctx.command.name or ""
         known = {flag.lstrip("-"): p for p in ctx.command.params for flag in p.opts if flag.startswith("--")}
         del known["config"]  # a file names no other file
         defaults = {}
-        for name, value in _tables(document, command).get(command, {}).items():
+        for name, value in tables(document, command).get(command, {}).items():
             flag = name.replace("_", "-")
             if flag not in known:
                 raise ValueError(f"unknown option {name} for {command}.{did_you_mean(flag, known)}")
@@ -55,7 +55,7 @@ def _warn_of_variables(ctx: click.Context) -> None:
             say(f"warning: {name} sets no option of {ctx.command.name}.{did_you_mean(name, known)}", err=True)
 
 
-def _parsed(path: Path) -> Any:
+def parsed(path: Path) -> Any:
     try:
         text = read_bytes(path, LIMIT, pipes=True).decode("utf-8-sig")
         if path.suffix == ".json" or text.lstrip().startswith("{"):
@@ -67,7 +67,7 @@ def _parsed(path: Path) -> Any:
         raise ValueError(f"neither TOML nor JSON: {error}") from error
 
 
-def _tables(parsed: Any, command: str) -> dict[str, dict[str, Any]]:
+def tables(parsed: Any, command: str) -> dict[str, dict[str, Any]]:
     """The options by command; those of a training stand alone in what --show prints, beside others in config.json."""
     from npsnn.cli.main import COMMANDS
     from npsnn.train.config import Config, renewed

@@ -21,6 +21,7 @@ from npsnn.workers import launched
 
 COMMANDS = {
     "train": "Train a network that carries Gaussian noise.",
+    "sweep": "Train all networks of a grid of options.",
     "evaluate": "Measure the accuracy of a network, with its noise off and on.",
     "attack": "Attack a network and print its robust accuracy.",
     "certify": "Certify L2 radii within which no attack can change the answer.",

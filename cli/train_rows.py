@@ -121,16 +121,14 @@ def report(
     folder: Path, options: Any, dataset: Any, threads: int | None, device: str, done: list[Any], as_json: bool
 ) -> None:
     """Print the accuracy of the finished run on the test images, or one JSON document; done: the epochs trained now."""
-    from npsnn.attacks import accuracy
     from npsnn.models.sigmas import brief, of_network
-    from npsnn.runs import caveats
     from npsnn.train import saved
+    from npsnn.train.tested import tested
 
     run = load_run(str(folder), folder.parent, "last", threads, device)
-    classifier, x, labels = run.classifier, dataset.test.images, dataset.test.labels
-    clean = accuracy(classifier.with_sigma(0), x, labels)
-    noisy = accuracy(classifier, x, labels, 1, options.seed)
-    found = run.caveats + caveats.of_network(classifier, classifier, noisy, labels)
+    classifier, labels = run.classifier, dataset.test.labels
+    clean, noisy, found = tested(classifier, dataset, options.seed)
+    found = run.caveats + found
     seconds = sum(e.seconds for e in done)
     if as_json:
         print_json(

@@ -9,6 +9,8 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+FILE = 'toml title="'
+"""How the fence of a file begins that later commands of a document read; its name and a quotation mark follow."""
 COMMANDS = ("npsnn ", "mpiexec ", "scripts/", "pip ", "git ", ". ")
 APPENDED = {
     "train": {"--limit": "60", "--epochs": "1", "--threads": "1"},
@@ -20,6 +22,7 @@ APPENDED = {
     "compare": {"--limit": "3", "--draws": "2", "--threads": "1"},
     "gallery": {"--draws": "2", "--threads": "1"},
     "report": {"--draws": "2", "--threads": "1"},
+    "sweep": {"--jobs": "1", "--threads": "1"},
 }
 """Options that every such command gets, in the place of what it has."""
 CAPPED = {"--eot": 2, "--steps": 2, "--samples": 3, "--average": 2, "--images": 1, "--draws": 60, "--restarts": 2}
@@ -44,7 +47,12 @@ DATASET = re.compile(r"\b(fashion-mnist|mnist|cifar10|svhn)\b")
 
 @dataclass(frozen=True)
 class Block:
-    """Code in a document. kind: "python" or "shell"; line: the number of its first line; changes: for a test alone."""
+    """Code or a file in a document.
+
+    kind: "python", "shell", or FILE and a name.
+    line: number of its first line.
+    changes: for a test alone.
+    """
 
     document: str
     line: int
@@ -63,7 +71,7 @@ class Block:
 
 
 def blocks(path: Path) -> list[Block]:
-    """The blocks of Python and of commands, in order; indented blocks without a command are output."""
+    """The blocks of Python, of files and of commands, in order; indented blocks without a command are output."""
     found, lines, changes = [], path.read_text(encoding="utf-8").splitlines(), ()
     at = 0
     while at < len(lines):
@@ -73,7 +81,7 @@ def blocks(path: Path) -> list[Block]:
         elif line.startswith("```"):
             end = lines.index("```", at + 1)
             kind = line.removeprefix("```")
-            if kind == "python":
+            if kind == "python" or kind.startswith(FILE):
                 found.append(Block(path.name, start, kind, "\n".join(lines[at + 1 : end]), changes))
             changes, at = (), end
         elif line.startswith("    ") and line.strip():

@@ -12,7 +12,7 @@ from typing import Any
 import ablation
 import pytest
 from calling import Npsnn
-from documents import Block, blocks, commands, on_data_at_hand, smaller
+from documents import FILE, Block, blocks, commands, on_data_at_hand, smaller
 from entering import kept_out
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -130,6 +130,8 @@ def test_what_a_document_shows_runs(
             tested = on_data_at_hand(block, workplace)
             if block.kind == "python":
                 run_python(tested, names)
+            elif block.kind.startswith(FILE):
+                Path(block.kind.removeprefix(FILE)[:-1]).write_text(tested.changed())
             else:
                 run_shell(tested, npsnn)
     # a block may hold BLAS to one thread for good

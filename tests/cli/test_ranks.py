@@ -2,15 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from calling import Npsnn
 from launching import launched, need_mpi, started
-from own_data import drawn
+from own_data import kept
+from sweeps import lasting
 
 need_mpi()
 NPSNN = ("-m", "npsnn.cli")
@@ -20,10 +21,7 @@ OPTIONS = ("--epochs", "14", "--batch-size", "30", "--micro-batch", "8", "--thre
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A data set of a file, small enough for commands that start anew."""
-    train, test = drawn(80), drawn(40, seed=1)
-    arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
-    np.savez(tmp_path / "own.npz", **arrays)
-    return tmp_path / "own.npz"
+    return kept(tmp_path, 80, 40)
 
 
 def of_rank(rank: int, word: str) -> int:
@@ -91,3 +89,25 @@ def test_an_error_is_one_line(images: Path, tmp_path: Path) -> None:
     assert [line for line in done.stderr.splitlines() if "rror" in line] == [
         f"Error: {tmp_path / 'runs' / 'taken'} exists already: choose another name, or remove it, for it holds no run"
     ]
+
+
+def test_a_sweep_hands_its_trainings_to_the_other_ranks(npsnn: Npsnn, images: Path, tmp_path: Path) -> None:
+    """One of them done before, one begun, one that fails; and the networks are those of one process."""
+    file = tmp_path / "grid.toml"
+    file.write_text(f'[train]\nsigma = [0.3, 0.6]\nseed = [0, 1]\nepochs = 2\nbatch_size = 16\ndataset = "{images}"\n')
+    assert npsnn("sweep", file, "--jobs", 1, "--threads", 1, "--runs-dir", tmp_path / "alone").code == 0
+    ours = tmp_path / "ranks"
+    shutil.copytree(tmp_path / "alone" / "sigma0.3-seed0", ours / "sigma0.3-seed0")
+    begun = ("--sigma", 0.3, "--seed", 1, "--batch-size", 16, "--dataset", images, "--runs-dir", ours)
+    assert npsnn("train", *begun, "--epochs", 1, "--name", "sigma0.3-seed1").code == 0
+    config = ours / "sigma0.3-seed1" / "config.json"
+    config.write_text(config.read_text().replace('"epochs": 1,', '"epochs": 2,'))  # as if it had been stopped there
+    (ours / "sigma0.6-seed1").mkdir()
+    (ours / "sigma0.6-seed1" / "mine.txt").touch()
+    done = launched(3, *NPSNN, "sweep", file, "--runs-dir", ours, "--json")
+    assert done.returncode == 1, done.stderr
+    states = {row["run"]: row["state"] for row in json.loads(done.stdout)["runs"]}
+    assert list(states.values()) == ["done", "done", "done", "failed"]
+    assert "sigma0.6-seed1 failed: " in done.stderr and "sigma0.3-seed0" not in done.stderr
+    theirs = lasting(tmp_path / "alone")
+    assert lasting(ours) == {name: content for name, content in theirs.items() if "sigma0.6-seed1" not in name}
