@@ -86,15 +86,15 @@ class Crew:
         """Begin a request, and wait until it is done."""
         with self._lock:
             request = begin()
-        naps = _naps()
+        pauses = naps()
         while True:
             with self._lock:
                 start = perf_counter()
                 if request.Test():
                     return
                 moving = perf_counter() - start > MOVING
-            naps = _naps() if moving else naps
-            sleep(next(naps))
+            pauses = naps() if moving else pauses
+            sleep(next(pauses))
 
     def send(self, value: Any, to: int, tag: int) -> None:
         """Send a value, pickled, to a rank."""
@@ -104,7 +104,7 @@ class Crew:
     def received(self, source: int, tag: int) -> Any:
         """The next value that a rank sends; `npsnn.interrupts.heed` ends the waiting, as it ends other work."""
         status, content = self._mpi.Status(), bytearray()
-        for nap in _naps():
+        for nap in naps():
             with self._lock:
                 if self.comm.Iprobe(source, tag, status):
                     break
@@ -160,7 +160,7 @@ class Crew:
             self.comm.Abort(code)
 
 
-def _naps() -> Iterator[float]:
+def naps() -> Iterator[float]:
     """Seconds to wait from one look to the next: none at first, then longer and longer."""
     yield from (0.0 for _ in range(SPINS))
     nap = NAP

@@ -6,6 +6,7 @@
 
 import pickle
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -42,12 +43,12 @@ class Exchange:
         """The number of rows that a rank has."""
         return len(block(self.jobs, rank, self.ranks))
 
-    @property
+    @cached_property
     def cuts(self) -> list[int]:
         """Where the pieces of a row begin, and where the last one ends."""
         return [self.size * r // self.ranks for r in range(self.ranks + 1)]
 
-    @property
+    @cached_property
     def widths(self) -> np.ndarray:
         """The size of each rank's piece of a row: what each gives to all in the second exchange."""
         return np.diff(self.cuts)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
@@ -132,10 +133,10 @@ class _Together(Generic[T]):
 
     def __init__(self, f: Callable[[int, Total], T], parts: int, threads: int, across: Across | None = None) -> None:
         self.f, self.working, self.across = f, threading.Semaphore(threads), across
-        self.met, self.meetings = threading.Barrier(parts, self._meet_others if across else None), count()
+        self.met, self.meetings = threading.Barrier(parts, self._add_up), count()
         # Two, in turns: nobody can be two meetings ahead of one who still reads.
         self.brought: tuple[list[Any], list[Any]] = [None] * parts, [None] * parts
-        self.every: list[list[Any]] = list(self.brought)
+        self.sums: list[Any] = [None, None]
         self.results: dict[int, T] = {}
         self.errors: dict[int, BaseException] = {}
 
@@ -150,8 +151,7 @@ class _Together(Generic[T]):
                 self.met.wait()
             finally:
                 self.working.acquire()
-            every = self.every[turn]
-            return sum(every[1:], start=every[0])
+            return copy(self.sums[turn]) if self.met.parties > 1 else self.sums[turn]  # others read it as well
 
         with self.working, cancelled_where(lambda: INTERRUPT in self.errors):
             try:
@@ -162,11 +162,12 @@ class _Together(Generic[T]):
                 self.errors[part] = error
                 self.met.abort()
 
-    def _meet_others(self) -> None:
-        """Bring the parts together with those that are elsewhere: a thread does so while all others wait."""
-        assert self.across is not None, "nobody is elsewhere"
+    def _add_up(self) -> None:
+        """Add up what the parts bring, and those that are elsewhere: a thread does so while all others wait."""
         turn = next(self.meetings) % 2
-        self.every[turn] = self.across(self.brought[turn])
+        brought = self.brought[turn]
+        every = brought if self.across is None else self.across(brought)
+        self.sums[turn] = sum(every[1:], start=every[0])
 
     def interrupt(self, error: BaseException) -> None:
         """End all parts; called amid anything that the main thread does, so it must not wait for a lock."""
