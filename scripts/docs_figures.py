@@ -132,6 +132,14 @@ def what_is_carried(plt: Any, net: Classifier, x: np.ndarray) -> Any:
     return figure
 
 
+def written(figure: Any, file: Path) -> Path:
+    """Save a figure as SVG, the same bytes each time."""
+    figure.savefig(file, transparent=True, metadata={"Date": None})
+    text = re.sub(r"[ \t]+$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
 def main() -> None:
     """Write docs/concepts/*.svg."""
     import matplotlib
@@ -144,11 +152,7 @@ def main() -> None:
     x = doubtful(net)
     with plt.rc_context(STYLE):
         for name, draw in (("draw", a_draw), ("closed-form", what_is_carried)):
-            file = FOLDER / f"{name}.svg"
-            draw(plt, net, x).savefig(file, transparent=True, metadata={"Date": None})
-            text = re.sub(r"[ \t]+$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            file.write_text(text, encoding="utf-8")
-            print(file)
+            print(written(draw(plt, net, x), FOLDER / f"{name}.svg"))
 
 
 if __name__ == "__main__":

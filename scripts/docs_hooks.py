@@ -83,7 +83,7 @@ def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
 
     def picture(found: re.Match[str]) -> str:
         place = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), found[2]))
-        file = files.get_file_from_path(place) if place.startswith(("concepts/", "notebooks/")) else None
+        file = files.get_file_from_path(place) if place.startswith(("concepts/", "notebooks/", "scaling/")) else None
         return f'<div class="wide">{inlined(file.content_string, found[1])}</div>' if file else found[0]
 
     return PICTURE.sub(picture, NAMED.sub(named, FORMULA.sub(formula, html)))
