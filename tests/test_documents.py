@@ -34,6 +34,7 @@ TESTED_BY = {
     "scripts/run coverage": "tests/scripts/test_interval_coverage.py",
     "scripts/run hosts": "tests/scripts/test_hosts.py",
     "scripts/run defences": "tests/scripts/test_defences.py",
+    "scripts/run scaling-model": "tests/scripts/test_scaling_model.py",
     "scripts/run hosts-dask": "scripts/hosts_dask.py",  # needs root and Dask
     "scripts/run compare-art": "scripts/compare_art.py",  # needs libraries that npsnn does not
     "scripts/run compare-autoattack": "tests/scripts/test_compare_autoattack.py",
