@@ -124,8 +124,7 @@ def _train(
             return
         options, dataset, folder, records = _new(config, start, other_data, place)
     train_rows.say_start(options, dataset.name, folder, recipe if recipe and recipe in DEFENCES else "")
-    if device == "cpu":
-        train_rows.say_what_is_idle(options.batch_size, folder, threads, resume is None)
+    train_rows.say_what_is_idle(options, folder, threads, device, resume is None)
     with _unless_empty(folder), _way_on(folder, options.epochs):
         done = train_rows.show(records, options)
         train_rows.report(folder, options, dataset, threads, device, done, as_json)

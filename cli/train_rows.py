@@ -43,27 +43,38 @@ def say_start(options: Any, dataset: str, folder: Path, recipe: str = "") -> Non
         )
 
 
-def say_what_is_idle(batch_size: int, folder: Path, threads: int | None, new: bool) -> None:
-    """Say on standard error where a batch has fewer micro-batches than there are threads, over all ranks.
+def say_what_is_idle(options: Any, folder: Path, threads: int | None, device: str, new: bool) -> None:
+    """Say on standard error where a batch has fewer micro-batches than there are threads or GPUs, over all ranks.
 
-    batch_size: number of images of a batch.
-    folder: of the run, which says how many images are computed at a time.
+    options: of the training.
+    folder: of the run, which has the network.
     threads: of each rank, None for its cores.
-    new: whether that number could have been another.
+    device: what each rank computes on.
+    new: whether the size of a micro-batch could have been another.
     """
+    from npsnn.classifier import GPU_BATCH
     from npsnn.files import json_files
     from npsnn.host import available_cores
+    from npsnn.models import Model
     from npsnn.runs import checkpoint
-    from npsnn.workers import ranks
+    from npsnn.workers import ranks, unit
 
-    size = json_files.read_json(folder / checkpoint.CONFIG)["spec"]["micro_batch"]
-    each, parts = ranks.at_work(threads) or [threads or available_cores()], -(-batch_size // size)
+    if unit.shared(device) is None:
+        return
+    spec, batch = json_files.read_json(folder / checkpoint.CONFIG)["spec"], options.batch_size
+    whole = device != "cpu" and Model.from_spec(spec).network.couples_batch
+    size = spec["micro_batch"] if device == "cpu" else options.micro_batch or GPU_BATCH
+    each = ranks.at_work(threads, device) or [threads or available_cores() if device == "cpu" else 1]
+    parts = 1 if whole else -(-batch // size)
     if sum(each) <= parts:
         return
-    count = f"{sum(each)} threads" + (f" of {len(each)} ranks" if len(each) > 1 else "")
-    have = f"{parts} micro-batch{'es' if parts > 1 else ''} of {min(size, batch_size)} images"
+    count = f"{sum(each)} {'threads' if device == 'cpu' else 'GPUs'}" + (
+        f" of {len(each)} ranks" if len(each) > 1 else ""
+    )
+    have = f"{parts} micro-batch{'es' if parts > 1 else ''} of {batch if whole else min(size, batch)} images"
     way = "; a smaller --micro-batch would feed more of them" if new else ""
-    say(f"note: {count} could work at a time, and a batch of {batch_size} has {have}{way}", err=True)
+    way = "; BatchNorm keeps a batch whole on a GPU" if whole else way
+    say(f"note: {count} could work at a time, and a batch of {batch} has {have}{way}", err=True)
 
 
 def show(records: Any, options: Any) -> list[Any]:

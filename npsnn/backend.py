@@ -244,6 +244,24 @@ def _kernel(f: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+_own = {"gpu": 0}
+"""The GPU that "cuda" means, which `own_gpu` sets."""
+
+
+def own_gpu(number: int) -> None:
+    """Let "cuda" mean another GPU of this machine from now on, and not the first.
+
+    number: of the GPU, counted from 0, and from 0 again where there are fewer.
+    """
+    _own["gpu"] = number
+
+
+def on_own_gpu() -> bool:
+    """Whether the calling thread computes on the GPU that "cuda" means."""
+    runtime = gpu().cuda.runtime
+    return bool(runtime.getDevice() == _own["gpu"] % runtime.getDeviceCount())
+
+
 def check_device(device: str) -> None:
     """Raise ValueError unless the device is named cpu, cuda or cuda:N, whether or not there is such a device."""
     name, _, index = device.partition(":")
@@ -254,7 +272,8 @@ def check_device(device: str) -> None:
 def use_device(device: str) -> None:
     """Make a device the one on which the calling thread computes; a GPU serves this thread alone.
 
-    device: "cpu", "cuda" or "cuda:N".
+    device: "cpu", "cuda" or "cuda:N". "cuda" is the first GPU, or of several ranks on a host the one of this rank
+        (`own_gpu`).
     Raises ValueError for another name, and for a GPU that cannot be used.
     """
     check_device(device)
@@ -273,10 +292,11 @@ def use_device(device: str) -> None:
     if not cupy.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but CuPy finds no usable NVIDIA GPU")
     count = cupy.cuda.runtime.getDeviceCount()
-    if int(index or 0) >= count:
+    number = int(index) if index else _own["gpu"] % count
+    if number >= count:
         there = "is 1 GPU" if count == 1 else f"are {count} GPUs"
         raise ValueError(f"device {device!r} was asked for, but there {there}, counted from 0")
-    cupy.cuda.Device(int(index or 0)).use()
+    cupy.cuda.Device(number).use()
 
 
 def about_gpu(device: str) -> dict[str, Any]:

@@ -28,11 +28,12 @@ from npsnn.tables import named
 from npsnn.validate import check_choice, check_count, check_sigma
 from npsnn.workers import ranks
 from npsnn.workers.base import Workers, each_slice, micro_batches
-from npsnn.workers.threads import Threads
 
 Images: TypeAlias = Array
 """NumPy's, or a GPU's for a network that is there."""
 
+GPU_BATCH = 4096
+"""The most examples that a GPU computes at a time, unless a training says another number."""
 WORTH = 1.0
 """Seconds of work from which other processes are started for it: to start takes half of one."""
 
@@ -158,11 +159,11 @@ class Classifier:
     @property
     def micro_batch(self) -> int:
         """Number of examples computed at a time: the model's on a CPU, up to 4096 on a GPU."""
-        return 4096 if self.on_gpu else self.model.micro_batch
+        return GPU_BATCH if self.on_gpu else self.model.micro_batch
 
     def workers(self) -> Workers:
-        """Those who compute micro-batches; on a GPU the calling thread alone, whose device is the right one."""
-        return Threads(1) if self.on_gpu else ranks.workers(self.threads, WORTH)
+        """Those who compute micro-batches; on a GPU one thread of each rank, with the GPU of its own."""
+        return ranks.workers(self.threads, WORTH, "cuda" if self.on_gpu else "cpu")
 
     def convolving(self, method: str) -> "Classifier":
         """The same network with its convolutions computed in another way.

@@ -139,6 +139,15 @@ class ndarray:  # noqa: N801  (CuPy's own name)
     def data(self) -> "Pointer":
         return Pointer(unwrap(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Through the host, to the device that is current where it is read."""
+        return asarray, (self.get(),)
+
+    def __deepcopy__(self, memo: Any) -> "ndarray":
+        with Device(self.device):
+            copied: ndarray = self.copy()
+        return copied
+
     def get(self) -> np.ndarray:
         _wait("get")
         return self.array.copy()

@@ -13,11 +13,21 @@ import pytest
 from cupy_double import Module, ndarray, synchronisations
 from trainers import trainer_of
 
-from npsnn import models
+from npsnn import backend, models
 from npsnn.attacks import closed_form, sampled
 from npsnn.attacks.judging import judge
 from npsnn.attacks.plan import Plan, evaluate
-from npsnn.backend import frozen, namespace, special, to_device, to_host, to_numbers, use_device
+from npsnn.backend import (
+    frozen,
+    namespace,
+    on_own_gpu,
+    own_gpu,
+    special,
+    to_device,
+    to_host,
+    to_numbers,
+    use_device,
+)
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.runs.environment import environment
@@ -110,6 +120,17 @@ def test_a_gpu_must_exist(double: Module) -> None:
         assert double.cuda.runtime.getDevice() == index
     with pytest.raises(ValueError, match="there are 2 GPUs, counted from 0"):
         use_device("cuda:2")
+
+
+def test_cuda_is_the_gpu_of_a_rank_where_that_was_said(double: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from 0 again where there are fewer GPUs; a GPU with a number stays that one."""
+    monkeypatch.setitem(backend._own, "gpu", 0)
+    for number, index in ((0, 0), (1, 1), (2, 0), (5, 1)):
+        own_gpu(number)
+        use_device("cuda")
+        assert double.cuda.runtime.getDevice() == index and on_own_gpu()
+    use_device("cuda:0")
+    assert double.cuda.runtime.getDevice() == 0 and not on_own_gpu()
 
 
 @pytest.mark.usefixtures("cupy")

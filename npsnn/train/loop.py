@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from npsnn import files
-from npsnn.backend import to_device, to_host, use_device
+from npsnn.backend import to_host, use_device
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
 from npsnn.files import json_files
@@ -30,7 +30,7 @@ from npsnn.train.config import Config
 from npsnn.train.defences.base import DEFENCES
 from npsnn.train.epochs import Epoch, State, Step, Trainer, TrainingError
 from npsnn.train.flat import training_of
-from npsnn.train.replicas import abreast
+from npsnn.train.replicas import abreast, moved
 from npsnn.train.run_folder import RunFolder
 from npsnn.train.saved import Options, read_training
 from npsnn.train.training import Training
@@ -229,8 +229,7 @@ def _run(
                 if run:
                     run.save(state)
         else:
-            params, moments = ({k: to_device(p, device) for k, p in a.items()} for a in (state.params, state.optimizer))
-            state = replace(state, params=params, optimizer=moments)
+            state = moved(state, device)
         with abreast(trainer, state, threads) as trainer:
             while state.epoch < training.epochs:
                 best = state.best

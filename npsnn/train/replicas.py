@@ -8,26 +8,27 @@ import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import numpy as np
 
-from npsnn.data import Split
+from npsnn.backend import to_device, to_host
 from npsnn.host import one_blas_thread
 from npsnn.interrupts import uninterrupted
 from npsnn.runs import provenance
 from npsnn.train import continuity
 from npsnn.train.epochs import State, Step, Trainer
 from npsnn.train.losses import Total
+from npsnn.train.results import Form, kept, on_device, on_host, told
 from npsnn.train.training import Training
 from npsnn.workers import ranks
 from npsnn.workers.crew import Crew, portable
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import Threads
+from npsnn.workers.unit import shared
 
 T = TypeVar("T")
 
@@ -39,45 +40,19 @@ class EndedError(Exception):
     """Rank 0 has ended the training."""
 
 
-class Form(NamedTuple):
-    """The form of an array: its name, its shape, its dtype, and the order of its axes in memory."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    axes: tuple[int, ...]
-
-    @staticmethod
-    def of(name: str, array: Any) -> "Form":
-        array = np.asarray(array)
-        axes = tuple(sorted(range(array.ndim), key=lambda axis: (-abs(array.strides[axis]), axis)))
-        return Form(name, array.shape, array.dtype.str, axes)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def flat(self, array: Any) -> np.ndarray:
-        """The numbers of an array in the order in which they lie in memory."""
-        return np.asarray(array).transpose(self.axes).ravel()
-
-    def shaped(self, flat: np.ndarray) -> Any:
-        """The array of these numbers."""
-        array = flat.reshape([self.shape[axis] for axis in self.axes]).transpose(np.argsort(self.axes))
-        return array if self.shape else array[()]
-
-
 class Replicas:
     """The workers of one training over all ranks, as each of them has them.
 
     crew: the ranks.
     local: who computes the parts of this rank.
     statistics: names of the running averages, of which each part of a batch has those of the whole.
+    device: what each rank computes on. Parts of a GPU go to other ranks through the host's memory: copying them there
+        waits for the GPU, before MPI is called.
     """
 
-    def __init__(self, crew: Crew, local: Threads, statistics: frozenset[str]) -> None:
-        self.crew, self.local, self.statistics = crew, local, statistics
-        self.threads = local.threads
+    def __init__(self, crew: Crew, local: Threads, statistics: frozenset[str], device: str = "cpu") -> None:
+        self.crew, self.local, self.statistics, self.device = crew, local, statistics, device
+        self.threads, self.ranks = local.threads, crew.size
         self.over = False
 
     def __enter__(self) -> Self:
@@ -124,7 +99,7 @@ class Replicas:
         """
         own, mine = self.crew.block(jobs), list[Any]()
         try:
-            self.local.reduce(f, lambda i: arguments(own.start + i), len(own), lambda r: mine.append(_kept(r)))
+            self.local.reduce(f, lambda i: arguments(own.start + i), len(own), lambda r: mine.append(kept(r)))
         except Exception as error:
             self.failed(error)
         with uninterrupted():
@@ -137,7 +112,8 @@ class Replicas:
         mine: list[Any] = []
         try:
             if own:
-                mine = self.local.together(f, lambda i: arguments(own.start + i), len(own), self._across)
+                found = self.local.together(f, lambda i: arguments(own.start + i), len(own), self._across)
+                mine = [on_host(result) for result in found]
             else:
                 while not self._attended():
                     pass
@@ -148,7 +124,8 @@ class Replicas:
 
     def _across(self, brought: list[Any]) -> list[Any]:
         """What all parts of all ranks bring to a meeting of theirs."""
-        return [x for word, given in self.met(BROUGHT, brought) if word == BROUGHT for x in given]
+        said = self.met(BROUGHT, [to_host(x) for x in brought])
+        return [to_device(x, self.device) for word, given in said if word == BROUGHT for x in given]
 
     def _attended(self) -> bool:
         """Be in a meeting of parts without one; whether it was the last, in which they are done."""
@@ -163,7 +140,7 @@ class Replicas:
         said = self._last if met else self.met(DONE, told(mine, self.statistics, self.crew.rank))
         done = [what for word, what in said if word == DONE]
         every = list(chain(*(found for found, _, _ in done)))
-        _, layout, kept = done[0]
+        _, layout, averages = done[0]
         if not every or not isinstance(every[0], Total):
             return every
         total = Total()
@@ -171,11 +148,12 @@ class Replicas:
             total.add(each)
         if layout:
             try:
-                sums = self._sums([form for form in layout if form.name not in kept], mine, jobs)
+                sums = self._sums([form for form in layout if form.name not in averages], mine, jobs)
             except Exception as error:  # amid an exchange, where nobody could be told
                 self.crew.fail(error)
-            total.grads = {form.name: kept[form.name] if form.name in kept else sums[form.name] for form in layout}
-        return [total]
+            sums |= averages
+            total.grads = {form.name: sums[form.name] for form in layout}
+        return [on_device(total, self.device)]
 
     def _sums(self, layout: list[Form], mine: list[Total], jobs: int) -> dict[str, Any]:
         """The sums of gradients over all parts, by name."""
@@ -193,29 +171,6 @@ class Replicas:
         return found
 
 
-def told(mine: list[Any], statistics: frozenset[str], rank: int) -> tuple[list[Any], list[Form], dict[str, Any]]:
-    """What a rank says of its results when they are done: small ones, the forms of gradients, the statistics.
-
-    mine: the results of a rank's jobs, in order.
-    statistics: names of the running averages.
-    A `Total` is said without its gradients, which are added up elsewhere. Their forms and the statistics are the same
-    on all ranks, and rank 0 always has a job: it alone says them.
-    """
-    if not mine or not isinstance(mine[0], Total):
-        return mine, [], {}
-    small, grads = [Total(t.loss, t.correct) for t in mine], mine[0].grads if rank == 0 else None
-    forms = [Form.of(k, g) for k, g in (grads or {}).items()]
-    return small, forms, {k: g for k, g in (grads or {}).items() if k in statistics}
-
-
-def _kept(result: Any) -> Any:
-    """A result whose arrays nobody else writes to."""
-    if isinstance(result, Total):
-        grads = None if result.grads is None else {k: np.array(g) for k, g in result.grads.items()}
-        return Total(result.loss, result.correct, grads)
-    return deepcopy(result)
-
-
 def _portable(error: BaseException, crew: Crew) -> BaseException:
     return ranks.named(portable(error), crew)
 
@@ -225,15 +180,17 @@ def abreast(trainer: Trainer, state: State, threads: int | None) -> Iterator[Tra
     """The training from a state on, on all ranks that this one leads, in the block; itself where there are none.
 
     threads: of each rank, None for its share of the cores.
-    Warns where a rank rounds otherwise, or where the training cannot be sent. A GPU trains on this rank alone.
+    Warns where a rank rounds otherwise, or where the training cannot be sent. Every rank has the GPU of its own; on
+    another GPU this rank trains alone.
     """
-    crew = ranks.idle()
-    if crew is None or trainer.device != "cpu":
+    crew, unit = ranks.idle(), shared(trainer.device)
+    if crew is None or unit is None:
         yield trainer
         return
-    each = ranks.at_work(threads)
+    each = ranks.at_work(threads, unit.device)
     try:
-        sent = pickle.dumps((trainer.training, trainer.train, trainer.validation, state, each), 5)
+        given = trainer.training, trainer.train, trainer.validation, moved(state, "cpu"), each, unit
+        sent = pickle.dumps(given, 5)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         warnings.warn(f"this training cannot be sent to other ranks, rank 0 trains alone: {error}", stacklevel=2)
         yield trainer
@@ -242,7 +199,7 @@ def abreast(trainer: Trainer, state: State, threads: int | None) -> Iterator[Tra
         ranks.abreast(crew, follow, sent)
         local = trainer.workers
         assert isinstance(local, Threads), "a trainer has the workers of one process"
-        with Replicas(crew, local, trainer.statistics) as workers:
+        with Replicas(crew, local, trainer.statistics, unit.device) as workers:
             _compare(workers, trainer.training)
             yield replace(trainer, workers=workers)
 
@@ -250,13 +207,13 @@ def abreast(trainer: Trainer, state: State, threads: int | None) -> Iterator[Tra
 def _compare(workers: Replicas, training: Training) -> None:
     """Warn where a rank rounds otherwise than rank 0; raises ValueError where it runs other code."""
     crew = workers.crew
-    digests = provenance.of_code(), continuity.canary(training, "cpu")
+    digests = provenance.of_code(), continuity.canary(training, workers.device)
     said = workers.met(DONE, (*digests, crew.place))
     for _, (code, canary, place) in said[1:] if crew.rank == 0 else []:
         if code != digests[0]:
             raise ValueError(f"{place} has other code of npsnn than rank 0: install one version everywhere")
         if canary != digests[1]:
-            text = f"{place} rounds otherwise than rank 0, whose processor or BLAS is another"
+            text = f"{place} rounds otherwise than rank 0, whose processor, GPU or BLAS is another"
             warnings.warn(f"{text}: the bytes of this run depend on which ranks train it", stacklevel=4)
 
 
@@ -264,18 +221,28 @@ def follow(crew: Crew, given: bytes) -> None:
     """Take the steps of a training that rank 0 takes, on another rank, to its end."""
     try:
         with Replicas(crew, Threads(1), frozenset()) as workers, one_blas_thread():
-            training, train, validation, state, each = pickle.loads(given)
-            _train(workers, training, train, validation, state, each[crew.rank])
+            training, train, validation, state, each, unit = pickle.loads(given)
+            unit.use()
+            workers.device = unit.device
+            with Processes(each[crew.rank]) as workers.local:
+                trainer = Trainer(training, train, validation, workers, unit.device)
+                _train(workers, trainer, moved(state, unit.device))
     except Exception:  # all ranks have met it
         pass
 
 
-def _train(workers: Replicas, training: Training, train: Split, validation: Split, state: State, threads: int) -> None:
-    with Processes(threads) as local:
-        trainer = Trainer(training, train, validation, workers, "cpu")
-        workers.local, workers.threads, workers.statistics = local, local.threads, trainer.statistics
-        _compare(workers, training)
-        while state.epoch < training.epochs:
-            for record in trainer.epoch(state):
-                if not isinstance(record, Step):
-                    state, _ = record
+def _train(workers: Replicas, trainer: Trainer, state: State) -> None:
+    workers.threads, workers.statistics = workers.local.threads, trainer.statistics
+    _compare(workers, trainer.training)
+    while state.epoch < trainer.training.epochs:
+        for record in trainer.epoch(state):
+            if not isinstance(record, Step):
+                state, _ = record
+
+
+def moved(state: State, device: str) -> State:
+    """The state with its arrays in the memory of a device, which is the calling thread's."""
+    params, moments = (
+        {k: to_device(a, device) for k, a in arrays.items()} for arrays in (state.params, state.optimizer)
+    )
+    return replace(state, params=params, optimizer=moments)

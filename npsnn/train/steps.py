@@ -43,7 +43,7 @@ class Steps:
     def __init__(self, trainer: "Trainer") -> None:
         self.graphs: Graphs | None = None
         self._trainer: Trainer = proxy(trainer)  # which holds these steps, and whose end is the graphs' end
-        self._refused, self._worked = trainer.device == "cpu", False
+        self._refused, self._worked = trainer.device == "cpu" or trainer.workers.ranks > 1, False
         self._now: State
         self._packed: Packed
         self._given: State

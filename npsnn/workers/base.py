@@ -15,9 +15,13 @@ class Workers(Protocol):
     """The protocol of everything that works through jobs, inside of a with statement.
 
     Results do not depend on how many work, and on who does which job: they are combined in the order of the jobs.
+
+    threads: how many work at a time, over all ranks.
+    ranks: among how many ranks the results of a job are shared.
     """
 
     threads: int
+    ranks: int
 
     def reduce(
         self,

@@ -20,6 +20,7 @@ import numpy as np
 from npsnn.host import available_cores
 from npsnn.interrupts import heed
 from npsnn.workers.exchange import Exchange, block, letter
+from npsnn.workers.launched import local_rank
 
 ORDER, ANSWER = 1, 2
 """The tags of messages from rank 0, and to it."""
@@ -41,6 +42,7 @@ class Crew:
     comm: communicator of mpi4py.
     rank, size: of this rank among how many.
     place: this rank in words.
+    local: which of its host's ranks this one is, from 0; by the launcher, or else by the names of the hosts.
     threads: how many threads each rank may use by default: ranks that may use the same cores share them.
     owed: how many answers each rank still owes to rank 0.
     """
@@ -56,6 +58,8 @@ class Crew:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         all_cores = self.gathered(((host, cores), available_cores()))
         sharing = [where for where, _ in all_cores]
+        told = local_rank()
+        self.local = [name for name, _ in sharing[: self.rank]].count(host) if told is None else told
         self.threads = [max(1, count // sharing.count(where)) for where, count in all_cores]
         self.owed = [0] * self.size
         self._busy = self._abandoned = False

@@ -8,6 +8,12 @@ from typing import Any
 
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Where launchers say how many ranks they started: MPICH's, Intel MPI's and Microsoft MPI's, Open MPI's, MVAPICH's."""
+LOCALS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+"""Where launchers say which of its host's ranks a rank is: MPICH's and Intel MPI's, Open MPI's, MVAPICH's, srun.
+
+The numbers begin at 0. srun's comes last: a batch job of SLURM hands it on to the ranks of another launcher, with the
+number of the batch job.
+"""
 OF_A_STEP = "SLURM_STEP_NUM_TASKS"
 """Where srun says how many tasks it started, whether or not they know of one another."""
 SWITCH = "NPSNN_MPI"
@@ -32,6 +38,12 @@ def ranks() -> int:
         )
         return 1
     return max(found, tasks)
+
+
+def local_rank() -> int | None:
+    """Which of its host's ranks this one is, counted from 0; None where the launcher does not say."""
+    said = (os.environ.get(name, "") for name in LOCALS)
+    return next((int(text) for text in said if text.isdecimal()), None)
 
 
 def _number(variable: str) -> int:

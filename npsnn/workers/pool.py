@@ -143,7 +143,7 @@ def serve() -> None:
         Channel(os.fdopen(requests, "rb", buffering=0), shared_in),
         Channel(os.fdopen(answers, "wb"), shared_out),
     )
-    f: Callable[..., Any] = _raising(UnknownError("no function was sent"))
+    f: Callable[..., Any] = raising(UnknownError("no function was sent"))
     with one_blas_thread(), suppress(BrokenPipeError, EOFError):
         while True:
             kind, content = into.get()
@@ -157,7 +157,7 @@ def serve() -> None:
                 _first(*pickle.loads(content))
 
 
-def _raising(error: Exception) -> Callable[..., Any]:
+def raising(error: Exception) -> Callable[..., Any]:
     """A function that raises the error, whatever it is called with."""
 
     def f(*arguments: Any) -> None:
@@ -178,7 +178,7 @@ def read_function(sent: bytes) -> Callable[..., Any]:
         found: Callable[..., Any] = pickle.loads(sent)
         return found
     except Exception as error:
-        return _raising(UnknownError(f"{type(error).__name__}: {error}"))
+        return raising(UnknownError(f"{type(error).__name__}: {error}"))
 
 
 def _called(f: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:

@@ -17,13 +17,16 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from typing import Any, NoReturn
 
+from npsnn.backend import own_gpu
 from npsnn.interrupts import SIGNALS
 from npsnn.workers.base import Workers
 from npsnn.workers.crew import ABREAST, ANSWER, BUNCH, END, FUNCTION, ORDER, Crew, portable
 from npsnn.workers.launched import world
-from npsnn.workers.pool import read_function
+from npsnn.workers.pool import raising, read_function
 from npsnn.workers.processes import Processes
 from npsnn.workers.spread import Ranks
+from npsnn.workers.threads import Threads
+from npsnn.workers.unit import Unit, shared
 
 _crew: list[Crew] = []
 """The ranks that this program leads; none without a launcher."""
@@ -40,6 +43,7 @@ def lead() -> None:
     if comm is None or _crew:
         return
     crew = Crew(comm)
+    own_gpu(crew.local)
     if crew.rank:
         _serve(crew)
     _crew.append(crew)
@@ -85,18 +89,26 @@ def share(threads: int | None) -> int | None:
     return threads if threads is not None or not _crew else _crew[0].threads[0]
 
 
-def at_work(threads: int | None) -> list[int]:
-    """The number of threads of each rank, this one first, if so many are asked for; none without other ranks."""
-    return [count if threads is None else threads for count in (_crew[0].threads if _crew else [])]
+def at_work(threads: int | None, device: str = "cpu") -> list[int]:
+    """The number of threads of each rank, this one first; none without other ranks.
+
+    threads: how many are asked for. A GPU has one.
+    device: what all ranks compute on.
+    """
+    asked = threads if device == "cpu" else 1
+    return [count if asked is None else asked for count in (_crew[0].threads if _crew else [])]
 
 
-def workers(threads: int | None, worth: float) -> Workers:
+def workers(threads: int | None, worth: float, device: str = "cpu") -> Workers:
     """Those who work through jobs: the threads and processes of all ranks that are idle, or of this one alone.
 
     threads, worth: of each rank, as for `Processes`.
+    device: "cpu", or "cuda" for a thread of each rank with its GPU. A GPU that is not the rank's own works alone.
     """
-    crew = idle()
-    return Processes(share(threads), worth) if crew is None else Ranks(crew, at_work(threads), worth)
+    crew, unit = idle(), shared(device)
+    if crew is not None and unit is not None:
+        return Ranks(crew, at_work(threads, device), worth, unit)
+    return Processes(share(threads), worth) if device == "cpu" else Threads(1)
 
 
 def _serve(crew: Crew) -> NoReturn:
@@ -120,8 +132,9 @@ def _obey(crew: Crew, stack: ExitStack) -> None:
         if kind == END:
             return
         if kind == FUNCTION:
+            sent, threads, unit = content
             stack.close()
-            f, local = read_function(content[0]), stack.enter_context(Processes(content[1]))
+            f, local = _readied(sent, unit), stack.enter_context(Processes(threads))
         elif kind == BUNCH:
             assert local is not None, "the function of jobs comes before them"
             crew.send(_answer(crew, local, f, content), 0, ANSWER)
@@ -130,6 +143,15 @@ def _obey(crew: Crew, stack: ExitStack) -> None:
             crew.broadcast(sent)
             work, given = pickle.loads(sent)
             work(crew, given)
+
+
+def _readied(sent: bytes, unit: Unit) -> Callable[..., Any]:
+    """The function that was sent, where this rank computes from now on; one that raises the error where it cannot."""
+    try:
+        unit.use()
+    except Exception as error:
+        return raising(error)
+    return read_function(sent)
 
 
 def _answer(crew: Crew, local: Workers, f: Callable[..., Any], given: list[tuple[Any, ...]]) -> tuple[bool, Any]:

@@ -12,6 +12,7 @@ from npsnn.interrupts import Cancelled, cancelled_where, noted
 from npsnn.workers.crew import ANSWER, BUNCH, FUNCTION, ORDER, Crew
 from npsnn.workers.processes import Processes
 from npsnn.workers.threads import INTERRUPT, PATIENCE
+from npsnn.workers.unit import CPU, Unit
 
 T = TypeVar("T")
 
@@ -25,14 +26,16 @@ class Ranks:
     Jobs whose function cannot be pickled stay here, and so do those that this rank's threads can do at a time.
     """
 
-    def __init__(self, crew: Crew, each: list[int], worth: float) -> None:
+    def __init__(self, crew: Crew, each: list[int], worth: float, unit: Unit = CPU) -> None:
         """Start nothing yet.
 
         crew: the ranks.
         each: number of threads of each rank.
         worth: as for `Processes`, for work that stays here.
+        unit: what every rank computes on.
         """
-        self.crew, self.each = crew, each
+        self.crew, self.each, self.unit = crew, each, unit
+        self.ranks = crew.size
         self.threads, self.local = sum(self.each), Processes(self.each[0], worth)
 
     def __enter__(self) -> Self:
@@ -109,6 +112,7 @@ class _Spread:
     def _of(self, rank: int) -> None:
         """The thread that stands for a rank."""
         threads = self.ranks.each[rank]
+        self.ranks.unit.use()  # arrays that come from there go to this thread's GPU
         with cancelled_where(lambda: INTERRUPT in self.errors):
             self._through(lambda some: self._there(rank, some), threads)
 
@@ -148,7 +152,7 @@ class _Spread:
             crew.received(rank, ANSWER)
             crew.owed[rank] -= 1
         if rank not in self.told:
-            crew.send((FUNCTION, (self.sent, self.ranks.each[rank])), rank, ORDER)
+            crew.send((FUNCTION, (self.sent, self.ranks.each[rank], self.ranks.unit)), rank, ORDER)
             self.told.add(rank)
         crew.send((BUNCH, [self.arguments(i) for i in some]), rank, ORDER)
         crew.owed[rank] += 1

@@ -33,6 +33,8 @@ class Threads:
     waiting, so memory does not grow with the number of jobs.
     """
 
+    ranks = 1
+
     def __init__(self, threads: int | None = None) -> None:
         """threads: None for all cores. Raises ValueError where `check_threads` does."""
         self.threads = available_cores() if threads is None else threads

@@ -10,7 +10,7 @@ import pytest
 
 from npsnn.workers import launched
 
-ALL = (*launched.SIZES, launched.OF_A_STEP, launched.SWITCH, "PMIX_RANK")
+ALL = (*launched.SIZES, *launched.LOCALS, launched.OF_A_STEP, launched.SWITCH, "PMIX_RANK")
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +97,22 @@ def test_another_mpi_than_the_launchers_is_refused(
 def test_nothing_is_imported_without_a_launcher() -> None:
     code = "import sys; from npsnn.workers import ranks; ranks.lead(); sys.exit('mpi4py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "local"),
+    [
+        ({}, None),
+        ({"MPI_LOCALRANKID": "2", "SLURM_LOCALID": "0"}, 2),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "3", "SLURM_LOCALID": "0"}, 3),
+        ({"MV2_COMM_WORLD_LOCAL_RANK": "1"}, 1),
+        ({"SLURM_LOCALID": "5"}, 5),
+        ({"MPI_LOCALRANKID": "some"}, None),
+    ],
+)
+def test_the_launcher_says_which_of_its_hosts_ranks_a_rank_is(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], local: int | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched.local_rank() == local
