@@ -82,12 +82,11 @@ FIGURES = {"bytes": of_bytes, "speed-up": of_speedups, "shares": of_shares}
 
 
 def draw(folder: Path) -> list[Path]:
-    """Write all figures into a folder."""
+    """Write all figures into a folder, which is there."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    folder.mkdir(parents=True, exist_ok=True)
     with plt.rc_context(STYLE):
         return [written(figure(plt), folder / f"{name}.svg") for name, figure in FIGURES.items()]

@@ -28,6 +28,11 @@ def main(names: tuple[str, ...], markdown: bool, folder: Path | None, ranks: int
     if parts:
         click.echo(json.dumps(report(5), indent=1))
         return
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(f"--plot must name a folder that can be written to: {error}") from error
     form = markdown_table if markdown else text_table
     tables = [wires(ranks)] if ranks else [TABLES[name]() for name in (names or TABLES)]
     click.echo("\n\n".join(form(*table) for table in tables))

@@ -164,12 +164,17 @@ def test_the_figures_of_the_page_are_committed() -> None:
         assert scaling_figures.GREY in (DOCS / "scaling" / f"{name}.svg").read_text(encoding="utf-8")
 
 
-def test_the_program_prints_a_table_and_refuses_one_rank() -> None:
+def test_the_program_prints_a_table_and_refuses_one_rank(tmp_path: Path) -> None:
     done = CliRunner().invoke(scaling_model.main, ["--table", "shares"])
     assert done.exit_code == 0 and done.output.splitlines()[0].split()[:3] == ["network", "micro", "hosts"]
     for words in (["--wire", "1"], ["--table", "none"]):
         refused = CliRunner().invoke(scaling_model.main, words)
         assert refused.exit_code == 2 and "Invalid value" in refused.output
+    (tmp_path / "file").write_text("text")
+    refused = CliRunner().invoke(
+        scaling_model.main, ["--table", "shares", "--plot", str(tmp_path / "file" / "figures")]
+    )
+    assert refused.exit_code == 1 and refused.output.startswith("Error: --plot must name a folder that can be written")
 
 
 def test_traffic_adds_up() -> None:
