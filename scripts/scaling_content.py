@@ -15,7 +15,8 @@ from npsnn.layers.params import Role
 from npsnn.train import CrossEntropy, Training
 from npsnn.train.epochs import Trainer
 from npsnn.train.losses import Total
-from npsnn.train.replicas import BROUGHT, DONE, NONE, Form, told
+from npsnn.train.replicas import BROUGHT, DONE, NONE
+from npsnn.train.results import Form, told
 from npsnn.workers.exchange import letter
 
 TRAININGS: dict[str, Callable[[], Training]] = {

@@ -16,7 +16,7 @@ from statistics import median
 import checkout
 import numpy as np
 from scaling_content import TRAININGS, Content
-from scaling_dry_run import Step, at_once, from_all
+from scaling_dry_run import Step, directly, from_all
 
 from npsnn.workers.crew import LONGEST_NAP, MOVING, naps
 
@@ -159,7 +159,7 @@ def _naps() -> tuple[list[float], list[float]]:
 @lru_cache(256)
 def exchanged(training: str, parts: int, ranks: int, direct: bool) -> Step:
     """The step of a training, by what MPICH does or directly."""
-    return Step.of(hosts()[training].content, parts, ranks, at_once if direct else from_all)
+    return Step.of(hosts()[training].content, parts, ranks, directly if direct else from_all)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from npsnn.workers.exchange import Exchange, block
 
 LONG, SHORT = 524_288, 81_920
 """Bytes in all from which MPICH gathers in a ring: on a power of two of ranks, and on any other number of them."""
+AT_A_TIME = 32
+"""Messages to different ranks that MPICH sends at a time, before it waits for them."""
 
 
 class Round(NamedTuple):
@@ -78,11 +80,22 @@ class Traffic:
         return Traffic(*sums, np.concatenate([self.rounds, other.rounds]))
 
 
+def at_once(given: np.ndarray) -> Traffic:
+    """One message from each rank to each other: none that would be empty, and no more at a time than `AT_A_TIME`.
+
+    given: bytes from each to each, (ranks, ranks).
+    """
+    own, rounds = np.arange(len(given)), []
+    for start in range(0, len(given), AT_A_TIME):
+        offsets = np.arange(start, min(start + AT_A_TIME, len(given)))[:, None]
+        sent, received = given[own, (own - offsets) % len(given)], given[(own + offsets) % len(given), own]
+        rounds.append([(sent > 0).sum(axis=0).max(), max(sent.sum(axis=0).max(), received.sum(axis=0).max())])
+    return Traffic((given > 0).sum(axis=1), given.sum(axis=1), given.sum(axis=0), np.array(rounds))
+
+
 def to_all(plan: Exchange, itemsize: int) -> Traffic:
-    """The first exchange of a sum: one message to each other rank, all at once; none that would be empty."""
-    given = np.array([plan.given(r) for r in range(plan.ranks)]) * itemsize
-    messages, sent, received = (given > 0).sum(axis=1), given.sum(axis=1), given.sum(axis=0)
-    return Traffic(messages, sent, received, np.array([[messages.max(), max(sent.max(), received.max())]]))
+    """The first exchange of a sum."""
+    return at_once(np.array([plan.given(r) for r in range(plan.ranks)]) * itemsize)
 
 
 @lru_cache(4096)
@@ -100,13 +113,13 @@ def from_all(sizes: tuple[int, ...], gather: Gather = by_mpich) -> Traffic:
     return Traffic(messages, sent, received, np.array(rounds, np.int64).reshape(-1, 2))
 
 
-def at_once(sizes: tuple[int, ...]) -> Traffic:
+@lru_cache(4096)
+def directly(sizes: tuple[int, ...]) -> Traffic:
     """All get what each has by a message from each to each, where MPICH would take a ring: not what npsnn does."""
-    if not in_a_ring(len(sizes), sum(sizes)):
+    ranks = len(sizes)
+    if not in_a_ring(ranks, sum(sizes)):
         return from_all(sizes)
-    own, others = np.array(sizes), len(sizes) - 1
-    messages, sent, received = others * (own > 0), others * own, own.sum() - own
-    return Traffic(messages, sent, received, np.array([[messages.max(), max(sent.max(), received.max())]]))
+    return at_once(np.array(sizes)[:, None] * ~np.eye(ranks, dtype=bool))
 
 
 Gathered = Callable[[tuple[int, ...]], Traffic]

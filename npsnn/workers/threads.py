@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from copy import copy
 from functools import partial
 from importlib.util import find_spec
 from itertools import count
@@ -153,7 +152,8 @@ class _Together(Generic[T]):
                 self.met.wait()
             finally:
                 self.working.acquire()
-            return copy(self.sums[turn]) if self.met.parties > 1 else self.sums[turn]  # others read it as well
+            found = self.sums[turn]
+            return found.copy() if self.met.parties > 1 and hasattr(found, "copy") else found  # others read it as well
 
         with self.working, cancelled_where(lambda: INTERRUPT in self.errors):
             try:

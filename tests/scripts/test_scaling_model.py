@@ -57,6 +57,8 @@ def test_the_messages_of_a_sum(ranks: int, parts: int) -> None:
         first, last = scaling_dry_run.summed(Exchange(ranks, parts, size), 1)
         own = np.array([Exchange(ranks, parts, size).rows(r) for r in range(ranks)])
         assert (first.messages == (own > 0) * (ranks - 1)).all()
+        assert first.rounds.sum(axis=0)[0] == ranks - 1 and first.rounds.max(axis=0)[0] <= 32
+        assert first.sent.max() <= first.rounds.sum(axis=0)[1] <= max(first.sent.max(), first.received.max()) * 1.5
         if size == 1_000_000 or not ranks & (ranks - 1):
             assert (last.messages == rounds).all() and len(last.rounds) == rounds
 
