@@ -80,7 +80,8 @@ def sent(ranks: int, names: list[str], parts: int, steps: int = 3, program: Path
     command = [mpiexec, "-n", str(ranks), sys.executable, str(program), str(parts), str(steps), *names]
     done = subprocess.run(command, env=os.environ | OVER_TCP, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise click.ClickException(f"mpiexec -n {ranks} failed: {(done.stderr or done.stdout).strip()}")
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        raise click.ClickException(f"mpiexec -n {ranks} failed: {' '.join(last) or f'exit code {done.returncode}'}")
     found: Sent = json.loads(done.stdout)
     if not all(map(all, found.values())):
         raise click.ClickException("this MPI does not send by TCP: take that of the package mpich")
