@@ -1,5 +1,6 @@
 """Trainings on the double of a GPU, each step a CUDA graph or by itself: both have the same bits."""
 
+import pickle
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from npsnn.data import Split, digits
 from npsnn.models import Model
 from npsnn.train.config import Config
 from npsnn.train.epochs import State, Trainer
+from npsnn.train.replicas import Replicas
 from npsnn.workers.processes import Processes
 
 BATCH = 6
@@ -34,12 +36,14 @@ def trained(
     model: Model | None = None,
     epochs: int = 2,
     variable: str = "1",
+    ranks: bool = False,
     **changed: Any,
 ) -> tuple[State, list[Any], Trainer]:
     """The state after some epochs on the double, all records, and the trainer.
 
     graph: whether steps may be graphs; else each is by itself, as on a CPU.
     variable: what NPSNN_GRAPH is.
+    ranks: whether steps are those of a rank among several, which meets nobody.
     """
     monkeypatch.setenv("NPSNN_GRAPH", variable)
     model = model or models.build(
@@ -49,12 +53,32 @@ def trained(
         trainer = trainer_of(config, model, TRAIN, VALIDATION, workers, "cuda")
         if changed:
             trainer = replace(trainer, training=replace(trainer.training, **changed))
+        if ranks:
+            replicas = Replicas(Lone(), workers, trainer.statistics, "cuda")  # type: ignore[arg-type]
+            replicas.ranks = 2
+            trainer = replace(trainer, workers=replicas)
         trainer.steps._refused = not graph
         state, records = trainer.initial(), []
         for _ in range(epochs):
             *steps, (state, record) = trainer.epoch(state)  # type: ignore[misc]
             records += [*steps, replace(record, seconds=0.0, examples_per_second=0.0)]
     return state, records, trainer
+
+
+class Lone:
+    """The ranks as one sees them that has all parts."""
+
+    rank, size, place = 0, 1, "here"
+
+    def block(self, jobs: int) -> range:
+        return range(jobs)
+
+    def gathered(self, value: Any) -> list[Any]:
+        return [pickle.loads(pickle.dumps(value))]
+
+    def summed(self, rows: np.ndarray, jobs: int) -> np.ndarray:
+        assert len(rows) == jobs
+        return sum(rows[1:], start=rows[0])
 
 
 def contents(state: State) -> dict[str, bytes]:

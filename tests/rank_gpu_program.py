@@ -20,19 +20,22 @@ from npsnn import attacks, models, train
 from npsnn.backend import gpu, use_device
 from npsnn.classifier import Classifier
 from npsnn.gpu import blas
+from npsnn.gpu.graphs import recording
 from npsnn.layers.params import Role
+from npsnn.train.packed import Packed
 from npsnn.train.training import Training
 from npsnn.workers import ranks
 from npsnn.workers.base import gathered
 
 
 def noting(f: Callable[..., Any], what: str) -> Callable[..., Any]:
-    """The function f, which notes in the folder NOTES which rank called it on which GPU, and whether in TF32."""
+    """The function f, which notes in the folder NOTES on which rank and GPU it was called, and whether for a graph."""
 
     def noted(*arguments: Any) -> Any:
         if "NOTES" in os.environ and not BROKEN.exists():
             rank = next(r for r in range(3) if here(r))
             of = f"{what} on rank {rank}, GPU {gpu().cuda.runtime.getDevice()}, TF32 {blas.uses_tf32()}"
+            of += ", recorded" if recording() else ""
             (Path(os.environ["NOTES"]) / of).touch()
         return f(*arguments)
 
@@ -41,10 +44,10 @@ def noting(f: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 BROKEN = Path(os.environ.get("NOTES", "")) / "rank 1 has no GPU"
 TRAININGS = {
-    "lenet5": Training(models.lenet5(sigma=0.6), trains=Role.ALL, epochs=1, batch_size=20, micro_batch=8, limit=36),
-    "normalised": Training(normalised(16), train.CrossEntropy(), epochs=1, batch_size=20, limit=36),
+    "lenet5": Training(models.lenet5(sigma=0.6), trains=Role.ALL, epochs=1, batch_size=24, micro_batch=8, limit=59),
+    "normalised": Training(normalised(16), train.CrossEntropy(), epochs=1, batch_size=24, limit=59),
 }
-"""Batches of 20 and 13, of three and two parts. BatchNorm couples the images of a batch, which is one part on a GPU."""
+"""Batches of 24, 24 and 6, of three parts and one. A batch whose images BatchNorm couples is one part on a GPU."""
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def doubled() -> Iterator[None]:
         cupy_double.install(patch)
         patch.setattr(Classifier, "micro_batch", property(lambda self: 8))
         patch.setattr(train.NoiseAware, "gradient", noting(train.NoiseAware.gradient, "training"))
+        patch.setattr(Packed, "step", noting(Packed.step, "update"))
         patch.setattr(Classifier, "loss_gradients", noting(Classifier.loss_gradients, "attack"))
         patch.setattr(gpu().cuda, "is_available", lambda: not (here(1) and BROKEN.exists()))
         yield

@@ -24,6 +24,7 @@ from npsnn.train import diagnostics
 from npsnn.train.constraints import Constraint, RunningAverages
 from npsnn.train.losses import Total
 from npsnn.train.part import PartGradient
+from npsnn.train.results import on_device
 from npsnn.train.start import filled
 from npsnn.train.steps import Steps
 from npsnn.train.terms import summed
@@ -209,6 +210,24 @@ class Trainer:
 
         draws: for the noise of a training that samples it and for augmentation, keyed by an image's place in `chosen`.
         """
+        total = self.sums(params, chosen, draws, done)
+        if self.workers.ranks > 1:  # which have added up in the host's memory
+            total = on_device(total, self.device)
+        return self.averaged(total, len(chosen), params, done)
+
+    def sums(
+        self,
+        params: Arrays,
+        chosen: np.ndarray,
+        draws: Stream | None = None,
+        done: float = 0.0,
+        of_part: Callable[..., Total] | None = None,
+    ) -> Total:
+        """The sums of the loss over the chosen training images and its gradients; in the host's memory over ranks.
+
+        draws: as for `gradient`.
+        of_part: computes a part as `PartGradient` does, which it is by default.
+        """
         parts, draws = self.parts(len(chosen), params), draws or Stream(self.training.seed)
         treatment = self.training.at(done).noise
 
@@ -217,21 +236,21 @@ class Trainer:
             noise = treatment.stream(draws, own).at("noise")
             return params, self.train.images[rows], self.train.labels[rows], own, noise, done
 
-        total, of_part = Total(), self.part_gradient
+        total, found = Total(), of_part or self.part_gradient
 
         def add(result: Total) -> None:
             total.add(result, self.statistics)
 
         def meeting(*arguments: Any) -> Total:
             *own, sums = arguments
-            return of_part(*own, batch=Batch(len(chosen), sums))
+            return found(*own, batch=Batch(len(chosen), sums))
 
         if self.coupled:
             for result in self.workers.together(meeting, part, len(parts)):
                 add(result)
         else:
-            self.workers.reduce(of_part, part, len(parts), add)
-        return self.averaged(total, len(chosen), params, done)
+            self.workers.reduce(found, part, len(parts), add)
+        return total
 
     def averaged(self, total: Total, examples: int, params: Arrays, done: float = 0.0) -> Total:
         """The mean loss with the rewards for noise, and its gradients.

@@ -22,7 +22,7 @@ from npsnn.runs import provenance
 from npsnn.train import continuity
 from npsnn.train.epochs import State, Step, Trainer
 from npsnn.train.losses import Total
-from npsnn.train.results import Form, kept, on_device, on_host, told
+from npsnn.train.results import Form, kept, on_host, told
 from npsnn.train.training import Training
 from npsnn.workers import ranks
 from npsnn.workers.crew import Crew, portable
@@ -95,7 +95,8 @@ class Replicas:
     ) -> None:
         """Call f(*arguments(0)) ... f(*arguments(jobs - 1)), and combine what they return in that order.
 
-        Of results that are a `Total` their sum is combined, once, which is added up in that order.
+        Of results that are a `Total` their sum is combined, once, which is added up in that order. It is in the host's
+        memory.
         """
         own, mine = self.crew.block(jobs), list[Any]()
         try:
@@ -107,7 +108,10 @@ class Replicas:
                 combine(result)
 
     def together(self, f: Callable[..., T], arguments: Callable[[int], tuple[Any, ...]], parts: int) -> list[T]:
-        """The sum of what f(*arguments(i), total) returns for each part, as a list of one; parts meet in `total`."""
+        """The sum of what f(*arguments(i), total) returns for each part, as a list of one; parts meet in `total`.
+
+        The sum is in the host's memory.
+        """
         own = self.crew.block(parts)
         mine: list[Any] = []
         try:
@@ -153,7 +157,7 @@ class Replicas:
                 self.crew.fail(error)
             sums |= averages
             total.grads = {form.name: sums[form.name] for form in layout}
-        return [on_device(total, self.device)]
+        return [total]
 
     def _sums(self, layout: list[Form], mine: list[Total], jobs: int) -> dict[str, Any]:
         """The sums of gradients over all parts, by name."""

@@ -18,7 +18,7 @@ from npsnn.attacks import BIM, FGSM, PGD, Attack, ClosedForm, EoT, Inner
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset
 from npsnn.gpu import graphs
-from npsnn.models import lenet5
+from npsnn.models import Model, lenet5
 from npsnn.optim import Arrays
 from npsnn.runs.checkpoint import BEST, LAST
 from npsnn.streams import Stream
@@ -172,7 +172,34 @@ def test_losses_of_several_views(monkeypatch: pytest.MonkeyPatch, loss: Any) -> 
     check_same(monkeypatch, Config(batch_size=BATCH, propagation="sampled"), loss=loss)
 
 
+PARTS = Config(
+    batch_size=BATCH,
+    micro_batch=2,
+    noise="features",
+    propagation="sampled",
+    learn_sigma=True,
+    loss="cross-entropy",
+    augmentation="crop-flip",
+)
+
+
 @pytest.mark.usefixtures("double")
+@pytest.mark.parametrize(("config", "model"), [(PARTS, None), (Config(batch_size=BATCH, noise="none"), normalised(4))])
+def test_a_rank_has_a_graph_for_each_part_and_for_the_update(
+    monkeypatch: pytest.MonkeyPatch, config: Config, model: Model | None
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours, records, trainer = trained(monkeypatch, config, model=model, ranks=True)
+    theirs, plain, _ = trained(monkeypatch, config, model=model, graph=False)
+    assert contents(ours) == contents(theirs) and records == plain
+    assert trainer.steps.graphs is not None
+    names = [key[0][0] for key in trainer.steps.graphs._graphs]  # type: ignore[index]
+    assert names.count("update") == 2 and names.count("part") == (1 if model is None else 2) and "step" not in names
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("ranks", [False, True])
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -186,12 +213,12 @@ def test_losses_of_several_views(monkeypatch: pytest.MonkeyPatch, loss: Any) -> 
     ids=["loss on the host", "optimizer with its dtype", "optimizer in numbers"],
 )
 def test_what_needs_the_host_is_trained_without_graphs(
-    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], reason: str
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], reason: str, ranks: bool
 ) -> None:
     config = Config(batch_size=BATCH)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        ours, records, _ = trained(monkeypatch, config, **changed)
+        ours, records, _ = trained(monkeypatch, config, ranks=ranks, **changed)
     assert [w.category for w in told] == [RuntimeWarning]
     assert re.search(f"without {reason}", str(told[0].message))
     theirs, plain, _ = trained(monkeypatch, config, graph=False, **changed)
@@ -199,12 +226,13 @@ def test_what_needs_the_host_is_trained_without_graphs(
 
 
 @pytest.mark.usefixtures("double")
-def test_a_loss_that_fails_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ranks", [False, True])
+def test_a_loss_that_fails_fails(monkeypatch: pytest.MonkeyPatch, ranks: bool) -> None:
     """The error is the loss's own, and nothing is said of graphs."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="noise-aware has no answer"):
-            trained(monkeypatch, Config(batch_size=BATCH), loss=Failing())
+            trained(monkeypatch, Config(batch_size=BATCH), ranks=ranks, loss=Failing())
 
 
 @pytest.mark.usefixtures("double")

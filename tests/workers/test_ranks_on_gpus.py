@@ -40,10 +40,12 @@ def test_ranks_train_and_attack_on_their_own_gpus(alone: dict[str, bytes], tmp_p
         path = tmp_path / folder / file if file else tmp_path / f"{name}.bin"
         assert path.read_bytes() == expected, name
     notes = {path.name for path in (tmp_path / "notes").iterdir()}
-    assert notes == {
-        f"{what} on rank {r}, GPU {r % 2}, TF32 True" for what in ("training", "attack") for r in range(count)
-    }
-    assert [path.name for path in (tmp_path / "other").iterdir()] == ["training on rank 0, GPU 1, TF32 True"]
+    done_by = [f"on rank {r}, GPU {r % 2}, TF32 True" for r in range(count)]
+    assert {f"{what} {by}" for what in ("training", "attack", "update") for by in done_by} <= notes
+    assert {f"{what} {by}, recorded" for what in ("training", "update") for by in done_by} <= notes
+    assert all(note.removesuffix(", recorded").partition(" ")[2] in done_by for note in notes)
+    lonely = {path.name.removesuffix(", recorded").partition(" ")[2] for path in (tmp_path / "other").iterdir()}
+    assert lonely == {"on rank 0, GPU 1, TF32 True"}
     missing = "device 'cuda' was asked for, but CuPy finds no usable NVIDIA GPU: rank 1 of"
     for said in json.loads((tmp_path / "said.json").read_text()).values():
         assert said.startswith(missing)
