@@ -44,6 +44,7 @@ class Content:
     """
 
     threads: int = 1
+    ranks: int = 1
     statistics: frozenset[str] = frozenset()
     result: Any = None
     brought: list[np.ndarray] = field(default_factory=list)
