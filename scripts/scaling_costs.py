@@ -18,7 +18,7 @@ import numpy as np
 from scaling_content import TRAININGS, Content
 from scaling_dry_run import Step, directly, from_all
 
-from npsnn.workers.crew import LONGEST_NAP, MOVING, naps
+from npsnn.workers.naps import LONGEST_NAP, MOVING, naps
 
 DOCS = Path(checkout.__file__).parent.parent / "docs"
 CASES = {"lenet5": "lenet5-noise-aware", "cnn5": "cnn5-noise-aware", "resnet18": "resnet18-plain"}

@@ -19,19 +19,15 @@ import numpy as np
 
 from npsnn.host import available_cores
 from npsnn.interrupts import heed
+from npsnn.workers.chain import Chain
 from npsnn.workers.exchange import Exchange, block, letter
 from npsnn.workers.launched import local_rank
+from npsnn.workers.naps import MOVING, naps
 
 ORDER, ANSWER = 1, 2
 """The tags of messages from rank 0, and to it."""
 FUNCTION, BUNCH, ABREAST, END = "function", "bunch", "abreast", "end"
 """What rank 0 orders: the function of the next jobs, some of these jobs, to work abreast, and to end."""
-SPINS = 50
-"""How often a request is asked for before a rank begins to sleep."""
-NAP, LONGEST_NAP = 20e-6, 5e-4
-"""Seconds of the first sleep and of the longest."""
-MOVING = 2e-5
-"""Seconds of a look that has moved something: MPI moves a few kilobytes in a look, and nothing in between."""
 CHUNK = 1 << 30
 """The bytes that are broadcast at a time: older MPIs count in 32 bits."""
 
@@ -86,10 +82,18 @@ class Crew:
         """The consecutive jobs of a rank, this one's by default. Blocks lie in the order of the ranks."""
         return block(jobs, self.rank if rank is None else rank, self.size)
 
-    def _finish(self, begin: Callable[[], Any]) -> None:
-        """Begin a request, and wait until it is done."""
+    def begun(self, begin: Callable[[Any], Any]) -> Any:
+        """A request of the communicator, begun."""
         with self._lock:
-            request = begin()
+            return begin(self.comm)
+
+    def tested(self, request: Any) -> bool:
+        """Whether a request is done."""
+        with self._lock:
+            return bool(request.Test())
+
+    def wait(self, request: Any) -> None:
+        """Wait until a request is done."""
         pauses = naps()
         while True:
             with self._lock:
@@ -99,6 +103,10 @@ class Crew:
                 moving = perf_counter() - start > MOVING
             pauses = naps() if moving else pauses
             sleep(next(pauses))
+
+    def _finish(self, begin: Callable[[], Any]) -> None:
+        """Begin a request, and wait until it is done."""
+        self.wait(self.begun(lambda comm: begin()))
 
     def send(self, value: Any, to: int, tag: int) -> None:
         """Send a value, pickled, to a rank."""
@@ -139,8 +147,12 @@ class Crew:
 
         rows: of the jobs of this rank's block, (block, size); all ranks have one size and one dtype.
         jobs: the number of all rows.
-        Each rank adds up one piece of all rows, and then all ranks get all pieces: see `Exchange`.
+        Each rank adds up one piece of all rows, and then all ranks get all pieces (`Exchange`); or the sum goes from
+        rank to rank, where that takes less time (`Chain`).
         """
+        chain = Chain(self.size, jobs, rows.shape[1], rows.itemsize)
+        if chain.saves:
+            return chain.sum(self, rows)
         plan, rank = Exchange(self.size, jobs, rows.shape[1]), self.rank
         given, taken = plan.packed(rows, rank), np.empty(plan.taken(rank).sum(), rows.dtype)
         self._finish(lambda: self.comm.Ialltoallv([given, plan.given(rank)], [taken, plan.taken(rank)]))
@@ -162,15 +174,6 @@ class Crew:
         """End all ranks at once."""
         with self._lock:
             self.comm.Abort(code)
-
-
-def naps() -> Iterator[float]:
-    """Seconds to wait from one look to the next: none at first, then longer and longer."""
-    yield from (0.0 for _ in range(SPINS))
-    nap = NAP
-    while True:
-        yield nap
-        nap = min(2 * nap, LONGEST_NAP)
 
 
 def portable(error: BaseException) -> BaseException:

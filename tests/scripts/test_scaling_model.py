@@ -24,8 +24,8 @@ from scaling_costs import Case, Network, nap_after, of_rounds
 from scaling_dry_run import Round, Step, Traffic, carried_out, doubling, formula, in_a_ring, ring, to_all
 from scaling_wire import sent
 
-from npsnn.workers.crew import LONGEST_NAP, naps
 from npsnn.workers.exchange import Exchange
+from npsnn.workers.naps import LONGEST_NAP, naps
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXTREMES = [(2, 1), (3, 7), (8, 8), (13, 40), (64, 3), (100, 128), (512, 2048), (1000, 1024), (1024, 128)]
