@@ -143,7 +143,9 @@ def _point(name: str, values: dict[str, Any], settings: tuple[tuple[str, Any], .
     elif authors is False:
         del values[AUTHORS]
     made = Config(**values) if recipe is None else config(recipe, **{"dataset": Config.dataset} | values)
-    return Point(name, made, settings=settings, idle=tuple(made.without_effect(values)))
+    usual = Config()
+    odd = [option for option, value in values.items() if value != getattr(usual, option)]
+    return Point(name, made, settings=settings, idle=tuple(made.without_effect(odd)))
 
 
 def _defended(name: str, recipe: str, values: dict[str, Any], settings: tuple[tuple[str, Any], ...]) -> Point:

@@ -53,6 +53,7 @@ def test_names_tell_values_apart() -> None:
 
 
 def test_what_is_idle_is_said() -> None:
+    assert grid(momentum=0.9)[0].idle == (), "a file with all options, such as config.json, says nothing by those"
     assert grid(momentum=0.5)[0].idle == ("momentum has no effect unless optimizer is sgd",)
     assert grid(recipe="trades", momentum=0.5)[0].idle == ("momentum has no effect unless optimizer is sgd",)
 
