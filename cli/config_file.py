@@ -18,7 +18,7 @@ LIMIT = 1 << 18
 TOML_LIMIT = 1 << 14
 """The characters of a file in TOML: Python's parser takes a time that grows with the square of dotted names."""
 LONGEST_VALUE = 1000
-VARIABLES = ("NPSNN_DATA", "NPSNN_DEBUG", "NPSNN_FUSE", "NPSNN_GRAPH", "NPSNN_MALLOC", "NPSNN_MPI", "NPSNN_PLUGIN")
+VARIABLES = tuple(f"NPSNN_{name}" for name in ["CHAIN", "DATA", "DEBUG", "FUSE", "GRAPH", "MALLOC", "MPI", "PLUGIN"])
 """Those that set no option of a single command."""
 
 

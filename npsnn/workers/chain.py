@@ -5,22 +5,22 @@ number for each of its rows.
 """
 
 from dataclasses import dataclass
-from math import log2
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsnn.workers.exchange import block
 from npsnn.workers.naps import naps
 
 if TYPE_CHECKING:
     from npsnn.workers.crew import Crew
 
+SWITCH = "NPSNN_CHAIN"
+"""The variable that, at 1 for rank 0, has ranks sum by a chain."""
 SUM, RESULT = 3, 4
 """The tags of a piece of the sum so far, and of the sum."""
 LATENCY, BANDWIDTH = 35e-6, 2.8e9
-"""Seconds of a message and bytes a second of the network for which ranks choose: TCP at 25 Gb/s."""
+"""Seconds of a message and bytes a second of the network for which pieces are cut: TCP at 25 Gb/s."""
 
 
 @dataclass(frozen=True)
@@ -28,40 +28,20 @@ class Chain:
     """The sum so far goes through all ranks, piece by piece; then the sum does so from the last one, to all.
 
     ranks: how many there are, at least 2.
-    jobs: number of all rows; a rank has those of its block.
-    size: numbers in a row.
+    size: numbers in a row; a rank has the rows of its jobs.
     width: bytes of a number.
     """
 
     ranks: int
-    jobs: int
     size: int
     width: int
 
     @property
-    def nbytes(self) -> int:
-        """The bytes of a row."""
-        return self.size * self.width
-
-    @property
     def pieces(self) -> list[tuple[int, int]]:
         """Where each piece of a row begins and ends: as many as are the fastest on that network."""
-        best = round((self.ranks * self.nbytes / BANDWIDTH / LATENCY) ** 0.5)
+        best = round((self.ranks * self.size * self.width / BANDWIDTH / LATENCY) ** 0.5)
         count = max(1, min(best, self.size))
         return [(self.size * k // count, self.size * (k + 1) // count) for k in range(count)]
-
-    @property
-    def seconds(self) -> float:
-        """What it takes on that network: a piece meets 2 (ranks - 1) links, and the others follow it."""
-        pieces = len(self.pieces)
-        return 2 * (self.ranks - 2 + pieces) * (LATENCY + self.nbytes / pieces / BANDWIDTH)
-
-    @property
-    def saves(self) -> bool:
-        """Whether it takes less time than two exchanges, in which a rank sends its rows and a piece of the sum."""
-        rows = len(block(self.jobs, 0, self.ranks))
-        sent = (rows + 1) * self.nbytes * (self.ranks - 1) / self.ranks
-        return self.seconds < 2 * LATENCY * log2(self.ranks) + sent / BANDWIDTH
 
     def sum(self, crew: "Crew", rows: np.ndarray) -> np.ndarray:
         """The sum of all rows; every rank asks at the same time, with the rows of its jobs, (jobs, size)."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from npsnn.host import available_cores
 from npsnn.interrupts import heed
-from npsnn.workers.chain import Chain
+from npsnn.workers.chain import SWITCH, Chain
 from npsnn.workers.exchange import Exchange, block, letter
 from npsnn.workers.launched import local_rank
 from npsnn.workers.naps import MOVING, naps
@@ -40,6 +40,7 @@ class Crew:
     place: this rank in words.
     local: which of its host's ranks this one is, from 0; by the launcher, or else by the names of the hosts.
     threads: how many threads each rank may use by default: ranks that may use the same cores share them.
+    chained: whether sums go from rank to rank, as the variable NPSNN_CHAIN says on rank 0.
     owed: how many answers each rank still owes to rank 0.
     """
 
@@ -58,6 +59,7 @@ class Crew:
         self.local = [name for name, _ in sharing[: self.rank]].count(host) if told is None else told
         self.threads = [max(1, count // sharing.count(where)) for where, count in all_cores]
         self.owed = [0] * self.size
+        self.chained = self.gathered(os.environ.get(SWITCH) == "1")[0]
         self._busy = self._abandoned = False
 
     @property
@@ -148,11 +150,10 @@ class Crew:
         rows: of the jobs of this rank's block, (block, size); all ranks have one size and one dtype.
         jobs: the number of all rows.
         Each rank adds up one piece of all rows, and then all ranks get all pieces (`Exchange`); or the sum goes from
-        rank to rank, where that takes less time (`Chain`).
+        rank to rank (`Chain`).
         """
-        chain = Chain(self.size, jobs, rows.shape[1], rows.itemsize)
-        if chain.saves:
-            return chain.sum(self, rows)
+        if self.chained:
+            return Chain(self.size, rows.shape[1], rows.itemsize).sum(self, rows)
         plan, rank = Exchange(self.size, jobs, rows.shape[1]), self.rank
         given, taken = plan.packed(rows, rank), np.empty(plan.taken(rank).sum(), rows.dtype)
         self._finish(lambda: self.comm.Ialltoallv([given, plan.given(rank)], [taken, plan.taken(rank)]))

@@ -17,12 +17,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return trained(tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize(("ranks", "chain"), [(2, "0"), (3, "0"), (3, "1")])
 def test_ranks_train_and_attack_to_the_bytes_of_one_process(
-    alone: dict[str, bytes], tmp_path: Path, ranks: int
+    alone: dict[str, bytes], tmp_path: Path, ranks: int, chain: str
 ) -> None:
     """With short last batches, BatchNorm over all ranks, and errors of single ranks in between."""
-    done = launched(ranks, PROGRAM, tmp_path, **({"TEST_CANARY": "1"} if ranks == 2 else {}))
+    done = launched(ranks, PROGRAM, tmp_path, NPSNN_CHAIN=chain, **({"TEST_CANARY": "1"} if ranks == 2 else {}))
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")
     for name, expected in alone.items():
