@@ -73,7 +73,7 @@ def _sweep(
     in a list add trainings. The table at the end is also written to sweep.csv.
 
     \b
-    Six networks, from a file with the lines [train], sigma = [0.3, 0.6], seed = [0, 1, 2]:
+    A file with [train], sigma = [0.3, 0.6] and seed = [0, 1, 2] asks for six:
       npsnn sweep noise.toml
       npsnn sweep noise.toml --executor tcp://alpha:8786
       mpiexec -n 9 npsnn sweep noise.toml

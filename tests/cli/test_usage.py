@@ -199,7 +199,7 @@ def test_what_is_no_number_is_told_so(npsnn: Npsnn, options: tuple[str, ...], sa
 def test_unknown_command(npsnn: Npsnn) -> None:
     assert npsnn("trian").error_line(2).endswith("No such command 'trian'. Did you mean train?")
     assert npsnn("data", "verfy").error_line(2).endswith("Did you mean verify?")
-    assert "There are train, evaluate" in npsnn("xyz").error_line(2)
+    assert "There are train, sweep, evaluate" in npsnn("xyz").error_line(2)
     assert "Did you mean digits?" in npsnn("data", "verify", "digit").err
 
 

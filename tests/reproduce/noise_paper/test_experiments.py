@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tiny_reproduction import run_all, tiny
 
+from npsnn.jobs.schedule import with_needs
 from npsnn.reproduce.claims import OPEN
-from npsnn.reproduce.jobs import Attack, Train, with_needs
+from npsnn.reproduce.jobs import Attack, Train
 from npsnn.reproduce.noise_paper import learned_sigma, networks, robustness
 from npsnn.reproduce.noise_paper.claims import CHIEF, CLAIMS
 from npsnn.reproduce.perform import Place
