@@ -134,7 +134,7 @@ class _Together(Generic[T]):
 
     def __init__(self, f: Callable[[int, Total], T], parts: int, threads: int, across: Across | None = None) -> None:
         self.f, self.working, self.across = f, threading.Semaphore(threads), across
-        self.met, self.meetings = threading.Barrier(parts, self._add_up), count()
+        self.met, self.meetings = threading.Barrier(parts, self._add_up if across else None), count()
         # Two, in turns: nobody can be two meetings ahead of one who still reads.
         self.brought: tuple[list[Any], list[Any]] = [None] * parts, [None] * parts
         self.sums: list[Any] = [None, None]
@@ -152,6 +152,8 @@ class _Together(Generic[T]):
                 self.met.wait()
             finally:
                 self.working.acquire()
+            if self.across is None:  # each for itself, all at once: few parts wait longer for one that does it for all
+                return _sum(self.brought[turn])
             found = self.sums[turn]
             return found.copy() if self.met.parties > 1 and hasattr(found, "copy") else found  # others read it as well
 
@@ -166,14 +168,18 @@ class _Together(Generic[T]):
 
     def _add_up(self) -> None:
         """Add up what the parts bring, and those that are elsewhere: a thread does so while all others wait."""
+        assert self.across is not None, "nobody is elsewhere"
         turn = next(self.meetings) % 2
-        brought = self.brought[turn]
-        every = brought if self.across is None else self.across(brought)
-        self.sums[turn] = sum(every[1:], start=every[0])
+        self.sums[turn] = _sum(self.across(self.brought[turn]))
 
     def interrupt(self, error: BaseException) -> None:
         """End all parts; called amid anything that the main thread does, so it must not wait for a lock."""
         self.errors.setdefault(INTERRUPT, error)
+
+
+def _sum(brought: list[Any]) -> Any:
+    """The sum in the order of the parts."""
+    return sum(brought[1:], start=brought[0])
 
 
 def _start(thread: threading.Thread) -> None:
