@@ -85,14 +85,14 @@ def _sweep(
     folder, ranks = runs_dir or Path("runs") / file.stem, launched.ranks() > 1
     points = _points(file)
     if dry_run:
-        return _show(sweep.rows(points, folder), folder, as_json, "")
+        return _show(sweep.rows(points, folder, data_dir=data_dir), folder, as_json, "")
     executor = executor or ("mpi" if ranks else "processes")
     alone = executor in ("processes", "threads")
     if jobs is not None and not alone:
         say(f"warning: --jobs has no effect with --executor {executor}, which decides by itself", err=True)
     jobs = jobs or (1 if ranks or not alone else min(available_cores(), len(points)))
     failed, before = _run(points, folder, jobs, executor, data_dir, threads, device)
-    rows = sweep.write(points, folder, failed)
+    rows = sweep.write(points, folder, failed, data_dir)
     over = f", {before} of them before" if before else ""
     _show(rows, folder, as_json, f"{over}. The table is in {folder / sweep.CSV}")
     if failed:
@@ -157,7 +157,9 @@ def _run(
                 if not event.earlier:
                     say(f"{event.job.key} {event.state}{': ' if event.why else ''}{event.why}", err=True)
         except KeyboardInterrupt as stop:
-            leave(stop, f"what is done is kept in {folder}; the same command goes on with it")
+            sweep.write(points, folder, failed, data_dir)
+            kept = f"what is done is kept in {folder}, and {sweep.CSV} there says how far each training is"
+            leave(stop, f"{kept}; the same command goes on")
         except ChildProcessError as error:
             raise click.ClickException(str(error)) from error
     return failed, before
@@ -169,13 +171,16 @@ def _show(rows: list[dict[str, Any]], folder: Path, as_json: bool, beside: str) 
         documents = [row | {"caveats": [asdict(caveat) for caveat in row["caveats"]]} for row in rows]
         return print_json({"folder": str(folder), "runs": documents})
     widest = min(LONGEST, max(len(row["run"]) for row in rows))
-    columns = {"run": -widest, "state": -9, "epochs": 6, "validation": 10, "noise off": 9, "noise on": 8}
+    columns = {"run": -widest, "state": -10, "epochs": 6, "validation": 10, "noise off": 9, "noise on": 8}
     table = Table(columns, optional=("epochs", "validation"))
     figures = ("validation_accuracy", "clean_accuracy", "noisy_accuracy")
     for row in rows:
         cells = (percent(row[name]) if row[name] is not None else "-" for name in figures)
-        table.row(row["run"], row["state"].partition(":")[0], row["epochs_done"], *cells)
-    states = Counter(row["state"].partition(":")[0] for row in rows)
+        table.row(row["run"], row["state"], row["epochs_done"], *cells)
+    states = Counter(row["state"] for row in rows)
+    for row in rows:
+        if row["state"] == "blocked":
+            say(f"{row['run']}: {row['why']}", err=True)
     for caveat in dict.fromkeys(caveat for row in rows for caveat in row["caveats"]):
         of = [row["run"] for row in rows if caveat in row["caveats"]]
         print_caveats([caveat], "" if len(of) == len(rows) else ", ".join(of))

@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from npsnn.jobs.executors import Serial, is_lost
 from npsnn.workers import pool
 
+KILLED = "a process was killed, or could not start, as where a program does this outside of if __name__ == '__main__'"
 DONE, FAILED, LEFT = "done", "failed", "not run"
 
 
@@ -135,5 +136,5 @@ def _result(future: "Future[str]") -> str:
         return future.result()
     except Exception as error:
         if is_lost(error):
-            raise ChildProcessError("a process was killed; the same command goes on where it was") from error
+            raise ChildProcessError(f"{KILLED}; the same command goes on where it was") from error
         raise

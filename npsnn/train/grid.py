@@ -17,7 +17,7 @@ from npsnn.train.config import AUTHORS, Config
 from npsnn.train.defences import DEFENCES
 from npsnn.train.recipes import RECIPES, config
 from npsnn.train.task import Task
-from npsnn.validate import Option, check_choice, declared
+from npsnn.validate import Option, check_choice, declared, listed
 from npsnn.words import nearest
 
 LIMIT = 100_000
@@ -53,7 +53,8 @@ def grid(options: Mapping[str, Any] | None = None, /, **more: Any) -> list[Point
     """Every training that the options ask for; the last option that has several values changes fastest.
 
     options: options of `Config` by name, and "recipe": a model of A2SNN's Table 5 or a defence, whose settings are
-        options as well. A list is several values. An option that is a sequence by itself, such as the parts of a
+        options as well. A list is several values, of which the
+        name of each run tells its own. An option that is a sequence by itself, such as the parts of a
         training after which the learning rate falls, has several where the list holds lists.
     more: more options.
     Raises ValueError naming the option, what was expected and what came.
@@ -62,11 +63,12 @@ def grid(options: Mapping[str, Any] | None = None, /, **more: Any) -> list[Point
     kinds = {name: kind for name, (_, kind) in options_of(given.get(RECIPE)).items()}
     for name in given:
         if name != RECIPE and name not in kinds:
-            raise ValueError(f"{name} is no option of a training{nearest(name, [*kinds, RECIPE])}")
+            raise ValueError(f"{name} is no option of {_unknown(name, given.get(RECIPE), kinds)}")
     axes = {name: _values(name, value, kinds.get(name)) for name, value in given.items()}
     if prod(map(len, axes.values())) > LIMIT:
         raise ValueError(f"a grid must have at most {LIMIT:,} trainings, got {prod(map(len, axes.values())):,}")
-    texts = {name: _texts(name, values) for name, values in axes.items() if len(values) > 1}
+    # a list of one value as well, so that one more value leaves the names of runs as they are
+    texts = {name: _texts(name, values) for name, values in axes.items() if values is given[name]}
     points = []
     for chosen in product(*(range(len(values)) for values in axes.values())):
         at = dict(zip(axes, chosen, strict=True))
@@ -77,8 +79,17 @@ def grid(options: Mapping[str, Any] | None = None, /, **more: Any) -> list[Point
         except ValueError as error:
             if not texts:
                 raise
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"training {name}: {error}") from error
     return points
+
+
+def _unknown(name: str, recipe: Any, known: Mapping[str, Any]) -> str:
+    """What an option is none of, and what it may have been meant for."""
+    if name == "set":
+        return "a sweep: write each setting of a recipe as an option, beta = 6"
+    if of := [r for r, kind in DEFENCES.items() if name in declared(kind)]:
+        return f"a training{' by these recipes' if recipe else ''}: it is a setting of the recipe {listed(of)}"
+    return f"a training{nearest(name, [*known, RECIPE])}"
 
 
 def options_of(recipe: Any = None) -> dict[str, tuple[Option, Any]]:

@@ -8,7 +8,7 @@ sweep.write(points, "runs/noise")
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from npsnn import data
+from npsnn import data, files
 from npsnn.classifier import Classifier
 from npsnn.files import json_files, write_atomic
 from npsnn.files.paths import user_path
@@ -37,8 +37,8 @@ __all__ = ["DONE", "Event", "Point", "grid", "rows", "run", "write"]
 
 TESTED = "tested.json"
 """The file of a run folder with the accuracy on the test images."""
-CSV = "sweep.csv"
-"""The file of all trainings, beside the run folders."""
+CSV, HEAD = "sweep.csv", b"run,state,"
+"""The file of all trainings, beside the run folders, and how it begins."""
 FIGURES = ("training_accuracy", "validation_accuracy", "noisy_validation_accuracy")
 """What the table has of the last epoch, beside its loss."""
 ACCURACIES = ("clean_accuracy", "noisy_accuracy")
@@ -83,9 +83,10 @@ def run(
     data_dir: folder of the data sets.
     threads: of one training; by default its share of the cores, and one on other hosts.
     device: "cpu", "cuda" or "cuda:N".
-    Raises ValueError for an unknown executor, FileNotFoundError for a data set that is not there, and ChildProcessError
-    where a worker was killed: the same call goes on.
+    Raises ValueError for an unknown executor, FileExistsError as `check_table` does, FileNotFoundError for a data set
+    that is not there, and ChildProcessError where a worker was killed: the same call goes on.
     """
+    check_table(folder)
     own = workers in ("processes", "threads")
     if threads is None and not (own and jobs == 1):
         threads = max(1, available_cores() // jobs) if own else 1
@@ -100,15 +101,24 @@ def run(
 def is_done(point: Point, place: Place, dataset: data.Dataset) -> bool:
     """Whether a training is finished, and tested."""
     folder = place.folder / point.key
-    if not (folder / TESTED).is_file() or checkpoint.unfinished(folder):
-        return False
-    return not difference(point, folder, dataset)
+    finished = (folder / TESTED).is_file() and not checkpoint.unfinished(folder)
+    return finished and not in_the_way(point, folder, dataset)
+
+
+def in_the_way(point: Point, folder: Path, dataset: data.Dataset) -> str:
+    """Why a training cannot be done in the place of its run folder; "" where it can."""
+    way = "take another folder for the runs of this sweep, or remove it"
+    if (folder / checkpoint.CONFIG).is_file():
+        odd = difference(point, folder, dataset)
+        return f"{folder} holds another training, {odd}: {way}" if odd else ""
+    own = files.TEMPORARY.fullmatch
+    if (folder.is_dir() and all(own(path.name) for path in folder.iterdir())) or not os.path.lexists(folder):
+        return ""
+    return f"{folder} is no run: {way}"
 
 
 def difference(point: Point, folder: Path, dataset: data.Dataset) -> str:
-    """How the training that a run folder holds differs from one of a grid; "" where it does not, or there is none."""
-    if not (folder / checkpoint.CONFIG).is_file():
-        return ""
+    """How the training that a run folder holds differs from one of a grid; "" where it does not."""
     about, theirs = read_run(folder)
     ours = point.options(dataset)
     if type(theirs) is not type(ours):
@@ -124,8 +134,8 @@ def perform(point: Point, place: Place) -> str:
     folder = place.folder / point.key
     try:
         dataset = data.load(point.data, place.data_dir)
-        if odd := difference(point, folder, dataset):
-            return f"{folder} holds another training: {odd}. Take another folder, or remove that one"
+        if odd := in_the_way(point, folder, dataset):
+            return odd
         for _ in point.records(folder, dataset, place.threads, place.device):
             pass
         json_files.write_json(folder / TESTED, _tested(folder, dataset, place))
@@ -153,33 +163,48 @@ def _tested(folder: Path, dataset: data.Dataset, place: Place) -> dict[str, Any]
 
 
 def rows(
-    points: Iterable[Point], folder: str | os.PathLike[str], failed: Mapping[str, str] | None = None
+    points: Iterable[Point],
+    folder: str | os.PathLike[str],
+    failed: Mapping[str, str] | None = None,
+    data_dir: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """What came of each training: its name, its state, the options that differ, and the figures that there are.
+    """What came of each training: its name, its state, the options that are lists, and the figures that there are.
+
+    The state is "done", "begun", "not tested", "not begun", "failed", or "blocked" where something else is in its
+    place. A training that failed, or is blocked, has no figures.
 
     points: the trainings.
     folder: of their run folders.
     failed: why trainings failed, by their names.
+    data_dir: folder of the data sets.
     """
-    where, found = user_path(folder), []
+    where, found, load = user_path(folder), [], cache(partial(data.load, data_dir=data_dir))
     for point in points:
         run_folder, why = where / point.key, (failed or {}).get(point.key, "")
-        row = {"run": point.key, "state": "failed" if why else _state(run_folder), **dict(point.settings)}
-        found.append(row | _figures(run_folder) | {"why": why})
+        state, why = ("failed", why) if why else _state(point, run_folder, load)
+        figures = _figures(run_folder if state not in ("failed", "blocked") else None)
+        found.append({"run": point.key, "state": state, **dict(point.settings), **figures, "why": why})
     return found
 
 
-def _state(folder: Path) -> str:
+def _state(point: Point, folder: Path, load: Callable[[str], data.Dataset]) -> tuple[str, str]:
+    """The state of a training, and why."""
+    if not os.path.lexists(folder):
+        return "not begun", ""
+    if odd := in_the_way(point, folder, load(point.data)):
+        return "blocked", odd
     if not (folder / checkpoint.CONFIG).is_file():
-        return "not begun"
-    reason = checkpoint.unfinished(folder)
-    return f"begun: {reason}" if reason else DONE if (folder / TESTED).is_file() else "not tested"
+        return "not begun", ""
+    if reason := checkpoint.unfinished(folder):
+        return "begun", reason
+    return (DONE if (folder / TESTED).is_file() else "not tested"), ""
 
 
-def _figures(folder: Path) -> dict[str, Any]:
+def _figures(folder: Path | None) -> dict[str, Any]:
     """The figures of a run folder, None where there are none."""
-    epochs = json_files.read_lines(folder / checkpoint.METRICS) if (folder / checkpoint.METRICS).is_file() else []
-    known = json_files.read_json(folder / TESTED) if (folder / TESTED).is_file() else {}
+    metrics, test = (folder / checkpoint.METRICS, folder / TESTED) if folder else (None, None)
+    epochs = json_files.read_lines(metrics) if metrics and metrics.is_file() else []
+    known = json_files.read_json(test) if test and test.is_file() else {}
     last = epochs[-1] if epochs else {}
     return {
         "epochs_done": len(epochs),
@@ -192,11 +217,25 @@ def _figures(folder: Path) -> dict[str, Any]:
     }
 
 
+def check_table(folder: str | os.PathLike[str]) -> None:
+    """Raise FileExistsError where the folder of the runs has a sweep.csv that no sweep has written."""
+    path = user_path(folder) / CSV
+    if os.path.lexists(path) and not (path.is_file() and path.read_bytes().startswith(HEAD)):
+        raise FileExistsError(f"{path} is no table of a sweep, and would be lost: take another folder, or move it")
+
+
 def write(
-    points: Iterable[Point], folder: str | os.PathLike[str], failed: Mapping[str, str] | None = None
+    points: Iterable[Point],
+    folder: str | os.PathLike[str],
+    failed: Mapping[str, str] | None = None,
+    data_dir: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Write what came of each training to sweep.csv in the folder of the runs, and return it as `rows` does."""
-    found, text = rows(points, folder, failed), StringIO()
+    """Write what came of each training to sweep.csv in the folder of the runs, and return it as `rows` does.
+
+    Raises FileExistsError as `check_table` does.
+    """
+    check_table(folder)
+    found, text = rows(points, folder, failed, data_dir), StringIO()
     columns = dict.fromkeys(name for row in found for name in row)
     table = csv.DictWriter(text, list(columns), lineterminator="\n")
     table.writeheader()

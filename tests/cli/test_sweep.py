@@ -65,7 +65,8 @@ def test_an_interrupt_says_how_to_go_on(npsnn: Npsnn, file: Path, monkeypatch: p
     interrupt_at(monkeypatch, sweep, "tested", 2, signal.SIGINT)
     ended = npsnn("sweep", file, "--jobs", 1, "--threads", 1, "--runs-dir", out)
     assert ended.code == 130
-    assert f"Stopped: what is done is kept in {out}; the same command goes on with it" in ended.err
+    assert f"Stopped: what is done is kept in {out}, and sweep.csv there says" in ended.err
+    assert (out / "sweep.csv").read_text().count("not begun") == 2
     monkeypatch.undo()
     assert "1 of them before" in npsnn("sweep", file, "--jobs", 1, "--threads", 1, "--runs-dir", out).out
 
@@ -82,7 +83,7 @@ def test_words_of_the_file_are_those_of_the_command_line(npsnn: Npsnn, file: Pat
     ("text", "message"),
     [
         ("[train]\nsigm = 0.3", "sigm is no option of a training; did you mean sigma?"),
-        ("[train]\nsigma = [0.3, -1]", "sigma-1: sigma must be"),
+        ("[train]\nsigma = [0.3, -1]", "training sigma-1: sigma must be"),
         ('[train]\nmodel = ["lenet5", "lenet"]', "model: 'lenet' is not one of"),
         ('[train]\ndataset = "digit"', "dataset: 'digit' is not one of"),
         ("[train]\nsigma = {a = 1}", "sigma must be of the type float"),

@@ -16,6 +16,10 @@ def test_every_value_meets_every_other_and_the_last_changes_fastest() -> None:
     assert points[1].settings == (("sigma", 0.3), ("seed", 1))
 
 
+def test_a_list_of_one_value_names_it_as_a_longer_one_does() -> None:
+    assert [p.key for p in grid(sigma=[0.3], seed=[1])] == ["sigma0.3-seed1"]
+
+
 def test_without_lists_there_is_one_training() -> None:
     assert [(p.key, p.of) for p in grid({"lr": 1e-2})] == [("training", train.Config(lr=1e-2))]
 
@@ -65,9 +69,11 @@ def test_what_is_idle_is_said() -> None:
         ({"noise_only": True}, "noise_only is no option of a training"),
         ({"sigma": []}, r"sigma must have at least one value, got \[\]"),
         ({"seed": [1, 2, 1]}, "seed must have each value once, got 1 twice"),
-        ({"sigma": [0.3, -1.0]}, "sigma-1: sigma must be"),
+        ({"sigma": [0.3, -1.0]}, "training sigma-1: sigma must be"),
         ({"sigma": [0.3, "much"]}, "sigma-much: sigma must be"),
-        ({"beta": [1, 2]}, "beta is no option of a training"),
+        ({"beta": [1, 2]}, "beta is no option of a training: it is a setting of the recipe trades"),
+        ({"recipe": "mart", "beta": 1}, "beta is no option of a training by these recipes: it is a setting of"),
+        ({"set": ["beta=1"]}, "set is no option of a sweep: write each setting of a recipe as an option, beta = 6"),
         ({"recipe": "trads"}, "recipe must be one of .*did you mean trades"),
         ({"recipe": ["trades", "mart"], "beta": 1}, "recipe-mart: beta is no setting of mart"),
         ({"recipe": "trades", "authors_code": "4f752b8"}, "authors_code must be true or false for the recipe trades"),

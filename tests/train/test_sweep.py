@@ -73,7 +73,7 @@ def test_a_training_that_was_stopped_goes_on(points: list[sweep.Point], folder: 
     damaged.mkdir()
     (damaged / ".npsnn-0123456789abcdef.tmp").write_text("x")
     states = {row["run"]: row["state"] for row in sweep.rows(points, tmp_path)}
-    assert states[begun.name] == "begun: has 1 of its 2 epochs"
+    assert states[begun.name] == "begun"
     assert (states[untested.name], states[damaged.name], states[absent.name]) == (
         "not tested",
         "not begun",
@@ -95,12 +95,23 @@ def test_one_that_fails_is_said_and_leaves_what_is_there(
     longer = replace(points[1], of=replace(points[1].of, epochs=3))  # type: ignore[type-var]
     events = done([points[0], longer, points[2]], tmp_path / "copy")
     assert [event.state for event in events.values()] == ["done", "failed", "failed"]  # what is done is known first
-    assert events[taken.name].why.startswith(f"{taken} must be a new or empty folder")
-    assert "holds another training: epochs is 2 there and 3 here" in events[other.name].why
+    assert events[taken.name].why.startswith(f"{taken} is no run: take another folder for the runs")
+    assert "holds another training, epochs is 2 there and 3 here: take another" in events[other.name].why
     assert (taken / "mine.txt").read_text() == "mine"
     failed = {name: event.why for name, event in events.items() if event.why}
     rows = {row["run"]: row for row in sweep.write(points, tmp_path / "copy", failed)}
     assert rows[other.name]["state"] == "failed" and rows[other.name]["why"] == failed[other.name]
+    assert rows[other.name]["clean_accuracy"] is None, "a row has no figures of another training"
+    before = [row["state"] for row in sweep.rows([points[0], longer, points[2]], tmp_path / "copy")]
+    assert before == ["blocked", "blocked", "done"], "without training anything"
+
+
+def test_a_table_of_others_is_not_overwritten(points: list[sweep.Point], folder: Path, tmp_path: Path) -> None:
+    (tmp_path / sweep.CSV).write_text("my,own")
+    for act in (lambda: list(sweep.run(points, tmp_path)), lambda: sweep.write(points, tmp_path)):
+        with pytest.raises(FileExistsError, match="is no table of a sweep, and would be lost"):
+            act()
+    assert (tmp_path / sweep.CSV).read_text() == "my,own" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_other_data_are_another_training(
