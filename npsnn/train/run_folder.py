@@ -15,7 +15,7 @@ from npsnn.interrupts import uninterrupted
 from npsnn.optim import OPTIMIZERS
 from npsnn.runs import checkpoint
 from npsnn.runs.networks import load_params
-from npsnn.train import continuity
+from npsnn.train import continuity, saved
 from npsnn.train.epochs import Epoch, State
 from npsnn.train.training import Training
 
@@ -67,7 +67,8 @@ class RunFolder:
             raise FileNotFoundError(
                 f"{self.folder} was removed, or its {checkpoint.CONFIG} was, in the midst of the training"
             )
-        if json_files.read_json(config) != json_files.parse_json(json.dumps(self.document), str(config)):
+        now, own = (json.dumps(about, sort_keys=True) for about in (saved.read_run(self.folder)[0], self.document))
+        if now != own:  # an option that the run's version did not have is at its default in both
             raise FileExistsError(f"{self.folder} holds another run than the one in training")
 
     def load(self, training: Training) -> State:

@@ -57,6 +57,15 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     (folder / CONFIG).write_text(json.dumps(document))
 
 
+@pytest.mark.parametrize("option", ["micro_batch", "momentum"])
+def test_a_run_of_a_version_with_fewer_options_goes_on(whole: Path, half: Path, option: str) -> None:
+    """An option that config.json lacks has its default."""
+    edit_config(half, lambda document: document["train"].pop(option))
+    assert [epoch.epoch for epoch in finished(train.resume(half, DATA, threads=1))] == [2]
+    for name in (LAST, BEST):
+        assert (half / name).read_bytes() == (whole / name).read_bytes()
+
+
 def test_a_micro_batch_is_recorded_and_gone_on_with(tmp_path: Path) -> None:
     """It decides on the order of all sums, and stays the network's."""
     config, folder = Config(epochs=2, batch_size=30, micro_batch=10), tmp_path / "run"
