@@ -106,8 +106,7 @@ def run_shell(block: Block, npsnn: Npsnn) -> None:
 
 
 def run_python(block: Block, names: dict[str, Any]) -> None:
-    own = {"__name__": "__main__"} if "__main__" in block.text else {}  # a program, which asks whether it is one
-    exec(compile(block.changed(), f"{block.document}:{block.line}", "exec"), names | own if own else names)
+    exec(compile(block.changed(), f"{block.document}:{block.line}", "exec"), names)
 
 
 def extras(path: Path) -> list[str]:
