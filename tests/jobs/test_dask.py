@@ -14,6 +14,7 @@ from calling import Npsnn
 from own_data import kept
 from sweeps import lasting
 
+from npsnn.jobs import executors
 from npsnn.runs import checkpoint
 from npsnn.train import sweep
 
@@ -48,7 +49,10 @@ def _kill_one(cluster: Any, folder: Path) -> None:
     os.kill(next(iter(cluster.workers.values())).process.process.pid, signal.SIGKILL)
 
 
-def test_a_scheduler_that_does_not_answer_is_one_line(npsnn: Npsnn, tmp_path: Path) -> None:
+def test_a_scheduler_that_does_not_answer_is_one_line(
+    npsnn: Npsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "PATIENCE", 1)
     file = tmp_path / "grid.toml"
     file.write_text(f'[train]\nseed = [0, 1]\ndataset = "{kept(tmp_path)}"\n')
     ended = npsnn("sweep", file, "--executor", "tcp://127.0.0.1:1", "--runs-dir", tmp_path / "runs")
