@@ -24,6 +24,7 @@ from npsnn.reproduce.measures import MEASURES
 from npsnn.reproduce.records import RESULTS, Record, Records
 from npsnn.runs import checkpoint, provenance
 from npsnn.runs.environment import environment
+from npsnn.train import task
 from npsnn.train.task import EXPECTED
 
 RUNS, UNFINISHED = "runs", "unfinished"
@@ -33,19 +34,8 @@ CLEAN = "clean"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a reproduction is kept, and what it computes with.
-
-    folder: of all that it writes.
-    data_dir: folder of the data sets, None for the user's own.
-    threads: threads of one job, None for all cores.
-    device: "cpu", "cuda" or "cuda:N".
-    """
-
-    folder: Path
-    data_dir: Path | None = None
-    threads: int | None = 1
-    device: str = "cpu"
+class Place(task.Place):
+    """Where a reproduction is kept, and what it computes with; folder: of all that it writes."""
 
     @property
     def records(self) -> Records:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from io import StringIO
 from pathlib import Path
@@ -30,7 +30,7 @@ from npsnn.runs import checkpoint, provenance
 from npsnn.runs.caveats import Caveat
 from npsnn.train.grid import Point, grid
 from npsnn.train.saved import caveats_of, read_run
-from npsnn.train.task import EXPECTED
+from npsnn.train.task import EXPECTED, Place
 from npsnn.train.tested import tested
 
 __all__ = ["DONE", "Event", "Point", "grid", "rows", "run", "write"]
@@ -43,22 +43,6 @@ FIGURES = ("training_accuracy", "validation_accuracy", "noisy_validation_accurac
 """What the table has of the last epoch, beside its loss."""
 ACCURACIES = ("clean_accuracy", "noisy_accuracy")
 """What the table has of the test images, with the noise off and under one draw of it."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the trainings of a grid are, and what they compute with.
-
-    folder: of the run folders.
-    data_dir: folder of the data sets, None for the user's own.
-    threads: threads of one training, None for all cores.
-    device: "cpu", "cuda" or "cuda:N".
-    """
-
-    folder: Path
-    data_dir: Path | None = None
-    threads: int | None = 1
-    device: str = "cpu"
 
 
 def run(

@@ -20,6 +20,22 @@ EXPECTED = (ValueError, OSError, TrainingError, MemoryError)
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where several trainings are kept, and what they compute with.
+
+    folder: of all run folders.
+    data_dir: folder of the data sets, None for the user's own.
+    threads: threads of one training, None for all cores.
+    device: "cpu", "cuda" or "cuda:N".
+    """
+
+    folder: Path
+    data_dir: Path | None = None
+    threads: int | None = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
 class Task:
     """A network to train.
 
