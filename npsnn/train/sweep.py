@@ -175,12 +175,16 @@ def _state(point: Point, folder: Path, load: Callable[[str], data.Dataset]) -> t
     """The state of a training, and why."""
     if not os.path.lexists(folder):
         return "not begun", ""
-    if odd := in_the_way(point, folder, load(point.data)):
+    try:
+        odd = in_the_way(point, folder, load(point.data))
+    except (ValueError, OSError) as error:  # of a damaged file
+        odd = str(error)
+    if odd:
         return "blocked", odd
     if not (folder / checkpoint.CONFIG).is_file():
         return "not begun", ""
     if reason := checkpoint.unfinished(folder):
-        return "begun", reason
+        return ("blocked" if reason == checkpoint.DAMAGED else "begun"), reason
     return (DONE if (folder / TESTED).is_file() else "not tested"), ""
 
 

@@ -14,6 +14,7 @@ from sweeps import lasting
 
 from npsnn import Classifier, attacks, data, train
 from npsnn.jobs.executors import Serial
+from npsnn.runs import checkpoint
 from npsnn.train import sweep, task
 
 
@@ -104,6 +105,17 @@ def test_one_that_fails_is_said_and_leaves_what_is_there(
     assert rows[other.name]["clean_accuracy"] is None, "a row has no figures of another training"
     before = [row["state"] for row in sweep.rows([points[0], longer, points[2]], tmp_path / "copy")]
     assert before == ["blocked", "blocked", "done"], "without training anything"
+
+
+@pytest.mark.parametrize("name", [checkpoint.CONFIG, checkpoint.METRICS])
+def test_a_damaged_run_is_told_beside_the_others(
+    points: list[sweep.Point], folder: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / points[1].key / name).write_text("{")
+    events = done(points, tmp_path / "copy")
+    assert [event.state for event in events.values()].count("failed") == 1 and name in events[points[1].key].why
+    assert [row["state"] for row in sweep.rows(points, tmp_path / "copy")] == ["done", "blocked", "done", "done"]
 
 
 def test_a_table_of_others_is_not_overwritten(points: list[sweep.Point], folder: Path, tmp_path: Path) -> None:
