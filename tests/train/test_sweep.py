@@ -63,12 +63,35 @@ def test_every_executor_gives_the_same_networks(
     assert lasting(tmp_path) == lasting(folder)
 
 
-def test_a_training_that_was_stopped_goes_on(points: list[sweep.Point], folder: Path, tmp_path: Path) -> None:
-    begun, untested, damaged, absent = (tmp_path / point.key for point in points)
-    records = train.fit(points[0].of, data.load(points[0].data), begun, threads=1)  # type: ignore[arg-type]
+def begin(point: sweep.Point, folder: Path) -> None:
+    """Train for an epoch, and stop."""
+    records = train.fit(point.of, data.load(point.data), folder, threads=1)  # type: ignore[arg-type]
     while not isinstance(next(records), train.Epoch):
         pass
     records.close()  # type: ignore[attr-defined]
+
+
+def test_processes_meet_one_done_one_begun_and_one_that_fails(
+    points: list[sweep.Point], folder: Path, tmp_path: Path
+) -> None:
+    there, begun, taken, absent = (tmp_path / point.key for point in points)
+    shutil.copytree(folder / there.name, there)
+    begin(points[1], begun)
+    taken.write_text("mine")
+    events = done(points, tmp_path, jobs=2)
+    assert {name: event.state for name, event in events.items()} == {
+        **dict.fromkeys((there.name, begun.name, absent.name), "done"),
+        taken.name: "failed",
+    }
+    assert [name for name, event in events.items() if event.earlier] == [there.name]
+    assert taken.read_text() == "mine"
+    expected = {name: content for name, content in lasting(folder).items() if taken.name not in name}
+    assert lasting(tmp_path) == expected
+
+
+def test_a_training_that_was_stopped_goes_on(points: list[sweep.Point], folder: Path, tmp_path: Path) -> None:
+    begun, untested, damaged, absent = (tmp_path / point.key for point in points)
+    begin(points[0], begun)
     shutil.copytree(folder / untested.name, untested)
     (untested / sweep.TESTED).unlink()
     damaged.mkdir()
