@@ -19,7 +19,7 @@ from npsnn.files import check_writable
 
 if TYPE_CHECKING:
     from npsnn.jobs.schedule import Event
-    from npsnn.reproduce.report import Section
+    from npsnn.reproduce.sections import Section
 
 FAILED = 1
 """Exit code where a job has failed."""

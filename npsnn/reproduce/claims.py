@@ -17,14 +17,14 @@ class Claim:
     paper: "noise paper" or "A2SNN".
     where: section, figure or table.
     says: the claim in our words, with the paper's figures.
-    chief: whether a reader of the paper asks for it first.
+    chief: the claim in a few words where a reader of the paper asks for it first, empty for others.
     """
 
     id: str
     paper: str
     where: str
     says: str
-    chief: bool = False
+    chief: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,14 @@ class Ruling:
     figure: str
     why: str = ""
     parts: tuple["Ruling", ...] = ()
+
+    @property
+    def left_open(self) -> str:
+        """What a claim may still be whose parts are told in part: empty where it is decided, or no part is."""
+        told = {part.verdict for part in self.parts}
+        if self.verdict != OPEN or not told & {HOLDS, FAILS, PART}:
+            return ""
+        return "in full or in part" if told <= {HOLDS, OPEN} else "in part or not at all"
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

@@ -20,7 +20,7 @@ class Panel:
     x: the column as a number, for a plot with an axis; empty for a table.
     axis: label of that axis.
     unit: "%" for accuracies, which are fractions in the cells and percents in `theirs` and in print.
-    note: how it was measured: data, network, images, seeds.
+    note: how it was measured, first the data and the network: "mnist, lenet5, 5 epochs of all training images".
     """
 
     title: str
@@ -32,6 +32,11 @@ class Panel:
     axis: str = ""
     unit: str = PERCENT
     note: str = ""
+
+    @property
+    def on(self) -> str:
+        """The data and the network, by which the note begins."""
+        return ", ".join(self.note.rstrip(".").split(", ")[:2])
 
     def __getitem__(self, place: tuple[str, str]) -> Seeds:
         """The figure of a row and a column; raises MissingError where it was not measured."""
@@ -51,10 +56,19 @@ class Panel:
 
 def shown(found: Seeds, unit: str = PERCENT, signed: bool = False) -> str:
     """A figure with its interval in words: "42.1 % (38.0 to 46.2)"."""
-    factor, digits = (100, ".1f") if unit == PERCENT else (1, ".3g")
-    sign, ending = "+" if signed else "", " %" if unit == PERCENT and not signed else ""
-    text = f"{factor * found.mean:{sign}{digits}}{ending}"
+    ending = " %" if unit == PERCENT and not signed else ""
+    text = f"{_number(found.mean, unit, signed)}{ending}"
     if found.ci95 is None:
         return text
-    low, high = (f"{factor * end:{sign}{digits}}" for end in found.ci95)
+    low, high = (_number(end, unit, signed) for end in found.ci95)
     return f"{text} ({low} to {high})"
+
+
+def _number(value: float, unit: str, signed: bool) -> str:
+    """A number; one that would be rounded to 0 keeps a digit, so that its side of 0 is seen."""
+    if unit != PERCENT:
+        return f"{value:{'+' * signed}.3g}"
+    percent = 100 * value
+    if round(percent, 1) == 0:
+        return f"{percent:{'+' * signed}.1g}" if abs(percent) >= 0.001 else "0.0"
+    return f"{percent:{'+' * signed}.1f}"

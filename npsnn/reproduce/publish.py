@@ -10,10 +10,12 @@ from npsnn.audit.report import slug
 from npsnn.audit.webpage import STYLE, rendered
 from npsnn.files import write_atomic
 from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, PART, VERDICTS
+from npsnn.reproduce.overview import TITLE
 from npsnn.reproduce.plots import svg
 from npsnn.reproduce.records import Records
-from npsnn.reproduce.report import TITLE, Section, markdown, plot_name
+from npsnn.reproduce.report import markdown, plot_name
 from npsnn.reproduce.scales import Scale
+from npsnn.reproduce.sections import Section
 
 MARKS = {FAILS: "✗", PART: "±", OPEN: "?", HOLDS: "✓", MISSING: "–"}
 """A sign for each verdict, so that verdicts differ by more than their colour."""

@@ -9,8 +9,7 @@ from itertools import pairwise
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.panels import PERCENT, Panel, shown
 from npsnn.reproduce.records import MissingError, Seeds
-
-Place = tuple[str, str]
+from npsnn.reproduce.wording import Place, against, alone, listed, needing, size
 
 
 def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = "") -> Ruling:
@@ -24,7 +23,9 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     """
     found = panel.difference(more, less)
     verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
-    return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, _against(panel, more, less), why)
+    needed = "above 0" + (f", on average at least {size(panel, by)}" if by > 0 else "")
+    figure = against(panel, more, less, needed)
+    return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, figure, why)
 
 
 def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -39,7 +40,7 @@ def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -
         panel.difference(one, other),
         lambda low, high: (-within <= low and high <= within, low > within or high < -within),
     )
-    return Ruling(verdict, _against(panel, one, other), why)
+    return Ruling(verdict, against(panel, one, other, f"within {size(panel, within)} of 0"), why)
 
 
 def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -51,7 +52,7 @@ def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = ""
     within: the margin, a fraction.
     """
     verdict = _decided(panel.difference(one, other), lambda low, high: (low >= -within, high < -within))
-    return Ruling(verdict, _against(panel, one, other), why)
+    return Ruling(verdict, against(panel, one, other, f"at least -{size(panel, within)}"), why)
 
 
 def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
@@ -60,7 +61,7 @@ def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
     bound: in the unit of the cells.
     """
     verdict = _decided(panel[place], lambda low, high: (high <= bound, low > bound))
-    return Ruling(verdict, _bounded(panel, place, "most", bound), why)
+    return Ruling(verdict, alone(panel, place, f"at most {size(panel, bound)}"), why)
 
 
 def at_least(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
@@ -69,7 +70,7 @@ def at_least(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
     bound: in the unit of the cells.
     """
     verdict = _decided(panel[place], lambda low, high: (low >= bound, high < bound))
-    return Ruling(verdict, _bounded(panel, place, "least", bound), why)
+    return Ruling(verdict, alone(panel, place, f"at least {size(panel, bound)}"), why)
 
 
 def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
@@ -78,20 +79,26 @@ def rises(panel: Panel, places: list[Place], why: str = "") -> Ruling:
     The claim holds where the last is surely above the first and no step is surely down, in part where the last is
     surely above the first although some step is surely down, and not where the last is surely not above the first.
     """
-    whole = above(panel, places[-1], places[0])
-    steps = [panel.difference(b, a) for a, b in pairwise(places)]
-    down = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
-    names = [row for row, _ in places] if len({column for _, column in places}) == 1 else [c for _, c in places]
-    figure = ", ".join(f"{n}: {_value(panel, place)}" for n, place in zip(names, places, strict=True)) + _unit(panel)
-    figure += f", the last less the first {shown(panel.difference(places[-1], places[0]), panel.unit, signed=True)}"
-    if whole.verdict == HOLDS and down:
-        return Ruling(PART, figure, f"{why} {down} of {len(steps)} steps go down.".strip())
-    return Ruling(whole.verdict, figure, why)
+    return _along(panel, places, why)
 
 
 def falls(panel: Panel, places: list[Place], why: str = "") -> Ruling:
     """Whether figures fall along a list of places, as `rises` of the list turned round."""
-    return rises(panel, places[::-1], why)
+    return _along(panel, places, why, falling=True)
+
+
+def _along(panel: Panel, places: list[Place], why: str, falling: bool = False) -> Ruling:
+    """Whether figures rise, or fall, along a list of places."""
+    up = places[::-1] if falling else places
+    whole = above(panel, up[-1], up[0])
+    steps = [panel.difference(b, a) for a, b in pairwise(up)]
+    back = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
+    change = shown(panel.difference(up[-1], up[0]), panel.unit, signed=True)
+    which = "the first less the last" if falling else "the last less the first"
+    figure = f"{listed(panel, places)}; {which} {change}, {needing(panel, places, 'above 0')}"
+    if whole.verdict == HOLDS and back:
+        return Ruling(PART, figure, f"{why} {back} of {len(steps)} steps go the other way.".strip())
+    return Ruling(whole.verdict, figure, why)
 
 
 def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Ruling:
@@ -110,23 +117,24 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
             low > theirs + within or high < theirs - within,
         ),
     )
-    figure = f"{_named(panel, place)} {shown(panel[place], panel.unit)}, the paper has {panel.theirs[place]:g}"
-    return Ruling(verdict, figure + _unit(panel), why)
+    needed = f"within {size(panel, within)} of the paper's {panel.theirs[place]:g}"
+    return Ruling(verdict, alone(panel, place, needed), why)
 
 
 def all_of(*rulings: Ruling, why: str = "") -> Ruling:
     """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do.
 
-    A part that cannot be told leaves the claim open, unless others hold and others do not. The figure is that of the
-    part with the worst verdict, with how many parts have which; the parts stay with the ruling.
+    A part that cannot be told leaves the claim open, unless others hold and others do not. The figure says how many
+    parts have which verdict, with the first part of each; the parts stay with the ruling.
     """
     verdicts = [r.verdict for r in rulings]
     good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
     verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
-    worst = min(rulings, key=lambda r: VERDICTS.index(r.verdict))
-    counts = ", ".join(f"{v}: {n}" for v in VERDICTS if (n := verdicts.count(v)))
-    figure = worst.figure if len(rulings) == 1 else f"{worst.figure} (the worst of {len(rulings)} parts; {counts})"
-    return Ruling(verdict, figure, why, rulings)
+    if len(rulings) == 1:
+        return Ruling(verdict, rulings[0].figure, why, rulings)
+    first = {v: next(r.figure for r in rulings if r.verdict == v) for v in VERDICTS if v in verdicts}
+    told = [f"{v}: {verdicts.count(v)} of {len(rulings)} parts, first {figure}" for v, figure in first.items()]
+    return Ruling(verdict, ". ".join(told), why, rulings)
 
 
 def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> str:
@@ -135,38 +143,3 @@ def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> s
         return OPEN
     holds, fails = by(*found.ci95)
     return HOLDS if holds else FAILS if fails else OPEN
-
-
-def _against(panel: Panel, one: Place, other: Place) -> str:
-    """Two figures and their paired difference with its interval."""
-    difference = shown(panel.difference(one, other), panel.unit, signed=True)
-    places = zip(_told_apart(panel, one, other), (one, other), strict=True)
-    values = " against ".join(f"{name} {_value(panel, place)}" for name, place in places)
-    return f"{values}{_unit(panel)}, difference {difference}"
-
-
-def _told_apart(panel: Panel, one: Place, other: Place) -> tuple[str, str]:
-    """The names of two places, without what they have in common."""
-    if one[1] == other[1]:
-        return _named(panel, one), other[0]
-    return (one[1], other[1]) if one[0] == other[0] else (_named(panel, one), _named(panel, other))
-
-
-def _named(panel: Panel, place: Place) -> str:
-    return place[0] if len(panel.columns) == 1 else f"{place[0]}, {place[1]}:"
-
-
-def _bounded(panel: Panel, place: Place, which: str, bound: float) -> str:
-    meant = 100 * bound if panel.unit == PERCENT else bound
-    return (
-        f"{_named(panel, place)} {shown(panel[place], panel.unit)}, where at {which} {meant:g}{_unit(panel)} is meant"
-    )
-
-
-def _value(panel: Panel, place: Place) -> str:
-    mean = panel[place].mean
-    return f"{100 * mean:.1f}" if panel.unit == PERCENT else f"{mean:.3g}"
-
-
-def _unit(panel: Panel) -> str:
-    return f" {panel.unit}" if panel.unit else ""

@@ -92,8 +92,10 @@ SMALL = Scale(
     steps=50,
     queries=1000,
     decides=True,
-    says="MNIST and Fashion-MNIST in full on LeNet-5; 10,000 images of CIFAR-10 on CNN5, 20,000 on LeNet-5; SVHN "
-    "is not run.",
+    says="MNIST and Fashion-MNIST in full on LeNet-5, 5 epochs for the noise paper and 20 for A2SNN; 10,000 images of "
+    "CIFAR-10 (from JPEG copies) on CNN5, 5 epochs, and 20,000 on LeNet-5, 10 epochs; SVHN is not run. A2SNN's own "
+    "figures are of ResNet-18 and LeNet++: what is said of A2SNN here is said of its method on LeNet-5, and cannot "
+    "refute a figure of a ResNet-18.",
 )
 PAPER = Scale(
     "paper",

@@ -23,8 +23,8 @@ from npsnn.reproduce.experiments import CLAIMS as BROUGHT
 from npsnn.reproduce.experiments import EXPERIMENTS, Experiment
 from npsnn.reproduce.jobs import Job
 from npsnn.reproduce.perform import Place, perform_all
-from npsnn.reproduce.report import Section, sections
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES, Scale
+from npsnn.reproduce.sections import Section, sections
 from npsnn.validate import check_choice, check_count
 
 ABOUT = "reproduction.json"

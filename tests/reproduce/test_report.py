@@ -14,12 +14,13 @@ from npsnn.reproduce.experiments import EXPERIMENTS, Column, Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import Place
 from npsnn.reproduce.records import Records, Seeds
-from npsnn.reproduce.report import markdown, panel_table, sections
+from npsnn.reproduce.report import markdown, panel_table
 from npsnn.reproduce.rules import above
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES
+from npsnn.reproduce.sections import sections
 
 OFF = {"sigma": 0.0}
-CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.", chief=True) for id in ("better", "worse")}
+CLAIMS = {id: Claim(id, NOISE_PAPER, "Fig. 0", f"It is {id}, a | b.", chief=f"is {id}") for id in ("better", "worse")}
 GRID = Grid(
     name="tiny",
     paper=NOISE_PAPER,
@@ -74,21 +75,21 @@ def test_its_panel_holds_what_the_records_say(records: Records) -> None:
 def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")
-    rows = re.findall(r"^\| \[It is (\w+), .*\]\(#tiny\) .* \*\*(.+)\*\* \|$", text, re.MULTILINE)
+    rows = re.findall(r"^\| \[It is (\w+), .*\]\(#tiny\) \(Fig. 0\) \| \*\*(.+)\*\* \|", text, re.MULTILINE)
     assert rows == [("better", FAILS), ("better", FAILS), ("worse", MISSING)]
-    chief, whole_table = text.index("## The chief claims"), text.index("## All claims")
-    assert chief < text.index("[It is better") < text.index("1 of 2 chief claims are not measured yet") < whole_table
+    chief, whole_table = text.index("## Noise paper: the chief claims"), text.index("## Noise paper: all claims")
+    assert chief < text.index("[It is better") < whole_table
+    assert f"* **{FAILS}**: is better.\n* **{MISSING}**: is worse.\n" in text[:chief]
     assert "It is better, a \\| b." in text and "12.5]" in text and "A paragraph." in text
-    assert re.search(
-        r"^\* \*\*Noise paper\*\* \(.*\), 2 claims. Does not hold: 1, not measured: 1.$", text, re.MULTILINE
-    )
+    assert re.search(r"^\*\*Noise paper\*\* \(.*\). Its chief claims", text, re.MULTILINE)
+    assert "\nAll 2 claims: does not hold 1, not measured 1.\n" in text
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
 
 
 def test_an_experiment_may_be_of_another_paper(records: Records) -> None:
     scale, claims = replace(tiny(), seeds=2), {id: replace(claim, paper="my paper") for id, claim in CLAIMS.items()}
     text = markdown(sections([GRID], claims, scale, records), scale, records, "")
-    assert "* **My paper**, 2 claims. " in text
+    assert "**My paper**. Its chief claims" in text and "## My paper: all claims" in text
 
 
 def test_a_scale_that_decides_nothing_leaves_claims_open(records: Records) -> None:

@@ -27,7 +27,9 @@ A, B = ("a", "x"), ("b", "x")
 def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
     found = above(panel({A: a, B: b}), A, B, by, "why")
     assert (found.verdict, found.why) == (verdict, "why")
-    assert found.figure.startswith(f"a {100 * np.mean(a):.1f} against b {100 * np.mean(b):.1f} %, difference ")
+    assert found.figure.startswith(f"x: {100 * np.mean(a):.1f} % for a, {100 * np.mean(b):.1f} % for b; difference ")
+    margin = f", on average at least {100 * by:g}" if by else ""
+    assert found.figure.endswith(f", needed: above 0{margin} ({len(a)} seed{'s' * (len(a) > 1)})")
 
 
 @pytest.mark.parametrize(
@@ -48,8 +50,11 @@ def test_rises_and_falls() -> None:
     up = panel(dict(zip(places, ([0.1, 0.11], [0.3, 0.31], [0.5, 0.51]), strict=True)))
     bent = panel(dict(zip(places, ([0.1, 0.11], [0.7, 0.71], [0.5, 0.51]), strict=True)))
     assert rises(up, places).verdict == HOLDS and falls(up, places).verdict == FAILS
-    assert rises(up, places).figure == "a: 10.5, b: 30.5, c: 50.5 %, the last less the first +40.0 (+40.0 to +40.0)"
-    assert rises(bent, places).verdict == PART and "1 of 2 steps go down" in rises(bent, places).why
+    figures = "x: 10.5 % for a, 30.5 % for b, 50.5 % for c; "
+    change, needed = "40.0 (+40.0 to +40.0)", "needed: above 0 (2 seeds)"
+    assert rises(up, places).figure == f"{figures}the last less the first +{change}, {needed}"
+    assert falls(up, places).figure.startswith(f"{figures}the first less the last -40.0 ")
+    assert rises(bent, places).verdict == PART and "1 of 2 steps go the other way" in rises(bent, places).why
     assert falls(up, places[::-1]).verdict == HOLDS
 
 
@@ -69,23 +74,23 @@ def test_one_value_without_images_decides_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "verdict"),
+    ("verdicts", "verdict", "left_open"),
     [
-        ((HOLDS, HOLDS), HOLDS),
-        ((FAILS, FAILS), FAILS),
-        ((HOLDS, FAILS), PART),
-        ((HOLDS, PART), PART),
-        ((HOLDS, OPEN), OPEN),
-        ((FAILS, OPEN), OPEN),
-        ((OPEN, OPEN), OPEN),
+        ((HOLDS, HOLDS), HOLDS, ""),
+        ((FAILS, FAILS), FAILS, ""),
+        ((HOLDS, FAILS), PART, ""),
+        ((HOLDS, PART), PART, ""),
+        ((HOLDS, OPEN), OPEN, "in full or in part"),
+        ((FAILS, OPEN), OPEN, "in part or not at all"),
+        ((OPEN, OPEN), OPEN, ""),
     ],
 )
-def test_all_of(verdicts: tuple[str, ...], verdict: str) -> None:
+def test_all_of(verdicts: tuple[str, ...], verdict: str, left_open: str) -> None:
     found = all_of(*(Ruling(v, f"{v}!") for v in verdicts), why="why")
     assert (found.verdict, found.why, len(found.parts)) == (verdict, "why", len(verdicts))
-    worst = min(verdicts, key=VERDICTS.index)
-    counts = ", ".join(f"{v}: {verdicts.count(v)}" for v in VERDICTS if v in verdicts)
-    assert found.figure == f"{worst}! (the worst of {len(verdicts)} parts; {counts})"
+    told = [f"{v}: {verdicts.count(v)} of {len(verdicts)} parts, first {v}!" for v in VERDICTS if v in verdicts]
+    assert found.figure == ". ".join(told)
+    assert found.left_open == left_open
 
 
 def test_students_interval_covers() -> None:
@@ -110,6 +115,7 @@ def test_figures_in_words() -> None:
     assert shown(seeds([0.5])).startswith("50.0 % (45.1 to 54.9)")
     assert shown(Seeds((0.1,)), signed=True) == "+10.0"
     assert shown(Seeds((0.123456,)), unit="") == "0.123"
+    assert shown(Seeds((-0.0004,)), signed=True) == "-0.04" and shown(Seeds((0.0,)), signed=True) == "0.0"
 
 
 def test_an_unknown_verdict_is_refused() -> None:
@@ -134,8 +140,11 @@ def test_no_less(a: list[float], verdict: str) -> None:
 def test_bounds(values: list[float], most: str, least: str) -> None:
     found = panel({A: values}, unit=NUMBER)
     assert at_most(found, A, 0.2).verdict == most and at_least(found, A, 0.2).verdict == least
-    assert at_most(found, A, 0.2).figure.startswith("a ")
-    assert at_most(panel({A: values}), A, 0.2).figure.endswith("where at most 20 % is meant")
+    assert (
+        at_most(found, A, 0.2).figure.startswith("x: 0.")
+        and " for a, needed: at most 0.2 (" in at_most(found, A, 0.2).figure
+    )
+    assert at_most(panel({A: values}), A, 0.2).figure.endswith("needed: at most 20 (3 seeds)")
 
 
 def test_a_bound_cannot_be_told_of_one_number_without_images() -> None:

@@ -10,10 +10,11 @@ from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
 from npsnn.reproduce.experiments import Draw, Rule, enter, note
 from npsnn.reproduce.jobs import Train
 from npsnn.reproduce.noise_paper.networks import SEEDS, Row, learned, longer, trained
-from npsnn.reproduce.panels import NUMBER, Panel, shown
+from npsnn.reproduce.panels import NUMBER, PERCENT, Panel, shown
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.rules import above, like_theirs, near
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
+from npsnn.reproduce.wording import needing
 
 START, OTHER = 1.9, 0.5
 """The paper's sigma_0, and another."""
@@ -68,7 +69,10 @@ def figures(epochs: list[Mapping[str, Any]], start: float) -> dict[str, float]:
 def converged(panel: Panel, row: str) -> Ruling:
     """Whether sigma has converged to another value than 0, by its last third and its size."""
     moved, end = panel[row, MOVED], panel[row, END]
-    figure = f"{row}: sigma {shown(end, NUMBER)}, moved in the last third by {shown(moved, NUMBER, signed=True)} of it"
+    figure = (
+        f"{row}: sigma {shown(end, NUMBER)} at the end, in the last third of the epochs changed by "
+        f"{shown(moved, PERCENT, signed=True)} % of it"
+    )
     if moved.ci95 is None or end.ci95 is None:
         return Ruling(OPEN, figure)
     low, high = moved.ci95
@@ -86,13 +90,15 @@ def not_zero(panels: Mapping[str, Panel]) -> Ruling:
     slope = ", ".join(f"{row}: slope {shown(panel[row, SLOPE], NUMBER)}" for row in long if (row, SLOPE) in panel.cells)
     why = (
         f"A sigma has converged where it moves by less than {100 * STILL:g} % in the last third of the long training. "
+        "One that still falls has no value yet to which it converges: it may end at 0 or above. "
         f"{slope}. While the slope is above 0 the loss still falls with sigma, and a sigma that no longer moves has "
         "stalled (audit N31). Free filters can outgrow the noise, which also halts sigma; unit filters cannot (N42)."
     )
     verdict = free.verdict
     if verdict == HOLDS and held.verdict == FAILS:
         verdict = PART
-    return Ruling(verdict, f"{free.figure}; {held.figure}", why)
+    needed = f"within {100 * STILL:g} % of 0, and sigma above {ZERO:g}"
+    return Ruling(verdict, f"{free.figure}; {held.figure}; {needing(panel, [(row, END) for row in long], needed)}", why)
 
 
 SAYS = """

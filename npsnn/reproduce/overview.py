@@ -1,0 +1,134 @@
+"""The beginning of the report: what to believe, how to read the tables, and the tables of claims, the worst first."""
+
+import textwrap
+from collections.abc import Sequence
+
+from npsnn.jobs.schedule import with_needs
+from npsnn.reproduce.claims import MISSING, VERDICTS, Ruling
+from npsnn.reproduce.papers import PAPERS
+from npsnn.reproduce.records import Records
+from npsnn.reproduce.scales import Scale
+from npsnn.reproduce.sections import Row, Section, by_paper
+
+TITLE = "Both papers, measured again"
+LEGEND = """
+* **Figures.** A percentage is the part of the test images that a network reads rightly. Under an attack *lower means a
+stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and 1. In
+brackets stand the 95 % interval of the mean (Student's over seeds, over images where there is one seed), and the
+accuracy without attack. A difference is the first figure less the second, in points where they are percentages.
+Networks of one seed meet the same images and the same draws of the noise, so that differences are paired.
+* **Verdicts.** *Needed* is where the claim wants the interval to lie. The papers print no such margins: they are ours,
+and older than these figures. A part of a claim **holds** where its whole interval lies there, and **does not hold**
+where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all its
+parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the interval
+of some part is too wide. Beside the verdict stands what is still possible.
+* **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. Of each verdict the first
+part is shown; the section behind the link has all."""
+
+
+def opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
+    """What was done, what to believe of each paper, and how to read the tables.
+
+    found: the sections of the report.
+    scale: the scale.
+    records: the records.
+    """
+    jobs = with_needs(job for section in found for job in section.experiment.jobs(scale))
+    there = [job for job in jobs if records.holds(job)]
+    took = _took(sum(_seconds(records, job.key) for job in there))
+    machines = sorted({_machine(records, job.key) for job in there})
+    missing = f"**Unfinished: {len(jobs) - len(there)} of {len(jobs)} jobs are not done.** " * (len(there) < len(jobs))
+    on = f", on {'; '.join(machines)}" if machines else ""
+    about = f"""{missing}npsnn trained the networks of two papers anew, attacked them, and set a verdict beside each
+claim, at the scale *{scale.name}*. {scale.says}"""
+    legend = f"""{LEGEND}
+* **Attacks.** PGD, APGD and the members of the strongest group take {scale.steps} steps, A2SNN's own PGD ten. *Auto*
+and *judge* are that group: each image meets its worst of gradient attacks of several kinds and of attacks without
+gradients. Against a network that keeps its noise, gradients are means over {scale.eot} draws or the closed form, and an
+answer is judged on {scale.draws} fresh draws.
+* **Seeds.** A network is trained from up to {scale.seeds} seeds, as each row says.
+* **Records.** {len(there)} jobs took {took} of one process in all{on}. `npsnn reproduce --scale {scale.name}` trains,
+attacks and measures; `npsnn reproduce --report` makes this page again from the records alone."""
+    return f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found)}\n\n## How to read the tables\n\n{_bullets(legend)}"
+
+
+def tables(found: Sequence[Section]) -> list[str]:
+    """The chief claims of each paper, then all its claims; in each table the worst verdict comes first."""
+    made = []
+    for paper, rows in by_paper(found).items():
+        chief = [row for row in rows if row[0].chief and row[1].verdict != MISSING]
+        if chief:
+            made.append(f"## {_capital(paper)}: the chief claims")
+            made += [PAPERS[paper].terms.strip()] if paper in PAPERS else []
+            made.append(_table(chief))
+    for paper, rows in by_paper(found).items():
+        made += [f"## {_capital(paper)}: all claims", _table(rows)]
+    return made
+
+
+def _table(rows: Sequence[Row]) -> str:
+    lines = ["| claim | verdict | figures |", "|---|---|---|"]
+    for claim, ruling, name in rows:
+        says = f"[{cell(claim.says)}](#{name}) ({claim.where})"
+        lines.append(f"| {says} | **{ruling.verdict}**{possible(ruling)} | {cell(ruling.figure)} |")
+    return "\n".join(lines)
+
+
+def possible(ruling: Ruling) -> str:
+    """What a claim may still be that is told in part, in brackets."""
+    return f" ({ruling.left_open})" if ruling.left_open else ""
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _beliefs(found: Sequence[Section]) -> str:
+    """For each paper how many claims have which verdict, and the verdicts of its chief claims in a few words."""
+    parts = []
+    for paper, rows in by_paper(found).items():
+        title = f" (*{PAPERS[paper].title}*)" if paper in PAPERS else ""  # an experiment of others may be of another
+        lines = []
+        for verdict in VERDICTS:
+            of = [
+                f"{claim.chief}{possible(ruling)}"
+                for claim, ruling, _ in rows
+                if ruling.verdict == verdict and claim.chief
+            ]
+            lines += [f"* **{verdict}**: {'; '.join(of)}."] * bool(of)
+        few = " Its chief claims in a few words:" * bool(lines)
+        parts.append(_filled(f"**{_capital(paper)}**{title}.{few}"))
+        counts = ", ".join(f"{v} {n}" for v in VERDICTS if (n := sum(r.verdict == v for _, r, _ in rows)))
+        parts += [_bullets("\n".join(lines))] * bool(lines)
+        parts.append(f"All {len(rows)} claims: {counts}.")
+    return "\n\n".join(parts)
+
+
+def _seconds(records: Records, key: str) -> float:
+    took = records[key].took.get("seconds", 0.0)
+    return sum(took.values()) if isinstance(took, dict) else float(took)
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _machine(records: Records, key: str) -> str:
+    about = records[key].about.get("environment", {})
+    numpy = about.get("packages", {}).get("numpy", "?")
+    return f"{about.get('device', '?')}, {about.get('machine', '?')}, NumPy {numpy}, npsnn {about.get('npsnn', '?')}"
+
+
+def _filled(text: str, indent: str = "") -> str:
+    """Prose in lines of the width of the page's source."""
+    one = " ".join(text.split())
+    return textwrap.fill(one, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _bullets(text: str) -> str:
+    """A list of which each item is filled."""
+    return "\n".join(_filled(f"* {item}", "  ") for item in text.strip().removeprefix("* ").split("\n* "))
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
