@@ -48,7 +48,7 @@ class Ruling:
         told = {part.verdict for part in self.parts}
         if self.verdict != OPEN or not told & {HOLDS, FAILS, PART}:
             return ""
-        return "in full or in part" if told <= {HOLDS, OPEN} else "in part or not at all"
+        return "at least in part" if told <= {HOLDS, OPEN} else "not in full"
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

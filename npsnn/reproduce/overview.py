@@ -12,18 +12,21 @@ from npsnn.reproduce.sections import Row, Section, by_paper
 
 TITLE = "Both papers, measured again"
 LEGEND = """
-* **Figures.** A percentage is the part of the test images that a network reads rightly. Under an attack *lower means a
-stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and 1. In
-brackets stand the 95 % interval of the mean (Student's over seeds, over images where there is one seed), and the
-accuracy without attack. A difference is the first figure less the second, in points where they are percentages.
-Networks of one seed meet the same images and the same draws of the noise, so that differences are paired.
-* **Verdicts.** *Needed* is where the claim wants the interval to lie. The papers print no such margins: they are ours,
-and older than these figures. A part of a claim **holds** where its whole interval lies there, and **does not hold**
-where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all its
-parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the interval
-of some part is too wide. Beside the verdict stands what is still possible.
-* **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. Of each verdict the first
-part is shown; the section behind the link has all."""
+* **Figures.** A percentage is the part of the test images that a network classifies correctly. Under an attack *lower
+means a stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and
+1. In brackets stand the 95 % interval of the mean (Student's over seeds; over images where there is one seed), and the
+accuracy without attack on the same images. A difference is the first figure minus the second, in points where they are
+percentages, taken before rounding. Networks of one seed meet the same images and the same draws of the noise, so that
+differences are paired.
+* **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
+before these figures were measured. A part of a claim **holds** where its whole interval lies there, and **does not
+hold** where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all
+its parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the
+interval of some part is too wide, for the seeds differ too much. *Not in full* means that another part has failed, so
+that the claim holds in part or not at all; *at least in part* means that another part holds. **Not measured** are
+claims with jobs that are still to be done, or with data that nothing stands for at this scale.
+* **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
+part of each verdict; the section behind the link has all."""
 
 
 def opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
@@ -40,12 +43,12 @@ def opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
     missing = f"**Unfinished: {len(jobs) - len(there)} of {len(jobs)} jobs are not done.** " * (len(there) < len(jobs))
     on = f", on {'; '.join(machines)}" if machines else ""
     about = f"""{missing}npsnn trained the networks of two papers anew, attacked them, and set a verdict beside each
-claim, at the scale *{scale.name}*. {scale.says}"""
+claim that it measured, at the scale *{scale.name}*. {scale.says}"""
     legend = f"""{LEGEND}
-* **Attacks.** PGD, APGD and the members of the strongest group take {scale.steps} steps, A2SNN's own PGD ten. *Auto*
-and *judge* are that group: each image meets its worst of gradient attacks of several kinds and of attacks without
-gradients. Against a network that keeps its noise, gradients are means over {scale.eot} draws or the closed form, and an
-answer is judged on {scale.draws} fresh draws.
+* **Attacks.** PGD, APGD and the members of the strongest group take {scale.steps} steps, the PGD of A2SNN's paper ten.
+*Auto* and *judge* are that group: each image meets its worst of gradient attacks of several kinds and of attacks
+without gradients. Where a network keeps its noise, gradients are means over {scale.eot} draws or of the closed form,
+and an answer is judged on {scale.draws} fresh draws.
 * **Seeds.** A network is trained from up to {scale.seeds} seeds, as each row says.
 * **Records.** {len(there)} jobs took {took} of one process in all{on}. `npsnn reproduce --scale {scale.name}` trains,
 attacks and measures; `npsnn reproduce --report` makes this page again from the records alone."""
@@ -60,23 +63,25 @@ def tables(found: Sequence[Section]) -> list[str]:
         if chief:
             made.append(f"## {_capital(paper)}: the chief claims")
             made += [PAPERS[paper].terms.strip()] if paper in PAPERS else []
-            made.append(_table(chief))
+            made.append(_table(chief, reasons=True))
     for paper, rows in by_paper(found).items():
         made += [f"## {_capital(paper)}: all claims", _table(rows)]
     return made
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], reasons: bool = False) -> str:
+    """A table of claims; reasons: whether the rule that decided stands below the figures."""
     lines = ["| claim | verdict | figures |", "|---|---|---|"]
     for claim, ruling, name in rows:
+        why = f". *{cell(ruling.why)}*" if reasons and ruling.why else ""
         says = f"[{cell(claim.says)}](#{name}) ({claim.where})"
-        lines.append(f"| {says} | **{ruling.verdict}**{possible(ruling)} | {cell(ruling.figure)} |")
+        lines.append(f"| {says} | **{ruling.verdict}**{possible(ruling)} | {cell(ruling.figure)}{why} |")
     return "\n".join(lines)
 
 
 def possible(ruling: Ruling) -> str:
-    """What a claim may still be that is told in part, in brackets."""
-    return f" ({ruling.left_open})" if ruling.left_open else ""
+    """What a claim may still be that is told in part."""
+    return f", {ruling.left_open}" if ruling.left_open else ""
 
 
 def cell(text: str) -> str:
@@ -89,13 +94,10 @@ def _beliefs(found: Sequence[Section]) -> str:
     for paper, rows in by_paper(found).items():
         title = f" (*{PAPERS[paper].title}*)" if paper in PAPERS else ""  # an experiment of others may be of another
         lines = []
-        for verdict in VERDICTS:
-            of = [
-                f"{claim.chief}{possible(ruling)}"
-                for claim, ruling, _ in rows
-                if ruling.verdict == verdict and claim.chief
-            ]
-            lines += [f"* **{verdict}**: {'; '.join(of)}."] * bool(of)
+        chief = [(claim, ruling) for claim, ruling, _ in rows if claim.chief]
+        for verdict in dict.fromkeys(f"**{ruling.verdict}**{possible(ruling)}" for _, ruling in chief):
+            of = [c.chief for c, ruling in chief if f"**{ruling.verdict}**{possible(ruling)}" == verdict]
+            lines.append(f"* {verdict}: {'; '.join(of)}.")
         few = " Its chief claims in a few words:" * bool(lines)
         parts.append(_filled(f"**{_capital(paper)}**{title}.{few}"))
         counts = ", ".join(f"{v} {n}" for v in VERDICTS if (n := sum(r.verdict == v for _, r, _ in rows)))

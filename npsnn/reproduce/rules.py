@@ -3,7 +3,7 @@
 All take figures over seeds as fractions, with the interval of their paired difference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
@@ -23,7 +23,7 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     """
     found = panel.difference(more, less)
     verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
-    needed = "above 0" + (f", on average at least {size(panel, by)}" if by > 0 else "")
+    needed = "above 0" + (f", in full with a mean of at least {size(panel, by)}" if by > 0 else "")
     figure = against(panel, more, less, needed)
     return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, figure, why)
 
@@ -94,7 +94,7 @@ def _along(panel: Panel, places: list[Place], why: str, falling: bool = False) -
     steps = [panel.difference(b, a) for a, b in pairwise(up)]
     back = sum(1 for step in steps if step.ci95 is not None and step.ci95[1] < 0)
     change = shown(panel.difference(up[-1], up[0]), panel.unit, signed=True)
-    which = "the first less the last" if falling else "the last less the first"
+    which = "the first minus the last" if falling else "the last minus the first"
     figure = f"{listed(panel, places)}; {which} {change}, {needing(panel, places, 'above 0')}"
     if whole.verdict == HOLDS and back:
         return Ruling(PART, figure, f"{why} {back} of {len(steps)} steps go the other way.".strip())
@@ -121,19 +121,24 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
     return Ruling(verdict, alone(panel, place, needed), why)
 
 
-def all_of(*rulings: Ruling, why: str = "") -> Ruling:
+def all_of(*rulings: Ruling, why: str = "", names: Sequence[str] = ()) -> Ruling:
     """Of several parts of a claim: holds where all hold, does not hold where none does, in part where some do.
 
-    A part that cannot be told leaves the claim open, unless others hold and others do not. The figure says how many
-    parts have which verdict, with the first part of each; the parts stay with the ruling.
+    A part that cannot be told leaves the claim open, unless others hold and others do not. The figure says which parts
+    have which verdict, with the first part of each; the parts stay with the ruling.
+
+    names: what each part is called, in their order; without names they are counted.
     """
     verdicts = [r.verdict for r in rulings]
     good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
     verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
     if len(rulings) == 1:
         return Ruling(verdict, rulings[0].figure, why, rulings)
-    first = {v: next(r.figure for r in rulings if r.verdict == v) for v in VERDICTS if v in verdicts}
-    told = [f"{v}: {verdicts.count(v)} of {len(rulings)} parts, first {figure}" for v, figure in first.items()]
+    told = []
+    for v in (v for v in VERDICTS if v in verdicts):
+        of = [number for number, found in enumerate(verdicts) if found == v]
+        called = f" ({'; '.join(names[number] for number in of)})" if names else ""
+        told.append(f"{v}: {len(of)} of {len(rulings)} parts{called}, first {rulings[of[0]].figure}")
     return Ruling(verdict, ". ".join(told), why, rulings)
 
 

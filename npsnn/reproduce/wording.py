@@ -36,9 +36,12 @@ def listed(panel: Panel, places: Sequence[Place]) -> str:
 
 
 def needing(panel: Panel, places: Sequence[Place], needed: str) -> str:
-    """Where an interval must lie, the data and the network, and the number of seeds."""
+    """Where an interval must lie, the data and the network, and the numbers of seeds and of images."""
     seeds = min(len(panel[place].values) for place in places)
-    return f"needed: {needed} ({panel.on}{', ' * bool(panel.on)}{seeds} seed{'s' * (seeds > 1)})"
+    images = [len(each) for place in places for each in panel[place].each]
+    of = [panel.on] * bool(panel.on) + [f"{seeds} seed{'s' * (seeds > 1)}"]
+    of += [f"{images[0]:,} images"] if len(set(images)) == 1 else []
+    return f"needed: {needed} ({', '.join(of)})"
 
 
 def size(panel: Panel, margin: float) -> str:

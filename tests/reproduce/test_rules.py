@@ -28,8 +28,8 @@ def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
     found = above(panel({A: a, B: b}), A, B, by, "why")
     assert (found.verdict, found.why) == (verdict, "why")
     assert found.figure.startswith(f"x: {100 * np.mean(a):.1f} % for a, {100 * np.mean(b):.1f} % for b; difference ")
-    margin = f", on average at least {100 * by:g}" if by else ""
-    assert found.figure.endswith(f", needed: above 0{margin} ({len(a)} seed{'s' * (len(a) > 1)})")
+    margin = f", in full with a mean of at least {100 * by:g}" if by else ""
+    assert found.figure.endswith(f", needed: above 0{margin} ({len(a)} seed{'s' * (len(a) > 1)}, 400 images)")
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_rises_and_falls() -> None:
     bent = panel(dict(zip(places, ([0.1, 0.11], [0.7, 0.71], [0.5, 0.51]), strict=True)))
     assert rises(up, places).verdict == HOLDS and falls(up, places).verdict == FAILS
     figures = "x: 10.5 % for a, 30.5 % for b, 50.5 % for c; "
-    change, needed = "40.0 (+40.0 to +40.0)", "needed: above 0 (2 seeds)"
-    assert rises(up, places).figure == f"{figures}the last less the first +{change}, {needed}"
-    assert falls(up, places).figure.startswith(f"{figures}the first less the last -40.0 ")
+    change, needed = "40.0 (+40.0 to +40.0)", "needed: above 0 (2 seeds, 400 images)"
+    assert rises(up, places).figure == f"{figures}the last minus the first +{change}, {needed}"
+    assert falls(up, places).figure.startswith(f"{figures}the first minus the last -40.0 ")
     assert rises(bent, places).verdict == PART and "1 of 2 steps go the other way" in rises(bent, places).why
     assert falls(up, places[::-1]).verdict == HOLDS
 
@@ -80,8 +80,8 @@ def test_one_value_without_images_decides_nothing() -> None:
         ((FAILS, FAILS), FAILS, ""),
         ((HOLDS, FAILS), PART, ""),
         ((HOLDS, PART), PART, ""),
-        ((HOLDS, OPEN), OPEN, "in full or in part"),
-        ((FAILS, OPEN), OPEN, "in part or not at all"),
+        ((HOLDS, OPEN), OPEN, "at least in part"),
+        ((FAILS, OPEN), OPEN, "not in full"),
         ((OPEN, OPEN), OPEN, ""),
     ],
 )
@@ -91,6 +91,9 @@ def test_all_of(verdicts: tuple[str, ...], verdict: str, left_open: str) -> None
     told = [f"{v}: {verdicts.count(v)} of {len(verdicts)} parts, first {v}!" for v in VERDICTS if v in verdicts]
     assert found.figure == ". ".join(told)
     assert found.left_open == left_open
+    named = all_of(*(Ruling(v, f"{v}!") for v in verdicts), names=("a", "b"))
+    worst = "a" if VERDICTS.index(verdicts[0]) <= VERDICTS.index(verdicts[1]) else "b"
+    assert f" parts ({worst}" in named.figure.split(".")[0] and "b" in named.figure
 
 
 def test_students_interval_covers() -> None:
@@ -144,7 +147,7 @@ def test_bounds(values: list[float], most: str, least: str) -> None:
         at_most(found, A, 0.2).figure.startswith("x: 0.")
         and " for a, needed: at most 0.2 (" in at_most(found, A, 0.2).figure
     )
-    assert at_most(panel({A: values}), A, 0.2).figure.endswith("needed: at most 20 (3 seeds)")
+    assert at_most(panel({A: values}), A, 0.2).figure.endswith("needed: at most 20 (3 seeds, 400 images)")
 
 
 def test_a_bound_cannot_be_told_of_one_number_without_images() -> None:

@@ -17,7 +17,7 @@ CHIEF = {
     "state-of-the-art": "more robust than twelve other defences",
     "without-adversarial-training": "more robust than adversarial training",
     "no-obfuscation": "the robustness is not that of hidden gradients",
-    "theorem-1": "Theorem 1 bounds the gap",
+    "theorem-1": "no image breaks the bound of Theorem 1",
     "fast": "faster to train than other stochastic defences",
 }
 """The claims of the abstract and of the conclusion, each in a few words."""

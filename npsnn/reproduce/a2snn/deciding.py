@@ -81,7 +81,8 @@ def strictly(*rulings: Ruling) -> Ruling:
 
 def under(columns: Iterable[str], part: Callable[[str], Ruling]) -> Ruling:
     """All of what a rule says of each column."""
-    return all_of(*(part(column) for column in columns))
+    of = list(columns)
+    return all_of(*map(part, of), names=of)
 
 
 def mean(several: Sequence[Seeds]) -> Seeds:

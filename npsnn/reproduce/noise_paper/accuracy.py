@@ -21,7 +21,7 @@ DROP = 0.005
 """The drop of clean accuracy that "no drop" may be: a fraction."""
 NOISE, ATTACKED, TOGETHER = "noise", "adversarial training", "together"
 """The panels: the top of the figure, its bottom, and the clean accuracies of both."""
-CLEAN, VANILLA = "clean", "vanilla"
+CLEAN, VANILLA = "clean", "baseline"
 ROBUST = tuple(f"{attack} {MIDDLE['mnist']:.3g}" for attack in ("PGD", "APGD"))
 
 TOP: Mapping[float, Row] = {0.0: squared_error} | {sigma: noise_aware(sigma) for sigma in SIGMAS}
@@ -52,20 +52,27 @@ def mirrors(panels: Mapping[str, Panel]) -> Ruling:
     """Whether noise acts on robustness and accuracy as the radius of adversarial training does."""
     parts = [rises(panels[p], places(p, attack)) for p in PANELS for attack in ROBUST]
     parts += [declines(p)(panels) for p in PANELS]
-    return all_of(*parts, why="Robustness must rise and clean accuracy fall, along sigma and along the radius.")
+    names = [f"{attack} over {PANELS[p][0]}" for p in PANELS for attack in ROBUST]
+    names += [f"clean over {PANELS[p][0]}" for p in PANELS]
+    why = "Robustness must rise and clean accuracy fall, along sigma and along the radius."
+    return all_of(*parts, why=why, names=names)
 
 
 def no_drop(panels: Mapping[str, Panel]) -> Ruling:
     """Whether no level of noise loses accuracy against the vanilla network."""
     parts = [no_less(panels[TOGETHER], (column("sigma", sigma), CLEAN), (VANILLA, CLEAN), DROP) for sigma in SIGMAS]
-    return all_of(*parts, why=f"A loss of at most {100 * DROP:g} points against the baseline is no drop.")
+    return all_of(
+        *parts,
+        why=f"A loss of at most {100 * DROP:g} points against the baseline is no drop.",
+        names=[column("sigma", s) for s in SIGMAS],
+    )
 
 
 SAYS = """
 **Readings.** Clean accuracies are of all 10,000 test images, of the network with its noise off. Sigma 0 is the squared
-error without noise, *vanilla* the cross-entropy without attacks; the claim of no drop compares with the latter. The
-radii of adversarial training and the levels of noise are not printed in the paper. The rows of PGD and APGD, at one
-radius, show what the accuracy is paid for.
+error without noise, *baseline*, the vanilla network, the cross-entropy without attacks; the claim of no drop compares
+with the latter. The radii of adversarial training and the levels of noise are not printed in the paper. The rows of PGD
+and APGD, at one radius, show what the accuracy is paid for.
 
 **A sceptic would ask** whether the two curves mirror each other: the verdict on the analogy asks that robustness rises
 and accuracy falls along both axes, and not that the sizes agree, as no size is printed. The conclusion (no drop) and

@@ -91,7 +91,7 @@ def almost_unprotected(panels: Mapping[str, Panel]) -> Ruling:
         for other, one, eps in places
     ]
     why = f"The noise may leave {100 * NEAR:g} points more than FGSM leaves of the unprotected network. {BOTH}"
-    return all_of(*parts, why=why)
+    return all_of(*parts, why=why, names=[f"{kind}, eps {eps}" for kind in (ADAPTIVE, EXACT) for eps in DECIDING])
 
 
 def stronger(panels: Mapping[str, Panel]) -> Ruling:
@@ -104,12 +104,13 @@ def stronger(panels: Mapping[str, Panel]) -> Ruling:
         for eps in DECIDING
     ]
     why = "Plain FGSM ignores the noise; the adaptive one is the same step by the closed form."
-    return all_of(*parts, why=f"{why} {BOTH}")
+    names = [f"{kind}, sigma {s:g}, eps {eps}" for kind in (ADAPTIVE, EXACT) for s in SIGMAS for eps in DECIDING]
+    return all_of(*parts, why=f"{why} {BOTH}", names=names)
 
 
 def curve(row: str, kind: str) -> str:
     """The name of the curve of a network under a kind of attack."""
-    return f"{row}: {kind}"
+    return f"{row}: {kind} FGSM"
 
 
 SAYS = """
@@ -173,13 +174,13 @@ class Adaptive:
         curves = {curve(UNPROTECTED, PLAIN): (UNPROTECTED, PLAIN)}
         curves |= {curve(row, kind): (row, kind) for row in noisy.rows for kind in kinds(scale.eot)}
         wanted = {(name, str(eps)): (row, f"{kind} {eps:g}") for name, (row, kind) in curves.items() for eps in EPS}
-        clean = {(name, "0"): (row, "clean") for name, (row, _) in curves.items()}
+        clean = {(name, "clean"): (row, "clean") for name, (row, _) in curves.items()}
         panel = replace(
             noisy,
             rows=list(curves),
-            columns=["0", *map(str, EPS)],
+            columns=["clean", *map(str, EPS)],
             cells={to: cells[at] for to, at in (clean | wanted).items() if at in cells},
-            x={str(eps): eps for eps in EPS} | {"0": 0.0},
+            x={"clean": 0.0} | {str(eps): eps for eps in EPS},
             axis="eps",
         )
         return {"curves": panel}

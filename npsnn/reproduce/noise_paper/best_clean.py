@@ -60,7 +60,10 @@ def within(panels: Mapping[str, Panel]) -> Ruling:
         f"The best of the candidates, chosen by these images, may stay {100 * WITHIN:g} points below adversarial "
         "training at the same radius. The choice favours the claim."
     )
-    return all_of(*parts, why=" ".join([why, *{part.why: None for part in parts if part.why}]))
+    left = ", ".join(f"{100 * panels[data][BASELINE, JUDGE].mean:.1f} % on {data}" for data in names)
+    why += f" The baseline keeps {left}."
+    called = [f"{data} at {EPS[data]:.3g}" for data in names]
+    return all_of(*parts, why=" ".join([why, *{part.why: None for part in parts if part.why}]), names=called)
 
 
 SAYS = """

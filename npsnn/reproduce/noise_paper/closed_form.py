@@ -73,6 +73,7 @@ def closed(panels: Mapping[str, Panel]) -> Ruling:
         at_most(panel, (FREE, f"{LAW}, laplace"), CLOSE),
         at_most(panel, (FREE, f"{WINS}, laplace"), WIN),
         why="The normal law of Eq. 6 at the logits, and the probabilities P(Y_k > Y_i) of the loss, against draws.",
+        names=("the law", "the probabilities"),
     )
 
 

@@ -70,8 +70,8 @@ def converged(panel: Panel, row: str) -> Ruling:
     """Whether sigma has converged to another value than 0, by its last third and its size."""
     moved, end = panel[row, MOVED], panel[row, END]
     figure = (
-        f"{row}: sigma {shown(end, NUMBER)} at the end, in the last third of the epochs changed by "
-        f"{shown(moved, PERCENT, signed=True)} % of it"
+        f"{row}: sigma {shown(end, NUMBER)} at the end, changed in the last third of the epochs by "
+        f"{shown(moved, PERCENT, signed=True)} % of that"
     )
     if moved.ci95 is None or end.ci95 is None:
         return Ruling(OPEN, figure)
@@ -97,7 +97,7 @@ def not_zero(panels: Mapping[str, Panel]) -> Ruling:
     verdict = free.verdict
     if verdict == HOLDS and held.verdict == FAILS:
         verdict = PART
-    needed = f"within {100 * STILL:g} % of 0, and sigma above {ZERO:g}"
+    needed = f"a change between -{100 * STILL:g} and {100 * STILL:g} %, and sigma above {ZERO:g}"
     return Ruling(verdict, f"{free.figure}; {held.figure}; {needing(panel, [(row, END) for row in long], needed)}", why)
 
 

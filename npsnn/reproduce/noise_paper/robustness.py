@@ -65,14 +65,14 @@ def rows(data: str) -> Mapping[str, Row]:
     )
 
 
-def more_noise(attacks: Iterable[str]) -> Rule:
+def more_noise(attacks: Sequence[str]) -> Rule:
     """The rule of "higher sigma is more robust", under each of these attacks."""
     why = (
         "The weakest noise against the strongest, with the filters free, as the paper has them. The rows with unit "
         "filters are the control: with free filters a network can outgrow its noise (audit N42)."
     )
     return lambda panels: all_of(
-        *(rises(panels["grid"], [(level, attack) for level in LEVELS]) for attack in attacks), why=why
+        *(rises(panels["grid"], [(level, attack) for level in LEVELS]) for attack in attacks), why=why, names=attacks
     )
 
 
@@ -82,7 +82,8 @@ def better_than_baseline(attacks: Sequence[str]) -> Rule:
 
     def rule(panels: Mapping[str, Panel]) -> Ruling:
         places = [((level, attack), (BASELINE, attack)) for attack in attacks for level in LEVELS]
-        return all_of(*(above(panels["grid"], *pair) for pair in places), why=why)
+        names = [f"{level}, {attack}" for attack in attacks for level in LEVELS]
+        return all_of(*(above(panels["grid"], *pair) for pair in places), why=why, names=names)
 
     return rule
 
@@ -111,7 +112,7 @@ def like_attacked(attacks: Sequence[str]) -> Rule:
     def rule(panels: Mapping[str, Panel]) -> Ruling:
         grid = panels["grid"]
         parts = [beside_attacked(grid, best(grid, LEVELS, attack), attack, NEAR) for attack in attacks]
-        return all_of(*parts, why=" ".join([why, *{part.why: None for part in parts if part.why}]))
+        return all_of(*parts, why=" ".join([why, *{part.why: None for part in parts if part.why}]), names=attacks)
 
     return rule
 
