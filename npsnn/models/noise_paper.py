@@ -27,24 +27,7 @@ def lenet5(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) ->
     Source: noise paper Sec. 3.1. Its two counts of the layers disagree (audit N39): this reading takes both "three
     convolutions" and "two of size 200".
     """
-    layers: list[tuple[str, Layer]] = [
-        ("conv1", Conv2d(6, 5, padding=_missing(shape))),
-        ("noise", PreactivationNoise(sigma)),
-        ("pool1", MaxPool(2)),
-        ("relu1", ReLU()),
-        ("conv2", Conv2d(16, 5)),
-        ("pool2", MaxPool(2)),
-        ("relu2", ReLU()),
-        ("conv3", Conv2d(120, 5)),
-        ("relu3", ReLU()),
-        ("flatten", Flatten()),
-        ("fc1", Linear(200)),
-        ("relu4", ReLU()),
-        ("fc2", Linear(200)),
-        ("relu5", ReLU()),
-        ("fc3", Linear(classes, joint=True)),
-    ]
-    return Model("lenet5", Sequential(tuple(layers)), shape, classes)
+    return _lenet5("lenet5", shape, classes, sigma)
 
 
 @model("cnn5")
@@ -72,3 +55,47 @@ def cnn5(shape: Shape = (3, 32, 32), classes: int = 10, sigma: float = 0.6) -> M
         ("fc3", Linear(classes, joint=True)),
     ]
     return Model("cnn5", Sequential(tuple(layers)), shape, classes)
+
+
+@model("lenet5-wide")
+def lenet5_wide(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) -> Model:
+    """LeNet-5 with twice the channels and units in each hidden layer; the arguments are those of `lenet5`."""
+    return _lenet5("lenet5-wide", shape, classes, sigma, width=2)
+
+
+@model("lenet5-noisy")
+def lenet5_noisy(shape: Shape = (1, 28, 28), classes: int = 10, sigma: float = 0.6) -> Model:
+    """LeNet-5 with noise of one size on the pre-activation of each convolution; the arguments are those of `lenet5`.
+
+    Source: noise paper Sec. 2, whose moments go through noise in any layer; its own networks have it in the first.
+    """
+    return _lenet5("lenet5-noisy", shape, classes, sigma, noisy=3)
+
+
+def _lenet5(name: str, shape: Shape, classes: int, sigma: float, width: int = 1, noisy: int = 1) -> Model:
+    """LeNet-5 of a width, with noise on the pre-activations of the first convolutions, as many as `noisy` says."""
+
+    def noise(number: int) -> list[tuple[str, Layer]]:
+        own = "noise" if noisy == 1 else f"noise{number}"
+        return [(own, PreactivationNoise(sigma))] if number <= noisy else []
+
+    layers: list[tuple[str, Layer]] = [
+        ("conv1", Conv2d(6 * width, 5, padding=_missing(shape))),
+        *noise(1),
+        ("pool1", MaxPool(2)),
+        ("relu1", ReLU()),
+        ("conv2", Conv2d(16 * width, 5)),
+        *noise(2),
+        ("pool2", MaxPool(2)),
+        ("relu2", ReLU()),
+        ("conv3", Conv2d(120 * width, 5)),
+        *noise(3),
+        ("relu3", ReLU()),
+        ("flatten", Flatten()),
+        ("fc1", Linear(200 * width)),
+        ("relu4", ReLU()),
+        ("fc2", Linear(200 * width)),
+        ("relu5", ReLU()),
+        ("fc3", Linear(classes, joint=True)),
+    ]
+    return Model(name, Sequential(tuple(layers)), shape, classes)

@@ -16,7 +16,7 @@ from npsnn.layers.base import Backward, Want
 from npsnn.layers.containers import Sequential
 from npsnn.layers.moments import EXPECTATION, Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import flatten, unflatten
-from npsnn.models import Model, cnn5, lenet5
+from npsnn.models import Model, cnn5, lenet5, sigmas
 from npsnn.objectives import OBJECTIVES, losses
 from npsnn.ops.gaussian import RULES
 from npsnn.streams import Stream
@@ -167,3 +167,12 @@ def test_lenet5_is_the_network_of_its_docstring() -> None:
 def test_only_a_last_layer_may_be_joint() -> None:
     with pytest.raises(ValueError, match="only the last layer may be joint"):
         Model("early", Sequential((("fc1", Linear(3, joint=True)), ("fc2", Linear(3)))), (1, 2, 2), 3)
+
+
+def test_lenet5_has_a_wider_form_and_one_with_more_noise() -> None:
+    plain, wide, noisy = (models.build(f"lenet5{form}", (1, 28, 28), 10, 0.6) for form in ("", "-wide", "-noisy"))
+    narrow = {k: p.shape for k, p in flatten(plain.init(rng_0(0))).items()}
+    shapes = {k: p.shape for k, p in flatten(wide.init(rng_0(0))).items()}
+    assert shapes.keys() == narrow.keys() and shapes["conv2.w"] == (32, 5, 5, 12) and shapes["fc2.w"] == (400, 400)
+    assert shapes["fc3.w"] == (10, 400)
+    assert list(sigmas.read(noisy, noisy.init(rng_0(0)))) == ["noise1", "noise2", "noise3"]

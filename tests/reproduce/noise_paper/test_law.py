@@ -7,8 +7,10 @@ import pytest
 from scipy.special import ndtr, ndtri
 from small_networks import convolutional, linear
 
+from npsnn.certify import certify
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split
+from npsnn.reproduce.noise_paper.beyond import ABSTAINED, DRAW, QUIET, RADII, SMOOTHED, certificate, right_at
 from npsnn.reproduce.noise_paper.closed_form import EXPECTATION, KEPT, answers
 from npsnn.reproduce.noise_paper.densities import LAWS, one_unit
 from npsnn.reproduce.noise_paper.law import FITTED, POINTS, distance, law
@@ -141,3 +143,19 @@ def test_answers_differ_only_where_the_noise_is_kept() -> None:
     assert took.keys() == found.keys() and min(took.values()) > 0
     quiet = replace(network, noise_off=True)
     assert answers([quiet], data(network, 200), images=100)[0] == {EXPECTATION: 0, KEPT: 0}
+
+
+def test_the_parts_that_are_right_and_certified() -> None:
+    """Under little noise all answers are those without it; under much of it certificates are those of `certify`."""
+    network = convolutional(sigma=1e-6)
+    dataset = data(network, 12)
+    right = network.predict(dataset.test.images).argmax(axis=1)
+    for labels, part in ((right, 1.0), ((right + 1) % network.model.classes, 0.0)):
+        split = replace(dataset.test, labels=labels)
+        found, _ = certificate([network], replace(dataset, test=split), 12, 200, 20)
+        assert [found[name] for name in (QUIET, DRAW, SMOOTHED, ABSTAINED)] == [part, part, part, 0.0]
+    noisy = network.with_sigma(1.0)
+    found, took = certificate([noisy], dataset, 12, 200, 20)
+    certified = certify(noisy, dataset.test.images, dataset.test.labels, n0=20, n=200)
+    assert all(found[right_at(radius)] == certified.accuracy(radius).mean for radius in RADII)
+    assert found[ABSTAINED] == certified.abstained.mean() and took["seconds"] > 0
