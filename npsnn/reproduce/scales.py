@@ -22,6 +22,7 @@ class Setting:
     limit: number of training images, None for all.
     lr: learning rate in place of the paper's, None for the paper's.
     batch_size: images for one update.
+    optimizer: optimiser of the paper's models in place of the paper's, None for the paper's.
     """
 
     dataset: str
@@ -31,6 +32,7 @@ class Setting:
     limit: int | None = None
     lr: float | None = None
     batch_size: int = 128
+    optimizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,9 @@ SMALL = Scale(
         (NOISE_PAPER, "cifar10"): Setting("cifar10-unverified", "cnn5", epochs=5, images=200, limit=10000),
         (NOISE_PAPER, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=5, images=300),
         (A2SNN, "fashion-mnist"): Setting("fashion-mnist", "lenet5", epochs=20, images=300, lr=1e-2),
-        (A2SNN, "cifar10"): Setting("cifar10-unverified", "lenet5", epochs=10, images=200, limit=20000),
+        (A2SNN, "cifar10"): Setting(
+            "cifar10-unverified", "lenet5", epochs=10, images=200, limit=20000, lr=1e-3, optimizer="adam"
+        ),
     },
     seeds=5,
     draws=10,

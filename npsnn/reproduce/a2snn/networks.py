@@ -52,13 +52,15 @@ def ours(variant: str, data: str, name: str = "", **options: Any) -> Row:
     variant: "m0" to "m5".
     data: the paper's name of the data set.
     name: what it is called beside the variant.
-    options: other options of `Config`. As the authors' code trains, the recipe's own rate stays: it is Adam's.
+    options: other options of `Config`. As the authors' code trains, the recipe's own rate and optimiser stay: they
+        are the code's.
     """
 
     def train(setting: Setting, seed: int) -> Train:
         own = recipes.recipe(f"a2snn-{variant}", data, options.get(AUTHORS)) | _of_setting(setting, seed)
-        if setting.lr is not None and AUTHORS not in options:
-            own["lr"] = setting.lr
+        if AUTHORS not in options:
+            chosen = {"lr": setting.lr, "optimizer": setting.optimizer}
+            own |= {name: value for name, value in chosen.items() if value is not None}
         return Train("-".join(filter(None, ("a2snn", variant, name))), Config(**own | options))
 
     return train
