@@ -49,7 +49,9 @@ def page(text: str, pictures: dict[str, str]) -> str:
     text: the report in Markdown.
     pictures: SVG source of each path that the report shows.
     """
-    body = re.sub(rf"<strong>({'|'.join(VERDICTS)})</strong>", lambda found: _badge(found[1]), rendered(text, pictures))
+    verdicts = "|".join(verdict.replace(" ", r"\s") for verdict in VERDICTS)  # a line may end within one
+    marked = rf"<strong>({verdicts})</strong>"
+    body = re.sub(marked, lambda found: _badge(" ".join(found[1].split())), rendered(text, pictures))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(TITLE)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

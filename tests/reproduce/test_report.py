@@ -145,6 +145,7 @@ def test_a_folder_is_of_one_scale(tmp_path: Path) -> None:
 
 def test_every_verdict_has_a_mark() -> None:
     assert publish.page(f"**{HOLDS}**", {}).count('class="verdict"') == 1
+    assert "does not hold</strong>" in publish.page("**does not\nhold**", {})
 
 
 def test_panels_name_what_is_missing() -> None:
