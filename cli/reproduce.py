@@ -195,14 +195,15 @@ def _run(
 
 
 def _print(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> None:
-    """Print each claim with its verdict, the worst first."""
+    """Print the verdict of each claim, the worst first; the figures are in the report."""
     from npsnn.reproduce.claims import VERDICTS
+    from npsnn.reproduce.overview import possible
 
     rows = [(claim, ruling) for section in found for claim, ruling in section.rulings]
     rows.sort(key=lambda row: VERDICTS.index(row[1].verdict))
-    table = Table({"claim": -26, "verdict": -27, "here": REST})
+    table = Table({"claim": -41, "verdict": REST})
     for claim, ruling in rows:
-        table.row(claim.id, ruling.verdict, ruling.figure)
+        table.row(claim.id, f"{ruling.verdict}{possible(ruling)}")
     failures = f"{len(failed)} jobs failed or were not run. " if failed else ""
     say(f"{failures}The report is in {target} and {target.with_suffix('.html').name}.")
 

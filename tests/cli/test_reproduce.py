@@ -34,7 +34,7 @@ def test_it_runs_prints_and_reports(npsnn: Npsnn, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = npsnn("reproduce", "--out", out)
     assert ended.code == 0, ended.err
-    assert ended.out.splitlines()[0].split() == ["claim", "verdict", "here"]
+    assert ended.out.splitlines()[0].split() == ["claim", "verdict"]
     assert ended.out.splitlines()[1].split(maxsplit=1)[1].startswith("cannot be told at this scale")
     assert f"The report is in {out}" in ended.out
     before = {path.name: path.read_bytes() for path in out.glob("report.*")}
