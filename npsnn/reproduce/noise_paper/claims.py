@@ -4,16 +4,15 @@ from npsnn.reproduce.claims import Claim
 from npsnn.reproduce.scales import NOISE_PAPER
 
 CHIEF = {
-    "noise-clean-alone": "training on clean data alone makes robust networks, read as within 10 points of adversarial "
-    "training",
+    "noise-clean-alone": "training on clean data alone makes robust networks, read as near adversarial training",
     "noise-closed-form": "the closed form gives the law of the outputs and the probabilities of the loss",
     "noise-above-baseline-mnist": "every level of noise makes MNIST's network more robust to PGD than the baseline",
     "noise-robust-mnist": "the most noise makes MNIST's network more robust to PGD than the least",
-    "noise-like-attacked-mnist": "training with noise is within 5 points of adversarial training's robustness on MNIST",
+    "noise-like-attacked-mnist": "training with noise is about as robust as adversarial training on MNIST",
     "noise-no-drop": "clean accuracy on MNIST does not drop",
     "noise-adaptive-stronger": "the closed form, by the paper's rule and by the true moments, gives a stronger attack "
     "on networks that keep their noise",
-    "noise-sigma-not-zero": "a learned sigma has come to rest above 0 after three times the epochs",
+    "noise-sigma-not-zero": "a learned sigma comes to rest above 0 within the epochs that it is given",
 }
 """The claims of the abstract and of the conclusion, one data set where there are two, each in a few words."""
 
