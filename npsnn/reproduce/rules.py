@@ -23,7 +23,7 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     """
     found = panel.difference(more, less)
     verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
-    needed = "above 0" + (f", in full with a mean of at least {size(panel, by)}" if by > 0 else "")
+    needed = "above 0" + (f" (fails wholly below {size(panel, by)}, in part with a mean below it)" if by > 0 else "")
     figure = against(panel, more, less, needed)
     return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, figure, why)
 

@@ -28,7 +28,7 @@ def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
     found = above(panel({A: a, B: b}), A, B, by, "why")
     assert (found.verdict, found.why) == (verdict, "why")
     assert found.figure.startswith(f"x: {100 * np.mean(a):.1f} % for a, {100 * np.mean(b):.1f} % for b; difference ")
-    margin = f", in full with a mean of at least {100 * by:g}" if by else ""
+    margin = f" (fails wholly below {100 * by:g}, in part with a mean below it)" if by else ""
     assert found.figure.endswith(f", needed: above 0{margin} ({len(a)} seed{'s' * (len(a) > 1)}, 400 images)")
 
 

@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 
 from npsnn.reproduce.a2snn.networks import Row
-from npsnn.reproduce.claims import VERDICTS, Ruling
+from npsnn.reproduce.claims import OPEN, VERDICTS, Ruling
 from npsnn.reproduce.experiments import Grid, Rule, note
 from npsnn.reproduce.jobs import Job, Train
 from npsnn.reproduce.panels import NUMBER, Panel
 from npsnn.reproduce.records import MissingError, Record, Records, Seeds
 from npsnn.reproduce.rules import above, all_of
 from npsnn.reproduce.scales import A2SNN, Scale
+from npsnn.reproduce.wording import CLEAN
 
 GRID = "grid"
 """The name of the panel of a grid."""
 WORTH = 0.01
 """The least difference that "more" means where the paper says no more: a point. Else no difference would refute it."""
+COLLAPSED = 0.2
+"""The clean accuracy on ten classes below which a network has not learned, whatever an attack leaves of it: a network
+that gives one answer cannot be attacked."""
 LAST: dict[str, Callable[[Any], float]] = {
     "spread of features": lambda e: e["feature_noise"]["trace"] ** 0.5,
     "common mode": lambda e: e["feature_noise"]["common"],
@@ -56,7 +60,8 @@ class Few(Grid):
 def better(row: str, than: Iterable[str], columns: Sequence[str], by: Mapping[str, float] | None = None) -> Rule:
     """The rule that a row leaves more than each of some others: all of the attacks together, as `all_of` has it.
 
-    Under one attack a single other that is surely no worse refutes it (`strictly`).
+    Under one attack a single other that is surely no worse refutes it (`strictly`). A network that has not learned
+    refutes and supports nothing (`fairly`).
     row: the row.
     than: the others.
     columns: the attacks.
@@ -68,10 +73,24 @@ def better(row: str, than: Iterable[str], columns: Sequence[str], by: Mapping[st
         panel = panels[GRID]
         return under(
             columns,
-            lambda c: strictly(*(above(panel, (row, c), (other, c), least.get(other, WORTH)) for other in others)),
+            lambda c: strictly(
+                *(
+                    fairly(panel, (row, other), above(panel, (row, c), (other, c), least.get(other, WORTH)))
+                    for other in others
+                )
+            ),
         )
 
     return rule
+
+
+def fairly(panel: Panel, rows: Iterable[str], ruling: Ruling) -> Ruling:
+    """The ruling, left open where one of the networks that it compares has not learned (`COLLAPSED`)."""
+    clean = {row: panel.cells[row, CLEAN].mean for row in rows if (row, CLEAN) in panel.cells}
+    fallen = [f"{row} classifies {100 * mean:.1f} % of clean images" for row, mean in clean.items() if mean < COLLAPSED]
+    if not fallen:
+        return ruling
+    return replace(ruling, verdict=OPEN, figure=f"{ruling.figure}; no comparison: {' and '.join(fallen)}")
 
 
 def strictly(*rulings: Ruling) -> Ruling:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from npsnn.attacks import FGSM, EoT
-from npsnn.reproduce.a2snn.deciding import GRID, WORTH, better, noise_panel, under
+from npsnn.reproduce.a2snn.deciding import GRID, WORTH, better, fairly, noise_panel, under
 from npsnn.reproduce.a2snn.networks import attacked, fgsm, independent, judge, noise_off, ours, papers_pgd
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Grid, enter
@@ -73,13 +73,15 @@ def apart(panels: Mapping[str, Panel]) -> Ruling:
 
 def harmed(panels: Mapping[str, Panel]) -> Ruling:
     """Whether training on attacked images leaves less of the clean ones."""
-    return all_of(*(above(panels[GRID], (OURS, "clean"), (row, "clean"), WORTH) for row in (AT, MIXED)))
+    panel, own = panels[GRID], (OURS, "clean")
+    return all_of(*(fairly(panel, (OURS, row), above(panel, own, (row, "clean"), WORTH)) for row in (AT, MIXED)))
 
 
 def no_benefit(panels: Mapping[str, Panel]) -> Ruling:
     """Whether training on attacked images leaves no more under attacks."""
     panel = panels[GRID]
-    return all_of(*(no_less(panel, (OURS, c), (row, c), 0.0) for row in (AT, MIXED) for c in ("PGD", "judge")))
+    places = [(row, c) for row in (AT, MIXED) for c in ("PGD", "judge")]
+    return all_of(*(fairly(panel, (OURS, row), no_less(panel, (OURS, c), (row, c), 0.0)) for row, c in places))
 
 
 SAYS = """Adversarial training has the paper's PGD on all images (*AT*) or on half of them (*CT+AT*), by one draw of
