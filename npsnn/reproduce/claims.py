@@ -35,20 +35,31 @@ class Ruling:
     figure: the decisive figures, as "42.1 % (38.0 to 46.2) against 41.0 %".
     why: the rule that decided, and the control that shows why, in a sentence or two.
     parts: what the figures say of each part of the claim, where it has several.
+    name: what a part is called; parts of one name are told together.
     """
 
     verdict: str
     figure: str
     why: str = ""
     parts: tuple["Ruling", ...] = ()
+    name: str = ""
 
     @property
     def left_open(self) -> str:
-        """What a claim may still be whose parts are told in part: empty where it is decided, or no part is."""
+        """What is known of an open claim: empty where it is decided, or none of its parts is."""
         told = {part.verdict for part in self.parts}
         if self.verdict != OPEN or not told & {HOLDS, FAILS, PART}:
             return ""
-        return "at least in part" if told <= {HOLDS, OPEN} else "not in full"
+        return "though a part holds" if told <= {HOLDS, OPEN} else "though a part fails"
+
+    @property
+    def named_parts(self) -> dict[str, list[str]]:
+        """The names of the parts by their verdict, the worst first; empty where they have none."""
+        return {
+            verdict: names
+            for verdict in VERDICTS
+            if (names := list(dict.fromkeys(p.name for p in self.parts if p.verdict == verdict and p.name)))
+        }
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from npsnn.jobs.schedule import with_needs
-from npsnn.reproduce.claims import MISSING, VERDICTS, Ruling
+from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.papers import PAPERS
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.scales import Scale
@@ -22,11 +22,16 @@ differences are paired.
 before these figures were measured. A part of a claim **holds** where its whole interval lies there, and **does not
 hold** where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all
 its parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the
-interval of some part is too wide, for the seeds differ too much. *Not in full* means that another part has failed, so
-that the claim holds in part or not at all; *at least in part* means that another part holds. **Not measured** are
+interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the row says.
+Where other parts are decided, it stands beside the verdict. *More* means at least a point, or what the claim says: a
+difference that lies wholly below that fails, and one above 0 whose mean is below it holds in part. **Not measured** are
 claims with jobs that are still to be done, or with data that nothing stands for at this scale.
 * **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
 part of each verdict; the section behind the link has all."""
+
+
+BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
+"""The verdict of a part in a word."""
 
 
 def opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
@@ -52,7 +57,9 @@ and an answer is judged on {scale.draws} fresh draws.
 * **Seeds.** A network is trained from up to {scale.seeds} seeds, as each row says.
 * **Records.** {len(there)} jobs took {took} of one process in all{on}. `npsnn reproduce --scale {scale.name}` trains,
 attacks and measures; `npsnn reproduce --report` makes this page again from the records alone."""
-    return f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found)}\n\n## How to read the tables\n\n{_bullets(legend)}"
+    return (
+        f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found, scale)}\n\n## How to read the tables\n\n{_bullets(legend)}"
+    )
 
 
 def tables(found: Sequence[Section]) -> list[str]:
@@ -88,7 +95,7 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _beliefs(found: Sequence[Section]) -> str:
+def _beliefs(found: Sequence[Section], scale: Scale) -> str:
     """For each paper how many claims have which verdict, and the verdicts of its chief claims in a few words."""
     parts = []
     for paper, rows in by_paper(found).items():
@@ -96,14 +103,26 @@ def _beliefs(found: Sequence[Section]) -> str:
         lines = []
         chief = [(claim, ruling) for claim, ruling, _ in rows if claim.chief]
         for verdict in dict.fromkeys(f"**{ruling.verdict}**{possible(ruling)}" for _, ruling in chief):
-            of = [c.chief for c, ruling in chief if f"**{ruling.verdict}**{possible(ruling)}" == verdict]
+            of = [f"{c.chief}{_mixed(r)}" for c, r in chief if f"**{r.verdict}**{possible(r)}" == verdict]
             lines.append(f"* {verdict}: {'; '.join(of)}.")
-        few = " Its chief claims in a few words:" * bool(lines)
+        few = f" Its chief claims in a few words, asked of {_models(paper, scale)}:" * bool(lines)
         parts.append(_filled(f"**{_capital(paper)}**{title}.{few}"))
         counts = ", ".join(f"{v} {n}" for v in VERDICTS if (n := sum(r.verdict == v for _, r, _ in rows)))
         parts += [_bullets("\n".join(lines))] * bool(lines)
         parts.append(f"All {len(rows)} claims: {counts}.")
     return "\n\n".join(parts)
+
+
+def _models(paper: str, scale: Scale) -> str:
+    """The networks that stand for a paper's at a scale."""
+    models = sorted({setting.model for (of, _), setting in scale.settings.items() if of == paper})
+    return " and ".join(models) or "networks of its own"
+
+
+def _mixed(ruling: Ruling) -> str:
+    """Which parts of a claim have which verdict, where they differ."""
+    of = [f"{BRIEF[verdict]}: {', '.join(names)}" for verdict, names in ruling.named_parts.items()]
+    return f" ({'; '.join(of)})" if len(of) > 1 else ""
 
 
 def _seconds(records: Records, key: str) -> float:

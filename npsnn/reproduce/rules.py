@@ -4,6 +4,7 @@ All take figures over seeds as fractions, with the interval of their paired diff
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
@@ -23,7 +24,7 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     """
     found = panel.difference(more, less)
     verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
-    needed = "above 0" + (f" (fails wholly below {size(panel, by)}, in part with a mean below it)" if by > 0 else "")
+    needed = "above 0" + (f", and not wholly below {size(panel, by)}" if by > 0 else "")
     figure = against(panel, more, less, needed)
     return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, figure, why)
 
@@ -127,19 +128,21 @@ def all_of(*rulings: Ruling, why: str = "", names: Sequence[str] = ()) -> Ruling
     A part that cannot be told leaves the claim open, unless others hold and others do not. The figure says which parts
     have which verdict, with the first part of each; the parts stay with the ruling.
 
-    names: what each part is called, in their order; without names they are counted.
+    names: what each part is called, in their order; parts of one name are told together.
     """
     verdicts = [r.verdict for r in rulings]
     good, bad = {HOLDS, PART} & set(verdicts), {FAILS, PART} & set(verdicts)
     verdict = PART if good and bad else OPEN if OPEN in verdicts else FAILS if bad else HOLDS
     if len(rulings) == 1:
         return Ruling(verdict, rulings[0].figure, why, rulings)
+    parts = tuple(replace(r, name=n) for r, n in zip(rulings, names, strict=True)) if names else rulings
+    found = Ruling(verdict, "", why, parts)
     told = []
     for v in (v for v in VERDICTS if v in verdicts):
-        of = [number for number, found in enumerate(verdicts) if found == v]
-        called = f" ({'; '.join(names[number] for number in of)})" if names else ""
-        told.append(f"{v}: {len(of)} of {len(rulings)} parts{called}, first {rulings[of[0]].figure}")
-    return Ruling(verdict, ". ".join(told), why, rulings)
+        called = f" ({'; '.join(found.named_parts[v])})" if v in found.named_parts else ""
+        first = next(r.figure for r in rulings if r.verdict == v)
+        told.append(f"{v}: {verdicts.count(v)} of {len(rulings)} parts{called}, first: {first}")
+    return replace(found, figure=". ".join(told))
 
 
 def _decided(found: Seeds, by: Callable[[float, float], tuple[bool, bool]]) -> str:

@@ -89,7 +89,10 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
 def test_an_experiment_may_be_of_another_paper(records: Records) -> None:
     scale, claims = replace(tiny(), seeds=2), {id: replace(claim, paper="my paper") for id, claim in CLAIMS.items()}
     text = markdown(sections([GRID], claims, scale, records), scale, records, "")
-    assert "**My paper**. Its chief claims" in text and "## My paper: all claims" in text
+    assert (
+        "**My paper**. Its chief claims in a few words, asked of networks of its own:" in text
+        and "## My paper: all claims" in text
+    )
 
 
 def test_a_scale_that_decides_nothing_leaves_claims_open(records: Records) -> None:

@@ -28,7 +28,7 @@ def test_above(a: list[float], b: list[float], by: float, verdict: str) -> None:
     found = above(panel({A: a, B: b}), A, B, by, "why")
     assert (found.verdict, found.why) == (verdict, "why")
     assert found.figure.startswith(f"x: {100 * np.mean(a):.1f} % for a, {100 * np.mean(b):.1f} % for b; difference ")
-    margin = f" (fails wholly below {100 * by:g}, in part with a mean below it)" if by else ""
+    margin = f", and not wholly below {100 * by:g}" if by else ""
     assert found.figure.endswith(f", needed: above 0{margin} ({len(a)} seed{'s' * (len(a) > 1)}, 400 images)")
 
 
@@ -80,20 +80,23 @@ def test_one_value_without_images_decides_nothing() -> None:
         ((FAILS, FAILS), FAILS, ""),
         ((HOLDS, FAILS), PART, ""),
         ((HOLDS, PART), PART, ""),
-        ((HOLDS, OPEN), OPEN, "at least in part"),
-        ((FAILS, OPEN), OPEN, "not in full"),
+        ((HOLDS, OPEN), OPEN, "though a part holds"),
+        ((FAILS, OPEN), OPEN, "though a part fails"),
         ((OPEN, OPEN), OPEN, ""),
     ],
 )
 def test_all_of(verdicts: tuple[str, ...], verdict: str, left_open: str) -> None:
     found = all_of(*(Ruling(v, f"{v}!") for v in verdicts), why="why")
     assert (found.verdict, found.why, len(found.parts)) == (verdict, "why", len(verdicts))
-    told = [f"{v}: {verdicts.count(v)} of {len(verdicts)} parts, first {v}!" for v in VERDICTS if v in verdicts]
+    told = [f"{v}: {verdicts.count(v)} of {len(verdicts)} parts, first: {v}!" for v in VERDICTS if v in verdicts]
     assert found.figure == ". ".join(told)
     assert found.left_open == left_open
     named = all_of(*(Ruling(v, f"{v}!") for v in verdicts), names=("a", "b"))
     worst = "a" if VERDICTS.index(verdicts[0]) <= VERDICTS.index(verdicts[1]) else "b"
-    assert f" parts ({worst}" in named.figure.split(".")[0] and "b" in named.figure
+    assert f" parts ({worst}" in named.figure.split(".")[0]
+    assert [part.name for part in named.parts] == ["a", "b"] and sum(map(len, named.named_parts.values())) == 2
+    same = all_of(*(Ruling(v, "") for v in verdicts), names=("a", "a"))
+    assert all(names == ["a"] for names in same.named_parts.values())
 
 
 def test_students_interval_covers() -> None:

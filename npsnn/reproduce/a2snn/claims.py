@@ -15,7 +15,7 @@ CHIEF = {
     "complementary-fashion-mnist": "m5 is the most robust of the ablation on Fashion-MNIST",
     "clean-kept-fashion-mnist": "clean accuracy is kept on Fashion-MNIST",
     "state-of-the-art": "more robust than twelve other defences",
-    "without-adversarial-training": "more robust than adversarial training",
+    "without-adversarial-training": "more robust than defences that attack their training images",
     "no-obfuscation": "the robustness is not that of hidden gradients",
     "theorem-1": "no image breaks the bound of Theorem 1",
     "fast": "faster to train than other stochastic defences",

@@ -94,8 +94,12 @@ def fairly(panel: Panel, rows: Iterable[str], ruling: Ruling) -> Ruling:
 
 
 def strictly(*rulings: Ruling) -> Ruling:
-    """Of several parts that must all hold: the worst."""
-    return min(rulings, key=lambda ruling: VERDICTS.index(ruling.verdict))
+    """Of several comparisons that must all hold: the worst, with how many of them are as bad."""
+    worst = min(rulings, key=lambda ruling: VERDICTS.index(ruling.verdict))
+    if len(rulings) == 1:
+        return worst
+    like = sum(ruling.verdict == worst.verdict for ruling in rulings)
+    return replace(worst, figure=f"against {like} of {len(rulings)} others, such as {worst.figure}")
 
 
 def under(columns: Iterable[str], part: Callable[[str], Ruling]) -> Ruling:

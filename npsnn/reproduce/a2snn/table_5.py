@@ -75,7 +75,8 @@ def numbers(panels: Mapping[str, Panel]) -> Ruling:
     found = under(PRINTED_COLUMNS, lambda c: like_theirs(panel, ("m5", c), CLOSE))
     if abs(first) > SAME_NETWORK:
         why = "Without defence the network differs from the paper's by more than 3 points on clean images."
-        return Ruling(OPEN, f"m0 is {100 * first:+.1f} points from the paper's; {found.figure}", why)
+        figure = f"m0 is {100 * first:+.1f} points from the paper's {panel.theirs['m0', 'clean']:g} on clean images"
+        return Ruling(OPEN, f"{figure}; {found.figure}", why)
     return found
 
 

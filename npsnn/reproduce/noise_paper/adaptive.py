@@ -26,6 +26,8 @@ NEAR = 0.05
 """How much more than an unprotected network is "almost as vulnerable": a fraction."""
 UNPROTECTED = "unprotected"
 PLAIN, ADAPTIVE, EXACT = "plain", "adaptive", "adaptive, exact"
+RULES = {ADAPTIVE: "by the paper's rule", EXACT: "by the true moments"}
+"""What tells the parts of a claim about adaptive attacks apart."""
 WON = "adaptive, win probability"
 """The control that tells the loss from the rule: the paper's rule with the objective of `EXACT`."""
 BOTH = (
@@ -91,7 +93,7 @@ def almost_unprotected(panels: Mapping[str, Panel]) -> Ruling:
         for other, one, eps in places
     ]
     why = f"The noise may leave {100 * NEAR:g} points more than FGSM leaves of the unprotected network. {BOTH}"
-    return all_of(*parts, why=why, names=[f"{kind}, eps {eps}" for kind in (ADAPTIVE, EXACT) for eps in DECIDING])
+    return all_of(*parts, why=why, names=[RULES[kind] for kind in (ADAPTIVE, EXACT) for _ in DECIDING])
 
 
 def stronger(panels: Mapping[str, Panel]) -> Ruling:
@@ -104,7 +106,7 @@ def stronger(panels: Mapping[str, Panel]) -> Ruling:
         for eps in DECIDING
     ]
     why = "Plain FGSM ignores the noise; the adaptive one is the same step by the closed form."
-    names = [f"{kind}, sigma {s:g}, eps {eps}" for kind in (ADAPTIVE, EXACT) for s in SIGMAS for eps in DECIDING]
+    names = [RULES[kind] for kind in (ADAPTIVE, EXACT) for _ in SIGMAS for _ in DECIDING]
     return all_of(*parts, why=f"{why} {BOTH}", names=names)
 
 

@@ -10,9 +10,8 @@ CHIEF = {
     "noise-robust-mnist": "the most noise makes MNIST's network more robust to PGD than the least",
     "noise-like-attacked-mnist": "training with noise is about as robust as adversarial training on MNIST",
     "noise-no-drop": "clean accuracy on MNIST does not drop",
-    "noise-adaptive-stronger": "the closed form, by the paper's rule and by the true moments, gives a stronger attack "
-    "on networks that keep their noise",
-    "noise-sigma-not-zero": "a learned sigma comes to rest above 0 within the epochs that it is given",
+    "noise-adaptive-stronger": "the closed form gives a stronger attack on networks that keep their noise",
+    "noise-sigma-not-zero": "a learned sigma has come to rest, above 0, at the end of the training",
 }
 """The claims of the abstract and of the conclusion, one data set where there are two, each in a few words."""
 

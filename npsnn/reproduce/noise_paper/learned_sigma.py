@@ -90,7 +90,7 @@ def not_zero(panels: Mapping[str, Panel]) -> Ruling:
     slope = ", ".join(f"{row}: slope {shown(panel[row, SLOPE], NUMBER)}" for row in long if (row, SLOPE) in panel.cells)
     why = (
         f"A sigma has converged where it moves by less than {100 * STILL:g} % in the last third of the long training. "
-        "One that still falls has no value yet to which it converges: it may end at 0 or above. "
+        "One that still falls has not converged, wherever it would end: at 0, or above. "
         f"{slope}. While the slope is above 0 the loss still falls with sigma, and a sigma that no longer moves has "
         "stalled (audit N31). Free filters can outgrow the noise, which also halts sigma; unit filters cannot (N42)."
     )

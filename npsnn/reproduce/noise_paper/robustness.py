@@ -82,7 +82,7 @@ def better_than_baseline(attacks: Sequence[str]) -> Rule:
 
     def rule(panels: Mapping[str, Panel]) -> Ruling:
         places = [((level, attack), (BASELINE, attack)) for attack in attacks for level in LEVELS]
-        names = [f"{level}, {attack}" for attack in attacks for level in LEVELS]
+        names = [level for _ in attacks for level in LEVELS]
         return all_of(*(above(panels["grid"], *pair) for pair in places), why=why, names=names)
 
     return rule

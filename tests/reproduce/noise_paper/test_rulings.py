@@ -140,7 +140,11 @@ def fooled(unprotected: float, **left: float) -> Value:
 
     def value(panel: str, row: str, column: str) -> float:
         network, kind = row.split(": ")
-        return unprotected if network == adaptive.UNPROTECTED else left.get(kind.replace(", ", "_"), 0.5)
+        return (
+            unprotected
+            if network == adaptive.UNPROTECTED
+            else left.get(kind.removesuffix(" FGSM").replace(", ", "_"), 0.5)
+        )
 
     return value
 
