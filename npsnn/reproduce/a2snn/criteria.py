@@ -28,7 +28,7 @@ PAPERS = (1, 2, 4)
 NOISE = (6, 7, 8)
 """The criteria that ask what noise adds to the first five."""
 ROWS = {"m5": ours("m5", DATA), "m5, as code": as_code(DATA), "m0": ours("m0", DATA)}
-ASKED = {6: "the noise off", 7: "known draws", 8: "the closed form", 9: "other kinds of attack"}
+ASKED = {6: "with the noise off", 7: "by known draws", 8: "in closed form", 9: "by other kinds of attack"}
 """What the criteria that decide about obfuscation attack by."""
 RIGHT = "right in all samples"
 UNMOVED = "without perturbation"
