@@ -15,7 +15,7 @@ from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import Place
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.report import markdown, panel_table
-from npsnn.reproduce.rules import above
+from npsnn.reproduce.rules import above, all_of
 from npsnn.reproduce.scales import NOISE_PAPER, SCALES
 from npsnn.reproduce.sections import sections
 
@@ -84,6 +84,19 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     assert re.search(r"^\*\*Noise paper\*\* \(.*\). Its chief claims", text, re.MULTILINE)
     assert "\nAll 2 claims: does not hold 1, not measured 1.\n" in text
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
+
+
+def test_the_summary_says_which_parts_hold(records: Records) -> None:
+    """Of an open claim as of one that holds in part; a claim whose parts agree needs no names."""
+
+    def of(*verdicts: str) -> Ruling:
+        return all_of(*(Ruling(v, "1") for v in verdicts), names=("on Monday", "on Tuesday"))
+
+    decides = {"better": lambda panels: of(OPEN, FAILS), "worse": lambda panels: of(HOLDS, HOLDS)}
+    scale = replace(tiny(), seeds=2, decides=True)
+    text = markdown(sections([replace(GRID, decides=decides)], CLAIMS, scale, records), scale, records, "")
+    assert f"* **{OPEN}**, though a part fails: is better (no: on Tuesday; open: on Monday).\n" in text
+    assert f"* **{HOLDS}**: is worse.\n" in text
 
 
 def test_an_experiment_may_be_of_another_paper(records: Records) -> None:

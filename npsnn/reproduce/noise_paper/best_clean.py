@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from npsnn.attacks import APGD
 from npsnn.attacks.sources import Expectation
 from npsnn.reproduce.claims import Ruling
-from npsnn.reproduce.experiments import Column, Draw, Grid, Rule, enter
+from npsnn.reproduce.experiments import Column, Draw, Experiment, Grid, Rule, enter
 from npsnn.reproduce.jobs import Job
 from npsnn.reproduce.noise_paper.networks import (
     OFF,
@@ -52,6 +52,21 @@ def columns(eps: float, scale: Scale) -> Iterator[Column]:
     yield Column(JUDGE, strong(eps, scale), OFF)
 
 
+def grid(of: Experiment, data: str, rows: Mapping[str, Row]) -> Grid:
+    """An experiment's networks by these attacks on a data set, beside the baseline and adversarial training."""
+    eps = EPS[data]
+    return Grid(
+        name=of.name,
+        paper=of.paper,
+        shows=of.shows,
+        title=f"{of.title}, {data}, eps {eps:.3g}",
+        data=data,
+        rows={BASELINE: baseline, **rows, TRAINED: attacked(eps)},
+        columns=lambda scale: columns(eps, scale),
+        seeds=SEEDS,
+    )
+
+
 def within(panels: Mapping[str, Panel]) -> Ruling:
     """Whether the best candidate on each data set comes within the margin of adversarial training, under the group."""
     names = {data: best(panels[data], candidates(), JUDGE) for data in EPS if data in panels}
@@ -92,27 +107,15 @@ class BestClean:
     decides: Mapping[str, Rule] = field(default_factory=lambda: {"noise-clean-alone": within})
 
     def _grids(self) -> dict[str, Grid]:
-        return {data: self._grid(data, eps) for data, eps in EPS.items()}
-
-    def _grid(self, data: str, eps: float) -> Grid:
-        return Grid(
-            name=self.name,
-            paper=self.paper,
-            shows=self.shows,
-            title=f"{self.title}, {data}, eps {eps:.3g}",
-            data=data,
-            rows={BASELINE: baseline} | candidates() | {TRAINED: attacked(eps)},
-            columns=lambda scale: columns(eps, scale),
-            seeds=SEEDS,
-        )
+        return {data: grid(self, data, candidates()) for data in EPS}
 
     def jobs(self, scale: Scale) -> Iterable[Job]:
         """Those of the grids."""
-        return [job for grid in self._grids().values() for job in grid.jobs(scale)]
+        return [job for of in self._grids().values() for job in of.jobs(scale)]
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
         """A panel for each data set."""
-        return {data: grid.panels(scale, records)["grid"] for data, grid in self._grids().items()}
+        return {data: of.panels(scale, records)["grid"] for data, of in self._grids().items()}
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:
         """None beside those of its panels."""

@@ -11,9 +11,8 @@ from npsnn.data import Dataset
 from npsnn.reproduce.experiments import Draw, Grid, Rule, enter, note
 from npsnn.reproduce.jobs import Job, Measure, Train
 from npsnn.reproduce.measures import measure
-from npsnn.reproduce.noise_paper.best_clean import EPS, columns
-from npsnn.reproduce.noise_paper.networks import SEEDS, Row, attacked, baseline, noise_aware, trained
-from npsnn.reproduce.noise_paper.robustness import BASELINE, TRAINED
+from npsnn.reproduce.noise_paper.best_clean import EPS, grid
+from npsnn.reproduce.noise_paper.networks import SEEDS, Row, noise_aware, trained
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.scales import NOISE_PAPER, Scale, Setting
@@ -104,19 +103,7 @@ class Beyond:
     decides: Mapping[str, Rule] = field(default_factory=dict)
 
     def _grids(self) -> dict[str, Grid]:
-        return {data: self._grid(data, eps) for data, eps in EPS.items()}
-
-    def _grid(self, data: str, eps: float) -> Grid:
-        return Grid(
-            name=self.name,
-            paper=self.paper,
-            shows=self.shows,
-            title=f"Training on clean data alone, {data}, eps {eps:.3g}",
-            data=data,
-            rows={BASELINE: baseline, **FORMS, TRAINED: attacked(eps)},
-            columns=lambda scale: columns(eps, scale),
-            seeds=SEEDS,
-        )
+        return {data: grid(self, data, FORMS) for data in EPS}
 
     def _certificates(self, scale: Scale, data: str) -> Iterator[tuple[str, Measure]]:
         options = (("images", IMAGES), ("samples", SAMPLES), ("selection", SELECTION))
@@ -125,14 +112,14 @@ class Beyond:
 
     def jobs(self, scale: Scale) -> Iterator[Job]:
         """Those of the grids, and a measurement of each network with a certificate."""
-        for grid in self._grids().values():
-            yield from grid.jobs(scale)
+        for of in self._grids().values():
+            yield from of.jobs(scale)
         for data in EPS:
             yield from (job for _, job in self._certificates(scale, data))
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
         """A panel of attacks for each data set, and one of certificates."""
-        found = {data: grid.panels(scale, records)["grid"] for data, grid in self._grids().items()}
+        found = {data: of.panels(scale, records)["grid"] for data, of in self._grids().items()}
         return found | {f"certificates, {data}": self._certified(scale, records, data) for data in EPS}
 
     def _certified(self, scale: Scale, records: Records, data: str) -> Panel:
