@@ -138,7 +138,7 @@ class Grid:
         columns, kinds = list(self.columns(scale)), list[Mapping[str, Any]]()
         kinds = [c.judging for i, c in enumerate(columns) if c.judging not in [d.judging for d in columns[:i]]]
         for row, train in self.rows.items():
-            for seed in range(scale.seeds if self.seeds is None else min(self.seeds, scale.seeds)):
+            for seed in range(self._count(scale)):
                 network = train(setting, seed)
                 for kind in kinds:
                     own = [c for c in columns if c.judging == kind]
@@ -147,8 +147,12 @@ class Grid:
                     judging = Judging(**{**of_scale, **self.kept.get(row, {}), **kind})
                     yield row, seed, own, Attack(network, attacks, self.images or setting.images, judging)
 
+    def _count(self, scale: Scale) -> int:
+        """The number of seeds."""
+        return scale.seeds if self.seeds is None else min(self.seeds, scale.seeds)
+
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
-        """One panel, "grid"."""
+        """One panel, "grid"; a figure stands there once all of its seeds do, for seeds are paired by their order."""
         found: dict[tuple[str, str], list[Any]] = {}
         for row, _, columns, job in self._jobs(scale):
             for column in columns:
@@ -163,7 +167,7 @@ class Grid:
             title=self.title,
             rows=list(self.rows),
             columns=[c.name for c in columns],
-            cells={place: Seeds.of(some) for place, some in found.items()},
+            cells={place: Seeds.of(some) for place, some in found.items() if len(some) == self._count(scale)},
             theirs=self.theirs,
             x=x,
             axis=self.axis,

@@ -72,6 +72,12 @@ def test_its_panel_holds_what_the_records_say(records: Records) -> None:
     assert panel.x == {"clean": 0.0, "PGD": 0.1}
 
 
+def test_a_figure_waits_for_all_of_its_seeds(records: Records) -> None:
+    """Seeds are paired by their order: without the first, another network would be compared with its namesake."""
+    more = GRID.panels(replace(tiny(), seeds=3), records)["grid"]
+    assert not more.cells and more.shown("low", "PGD") == "-"
+
+
 def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")
