@@ -10,7 +10,7 @@ A record is the same whatever computed it; `about` and `took` alone say where an
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,9 +104,17 @@ class Records:
             self._read[key] = _record(parse_json(files.read_content(path, LIMIT), str(path)), path)
         return self._read[key]
 
-    def there(self, jobs: Iterable[tuple[K, Job]]) -> Iterator[tuple[K, Record]]:
-        """The records of those jobs that are done, each with what stands beside its job."""
-        yield from ((beside, self[job]) for beside, job in jobs if self.holds(job))
+    def there(
+        self, jobs: Iterable[tuple[K, Job]], row: Callable[[K], Any] = lambda beside: beside
+    ) -> Iterator[tuple[K, Record]]:
+        """The records of the rows whose jobs are all done, each with what stands beside its job.
+
+        A row of which a seed is missing is left out, as seeds are paired by their order.
+        row: from what stands beside a job to its row.
+        """
+        asked = list(jobs)
+        lacking = {row(beside) for beside, job in asked if not self.holds(job)}
+        yield from ((beside, self[job]) for beside, job in asked if row(beside) not in lacking)
 
     def write(self, job: Job, record: Record) -> None:
         """Keep a record, whole or not at all; equal records give equal bytes."""

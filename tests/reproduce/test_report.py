@@ -78,6 +78,15 @@ def test_a_figure_waits_for_all_of_its_seeds(records: Records) -> None:
     assert not more.cells and more.shown("low", "PGD") == "-"
 
 
+def test_so_does_a_row_of_records(records: Records) -> None:
+    two, three = (list(GRID.jobs(replace(tiny(), seeds=seeds))) for seeds in (2, 3))
+    missing = next(job for job in three if job not in two)
+    asked = [("lacking", missing), *(("whole", job) for job in two), ("lacking", two[0])]
+    assert [row for row, _ in records.there(asked)] == ["whole"] * len(two)
+    by_seed = [(("lacking", 0), two[0]), (("lacking", 1), missing), (("whole", 0), two[0])]
+    assert [beside for beside, _ in records.there(by_seed, lambda beside: beside[0])] == [("whole", 0)]
+
+
 def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     scale = replace(tiny(), seeds=2, decides=True)
     text = markdown(sections([GRID], CLAIMS, scale, records), scale, records, "figures/")

@@ -82,7 +82,7 @@ class Cost:
         return {data: self._panel(scale, records, data) for data in DATA}
 
     def _panel(self, scale: Scale, records: Records, data: str) -> Panel:
-        there = records.there(trained(scale, data, rows(data)))
+        there = records.there(trained(scale, data, rows(data)), lambda beside: beside[0])
         took = {place: float(record.took["seconds"]) for place, record in there}
         found: dict[tuple[str, str], list[float]] = {}
         for (name, seed), seconds in took.items():

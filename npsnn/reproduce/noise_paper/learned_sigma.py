@@ -171,7 +171,7 @@ class LearnedSigma:
 
     def _epochs(self, scale: Scale, records: Records) -> Iterator[tuple[str, list[Mapping[str, Any]], float]]:
         trainings = ((((name, train)), train) for (name, _), train in trained(scale, "mnist", rows()))
-        for (name, train), record in records.there(trainings):
+        for (name, train), record in records.there(trainings, lambda beside: beside[0]):
             yield name, record.values["epochs"], train.of.sigma  # type: ignore[union-attr]
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:

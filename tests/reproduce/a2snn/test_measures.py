@@ -174,8 +174,9 @@ def test_costs_are_seconds_of_an_epoch(done: tuple[Scale, Records]) -> None:
 
 
 def test_the_plane_reads_the_measurement(done: tuple[Scale, Records]) -> None:
-    scale, records = done
+    scale, records = replace(done[0], seeds=1), done[1]
     plane = figure_2.Plane()
+    assert not plane.panels(done[0], records)[figure_2.ANGLES].cells, "of two seeds one is not measured"
     panel = plane.panels(scale, records)[figure_2.ANGLES]
     job = next(job for row, _, job in plane._jobs(scale) if row == "m5")
     assert panel["m5", figure_2.TO_AXES].values == (records[job].values["to axes"],)
