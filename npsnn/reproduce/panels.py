@@ -55,12 +55,13 @@ class Panel:
 
 
 def shown(found: Seeds, unit: str = PERCENT, signed: bool = False) -> str:
-    """A figure with its interval in words: "42.1 % (38.0 to 46.2)"."""
+    """A figure with its interval in words: "42.1 % (38.0 to 46.2)"; that of a part of the whole ends at 0 and 100 %."""
     ending = " %" if unit == PERCENT and not signed else ""
     text = f"{_number(found.mean, unit, signed)}{ending}"
     if found.ci95 is None:
         return text
-    low, high = (_number(end, unit, signed) for end in found.ci95)
+    ends = found.ci95 if unit != PERCENT or signed else (max(found.ci95[0], 0.0), min(found.ci95[1], 1.0))
+    low, high = (_number(end, unit, signed) for end in ends)
     return f"{text} ({low} to {high})"
 
 

@@ -121,6 +121,8 @@ def test_figures_in_words() -> None:
     assert shown(seeds([0.5])).startswith("50.0 % (45.1 to 54.9)")
     assert shown(Seeds((0.1,)), signed=True) == "+10.0"
     assert shown(Seeds((0.123456,)), unit="") == "0.123"
+    assert shown(Seeds((0.9, 1.0))) == "95.0 % (31.5 to 100.0)" and shown(Seeds((0.0, 0.1))) == "5.0 % (0.0 to 68.5)"
+    assert shown(Seeds((0.9, 1.0)), signed=True) == "+95.0 (+31.5 to +158.5)"
     assert shown(Seeds((-0.0004,)), signed=True) == "-0.04" and shown(Seeds((0.0,)), signed=True) == "0.0"
 
 
