@@ -19,7 +19,8 @@ accuracy without attack on the same images. A difference is the first figure min
 percentages, taken before rounding. Networks of one seed meet the same images and the same draws of the noise, so that
 differences are paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
-before these figures were measured. A part of a claim **holds** where its whole interval lies there, and **does not
+before these figures were measured, but for one: that a network which has not learned decides nothing was added after
+such networks had been seen. A part of a claim **holds** where its whole interval lies there, and **does not
 hold** where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all
 its parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the
 interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the row says.
@@ -28,8 +29,6 @@ difference that lies wholly below that fails, and one above 0 whose mean is belo
 claims with jobs that are still to be done, or with data that nothing stands for at this scale.
 * **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
 part of each verdict; the section behind the link has all."""
-
-
 BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
 """The verdict of a part in a word."""
 
@@ -87,7 +86,7 @@ def _table(rows: Sequence[Row], reasons: bool = False) -> str:
 
 
 def possible(ruling: Ruling) -> str:
-    """What a claim may still be that is told in part."""
+    """What is known of an open claim, behind its verdict."""
     return f", {ruling.left_open}" if ruling.left_open else ""
 
 

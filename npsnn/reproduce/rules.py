@@ -3,14 +3,18 @@
 All take figures over seeds as fractions, with the interval of their paired difference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.panels import PERCENT, Panel, shown
 from npsnn.reproduce.records import MissingError, Seeds
-from npsnn.reproduce.wording import Place, against, alone, listed, needing, size
+from npsnn.reproduce.wording import CLEAN, Place, against, alone, listed, needing, size
+
+COLLAPSED = 0.2
+"""The clean accuracy on ten classes below which a network has not learned, whatever an attack leaves of it: a network
+that gives one answer cannot be attacked."""
 
 
 def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = "") -> Ruling:
@@ -120,6 +124,15 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
     )
     needed = f"within {size(panel, within)} of the paper's {panel.theirs[place]:g}"
     return Ruling(verdict, alone(panel, place, needed), why)
+
+
+def fairly(panel: Panel, rows: Iterable[str], ruling: Ruling) -> Ruling:
+    """The ruling, left open where one of the networks that it compares has not learned (`COLLAPSED`)."""
+    clean = {row: panel.cells[row, CLEAN].mean for row in rows if (row, CLEAN) in panel.cells}
+    fallen = [f"{row} classifies {100 * mean:.1f} % of clean images" for row, mean in clean.items() if mean < COLLAPSED]
+    if not fallen:
+        return ruling
+    return replace(ruling, verdict=OPEN, figure=f"{ruling.figure}; no comparison: {' and '.join(fallen)}")
 
 
 def all_of(*rulings: Ruling, why: str = "", names: Sequence[str] = ()) -> Ruling:

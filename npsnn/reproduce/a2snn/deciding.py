@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 
 from npsnn.reproduce.a2snn.networks import Row
-from npsnn.reproduce.claims import OPEN, VERDICTS, Ruling
+from npsnn.reproduce.claims import VERDICTS, Ruling
 from npsnn.reproduce.experiments import Grid, Rule, note
 from npsnn.reproduce.jobs import Job, Train
 from npsnn.reproduce.panels import NUMBER, Panel
 from npsnn.reproduce.records import MissingError, Record, Records, Seeds
-from npsnn.reproduce.rules import above, all_of
+from npsnn.reproduce.rules import COLLAPSED, above, all_of, fairly
 from npsnn.reproduce.scales import A2SNN, Scale
-from npsnn.reproduce.wording import CLEAN
 
 GRID = "grid"
 """The name of the panel of a grid."""
 WORTH = 0.01
 """The least difference that "more" means where the paper says no more: a point. Else no difference would refute it."""
-COLLAPSED = 0.2
-"""The clean accuracy on ten classes below which a network has not learned, whatever an attack leaves of it: a network
-that gives one answer cannot be attacked."""
+NOT_LEARNED = f"""
+A row with one figure in all columns is of a network that gives one answer; at the scale *small* adversarial training
+(pgd-training) and MART ended so. A network that classifies less than {100 * COLLAPSED:g} % of clean images decides
+nothing. This part of the rule came after such networks had been seen.
+"""
+"""What experiments say of networks that have not learned."""
 LAST: dict[str, Callable[[Any], float]] = {
     "spread of features": lambda e: e["feature_noise"]["trace"] ** 0.5,
     "common mode": lambda e: e["feature_noise"]["common"],
@@ -82,15 +84,6 @@ def better(row: str, than: Iterable[str], columns: Sequence[str], by: Mapping[st
         )
 
     return rule
-
-
-def fairly(panel: Panel, rows: Iterable[str], ruling: Ruling) -> Ruling:
-    """The ruling, left open where one of the networks that it compares has not learned (`COLLAPSED`)."""
-    clean = {row: panel.cells[row, CLEAN].mean for row in rows if (row, CLEAN) in panel.cells}
-    fallen = [f"{row} classifies {100 * mean:.1f} % of clean images" for row, mean in clean.items() if mean < COLLAPSED]
-    if not fallen:
-        return ruling
-    return replace(ruling, verdict=OPEN, figure=f"{ruling.figure}; no comparison: {' and '.join(fallen)}")
 
 
 def strictly(*rulings: Ruling) -> Ruling:
@@ -165,16 +158,15 @@ def measured(
     about: how it was measured.
     unit: "%" for fractions that are shown in percent.
     """
+    asked = list(jobs)
     found: list[tuple[tuple[str, str], float]] = []
-    rows: dict[str, None] = {}
-    for row, job in jobs:
-        rows[row] = None
-        record = present(records, job)
-        for column, figure in columns.items() if record is not None else ():
+    for row, record in records.there(asked):
+        for column, figure in columns.items():
             try:
                 found.append(((row, column), float(figure(record))))
             except (KeyError, IndexError):
                 continue
+    rows = dict.fromkeys(row for row, _ in asked)
     return Panel(title, list(rows), list(columns), gathered(found), unit=unit, note=about)
 
 

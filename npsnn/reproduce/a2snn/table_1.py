@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from npsnn.reproduce.a2snn import networks
-from npsnn.reproduce.a2snn.deciding import better
+from npsnn.reproduce.a2snn.deciding import NOT_LEARNED, better
 from npsnn.reproduce.a2snn.networks import STOCHASTIC, stochastic
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.scales import A2SNN, Scale
@@ -33,10 +33,6 @@ from a random start, which reach half of the ball (B12). *PGD, closed form* take
 Controls: m0 is the same network without noise, and pgd-training is adversarial training without noise; *noise off*
 attacks by the gradients of the network without its noise, so that nothing random can hide them. Adv-BNN's own answer
 is the mean probability of several draws: the last column has it for all.
-
-A row with one figure in all columns is of a network that gives one answer. LeNet-5 learns nothing from images that are
-all attacked at 8/255, in so few epochs. A network whose clean accuracy is below 20 % therefore decides nothing; this
-part of the rule came after such networks had been seen.
 """
 
 enter(
@@ -57,7 +53,7 @@ enter(
             for row, values in PRINTED.items()
             for column, value in zip(("clean", "FGSM", "PGD"), values, strict=True)
         },
-        says=SAYS,
+        says=SAYS + NOT_LEARNED,
         seeds=SEEDS,
     )
 )

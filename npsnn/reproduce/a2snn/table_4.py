@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from npsnn.attacks import PGD, EoT
-from npsnn.reproduce.a2snn.deciding import better
+from npsnn.reproduce.a2snn.deciding import NOT_LEARNED, better
 from npsnn.reproduce.a2snn.networks import defence, judge, noise_off, ours, papers_pgd
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.scales import A2SNN, Scale
@@ -52,10 +52,6 @@ last two columns have such answers of all.
 One seed stands for each defence. Differences of a few points may be the seed's. The row pgd-training is adversarial
 training alone, and m0 is no defence. PCL has no attacked images here, as in its authors' main result; SADS has the
 settings chosen by npsnn, as the paper's were not at hand.
-
-A row with one figure in all columns is of a network that gives one answer. LeNet-5 learns nothing from images that are
-all attacked at 8/255, in so few epochs. A network whose clean accuracy is below 20 % therefore decides nothing; this
-part of the rule came after such networks had been seen.
 """
 
 ROWS = {name: defence(name, DATA) for name in PRINTED if name != "m5"}
@@ -79,7 +75,7 @@ enter(
             for row, values in PRINTED.items()
             for column, value in zip(("clean", "PGD"), values, strict=True)
         },
-        says=SAYS,
+        says=SAYS + NOT_LEARNED,
         seeds=SEEDS,
     )
 )

@@ -112,8 +112,13 @@ The objective is Eq. 1 as printed, with the lambdas of Table 7, the projection w
 momentum 0.9 and the learning rate of the scale; *a2snn-readings* has the authors' code and other readings. On CIFAR-10
 at the scale *small* the optimiser is Adam with a rate of 0.001: after ten epochs of LeNet-5 SGD with 0.01 leaves m5 at
 17, 18 and 38 % of the validation images (three seeds); the authors' code has Adam as well. Validation images chose, no
-attack did. A claim about robustness has to hold under the paper's FGSM and PGD (gradients over 50 draws, or as many as
-the scale has) and under the judge, the worst of all kinds of attack, so that no weak attack decides.
+attack did.
+
+    npsnn train --recipe a2snn-m5 --dataset cifar10-unverified --model lenet5 --max-entropy 0.1 --alignment 1
+        --augmentation crop-flip --limit 20000 --epochs 10 --batch-size 128 --lr 0.01 --seed 0
+
+A claim about robustness has to hold under the paper's FGSM and PGD (gradients over 50 draws, or as many as the scale
+has) and under the judge, the worst of all kinds of attack, so that no weak attack decides.
 
 Controls: *PGD, noise off* attacks by the gradients of the network without noise. It takes as much as the others where
 the noise protects nothing by itself. The second panel shows where the noise went: variance in the common mode of the

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from npsnn.attacks import FGSM, EoT
-from npsnn.reproduce.a2snn.deciding import GRID, WORTH, better, fairly, noise_panel, under
+from npsnn.reproduce.a2snn.deciding import GRID, WORTH, better, noise_panel, under
 from npsnn.reproduce.a2snn.networks import attacked, fgsm, independent, judge, noise_off, ours, papers_pgd
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
-from npsnn.reproduce.rules import above, all_of, no_less
+from npsnn.reproduce.rules import above, all_of, fairly, no_less
 from npsnn.reproduce.scales import A2SNN, Scale
 
 DATA = "cifar10"

@@ -28,6 +28,8 @@ from npsnn.reproduce.scales import NOISE_PAPER, Scale
 EPS = {"mnist": 0.1, "fashion-mnist": 8 / 255}
 """The radius in Linf of each data set."""
 SIGMAS = (0.6, 1.5, 3.0, 5.0)
+LEVELS: Mapping[str, Row] = {f"L1 filters, sigma {sigma:g}": noise_aware(sigma, "l1") for sigma in SIGMAS}
+"""The levels of noise under filters that cannot outgrow it."""
 WITHIN = 0.1
 """How far below adversarial training clean data alone may stay: a fraction."""
 JUDGE = "Auto"
@@ -35,7 +37,7 @@ JUDGE = "Auto"
 
 def candidates() -> dict[str, Row]:
     """The trainings on clean data alone."""
-    found = {f"L1 filters, sigma {sigma:g}": noise_aware(sigma, "l1") for sigma in SIGMAS}
+    found = dict(LEVELS)
     found["L1 filters, squared error, no noise"] = without_noise("l1")
     found["L1 filters, cross-entropy, no noise"] = without_noise("l1", "cross-entropy")
     found["L2 filters, sigma 3"] = noise_aware(3.0, "l2")

@@ -11,13 +11,12 @@ from npsnn.data import Dataset
 from npsnn.reproduce.experiments import Draw, Grid, Rule, enter, note
 from npsnn.reproduce.jobs import Job, Measure, Train
 from npsnn.reproduce.measures import measure
-from npsnn.reproduce.noise_paper.best_clean import EPS, grid
+from npsnn.reproduce.noise_paper.best_clean import EPS, LEVELS, grid
 from npsnn.reproduce.noise_paper.networks import SEEDS, Row, noise_aware, trained
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.records import Records, Seeds
 from npsnn.reproduce.scales import NOISE_PAPER, Scale, Setting
 
-SIGMAS = (0.6, 1.5, 3.0, 5.0)
 BEST = 3.0
 """The level of noise of the other forms."""
 RADII = (0.1, 0.25, 0.5)
@@ -36,7 +35,6 @@ def formed(form: str, of: Row) -> Row:
     return train
 
 
-LEVELS: Mapping[str, Row] = {f"L1 filters, sigma {sigma:g}": noise_aware(sigma, "l1") for sigma in SIGMAS}
 FORMS: Mapping[str, Row] = {
     f"L1 filters, sigma {BEST:g}": noise_aware(BEST, "l1"),
     f"L1 filters, sigma {BEST:g}, twice as wide": formed("wide", noise_aware(BEST, "l1")),

@@ -22,7 +22,7 @@ from npsnn.reproduce.noise_paper.networks import (
     without_noise,
 )
 from npsnn.reproduce.panels import Panel
-from npsnn.reproduce.rules import above, all_of, no_less, rises
+from npsnn.reproduce.rules import above, all_of, fairly, no_less, rises
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
 
 EPS = {"mnist": (0.05, 0.1, 0.2, 0.3), "cifar10": (2 / 255, 4 / 255, 8 / 255)}
@@ -99,7 +99,7 @@ def beside_attacked(panel: Panel, row: str, column: str, within: float) -> Rulin
     if taken.verdict != HOLDS:
         why = "Adversarial training is not surely above the baseline: it is no measure here."
         return Ruling(OPEN, taken.figure, why)
-    return no_less(panel, (row, column), (TRAINED, column), within)
+    return fairly(panel, (row, TRAINED), no_less(panel, (row, column), (TRAINED, column), within))
 
 
 def like_attacked(attacks: Sequence[str]) -> Rule:

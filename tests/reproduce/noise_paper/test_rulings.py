@@ -87,6 +87,8 @@ def test_similar_to_adversarial_training(data: str) -> None:
     assert verdict(claim, of_row(low | by_level(0.1, 0.2, 0.7, 0.3))) == FAILS
     untaken = {"baseline": 0.1, robustness.TRAINED: 0.1} | by_level(0.1, 0.1, 0.1, 0.1)
     assert verdict(claim, of_row(untaken)) == OPEN, "an adversarial training that has not taken is no measure"
+    one_answer = {"baseline": 0.05, robustness.TRAINED: 0.12} | by_level(0.2, 0.2, 0.3, 0.2)
+    assert verdict(claim, of_row(one_answer)) == OPEN, "one answer for all images, which no attack changes"
 
 
 def along(*, noise: float, attacked: float, robust: float = 1.0) -> Value:
