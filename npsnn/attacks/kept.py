@@ -65,15 +65,17 @@ class Kept:
     told: is given the number of images of each part that is found, in the place of the call's progress.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], anew: bool = False) -> None:
         """Open the file where there is one, or note its name.
 
         path: of the file, such as "unfinished.parts".
+        anew: whether a file of another call is begun again, with a warning, where it would otherwise be refused.
         Raises OSError where the file cannot be opened, and ValueError where it is no such file, or in use.
         """
         self.path = user_path(path)
         self.spared = 0.0
         self.told: Callable[[int], None] | None = None
+        self._anew = anew
         self._parts = Parts(self.path)
         self._unnamed = False
 
@@ -104,13 +106,19 @@ class Kept:
         labels: (N,).
         attacks: what is run, as a list.
         judging: how success is judged.
-        Raises ValueError, naming what differs, where the file is of another call, and for a network that no file could
-        hold. Warns where this processor rounds otherwise than the one before, and where the file cannot be written.
+        Raises ValueError, naming what differs, where the file is of another call and may not be begun `anew`, and for a
+        network that no file could hold. Warns where this processor rounds otherwise than the one before, and where the
+        file cannot be written.
         """
         now, rounds = identity.of_call(network, x, labels, attacks, judging), identity.rounding(network, x, labels)
         known, before = self.says.get("about"), self.says.get("rounding", [])
         if known is not None and (odd := identity.difference(known, now)):
-            raise ValueError(f"{self.path} is of attacks that differ in {odd}: finish or remove it, or name another")
+            differs = f"{self.path} is of attacks that differ in {odd}"
+            if not self._anew:
+                raise ValueError(f"{differs}: finish or remove it, or name another")
+            warnings.warn(f"{differs}: they begin again", stacklevel=3)
+            self._parts.remove()
+            self._parts, known, before = Parts(self.path), None, []
         if known is None:
             self._parts.begin()
             self.say(about=now, rounding=[rounds])

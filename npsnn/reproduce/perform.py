@@ -114,7 +114,7 @@ def _attack(job: Attack, place: Place) -> Record:
         kept = place.folder / UNFINISHED / f"{job.key}-{number}.parts"
         kept.parent.mkdir(parents=True, exist_ok=True)
         several = attack if isinstance(attack, Grouping) else [attack]
-        with Kept(kept) as keep:
+        with Kept(kept, anew=True) as keep:  # the job is the same under another version of this code
             found = list(robust_accuracy(network, x, labels, several, job.judging, clean=clean, keep=keep))
         for r in found if len(found) > 1 else ():
             images[f"{name}: {r.attack}"] = _images(r.accuracy, draws) | _beside(r)

@@ -236,7 +236,12 @@ def test_a_file_of_another_call_is_refused_by_what_differs(
             with pytest.raises(ValueError, match=r"differ in (code|version) \("):
                 run(network, x, labels, keep, attacks=few)
     run(network, x, labels, keep, attacks=few)
-    keep.clear()
+    keep.close()
+    anew = Kept(tmp_path / "f", anew=True)
+    with pytest.warns(UserWarning, match="differ in labels .*: they begin again"):
+        begun = run(network, x, other, anew, attacks=few)
+    assert figures(begun) == figures(run(network, x, other, attacks=few)) and not anew.moved
+    anew.clear()
 
 
 def test_another_processor_is_told_of_and_noted(

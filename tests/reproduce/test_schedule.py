@@ -15,9 +15,9 @@ from npsnn import Classifier, attacks, data
 from npsnn.jobs import executors
 from npsnn.jobs.schedule import DONE, FAILED, LEFT
 from npsnn.reproduce.jobs import Attack, Measure
-from npsnn.reproduce.perform import Place, perform_all
+from npsnn.reproduce.perform import UNFINISHED, Place, perform_all
 from npsnn.reproduce.records import MissingError
-from npsnn.runs import checkpoint
+from npsnn.runs import checkpoint, provenance
 from npsnn.train import task
 
 JOBS = [attacked(), attacked(sigma=0.0), attacked(defended())]
@@ -78,6 +78,24 @@ def test_a_training_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> No
     (run_folder / checkpoint.METRICS).unlink()
     run_all([job], tmp_path)
     assert lasting(tmp_path)[job.key] == lasting(whole)[job.key]
+
+
+def test_an_attack_that_another_version_of_the_code_began_begins_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    place, job, test = Place(tmp_path), attacked(), data.load("digits").test
+    place.records.path(job.key).unlink()
+    begun = tmp_path / UNFINISHED / f"{job.key}-0.parts"
+    begun.parent.mkdir(exist_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "of_code", lambda: "another")
+        keep = attacks.Kept(begun)
+        keep.begin(place.network(network()), test.images[:8], test.labels[:8], [job.attacks[0][1]], job.judging)
+        keep.close()
+    with pytest.warns(UserWarning, match=r"differ in code \(another there, .*: they begin again"):
+        run_all([job], tmp_path)
+    assert lasting(tmp_path) == lasting(folder) and not begun.exists()
 
 
 def test_a_folder_without_a_beginning_is_begun_again(tmp_path: Path) -> None:
