@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from npsnn.reproduce.claims import MISSING
 from npsnn.reproduce.overview import cell, opening, possible, tables
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.records import Records
@@ -32,11 +33,10 @@ def _about(section: Section, folder: str) -> str:
     e = section.experiment
     parts = [f"## {e.name}", f"*{e.shows} of {_the(e.paper)}.* {e.title}."]
     for claim, ruling in section.rulings:
+        parts.append(f"**{ruling.verdict}**{possible(ruling)}: *{claim.says}* {ruling.why}".strip())
         several = len(ruling.parts) > 1
-        figure = f"{len(ruling.parts)} parts" if several else ruling.figure
-        parts.append(f"**{ruling.verdict}**{possible(ruling)} {claim.says} Here: {figure}. {ruling.why}".strip())
-        if several:
-            parts.append("\n".join(f"* {part.verdict}: {part.figure}." for part in ruling.parts))
+        figures = [f"{part.verdict}: {part.figure}" for part in ruling.parts] if several else [ruling.figure]
+        parts += ["\n".join(f"* {figure}." for figure in figures)] * (ruling.verdict != MISSING)
     if e.says:
         parts.append(e.says.strip())
     for panel in section.panels.values():
