@@ -9,8 +9,7 @@ from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.scales import A2SNN, Scale
 
 DATA = "cifar10"
-SEEDS = 1
-"""Fifteen trainings, of which eight attack their images: the interval is over images, and says nothing of seeds."""
+SEEDS = 3
 PRINTED = {
     "rse": (87.5, 40.0),
     "pixeldp": (87.0, 25.0),
@@ -49,9 +48,8 @@ averaged gradients where there is noise. Settings that belong to a network, such
 networks where the network is small. RSE, Adv-BNN, PixelDP and MI answer by the mean probability of several draws: the
 last two columns have such answers of all.
 
-One seed stands for each defence. Differences of a few points may be the seed's. The row pgd-training is adversarial
-training alone, and m0 is no defence. PCL has no attacked images here, as in its authors' main result; SADS has the
-settings chosen by npsnn, as the paper's were not at hand.
+The row pgd-training is adversarial training alone, and m0 is no defence. PCL has no attacked images here, as in its
+authors' main result; SADS has the settings chosen by npsnn, as the paper's were not at hand.
 """
 
 ROWS = {name: defence(name, DATA) for name in PRINTED if name != "m5"}
