@@ -59,8 +59,8 @@ class AuthorsPGD(AsAuthors):
     eps: radius in units of the [0, 1] pixel.
     norm: "linf".
     source: where its gradients come from.
-    Source: PGDMC(rel_stepsize=0.1, steps=10) of A2SNN's authors, github.com/peustr/foolbox, commit 63de32c. The paper,
-    Sec. 4.1, has no random start (audit B12).
+    Source: PGDMC(rel_stepsize=0.1, steps=10) of A2SNN's authors, github.com/peustr/foolbox, commit 63de32c. The paper
+    does not say where the steps begin (audit B12).
     """
 
     source: Source = SOURCE

@@ -53,7 +53,7 @@ call published was read in the code, or in descriptions and abstracts of the pap
 replace formulas that are wrong, or missing, in the papers.
 
 A claim about numbers has a row where formulas or the papers' own tables decide it. A claim that only a training or a
-missing figure can decide has no row yet, and stands [at the end](#claims-without-a-row).
+missing figure can decide has no row, and stands [at the end](#claims-without-a-row).
 
 A row **rests on** another row if its statement, as printed or as derived, takes the statement of the other row.
 Whoever replaces a formula has to derive the rows that rest on it again. A row that rests on a wrong formula can be
@@ -184,10 +184,16 @@ def _resting(card: Card, there: Collection[str]) -> list[str]:
 
 
 def _uncovered() -> str:
-    """The claims that no card checks, and the cards near them."""
-    table = ["| paper | place | claim | see |", "|---|---|---|---|"]
-    table += [f"| {PAPER_NAMES[c.paper]} | {c.place} | {c.says} | {', '.join(c.near)} |" for c in CLAIMS]
-    return f"## Claims without a row\n\n{len(CLAIMS)} claims that no check decides yet.\n\n" + "\n".join(table) + "\n"
+    """The claims that no card checks, the cards near them, and where trainings were asked."""
+    table = ["| paper | place | claim | see | asked by |", "|---|---|---|---|---|"]
+    for c in CLAIMS:
+        measured = f"`{c.measured}`" if c.measured else ""
+        table.append(f"| {PAPER_NAMES[c.paper]} | {c.place} | {c.says} | {', '.join(c.near)} | {measured} |")
+    intro = (
+        f"{len(CLAIMS)} claims that no formula decides. The last column names the experiment of `npsnn reproduce` that "
+        "asks networks about the claim."
+    )
+    return f"## Claims without a row\n\n{intro}\n\n" + "\n".join(table) + "\n"
 
 
 def _verdicts(rows: Sequence[Row]) -> str:

@@ -48,7 +48,7 @@ def model_of(config: Config, shape: Shape, classes: int) -> Model:
 def loss_of(config: Config) -> Loss:
     """The loss, on images of which a part is attacked if so asked: pgd is 10 steps of eps/10 from the image itself.
 
-    Source: A2SNN Sec. 4.1 (audit A24); one draw of the noise for each step.
+    Source: A2SNN Sec. 4.1 (audit A24), which does not say where the steps begin; one draw of the noise for each step.
     """
     loss: Loss = LOSSES[config.loss]()
     if config.adversarial == "none":

@@ -7,6 +7,8 @@ from pathlib import Path
 from npsnn import audit
 from npsnn.audit.report import markdown
 from npsnn.audit.uncovered import CLAIMS
+from npsnn.reproduce import EXPERIMENTS
+from npsnn.reproduce.scales import A2SNN, NOISE_PAPER
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,14 +36,21 @@ def test_no_card_is_named_after_a_place_that_is_said_to_have_none() -> None:
 
 def test_the_report_lists_them() -> None:
     text = markdown([], {})
-    assert f"{len(CLAIMS)} claims that no check decides yet" in text
+    assert f"{len(CLAIMS)} claims that no formula decides" in text
     assert all(f"| {claim.place} | {claim.says} |" in text for claim in CLAIMS)
+
+
+def test_the_experiments_that_they_lead_to_are_there_and_of_their_paper() -> None:
+    papers = {"noise": NOISE_PAPER, "a2snn": A2SNN}
+    for claim in CLAIMS:
+        assert not claim.measured or EXPERIMENTS[claim.measured].paper == papers[claim.paper], claim
+    assert sum(bool(claim.measured) for claim in CLAIMS) > len(CLAIMS) - 4
 
 
 def test_the_documents_count_cards_and_claims_as_they_are() -> None:
     found = " ".join((ROOT / "docs" / "findings.md").read_text().split())
     verdicts = Counter(card.verdict for card in audit.CARDS.values() if card.paper in ("noise", "a2snn"))
-    assert f"{len(CLAIMS)} further claims, about trainings and figures of the papers, have no row yet" in found
+    assert f"{len(CLAIMS)} further claims, about trainings and figures of the papers, have no row." in found
     assert f"runs all {len(audit.CARDS)} rows of the audit in" in found
     right, rows = verdicts["correct"], sum(verdicts.values())
     assert f"In {right} of the {rows} rows the paper is correct as it stands" in found
