@@ -48,6 +48,12 @@ class Panel:
         """One figure less another, paired by seeds and images."""
         return self[more].less(self[less])
 
+    def in_the_paper(self, more: tuple[str, str], less: tuple[str, str]) -> float | None:
+        """The difference of the paper's figures, in the unit of the cells; None where the paper lacks one of them."""
+        if not {more, less} <= self.theirs.keys():
+            return None
+        return (self.theirs[more] - self.theirs[less]) / (100 if self.unit == PERCENT else 1)
+
     def shown(self, row: str, column: str) -> str:
         """The figure with its interval, for a table; "-" where it was not measured."""
         found = self.cells.get((row, column))

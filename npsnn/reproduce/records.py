@@ -19,7 +19,7 @@ import numpy as np
 
 from npsnn import files
 from npsnn.attacks.judging import Accuracy
-from npsnn.attacks.statistics import wilson_interval
+from npsnn.attacks.statistics import paired_interval, wilson_interval
 from npsnn.files.json_files import parse_json
 from npsnn.reproduce.jobs import Job
 
@@ -125,10 +125,14 @@ class Records:
 
 @dataclass(frozen=True)
 class Seeds:
-    """A figure over seeds: the value of each seed, and a 95 % interval of the mean.
+    """A figure over seeds: the value of each seed, and a 95 % interval of the mean over other seeds and other images.
 
-    With several seeds the interval is Student's over seeds. With one it is over that seed's images, where there are
-    images, and otherwise unknown.
+        low = m - √((m - l_S)² + (m - l_N)²),    high = m + √((h_S - m)² + (h_N - m)²)
+
+    with the mean m, Student's interval over seeds l_S to h_S, and the interval over images l_N to h_N of their means
+    over seeds. What differs from seed to seed on one image counts in both, so that the interval is rather too wide.
+    With one seed the interval is over images alone, without images over seeds alone, and unknown without both. Source:
+    Zou and Donner 2008, Statistics in Medicine 27.
 
     values: (S,).
     each: figures of each image for each seed, or empty.
@@ -150,10 +154,22 @@ class Seeds:
     @property
     def ci95(self) -> tuple[float, float] | None:
         """The interval, of accuracies within 0 and 1; None where one value says nothing of its error."""
-        if not self.each:
-            return student(self.values) if len(self.values) > 1 else None
-        low, high = student(self.values) if len(self.values) > 1 else wilson_interval(self.each[0])
-        return max(float(low), 0.0), min(float(high), 1.0)
+        found = self._interval(wilson_interval)
+        return found if found is None or not self.each else (max(found[0], 0.0), min(found[1], 1.0))
+
+    def _interval(self, over_images: Callable[[np.ndarray], tuple[Any, Any]]) -> tuple[float, float] | None:
+        """The interval; over_images: that of the mean of some images."""
+        ends = [student(self.values)] if len(self.values) > 1 else []
+        if self.each and len({len(each) for each in self.each}) == 1:
+            low, high = over_images(np.mean(np.stack(self.each), axis=0))
+            ends.append((float(low), float(high)))
+        if not ends:
+            return None
+        lows, highs = zip(*ends, strict=True)
+        return (
+            self.mean - float(np.hypot.reduce([self.mean - low for low in lows])),
+            self.mean + float(np.hypot.reduce([high - self.mean for high in highs])),
+        )
 
     def less(self, other: "Seeds") -> "Difference":
         """This less another, seed by seed and image by image, where both have them."""
@@ -165,16 +181,11 @@ class Seeds:
 
 
 class Difference(Seeds):
-    """A difference of two figures over seeds; with one seed the interval is the normal one over images."""
+    """A difference of two figures over seeds; its interval over images is that of paired answers."""
 
     @property
     def ci95(self) -> tuple[float, float] | None:
-        if len(self.values) > 1:
-            return student(self.values)
-        if self.each and len(self.each[0]) > 1:
-            half = 1.96 * float(self.each[0].std(ddof=1)) / len(self.each[0]) ** 0.5
-            return self.mean - half, self.mean + half
-        return None
+        return self._interval(paired_interval)
 
 
 def student(values: Iterable[float]) -> tuple[float, float]:

@@ -12,6 +12,8 @@ from npsnn.reproduce.panels import PERCENT, Panel, shown
 from npsnn.reproduce.records import MissingError, Seeds
 from npsnn.reproduce.wording import CLEAN, Place, against, alone, listed, needing, size
 
+ROUNDING = 1e-9
+"""By which a difference may miss a margin that is equal to it."""
 COLLAPSED = 0.2
 """The clean accuracy on ten classes below which a network has not learned, whatever an attack leaves of it: a network
 that gives one answer cannot be attacked."""
@@ -24,13 +26,14 @@ def above(panel: Panel, more: Place, less: Place, by: float = 0.0, why: str = ""
     it is surely above 0 and less than `by`; it does not hold where it is surely below 0, or surely below `by` and not
     surely above 0. Otherwise it cannot be told.
 
-    by: the least difference that the claim means, a fraction.
+    by: the least difference that the claim means, a fraction; the paper's own difference where that is less.
     """
-    found = panel.difference(more, less)
-    verdict = _decided(found, lambda low, high: (low > 0, high < max(by, 0) or high <= 0))
-    needed = "above 0" + (f", and not wholly below {size(panel, by)}" if by > 0 else "")
+    found, theirs = panel.difference(more, less), panel.in_the_paper(more, less)
+    least = by if theirs is None else min(by, max(theirs - ROUNDING, 0.0))
+    verdict = _decided(found, lambda low, high: (low > 0, high < least or high <= 0))
+    needed = "above 0" + (f", on average at least {size(panel, least)}" if least > 0 else "")
     figure = against(panel, more, less, needed)
-    return Ruling(PART if verdict == HOLDS and found.mean < by else verdict, figure, why)
+    return Ruling(PART if verdict == HOLDS and found.mean < least else verdict, figure, why)
 
 
 def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -39,13 +42,15 @@ def near(panel: Panel, one: Place, other: Place, within: float, why: str = "") -
     The claim holds where the whole interval of the paired difference lies within the margin, and does not hold where it
     lies outside. Otherwise it cannot be told.
 
-    within: the margin, a fraction.
+    within: the margin, a fraction; the paper's own difference where that is more.
     """
+    margin = max(within, abs(panel.in_the_paper(one, other) or 0.0) + ROUNDING)
     verdict = _decided(
         panel.difference(one, other),
-        lambda low, high: (-within <= low and high <= within, low > within or high < -within),
+        lambda low, high: (-margin <= low and high <= margin, low > margin or high < -margin),
     )
-    return Ruling(verdict, against(panel, one, other, f"within {size(panel, within)} of 0"), why)
+    found = Ruling(verdict, against(panel, one, other, f"within {size(panel, margin)} of 0"), why)
+    return telling(panel, (one, other), margin, found)
 
 
 def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = "") -> Ruling:
@@ -54,10 +59,11 @@ def no_less(panel: Panel, one: Place, other: Place, within: float, why: str = ""
     The claim holds where the whole interval of the paired difference lies above the negative margin, and does not hold
     where it lies below. Otherwise it cannot be told.
 
-    within: the margin, a fraction.
+    within: the margin, a fraction; what the paper itself loses where that is more.
     """
-    verdict = _decided(panel.difference(one, other), lambda low, high: (low >= -within, high < -within))
-    return Ruling(verdict, against(panel, one, other, f"at least -{size(panel, within)}"), why)
+    margin = max(within, ROUNDING - (panel.in_the_paper(one, other) or 0.0))
+    verdict = _decided(panel.difference(one, other), lambda low, high: (low >= -margin, high < -margin))
+    return Ruling(verdict, against(panel, one, other, f"at least -{size(panel, margin)}"), why)
 
 
 def at_most(panel: Panel, place: Place, bound: float, why: str = "") -> Ruling:
@@ -127,12 +133,21 @@ def like_theirs(panel: Panel, place: Place, within: float, why: str = "") -> Rul
 
 
 def fairly(panel: Panel, rows: Iterable[str], ruling: Ruling) -> Ruling:
-    """The ruling, left open where one of the networks that it compares has not learned (`COLLAPSED`)."""
-    clean = {row: panel.cells[row, CLEAN].mean for row in rows if (row, CLEAN) in panel.cells}
-    fallen = [f"{row} classifies {100 * mean:.1f} % of clean images" for row, mean in clean.items() if mean < COLLAPSED]
+    """The ruling, left open where a seed of one of the networks that it compares has not learned (`COLLAPSED`)."""
+    clean = {row: min(panel.cells[row, CLEAN].values) for row in rows if (row, CLEAN) in panel.cells}
+    fallen = [
+        f"{row} classifies {100 * least:.1f} % of clean images" for row, least in clean.items() if least < COLLAPSED
+    ]
     if not fallen:
         return ruling
     return replace(ruling, verdict=OPEN, figure=f"{ruling.figure}; no comparison: {' and '.join(fallen)}")
+
+
+def telling(panel: Panel, places: Iterable[Place], margin: float, ruling: Ruling) -> Ruling:
+    """The ruling, left open where accuracies are all so small that no difference could be beyond the margin."""
+    if panel.unit != PERCENT or any(panel[place].mean > margin for place in places):
+        return ruling
+    return replace(ruling, verdict=OPEN, figure=f"{ruling.figure}; no comparison: too little is left for that margin")
 
 
 def all_of(*rulings: Ruling, why: str = "", names: Sequence[str] = ()) -> Ruling:

@@ -13,12 +13,13 @@ CLEAN = "clean"
 
 
 def against(panel: Panel, one: Place, other: Place, needed: str) -> str:
-    """Two figures and their paired difference with its interval.
+    """Two figures and their paired difference with its interval, beside the paper's difference.
 
     needed: where the interval must lie for the claim to hold.
     """
     difference = shown(panel.difference(one, other), panel.unit, signed=True)
-    return f"{listed(panel, [one, other])}; difference {difference}, {needing(panel, [one, other], needed)}"
+    theirs = _theirs(panel, one, other)
+    return f"{listed(panel, [one, other])}; difference {difference}{theirs}, {needing(panel, [one, other], needed)}"
 
 
 def alone(panel: Panel, place: Place, needed: str) -> str:
@@ -57,6 +58,13 @@ def _named(panel: Panel, places: Sequence[Place]) -> tuple[str, list[str]]:
     if len(set(rows)) == 1:
         return rows[0], columns
     return "", [f"{row} ({column})" for row, column in places]
+
+
+def _theirs(panel: Panel, one: Place, other: Place) -> str:
+    """The paper's own difference."""
+    if (difference := panel.in_the_paper(one, other)) is None:
+        return ""
+    return f", in the paper {100 * difference if panel.unit == PERCENT else difference:+.4g}"
 
 
 def _column(panel: Panel, column: str) -> str:

@@ -18,11 +18,19 @@ def test_figures_stand_before_their_names() -> None:
     assert found.endswith("), needed: above 0 (mnist, lenet5, 2 seeds, 400 images)")
 
 
+def test_the_papers_own_difference_stands_beside_ours() -> None:
+    theirs = {("a", "PGD"): 72.05, ("b", "PGD"): 56.06}
+    found = against(replace(PANEL, theirs=theirs), ("a", "PGD"), ("b", "PGD"), "above 0")
+    assert "), in the paper +15.99, needed: above 0 (" in found
+    one_alone = replace(PANEL, theirs={("a", "PGD"): 72.05})
+    assert "in the paper" not in against(one_alone, ("a", "PGD"), ("b", "PGD"), "above 0")
+
+
 def test_what_places_have_in_common_is_said_once() -> None:
     assert listed(PANEL, [("a", "clean"), ("a", "PGD")]) == "a: 91.0 % for clean, 55.0 % (clean 91.0) for PGD"
     assert listed(PANEL, [("a", "clean"), ("b", "PGD")]) == "91.0 % for a (clean), 35.0 % for b (PGD)"
     assert alone(replace(PANEL, axis="eps"), ("b", "0.1"), "at most 30").startswith(
-        "eps 0.1: 20.0 % (20.0 to 20.0) for"
+        "eps 0.1: 20.0 % (16.4 to 24.2) for"
     )
 
 
