@@ -5,6 +5,8 @@ from dataclasses import dataclass
 FAILS, PART, OPEN, HOLDS = "does not hold", "holds in part", "cannot be told at this scale", "holds"
 MISSING = "not measured"
 """The verdict where the records of a claim are not all there."""
+LATE = "The claim was entered after the networks that decide it had been measured."
+"""What the rule of such a claim says of itself."""
 VERDICTS = (FAILS, PART, OPEN, HOLDS, MISSING)
 """All verdicts, the worst first."""
 

@@ -180,15 +180,26 @@ class Grid:
         return {}
 
 
-def note(scale: Scale, paper: str, dataset: str, images: int | None = None, seeds: int | None = None) -> str:
-    """How a panel was measured, in a sentence; images and seeds as a `Grid` has them."""
+def note(
+    scale: Scale,
+    paper: str,
+    dataset: str,
+    images: int | None = None,
+    seeds: int | None = None,
+    by: str | None = None,
+) -> str:
+    """How a panel was measured, in a sentence.
+
+    images, seeds: as a `Grid` has them.
+    by: what the networks were measured by, "" for the training alone, None for test images and draws that judge.
+    """
     setting = scale.on(paper, dataset)
     if setting is None:
         return f"Nothing stands for {dataset} at the scale {scale.name}: not run."
     limit = "all" if setting.limit is None else f"{setting.limit:,}"
     count = scale.seeds if seeds is None else min(seeds, scale.seeds)
     trained = f"{count} seed{'s' if count > 1 else ''}"
-    return (
-        f"{setting.dataset}, {setting.model}, {setting.epochs} epochs of {limit} training images, {trained}, the first "
-        f"{images or setting.images} test images, {scale.draws} draws where there is noise."
-    )
+    if by is None:
+        by = f"the first {images or setting.images} test images, {scale.draws} draws where there is noise"
+    how = [setting.dataset, setting.model, f"{setting.epochs} epochs of {limit} training images", trained, by]
+    return f"{', '.join(filter(None, how))}."

@@ -14,19 +14,25 @@ TITLE = "Both papers, measured again"
 LEGEND = """
 * **Figures.** A percentage is the part of the test images that a network classifies correctly. Under an attack *lower
 means a stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and
-1. In brackets stand the 95 % interval of the mean (Student's over seeds; over images where there is one seed), and the
-accuracy without attack on the same images. A difference is the first figure minus the second, in points where they are
+1. In brackets stand the 95 % interval of the mean, over other seeds and other images, and the accuracy without attack
+on the same images. A difference is the first figure minus the second, in points where they are
 percentages, taken before rounding. Networks of one seed meet the same images and the same draws of the noise, so that
 differences are paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
-before these figures were measured, but for one: that a network which has not learned decides nothing was added after
-such networks had been seen. A part of a claim **holds** where its whole interval lies there, and **does not
-hold** where its whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all
-its parts fail, and **holds in part** where some hold and some fail. Else it **cannot be told at this scale**: the
-interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the row says.
-Where other parts are decided, it stands beside the verdict. *More* means at least a point, or what the claim says: a
-difference that lies wholly below that fails, and one above 0 whose mean is below it holds in part. **Not measured** are
-claims with jobs that are still to be done, or with data that nothing stands for at this scale.
+before these figures were measured, but for what *Changed* names. A part of a claim
+**holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A claim
+**holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some hold
+and some fail. Else it **cannot be told at this scale**: the interval of some part is too wide, for the seeds differ too
+much, or the networks are no comparison, as the row says. Where other parts are decided, it stands beside the verdict.
+*More* means above 0 of the noise paper, and of A2SNN on average at least a point, or what the claim says: a difference
+that is surely above 0 and on average below that holds in part. No margin is wider or narrower than the paper's own
+difference, which stands beside ours. **Not measured** are claims with jobs that are still to be done, or with data that
+nothing stands for at this scale.
+* **Changed** after figures had been seen, for the paper or for caution: a network of which a seed has not learned, and
+figures too small to differ, are no comparison; intervals cover other images beside other seeds; no margin is one that
+the paper's own figures miss; what takes all may leave 2 %, as 200 images cannot tell less; costs count on both data
+sets, and Figure 1 of A2SNN under all its attacks; that an attacker who knows the draw takes more is no sign of hidden
+gradients; longer class vectors are those of a network without the alignment. Claims that were entered later say so.
 * **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
 part of each verdict; the section behind the link has all."""
 BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
@@ -51,14 +57,12 @@ claim that it measured, at the scale *{scale.name}*. {scale.says}"""
     legend = f"""{LEGEND}
 * **Attacks.** PGD, APGD and the members of the strongest group take {scale.steps} steps, the PGD of A2SNN's paper ten.
 *Auto* and *judge* are that group: each image meets its worst of gradient attacks of several kinds and of attacks
-without gradients. Where a network keeps its noise, gradients are means over {scale.eot} draws or of the closed form,
-and an answer is judged on {scale.draws} fresh draws.
+without gradients. Where a network keeps its noise, gradients are means over up to {scale.eot} draws or of the closed
+form, and an answer is judged on {scale.draws} fresh draws.
 * **Seeds.** A network is trained from up to {scale.seeds} seeds, as each row says.
 * **Records.** {len(there)} jobs took {took} of one process in all{on}. `npsnn reproduce --scale {scale.name}` trains,
 attacks and measures; `npsnn reproduce --report` makes this page again from the records alone."""
-    return (
-        f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found, scale)}\n\n## How to read the tables\n\n{_bullets(legend)}"
-    )
+    return f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found)}\n\n## How to read the tables\n\n{_bullets(legend)}"
 
 
 def tables(found: Sequence[Section]) -> list[str]:
@@ -72,6 +76,7 @@ def tables(found: Sequence[Section]) -> list[str]:
             made.append(_table(chief, reasons=True))
     for paper, rows in by_paper(found).items():
         made += [f"## {_capital(paper)}: all claims", _table(rows)]
+        made += [f"Not asked:\n\n{_bullets(PAPERS[paper].unasked)}"] if paper in PAPERS else []
     return made
 
 
@@ -94,7 +99,7 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _beliefs(found: Sequence[Section], scale: Scale) -> str:
+def _beliefs(found: Sequence[Section]) -> str:
     """For each paper how many claims have which verdict, and the verdicts of its chief claims in a few words."""
     parts = []
     for paper, rows in by_paper(found).items():
@@ -104,7 +109,7 @@ def _beliefs(found: Sequence[Section], scale: Scale) -> str:
         for verdict in dict.fromkeys(f"**{ruling.verdict}**{possible(ruling)}" for _, ruling in chief):
             of = [f"{c.chief}{_mixed(r)}" for c, r in chief if f"**{r.verdict}**{possible(r)}" == verdict]
             lines.append(f"* {verdict}: {'; '.join(of)}.")
-        few = f" Its chief claims in a few words, asked of {_models(paper, scale)}:" * bool(lines)
+        few = f" Its chief claims in a few words, asked of {_models(found, paper)}:" * bool(lines)
         parts.append(_filled(f"**{_capital(paper)}**{title}.{few}"))
         counts = ", ".join(f"{v} {n}" for v in VERDICTS if (n := sum(r.verdict == v for _, r, _ in rows)))
         parts += [_bullets("\n".join(lines))] * bool(lines)
@@ -112,10 +117,11 @@ def _beliefs(found: Sequence[Section], scale: Scale) -> str:
     return "\n\n".join(parts)
 
 
-def _models(paper: str, scale: Scale) -> str:
-    """The networks that stand for a paper's at a scale."""
-    models = sorted({setting.model for (of, _), setting in scale.settings.items() if of == paper})
-    return " and ".join(models) or "networks of its own"
+def _models(found: Sequence[Section], paper: str) -> str:
+    """The networks of which a paper's chief claims are asked."""
+    asked = [s for s in found if any(claim.chief and claim.paper == paper for claim, _ in s.rulings)]
+    models = {panel.on.split(", ")[-1] for s in asked for panel in s.panels.values() if panel.cells and panel.on}
+    return " and ".join(sorted(models)) or "networks of its own"
 
 
 def _mixed(ruling: Ruling) -> str:

@@ -118,8 +118,7 @@ def test_an_experiment_may_be_of_another_paper(records: Records) -> None:
     scale, claims = replace(tiny(), seeds=2), {id: replace(claim, paper="my paper") for id, claim in CLAIMS.items()}
     text = markdown(sections([GRID], claims, scale, records), scale, records, "")
     assert (
-        "**My paper**. Its chief claims in a few words, asked of networks of its own:" in text
-        and "## My paper: all claims" in text
+        "**My paper**. Its chief claims in a few words, asked of lenet5:" in text and "## My paper: all claims" in text
     )
 
 

@@ -1,7 +1,7 @@
 """A2SNN's Sec. 4.5: whether its robustness is that of obfuscated gradients, by npsnn's checklist of ten criteria."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -15,9 +15,9 @@ from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
 from npsnn.reproduce.experiments import Draw, Rule, enter, note
 from npsnn.reproduce.jobs import Job, Measure
 from npsnn.reproduce.measures import measure
-from npsnn.reproduce.panels import Panel
+from npsnn.reproduce.panels import Panel, shown
 from npsnn.reproduce.records import Record, Records
-from npsnn.reproduce.rules import all_of, at_least
+from npsnn.reproduce.rules import above, all_of, at_least
 from npsnn.reproduce.scales import A2SNN, Scale
 
 DATA = "cifar10"
@@ -25,11 +25,13 @@ SEEDS = 3
 IMAGES = 100
 PAPERS = (1, 2, 4)
 """The criteria that a rule here decides; Figure 1 decides 3 and 5."""
-NOISE = (6, 7, 8)
-"""The criteria that ask what noise adds to the first five."""
 ROWS = {"m5": ours("m5", DATA), "m5, as code": as_code(DATA), "m0": ours("m0", DATA)}
-ASKED = {6: "with the noise off", 7: "by known draws", 8: "in closed form", 9: "by other kinds of attack"}
-"""What the criteria that decide about obfuscation attack by."""
+ASKED = {6: "with the noise off", 8: "in closed form", 9: "by other kinds of attack"}
+"""What the criteria that decide about obfuscation attack by. An attacker who knows the draw (7) may take more: that is
+what randomness is worth, and no sign of obfuscation."""
+LEADS = "PGD leaves"
+FAR = 0.1
+"""The lead of another kind of attack over PGD by which criterion 9 fails."""
 RIGHT = "right in all samples"
 UNMOVED = "without perturbation"
 LEFT = 0.97
@@ -70,7 +72,7 @@ def column(number: int) -> str:
 def outcome(panel: Panel, row: str, number: int) -> Ruling:
     """What the seeds say of a criterion: it holds where it passes for all, and fails where it fails for all.
 
-    Seeds that are undecided leave the claim open, unless another fails.
+    Seeds of which some pass and some fail make it hold in part. Else it is open.
     """
     passes, fails = (panel[row, f"{column(number)} {word}"].values for word in ("passes", "fails"))
     figure = f"{row}, {column(number)}: passes for {sum(passes):g} and fails for {sum(fails):g} of {len(passes)} seeds"
@@ -86,16 +88,31 @@ def _by(number: int) -> Rule:
 
 
 def random_sampling(panels: Mapping[str, Panel]) -> Ruling:
-    """Whether criterion 4 passes, and the paper's own count of images comes out."""
-    own = at_least(panels["samples"], ("m5", RIGHT), LEFT - SLACK)
+    """Whether criterion 4 passes, and the paper's own count of images comes out.
+
+    The count is left open where as many looks at the image itself misread it as often: it then counts the noise.
+    """
+    panel, place, control = panels["samples"], ("m5", RIGHT), ("m5", UNMOVED)
+    own = at_least(panel, place, LEFT - SLACK)
+    if own.verdict == FAILS and above(panel, control, place).verdict != HOLDS:
+        own = replace(
+            own, verdict=OPEN, figure=f"{own.figure}; no comparison: looks at the image itself misread as many"
+        )
     return all_of(outcome(panels["outcomes"], "m5", 4), own)
 
 
 def hides_nothing(panels: Mapping[str, Panel]) -> Ruling:
-    """Whether the criteria about noise and about stronger attacks pass."""
-    why = "Attacks on the network without its noise, by known draws, in closed form and of other kinds take no more."
-    names = [ASKED[number] for number in (*NOISE, 9)]
-    return all_of(*(outcome(panels["outcomes"], "m5", number) for number in (*NOISE, 9)), why=why, names=names)
+    """Whether the criteria about noise and about stronger attacks pass; 9 is open where it could not fail."""
+    panel = panels["outcomes"]
+    parts = {number: outcome(panel, "m5", number) for number in ASKED}
+    left = panels["left"]["m5", LEADS]
+    if max(left.values) < FAR:
+        figure = f"{parts[9].figure}; no comparison: PGD leaves {shown(left)}, and it fails by {100 * FAR:g} points"
+        parts[9] = replace(parts[9], verdict=OPEN, figure=figure)
+    why = (
+        "No attack on the network without its noise, in closed form or of another kind may take more than PGD with EoT."
+    )
+    return all_of(*parts.values(), why=why, names=list(ASKED.values()))
 
 
 SAYS = """The checklist has the five criteria of the paper with a test each, and five more: PGD on the network without
@@ -105,9 +122,10 @@ sampling finds what PGD leaves. The second panel is the paper's own count: of th
 random sample misreads; and, as its control, as many looks at the image itself. A noisy network errs by itself in so
 many looks, so that the count says more of the noise than of the samples.
 
-The first panel leaves out the tenth, of gradients that are exactly 0, by which a network with huge logits stops attacks
-in float32 (audit B11): the third panel of Table 5 counts these. m0 shows what the criteria say of a network that has no
-defence.
+The tenth is of gradients that are exactly 0, by which a network with huge logits stops attacks in float32 (audit B11);
+the third panel of Table 5 counts these. One-Pixel has 100 candidates and 20 generations at the scale *small*, and
+random sampling 1,000 samples, where the paper has 400, 1,000 and 10,000. m0 shows what the criteria say of a network
+that has no defence; *m5, as code*, has not learned at that scale, and an attack takes nothing of one answer.
 """
 
 
@@ -164,6 +182,14 @@ class Criteria:
                 "Images that FGSM takes and that no random sample, or no look at the image itself, misreads",
                 jobs,
                 {RIGHT: _left("ever misread in its samples"), UNMOVED: _left("ever misread without perturbation")},
+                records,
+                about,
+                "%",
+            ),
+            "left": measured(
+                "What PGD with EoT leaves in the checklist",
+                jobs,
+                {LEADS: lambda record: record.values["9"]["figures"]["PGD"]},
                 records,
                 about,
                 "%",

@@ -131,7 +131,10 @@ def fgsm(scale: Scale, eps: float = EPS) -> FGSM:
 
 
 def papers_pgd(scale: Scale, eps: float = EPS, draws: int | None = None) -> BIM:
-    """Ten steps of eps/10 from the image, as the paper prints it (audit A24); draws: of a gradient."""
+    """Ten steps of eps/10, as printed, from the image (audit A24); draws: of a gradient.
+
+    The paper prints no start. Its Sec. 2.1 describes PGD with a random one, as the authors' has it: a weaker attack.
+    """
     return BIM(eps, steps=10, source=EoT(draws or scale.eot))
 
 

@@ -26,9 +26,11 @@ def columns(scale: Scale) -> Iterator[Column]:
 
 SAYS = """Each defence is trained by npsnn's recipe on one network for the same epochs; the paper took the figures of
 the others from Jeddi et al. A claim has to hold under the paper's attack and under the judge, the worst of all kinds
-of attack. *PGD* takes ten steps of eps/10 from the image, as printed. *Authors' FGSM* and *authors' PGD* are what
+of attack. *PGD* takes ten steps of eps/10, as printed, from the image: the paper prints no start, and one at random,
+as its Sec. 2.1 describes PGD, makes a weaker attack of such steps. *Authors' FGSM* and *authors' PGD* are what
 their code ran: a cross-entropy in single precision, which loses its gradient at large margins (audit B11), and steps
-from a random start, which reach half of the ball (B12). *PGD, closed form* takes long steps by exact gradients.
+from a random start, which reach half of the ball (B12). *PGD, closed form* takes long steps by
+gradients that draw nothing, which are exact where the noise is on the features alone.
 
 Controls: m0 is the same network without noise, and pgd-training is adversarial training without noise; *noise off*
 attacks by the gradients of the network without its noise, so that nothing random can hide them. Adv-BNN's own answer

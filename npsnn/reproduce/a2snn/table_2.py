@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from npsnn.attacks import CarliniWagner, ClosedForm, EoT
-from npsnn.reproduce.a2snn.deciding import GRID, Few, better, gathered, present
+from npsnn.reproduce.a2snn.deciding import GRID, Few, better
 from npsnn.reproduce.a2snn.networks import STOCHASTIC, stochastic
 from npsnn.reproduce.claims import Ruling
+from npsnn.reproduce.distances import distances
 from npsnn.reproduce.experiments import Column, enter
-from npsnn.reproduce.panels import NUMBER, Panel
+from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import all_of, falls
 from npsnn.reproduce.scales import A2SNN, Scale
@@ -53,19 +52,9 @@ class Distances(Few):
 
     def panels(self, scale: Scale, records: Records) -> dict[str, Panel]:
         """The grid, and the median distance of the images that were moved."""
-        found: list[tuple[tuple[str, str], float]] = []
-        for row, _, own, job in self._jobs(self._fewer(scale)):
-            record = present(records, job)
-            for column in own if record is not None else ():
-                size = np.asarray(record.images.get(column.name, {}).get("size", ())) if record else np.empty(0)
-                if (size > 0).any():
-                    found.append(((row, column.name), float(np.median(size[size > 0]))))
         made = super().panels(scale, records)
-        title = "Median distance in L2 of the images that C&W moved"
-        attacks = [c for c in made[GRID].columns if c != "clean"]
-        return made | {
-            "distance": Panel(title, list(self.rows), attacks, gathered(found), unit=NUMBER, note=made[GRID].note)
-        }
+        title, jobs = "Median distance in L2 of the images that C&W moved", self._jobs(self._fewer(scale))
+        return made | {"distance": distances(title, list(self.rows), jobs, records, made[GRID].note)}
 
 
 def degrade(panels: Mapping[str, Panel]) -> Ruling:
@@ -76,8 +65,9 @@ def degrade(panels: Mapping[str, Panel]) -> Ruling:
 
 SAYS = """The paper's settings (1,000 steps for each of nine constants at a rate of 5e-4, gradients over 50 draws)
 cost 450,000 passes an image; here C&W has npsnn's defaults, fewer steps at a higher rate, which find nearer images.
-By draws kappa is in logits, as in the paper; *closed form* has no sampling, and kappa in standard deviations of the
-noise.
+By draws kappa is in logits, the unit of the attack's authors, as the paper names none; *closed form* has no sampling,
+and kappa in standard deviations of the noise. That every defence degrades with kappa the paper's own L2P contradicts
+once: 83.6 % at 0 and 84.0 at 0.1.
 
 C&W has no radius: an attack that is free to go anywhere leaves what it fails to find, and the paper's A2SNN loses
 nothing at kappa 0. At kappa 0 an image lies on the border, where fresh noise misreads it half the time, so that a

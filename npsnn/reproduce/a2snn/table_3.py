@@ -17,7 +17,7 @@ PIXELS = (1, 2, 3)
 POPULATION, GENERATIONS, FEW = 400, 1000, 75
 """The paper's: candidates, generations, and the generations that were too few."""
 LEAD = 0.065
-"""The least of what the paper calls 7, 9 and 10 points."""
+"""The least that rounds to 7 points, the least of the 7, 9 and 10 that the paper claims."""
 PRINTED = {
     "adv-bnn": (82.15, 68.60, 64.55, 59.70),
     "pni": (87.21, 50.90, 39.00, 35.40),

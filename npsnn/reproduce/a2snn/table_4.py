@@ -48,6 +48,7 @@ averaged gradients where there is noise. Settings that belong to a network, such
 networks where the network is small. RSE, Adv-BNN, PixelDP and MI answer by the mean probability of several draws: the
 last two columns have such answers of all.
 
+One other that is surely no worse refutes a claim, and of twelve one may be so by chance: the figure says how many are.
 The row pgd-training is adversarial training alone, and m0 is no defence. PCL has no attacked images here, as in its
 authors' main result; SADS has the settings chosen by npsnn, as the paper's were not at hand.
 """

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from npsnn.attacks import FGSM, EoT
-from npsnn.reproduce.a2snn.deciding import GRID, WORTH, better, noise_panel, under
+from npsnn.reproduce.a2snn.deciding import GRID, WORTH, noise_panel, under
 from npsnn.reproduce.a2snn.networks import attacked, fgsm, independent, judge, noise_off, ours, papers_pgd
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
-from npsnn.reproduce.rules import above, all_of, fairly, no_less
+from npsnn.reproduce.rules import above, all_of, fairly, no_less, telling
 from npsnn.reproduce.scales import A2SNN, Scale
 
 DATA = "cifar10"
@@ -30,7 +30,7 @@ PRINTED = {
     MIXED: (80.7, 36.0, 29.2),
 }
 ONE_DRAW = {"FGSM, one draw": 78.5, "PGD, one draw": 76.5}
-"""The row "No EoT": the same network under attacks by one draw."""
+"""The row "No EoT": m5 under attacks by one draw; its clean accuracy is printed as 83.8, not as m5's 84.4."""
 
 
 def columns(scale: Scale) -> Iterator[Column]:
@@ -68,7 +68,12 @@ def averaging(panels: Mapping[str, Panel]) -> Ruling:
 def apart(panels: Mapping[str, Panel]) -> Ruling:
     """Whether noise trained by itself is at most a little below m5."""
     columns = ("clean", "FGSM", "PGD", "judge")
-    return under(columns, lambda c: no_less(panels[GRID], (APART, c), (OURS, c), COMPARABLE))
+
+    def part(column: str) -> Ruling:
+        places = ((APART, column), (OURS, column))
+        return telling(panels[GRID], places, COMPARABLE, no_less(panels[GRID], *places, COMPARABLE))
+
+    return under(columns, part)
 
 
 def harmed(panels: Mapping[str, Panel]) -> Ruling:
@@ -77,17 +82,29 @@ def harmed(panels: Mapping[str, Panel]) -> Ruling:
     return all_of(*(fairly(panel, (OURS, row), above(panel, own, (row, "clean"), WORTH)) for row in (AT, MIXED)))
 
 
+def of_noise(panels: Mapping[str, Panel]) -> Ruling:
+    """Whether m5 leaves more than itself without its noise; open where m5 leaves too little to be owed to anything."""
+    panel = panels[GRID]
+
+    def part(column: str) -> Ruling:
+        return telling(panel, [(OURS, column)], MUCH, above(panel, (OURS, column), (QUIET, column), MUCH))
+
+    return under(("PGD", "judge"), part)
+
+
 def no_benefit(panels: Mapping[str, Panel]) -> Ruling:
     """Whether training on attacked images leaves no more under attacks."""
     panel = panels[GRID]
-    places = [(row, c) for row in (AT, MIXED) for c in ("PGD", "judge")]
-    return all_of(*(fairly(panel, (OURS, row), no_less(panel, (OURS, c), (row, c), 0.0)) for row, c in places))
+    places = [(row, c) for row in (AT, MIXED) for c in ("FGSM", "PGD", "judge")]
+    parts = [fairly(panel, (OURS, row), no_less(panel, (OURS, c), (row, c), WORTH)) for row, c in places]
+    return all_of(*parts, names=[f"{row}, {c}" for row, c in places])
 
 
-SAYS = """Adversarial training has the paper's PGD on all images (*AT*) or on half of them (*CT+AT*), by one draw of
-the noise a step. *Noise trained independently* freezes all of m0 and trains L alone by m5's rewards; m0's class
-vectors do not have norm 1. *Multiple noise samples* averages the logits of ten draws, in the attack as well. The row
-"No EoT" of the paper is the columns *one draw* of m5.
+SAYS = """Adversarial training has the paper's PGD on all images (*AT*) or on half of them (*CT+AT*; the paper says
+"mixed"), by one draw of the noise a step. *Noise trained independently* freezes all of m0 and trains L alone by m5's
+rewards; m0's class vectors do not have norm 1. *Multiple noise samples* averages the logits of ten draws, in the attack
+as well. The row "No EoT" of the paper is the columns *one draw* of m5; there the paper prints 83.8 for clean images,
+and 84.4 for m5, though EoT is the attack's and touches no clean image.
 
 Controls: *m5, noise off* is the same network whose noise is switched off. What is left of it is owed to training
 alone. m0 has neither. Where EoT is worth nothing, the noise hides nothing; in the authors' code more draws are worth
@@ -115,7 +132,7 @@ enter(
         decides={
             "a2snn-averaging-degrades": averaging,
             "a2snn-independent-noise": apart,
-            "a2snn-not-regularisation": better(OURS, (QUIET,), ("PGD", "judge"), {QUIET: MUCH}),
+            "a2snn-not-regularisation": of_noise,
             "a2snn-without-eot": without_eot,
             "a2snn-adversarial-harms-clean": harmed,
             "a2snn-adversarial-no-benefit": no_benefit,

@@ -131,7 +131,7 @@ class Beyond:
             columns=[QUIET, DRAW, SMOOTHED, *map(right_at, RADII), ABSTAINED],
             cells={place: Seeds(tuple(values)) for place, values in figures.items()},
             unit=PERCENT,
-            note=note(scale, self.paper, data, IMAGES, SEEDS),
+            note=note(scale, self.paper, data, seeds=SEEDS, by=f"the first {IMAGES} test images, {SAMPLES:,} draws"),
         )
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:

@@ -173,11 +173,11 @@ class ClosedFormLogits:
                 differ.setdefault((name, kept), []).append(value)
             times.setdefault((name, TIMES), []).append(record.took[KEPT] / record.took[EXPECTATION])
 
+        about = note(scale, self.paper, "mnist", seeds=SEEDS, by=f"two answers to each of {IMAGES} test images")
+
         def panel(title: str, columns: list[str], found: Mapping[tuple[str, str], list[float]], unit: str) -> Panel:
             cells = {place: Seeds(tuple(values)) for place, values in found.items()}
-            return Panel(
-                title, list(NETWORKS), columns, cells, unit=unit, note=note(scale, self.paper, "mnist", IMAGES, SEEDS)
-            )
+            return Panel(title, list(NETWORKS), columns, cells, unit=unit, note=about)
 
         return {
             "answers": panel("Images that two draws classify differently", [EXPECTATION, KEPT], differ, PERCENT),

@@ -18,7 +18,7 @@ from npsnn.reproduce.noise_paper.networks import (
 from npsnn.reproduce.noise_paper.robustness import MIDDLE, TRAINED
 from npsnn.reproduce.panels import NUMBER, Panel
 from npsnn.reproduce.records import Records, Seeds
-from npsnn.reproduce.rules import above
+from npsnn.reproduce.rules import above, all_of
 from npsnn.reproduce.scales import NOISE_PAPER, Scale
 
 PLAIN, AWARE, DRAWN = "baseline", "noise-aware, sigma 0.6", "sampled noise, sigma 0.6"
@@ -64,7 +64,11 @@ class Cost:
     @property
     def decides(self) -> Mapping[str, Rule]:
         def dearer(more: str, less: str, why: str) -> Rule:
-            return lambda panels: above(panels["mnist"], (more, TIMES), (less, TIMES), why=why)
+            return lambda panels: all_of(
+                *(above(panels[data], (more, TIMES), (less, TIMES)) for data in DATA),
+                why=why,
+                names=list(DATA.values()),
+            )
 
         return {
             "noise-dearer-than-plain": dearer(AWARE, PLAIN, "The variances go through every layer, there and back."),
@@ -95,7 +99,7 @@ class Cost:
             columns=[SECONDS, TIMES],
             cells={place: Seeds(tuple(values)) for place, values in found.items()},
             unit=NUMBER,
-            note=note(scale, self.paper, data, seeds=SEEDS),
+            note=note(scale, self.paper, data, seeds=SEEDS, by=""),
         )
 
     def pictures(self, scale: Scale, records: Records) -> dict[str, Draw]:

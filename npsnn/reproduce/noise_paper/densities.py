@@ -120,8 +120,9 @@ def _normal(x: np.ndarray, mean: float, sd: float) -> np.ndarray:
 
 
 SAYS = """
-**Readings.** Figure 3 shows one unit by itself, N(mu, 1) through a ReLU: the first panel has that unit. The other
-panels have the laws of every layer of a trained network. Draws are compared with the normal law that a rule carries, by
+**Readings.** Figure 3 shows one unit by itself, N(mu, 1) through a ReLU, and its density with an atom at 0, not the
+normal law of Eq. 6: the first panel has that unit beside that law. The other panels have the laws of every layer of a
+trained network. Draws are compared with the normal law that a rule carries, by
 Kolmogorov's distance: the largest difference of the two distribution functions, 0 for the same law and 1 for laws that
 share nothing. A layer's figure is the mean over 50 of its units and all images. `laplace` is the paper's Eq. 6; where
 its variances are 0 the law is a point.

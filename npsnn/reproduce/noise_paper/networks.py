@@ -17,7 +17,7 @@ Row: TypeAlias = Callable[[Setting, int], Train]
 OFF = {"sigma": 0.0}
 """The judging of the expectation network: trained with noise, judged without (Sec. 2)."""
 SIGMAS = (0.3, 0.6, 1.0, 3.0)
-"""Levels of the training noise; the paper's are in its figures alone."""
+"""Levels of the training noise; the paper's text has none."""
 UNIT_SIGMAS = (0.6, 3.0)
 """Levels of the training noise where each first filter is held at an L1 norm of 1."""
 SEEDS = 3
@@ -84,7 +84,7 @@ def without_noise(norm: str, loss: str = "mse") -> Row:
 
 
 def attacked(eps: float, mix: float = 1.0) -> Row:
-    """Adversarial training by ten steps of PGD within eps in Linf (Madry et al. 2018).
+    """Adversarial training by ten steps of eps/10 from the image itself, within eps in Linf (after Madry et al. 2018).
 
     mix: part of the images that is attacked.
     """

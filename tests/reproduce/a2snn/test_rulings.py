@@ -1,5 +1,6 @@
 """Each claim of A2SNN on made-up panels: the verdict comes where it must, and not where it must not."""
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from npsnn.reproduce.a2snn import (
 )
 from npsnn.reproduce.a2snn.claims import CLAIMS
 from npsnn.reproduce.a2snn.printed import PRINTED
-from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART
+from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, Ruling
 from npsnn.reproduce.experiments import Experiment, Grid
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import MissingError, Records, Seeds
@@ -103,7 +104,7 @@ HOLD_AND_FAIL: dict[str, tuple[Value, Value]] = {
     "adversarial-harms-clean": (rows({"AT": 0.4, "CT+AT": 0.4}), rows({"AT": 0.6, "CT+AT": 0.5})),
     "adversarial-no-benefit": (rows({"AT": 0.4, "CT+AT": 0.4}), rows({"AT": 0.6, "CT+AT": 0.6})),
     "best-at-all-strengths": (row(m5=0.6), row(m5=0.6, m3=0.7)),
-    "graceful": (row(m0=0.2), row(m0=0.6)),
+    "graceful": (row(m0=0.3), row(m0=0.6)),
     "one-step-weaker": (columns({"criterion 1 passes": 1, "criterion 1 fails": 0}), columns({"criterion 1 passes": 0})),
     "black-box-weaker": (
         columns({"criterion 2 passes": 1, "criterion 2 fails": 0}),
@@ -136,6 +137,7 @@ HOLD_AND_FAIL: dict[str, tuple[Value, Value]] = {
         columns({"EoT 10": 0.6, "EoT 20": 0.52}),
         columns({"EoT 35": 0.6, "EoT 100": 0.4}),
     ),
+    "off-axes-clean": (row(m5=0.6), row(m5=0.4)),
     "bottleneck": (rows({}), rows({"512 features": 0.6})),
     "theorem-1": (columns({theorem_1.BROKEN: 0.0}), columns({theorem_1.BROKEN: 0.2})),
     "alignment-closes-the-gap": (rows({"m3": 0.6}), rows({"m3": 0.6, "m5": 1.4})),
@@ -153,7 +155,7 @@ HOLD_AND_FAIL |= {
     for claim, values in {
         "entropy-helps": (row(m1=0.6), row(m1=0.45)),
         "anisotropic-helps": (row(m3=0.6), row(m3=0.5)),
-        "alignment-comparable": (row(m3=0.51), row(m3=0.6)),
+        "alignment-comparable": (row(m3=0.51), row(m3=0.7)),
         "complementary": (row(m5=0.6), row(m5=0.6, m1=0.61)),
         "clean-kept": (row(m5=0.495), row(m5=0.45)),
         "numbers": (
@@ -186,21 +188,18 @@ def test_nothing_is_said_of_what_was_not_measured(claim: str) -> None:
 
 
 def test_the_papers_table_5_bears_out_what_the_paper_says_of_it() -> None:
-    """But for Fashion-MNIST: m3 is two points above m1 there, which is not much more."""
-    said = ("entropy-helps", "anisotropic-helps", "complementary", "clean-kept")
-    found = {
-        claim: {data: verdict(f"{claim}-{data}", theirs(f"{claim}-{data}"), 1e-4) for data in PRINTED} for claim in said
-    }
-    assert found["complementary"] == dict.fromkeys(PRINTED, HOLDS) | {"svhn": PART}, "m5 is 0.3 points above m4 on SVHN"
-    assert found["clean-kept"] == dict.fromkeys(PRINTED, HOLDS)
-    assert found["anisotropic-helps"] == {"cifar10": HOLDS, "svhn": PART, "fashion-mnist": PART}
-    assert found["entropy-helps"] == {"cifar10": HOLDS, "svhn": HOLDS, "fashion-mnist": PART}
+    """No margin is one that the paper's own figures miss; the judge, of which the paper has none, is left out."""
+    said = ("entropy-helps", "anisotropic-helps", "alignment-comparable", "complementary", "clean-kept")
+    for claim, data in itertools.product(said, PRINTED):
+        id = f"a2snn-{claim}-{data}"
+        found = BY_CLAIM[id].decides[id](panels(BY_CLAIM[id], theirs(f"{claim}-{data}"), 0.0))
+        assert {part.verdict for part in found.parts or (found,) if part.name != "judge"} == {HOLDS}, (claim, data)
 
 
 def test_the_papers_tables_2_and_3() -> None:
     """L2P rises from kappa 0 to 0.1, so that not every defence degrades at every step."""
     assert verdict("cw-falls", theirs("cw-falls"), 1e-4) == PART
-    assert verdict("cw-best", theirs("cw-best"), 1e-4) == PART, "m5 is 0.8 and 0.7 points above L2P at 0 and 1"
+    assert verdict("cw-best", theirs("cw-best"), 1e-4) == HOLDS, "though m5 is 0.8 and 0.7 points above L2P at 0 and 1"
     assert verdict("cw-high-confidence", theirs("cw-high-confidence", "kappa 5"), 1e-4) == HOLDS
 
 
@@ -218,7 +217,7 @@ def test_a_network_that_has_not_learned_is_no_competitor() -> None:
     below = {"m5": 0.5, "pgd-training": 0.115}
     id = "a2snn-without-adversarial-training"
     found = BY_CLAIM[id].decides[id](panels(BY_CLAIM[id], rows(below, 0.3), 0.001))
-    assert found.verdict == OPEN and "no comparison: pgd-training classifies 11.5 % of clean images" in found.figure
+    assert found.verdict == OPEN and "no comparison: pgd-training classifies 11.4 % of clean images" in found.figure
     assert verdict("without-adversarial-training", rows(below | {"pgd-training": 0.25}, 0.3)) == HOLDS
     beaten = rows({"m5": 0.3, "pgd-training": 0.115}, 0.4)
     assert verdict("without-adversarial-training", beaten) == FAILS, "others are more robust"
@@ -230,6 +229,42 @@ def test_numbers_of_another_network_are_not_compared() -> None:
     claim = "numbers-fashion-mnist"
     assert verdict(claim, cells({("m0", "clean"): 0.6}, 0.3)) == OPEN
     assert verdict(claim, cells({("m0", "clean"): 0.6}, 0.908)) == OPEN
+
+
+def test_a_comparison_that_cannot_be_told_is_worse_than_one_that_holds_in_part() -> None:
+    part, unsure = Ruling(PART, "part"), Ruling(OPEN, "open")
+    assert deciding.strictly(Ruling(HOLDS, "a"), part, unsure).verdict == OPEN
+    assert deciding.strictly(part, unsure, Ruling(FAILS, "f")).verdict == FAILS
+    assert deciding.strictly(part, Ruling(HOLDS, "a")).figure == "against 1 of 2 others, such as part"
+
+
+def test_other_kinds_of_attack_say_nothing_where_hardly_anything_is_left() -> None:
+    passing = {f"criterion {n} fails": 0.0 for n in range(1, 10)}
+    found = panels(BY_CLAIM["a2snn-no-obfuscation"], columns(passing | {criteria.LEADS: 0.04}, 1), 0.0)
+    ruling = criteria.hides_nothing(found)
+    assert ruling.verdict == OPEN and ruling.named_parts[OPEN] == [criteria.ASKED[9]]
+    assert "no comparison: PGD leaves 4.0 %" in ruling.parts[-1].figure
+
+
+def test_samples_that_find_what_looks_at_the_image_find_say_nothing() -> None:
+    counted = {"criterion 4 passes": 1, "criterion 4 fails": 0, criteria.RIGHT: 0.3}
+    assert verdict("random-finds-nothing", columns(counted | {criteria.UNMOVED: 0.3})) == OPEN
+    assert verdict("random-finds-nothing", columns(counted | {criteria.UNMOVED: 0.9})) == PART
+
+
+def test_class_vectors_of_a_network_that_has_not_learned_say_nothing() -> None:
+    aligned = {figure_2.RANDOM: 22.5, "m2": 15.0, "m3": 20.0, "m5": 4.0}
+
+    def value(panel: str, row: str, column: str) -> float:
+        return aligned.get(row, 0.5) if panel == figure_2.ANGLES else 0.1 if row == "m5" else 0.8
+
+    assert verdict("aligned-with-eigenvectors", value) == OPEN and verdict("free-of-axes", value) == OPEN
+    assert verdict("entropy-spherical", lambda *at: value(*at) if at[0] == figure_2.READ else 1.1) == HOLDS
+
+
+def test_nothing_is_owed_to_noise_where_nothing_is_left() -> None:
+    assert verdict("not-regularisation", rows({"m5": 0.03, table_6.QUIET: 0.01})) == OPEN
+    assert verdict("independent-noise", rows({"m5": 0.01, table_6.APART: 0.02})) == OPEN
 
 
 def test_saturation_asks_that_fewer_draws_are_too_few() -> None:

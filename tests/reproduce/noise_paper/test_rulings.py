@@ -14,6 +14,7 @@ from npsnn.reproduce.noise_paper import (
     accuracy,
     adaptive,
     best_clean,
+    boundary,
     closed_form,
     cost,
     densities,
@@ -79,6 +80,27 @@ def test_every_level_is_above_the_baseline(claim: str) -> None:
     assert verdict(claim, of_row({"baseline": 0.2} | by_level(0.1, 0.3, 0.3, 0.3))) == PART
 
 
+def test_the_controls_stand_beside_the_verdict() -> None:
+    found = BY_CLAIM["noise-above-baseline-mnist"]
+    means = {"baseline": 0.2, robustness.ALONE: 0.31} | by_level(0.5, 0.6, 0.7, 0.8)
+    why = found.decides["noise-above-baseline-mnist"](panels(found, of_row(means))).why
+    assert "keeps 31.0 % under PGD 0.1, 31.0 % under APGD 0.1, 31.0 % under Auto 0.1." in why
+    assert "keep 50.0 %, 60.0 %, 70.0 %, 80.0 %, the baseline 20.0 %." in why
+
+
+def test_every_level_leaves_the_border_farther_away() -> None:
+    assert verdict("noise-boundary", of_row({"baseline": 0.2})) == HOLDS
+    assert verdict("noise-boundary", of_row({"baseline": 0.6})) == FAILS
+    in_l2 = lambda panel, row, column: 0.6 if row == "baseline" and column == boundary.LINF else 0.4  # noqa: E731
+    assert verdict("noise-boundary", under(boundary.L2, of_row({"baseline": 0.2}), in_l2)) == PART
+
+
+def test_learned_noise_defends() -> None:
+    assert verdict("noise-variance-defends", of_row({"baseline": 0.2})) == HOLDS
+    assert verdict("noise-variance-defends", of_row({"baseline": 0.6})) == FAILS
+    assert verdict("noise-variance-defends", of_row({"baseline": 0.4, learned_sigma.BIMODEL: 0.3})) == PART
+
+
 @pytest.mark.parametrize("data", ["mnist", "cifar10"])
 def test_similar_to_adversarial_training(data: str) -> None:
     claim, low = f"noise-like-attacked-{data}", {"baseline": 0.1, robustness.TRAINED: 0.8}
@@ -135,6 +157,11 @@ def test_no_drop_is_against_the_vanilla_network() -> None:
         return 0.5 if accuracy.column("sigma", 0) in (row, column) else falling(panel, row, column)
 
     assert verdict("noise-no-drop", above_squared_error) == FAILS
+
+
+def test_the_term_of_the_loss_has_more_accuracy_than_the_squared_error_alone() -> None:
+    assert verdict("noise-term-helps", along(noise=-0.01, attacked=0.0)) == HOLDS
+    assert verdict("noise-term-helps", along(noise=0.01, attacked=0.0)) == FAILS
 
 
 def fooled(unprotected: float, **left: float) -> Value:
@@ -222,6 +249,8 @@ def test_costs() -> None:
     assert verdict("noise-dearer-than-plain", of_row(means)) == HOLDS
     assert verdict("noise-cheaper-than-attacked", of_row(means)) == HOLDS
     assert verdict("noise-cheaper-than-draws", of_row(means)) == FAILS
+    on_one = lambda panel, row, column: means[row] if panel == "mnist" else (means | {cost.DRAWN: 3.0}).get(row, 1.0)  # noqa: E731
+    assert verdict("noise-cheaper-than-draws", lambda *at: on_one(*at) if at[1] in means else 1.0) == PART
     turned = means | {cost.AWARE: 0.9, robustness.TRAINED: 0.8, cost.DRAWN: 30.0}
     assert verdict("noise-dearer-than-plain", of_row(turned)) == FAILS
     assert verdict("noise-cheaper-than-attacked", of_row(turned)) == FAILS
