@@ -15,26 +15,39 @@ LEGEND = """
 * **Figures.** A percentage is the part of the test images that a network classifies correctly. Under an attack *lower
 means a stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and
 1. In brackets stand the 95 % interval of the mean, over other seeds and other images, and the accuracy without attack
-on the same images. A difference is the first figure minus the second, in points where they are
-percentages, taken before rounding. Networks of one seed meet the same images and the same draws of the noise, so that
-differences are paired.
+on the same images. A difference is the first figure minus the second, in points where they are percentages, taken
+before rounding. Networks of one seed meet the same images and the same draws of the noise, so that differences are
+paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
-before these figures were measured, but for what *Changed* names. A part of a claim
-**holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A claim
-**holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some hold
-and some fail. Else it **cannot be told at this scale**: the interval of some part is too wide, for the seeds differ too
-much, or the networks are no comparison, as the row says. Where other parts are decided, it stands beside the verdict.
-*More* means above 0 of the noise paper, and of A2SNN on average at least a point, or what the claim says: a difference
-that is surely above 0 and on average below that holds in part. No margin is wider or narrower than the paper's own
+before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen). A part of
+a claim **holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A
+claim **holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some
+hold and some fail. Else it **cannot be told at this scale**: the interval of some part is too wide, for the seeds
+differ too much, or the networks are no comparison, as the row says. Where other parts are decided, it stands beside the
+verdict. *More* means above 0 of the noise paper, and of A2SNN on average at least a point, or what the claim says: a
+difference that is surely above 0 and on average below that holds in part. No margin asks for more than the paper's own
 difference, which stands beside ours. **Not measured** are claims with jobs that are still to be done, or with data that
 nothing stands for at this scale.
-* **Changed** after figures had been seen, for the paper or for caution: a network of which a seed has not learned, and
-figures too small to differ, are no comparison; intervals cover other images beside other seeds; no margin is one that
-the paper's own figures miss; what takes all may leave 2 %, as 200 images cannot tell less; costs count on both data
-sets, and Figure 1 of A2SNN under all its attacks; that an attacker who knows the draw takes more is no sign of hidden
-gradients; longer class vectors are those of a network without the alignment. Claims that were entered later say so.
 * **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
 part of each verdict; the section behind the link has all."""
+CHANGED = """
+## What was changed after figures had been seen
+
+Of the claims that had been measured, none fails by these changes that did not fail before. Claims that were entered
+later say so in their sections.
+
+* A network of which a seed has not learned decides nothing, nor do figures that are too small to differ by the margin.
+* Intervals are over other images beside other seeds. Before, they were over the seeds alone.
+* No margin asks for more than the difference of the paper's own figures. Of an attack that takes all 2 % may be left,
+as 200 images cannot tell less.
+* Of several comparisons that must all hold, one that cannot be told leaves the claim open, although others hold in
+part.
+* Costs count on both data sets of the noise paper, and Figure 1 of A2SNN under all of its attacks.
+* That an attacker who knows the draw takes more is no sign of hidden gradients. Attacks of other kinds are no sign
+where PGD leaves less than what they would have to lead by. Random samples are compared with as many looks at the image
+itself.
+* Class vectors grow by the alignment where they are longer than those of networks without it.
+* Figure 4 of the noise paper and Table 4 of A2SNN have more seeds than at first."""
 BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
 """The verdict of a part in a word."""
 

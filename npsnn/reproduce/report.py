@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from npsnn.reproduce.claims import MISSING
-from npsnn.reproduce.overview import cell, opening, possible, tables
+from npsnn.reproduce.overview import CHANGED, cell, opening, possible, tables
 from npsnn.reproduce.panels import PERCENT, Panel
 from npsnn.reproduce.records import Records
 from npsnn.reproduce.scales import Scale
@@ -18,7 +18,7 @@ def markdown(found: Sequence[Section], scale: Scale, records: Records, folder: s
     records: the records.
     folder: the folder of the plots, before their names.
     """
-    parts = [opening(found, scale, records), *tables(found)]
+    parts = [opening(found, scale, records), *tables(found), *([CHANGED.strip()] if scale.decides else [])]
     parts += [_about(section, folder) for section in found]
     return "\n\n".join(parts) + "\n"
 
