@@ -118,7 +118,7 @@ class Kept:
                 raise ValueError(f"{differs}: finish or remove it, or name another")
             warnings.warn(f"{differs}: they begin again", stacklevel=3)
             self._parts.remove()
-            self._parts, known, before = Parts(self.path), None, []
+            self._parts, known = Parts(self.path), None
         if known is None:
             self._parts.begin()
             self.say(about=now, rounding=[rounds])
