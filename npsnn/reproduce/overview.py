@@ -14,22 +14,25 @@ TITLE = "Both papers, measured again"
 LEGEND = """
 * **Figures.** A percentage is the part of the test images that a network classifies correctly. Under an attack *lower
 means a stronger attack*; the number behind the attack's name is its radius, the largest change of a pixel between 0 and
-1. In brackets stand the 95 % interval of the mean, over other seeds and other images, and the accuracy without attack
-on the same images. A difference is the first figure minus the second, in points where they are percentages, taken
-before rounding. Networks of one seed meet the same images and the same draws of the noise, so that differences are
-paired.
+1. Behind a figure its 95 % interval stands in brackets, and behind an attacked one the accuracy on the same images
+without attack (*clean*). The interval is of the mean over other seeds and other images: Student's over seeds and
+Wilson's over images, joined. It may reach beyond what a figure can be. A difference is the first figure minus the
+second, in points where they are percentages, taken before rounding. Networks of one seed meet the same images and the
+same draws of the noise, so that differences are paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
-before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen). A part of
-a claim **holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A
-claim **holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some
-hold and some fail. Else it **cannot be told at this scale**: the interval of some part is too wide, for the seeds
-differ too much, or the networks are no comparison, as the row says. Where other parts are decided, it stands beside the
-verdict. *More* means above 0 of the noise paper, and of A2SNN on average at least a point, or what the claim says: a
-difference that is surely above 0 and on average below that holds in part. No margin asks for more than the paper's own
-difference, which stands beside ours. **Not measured** are claims with jobs that are still to be done, or with data that
-nothing stands for at this scale.
-* **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of. The tables show the first
-part of each verdict; the section behind the link has all."""
+before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen), which
+makes no claim fail. A part of a claim **holds** where its whole interval lies there, and **does not hold** where its
+whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all its parts fail,
+and **holds in part** where some hold and some fail, whatever is open beside them. Else it **cannot be told at this
+scale**: the interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the
+row says. Where other parts are decided, the verdict says so. **Not measured** are claims with jobs that are still to be
+done, or with data that this scale has not.
+* **More.** Of the noise paper any difference above 0 is more. A2SNN prints by how much: there the difference must be
+above 0, and on average at least a point or what the claim says, but never more than the paper's own difference, which
+stands beside ours. One that is surely above 0 and on average less holds in part.
+* **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of, the paper's own attack
+before the stronger one. The tables show the first part of each verdict in that order; the section behind the link has
+all."""
 CHANGED = """
 ## What was changed after figures had been seen
 
@@ -46,6 +49,8 @@ part.
 * That an attacker who knows the draw takes more is no sign of hidden gradients. Attacks of other kinds are no sign
 where PGD leaves less than what they would have to lead by. Random samples are compared with as many looks at the image
 itself.
+* That clean data alone make robust networks is asked beside the baseline as well. A learned sigma that still moves is
+open, and failed before.
 * Class vectors grow by the alignment where they are longer than those of networks without it.
 * Figure 4 of the noise paper and Table 4 of A2SNN have more seeds than at first."""
 BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
@@ -68,13 +73,14 @@ def opening(found: Sequence[Section], scale: Scale, records: Records) -> str:
     about = f"""{missing}npsnn trained the networks of two papers anew, attacked them, and set a verdict beside each
 claim that it measured, at the scale *{scale.name}*. {scale.says}"""
     legend = f"""{LEGEND}
-* **Attacks.** PGD, APGD and the members of the strongest group take {scale.steps} steps, the PGD of A2SNN's paper ten.
-*Auto* and *judge* are that group: each image meets its worst of gradient attacks of several kinds and of attacks
-without gradients. Where a network keeps its noise, gradients are means over up to {scale.eot} draws or of the closed
-form, and an answer is judged on {scale.draws} fresh draws.
+* **Attacks.** *Auto* of the noise paper and *judge* of A2SNN are the strongest: each image meets its worst of gradient
+attacks of several kinds (APGD, FAB) and of attacks without gradients (Square). They, PGD and APGD take {scale.steps}
+steps, the PGD of A2SNN's paper ten. Where a network keeps its noise, gradients are means over up to {scale.eot} draws
+(EoT) or of the closed form, and a figure is the mean over {scale.draws} fresh draws.
 * **Seeds.** A network is trained from up to {scale.seeds} seeds, as each row says.
 * **Records.** {len(there)} jobs took {took} of one process in all{on}. `npsnn reproduce --scale {scale.name}` trains,
-attacks and measures; `npsnn reproduce --report` makes this page again from the records alone."""
+attacks and measures; `npsnn reproduce --report` makes this page again from the records alone. *Audit N31* and
+the like are rows that `npsnn audit N31` shows."""
     return f"# {TITLE}\n\n{_filled(about)}\n\n{_beliefs(found)}\n\n## How to read the tables\n\n{_bullets(legend)}"
 
 
@@ -122,7 +128,10 @@ def _beliefs(found: Sequence[Section]) -> str:
         for verdict in dict.fromkeys(f"**{ruling.verdict}**{possible(ruling)}" for _, ruling in chief):
             of = [f"{c.chief}{_mixed(r)}" for c, r in chief if f"**{r.verdict}**{possible(r)}" == verdict]
             lines.append(f"* {verdict}: {'; '.join(of)}.")
-        few = f" Its chief claims in a few words, asked of {_models(found, paper)}:" * bool(lines)
+        few = (
+            f" The chief claims of its abstract and conclusion in a few words, asked of {_models(found, paper)}:"
+            * bool(lines)
+        )
         parts.append(_filled(f"**{_capital(paper)}**{title}.{few}"))
         counts = ", ".join(f"{v} {n}" for v in VERDICTS if (n := sum(r.verdict == v for _, r, _ in rows)))
         parts += [_bullets("\n".join(lines))] * bool(lines)

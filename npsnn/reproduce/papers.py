@@ -24,16 +24,16 @@ PAPERS = {
         "May the Noise be with you: Adversarial Training without Adversarial Examples",
         """
 Networks: *sigma S* is trained with the paper's noise-aware loss under first-layer noise of standard deviation S, and
-attacked and judged with its noise off, as the paper infers. *L1 filters* and *unit filters* hold each filter of the
-first layer at a norm of 1. *baseline*, the paper's vanilla network, has no noise and the cross-entropy, as the paper
-names no loss of it. *adversarial training* attacks its images by ten steps of a tenth of the radius of the claim.
-*sampled noise* is trained under draws of the noise, and keeps its noise when it answers. *Model* learns sigma from 1.9,
-*Bimodel* with a reward for noise. In Figure 7 a network that keeps its noise is attacked by single steps of FGSM:
-*plain* follows the gradient of the network without its noise, *adaptive* that of the noise-aware loss in closed form by
-the paper's rule (Eq. 6, *laplace*), *adaptive, exact* that of the probability to win by the true moments. The adaptive
-attack is the stronger one where it leaves less than the plain one. *distance of the law* is Kolmogorov's distance
-between the law of the logits that the closed form says and that of draws; *win probability off by* is the mean error of
-the probabilities in the loss.""",
+attacked and judged with its noise off, as the paper uses it. *L1 filters*, elsewhere *unit filters*, hold each filter
+of the first layer at an L1 norm of 1. *baseline*, the paper's vanilla network, has no noise and the cross-entropy, as
+the paper names no loss of it. *adversarial training* attacks its images by ten steps of a tenth of the radius of the
+claim. *sampled noise* is trained under draws of the noise, and keeps its noise when it answers. *Model* learns sigma
+from 1.9, *Bimodel* with a reward for noise. In Figure 7 a network that keeps its noise is attacked by single steps of
+FGSM: *plain* follows the gradient of the network without its noise, *adaptive* that of the noise-aware loss in closed
+form by the paper's rule (Eq. 6, *laplace*), *adaptive, exact* that of the probability to win by the true moments. The
+adaptive attack is the stronger one where it leaves less than the plain one. *distance of the law* is Kolmogorov's
+distance between the law of the logits that the closed form says and that of draws; *win probability off by* is the mean
+error of the probabilities in the loss.""",
         """
 * What the abstract and Sec. 6 say of robustness, accuracy and FGSM in general is asked on MNIST, and in Figure 5 on
 CIFAR-10.
@@ -48,8 +48,7 @@ Networks: *m0* has no defence. *m1* and *m2* have a noise of its own on each fea
 covariance. *m1*, *m3* and *m5* are trained with the max-entropy reward, *m2*, *m4* and *m5* with the alignment of class
 vectors: *m5* is A2SNN. All keep their noise when they answer. *FGSM* and *PGD* are the paper's, of radius 8/255 where
 no other stands there: PGD takes ten steps of a tenth of the radius, by gradients over draws of the noise, which is a
-weak attack: *judge* is a stronger one. A difference stands beside that of the paper's own figures, where both are
-printed. *pgd-training* is adversarial training.""",
+weak attack: *judge* is a stronger one.""",
         """
 * That the method can be applied to different architectures (Abstract): all networks of one scale and data set are one
 architecture.

@@ -10,10 +10,8 @@ from itertools import pairwise
 from npsnn.reproduce.claims import FAILS, HOLDS, OPEN, PART, VERDICTS, Ruling
 from npsnn.reproduce.panels import PERCENT, Panel, shown
 from npsnn.reproduce.records import MissingError, Seeds
-from npsnn.reproduce.wording import CLEAN, Place, against, alone, listed, needing, size
+from npsnn.reproduce.wording import CLEAN, ROUNDING, Place, against, alone, listed, needing, size
 
-ROUNDING = 1e-9
-"""By which a difference may miss a margin that is equal to it."""
 COLLAPSED = 0.2
 """The clean accuracy on ten classes below which a network has not learned, whatever an attack leaves of it: a network
 that gives one answer cannot be attacked."""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from npsnn.reproduce.panels import PERCENT, Panel, shown
 
 Place = tuple[str, str]
+ROUNDING = 1e-9
+"""By which figures that are equal may differ."""
 CLEAN = "clean"
 """The column that stands beside attacked accuracies."""
 
@@ -61,10 +63,13 @@ def _named(panel: Panel, places: Sequence[Place]) -> tuple[str, list[str]]:
 
 
 def _theirs(panel: Panel, one: Place, other: Place) -> str:
-    """The paper's own difference."""
-    if (difference := panel.in_the_paper(one, other)) is None:
+    """The paper's own difference, and whether ours is surely another."""
+    if (theirs := panel.in_the_paper(one, other)) is None:
         return ""
-    return f", in the paper {100 * difference if panel.unit == PERCENT else difference:+.4g}"
+    low, high = panel.difference(one, other).ci95 or (theirs, theirs)
+    beside = ", surely more than here" if high < theirs - ROUNDING else ""
+    beside = ", surely less than here" if low > theirs + ROUNDING else beside
+    return f", in the paper {100 * theirs if panel.unit == PERCENT else theirs:+.4g}{beside}"
 
 
 def _column(panel: Panel, column: str) -> str:

@@ -21,7 +21,11 @@ def test_figures_stand_before_their_names() -> None:
 def test_the_papers_own_difference_stands_beside_ours() -> None:
     theirs = {("a", "PGD"): 72.05, ("b", "PGD"): 56.06}
     found = against(replace(PANEL, theirs=theirs), ("a", "PGD"), ("b", "PGD"), "above 0")
-    assert "), in the paper +15.99, needed: above 0 (" in found
+    assert "), in the paper +15.99, surely less than here, needed: above 0 (" in found
+    more = replace(PANEL, theirs={("a", "PGD"): 90.0, ("b", "PGD"): 10.0})
+    assert "), in the paper +80, surely more than here, needed" in against(more, ("a", "PGD"), ("b", "PGD"), "above 0")
+    like = replace(PANEL, theirs={("a", "PGD"): 70.0, ("b", "PGD"): 50.0})
+    assert "), in the paper +20, needed" in against(like, ("a", "PGD"), ("b", "PGD"), "above 0")
     one_alone = replace(PANEL, theirs={("a", "PGD"): 72.05})
     assert "in the paper" not in against(one_alone, ("a", "PGD"), ("b", "PGD"), "above 0")
 

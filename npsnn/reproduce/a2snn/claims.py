@@ -18,8 +18,8 @@ CHIEF = {
     "state-of-the-art": "more robust than twelve other defences",
     "without-adversarial-training": "more robust than defences that attack their training images",
     "no-obfuscation": "the robustness is not that of hidden gradients",
-    "theorem-1": "no image breaks the bound of Theorem 1, which says nothing where it is above 1",
-    "fast": "faster to train than Adv-BNN, PNI and Learn2Perturb",
+    "theorem-1": "no image breaks the bound of Theorem 1, which tests nothing where the bound is above 1",
+    "fast": "an epoch of training is faster than of Adv-BNN, PNI and L2P",
 }
 """The claims of the abstract and of the conclusion, and what Table 5 prints of the whole, each in a few words."""
 

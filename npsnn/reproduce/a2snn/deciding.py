@@ -26,6 +26,8 @@ A row with one figure in all columns is of a network that gives one answer; at t
 nothing. This part of the rule came after such networks had been seen.
 """
 """What experiments say of networks that have not learned."""
+BRIEF = {FAILS: "fails", OPEN: "open", PART: "holds in part", HOLDS: "holds"}
+"""What is said of a comparison that is as bad as the worst."""
 LAST: dict[str, Callable[[Any], float]] = {
     "spread of features": lambda e: e["feature_noise"]["trace"] ** 0.5,
     "common mode": lambda e: e["feature_noise"]["common"],
@@ -96,7 +98,9 @@ def strictly(*rulings: Ruling) -> Ruling:
     if len(rulings) == 1:
         return worst
     like = sum(ruling.verdict == worst.verdict for ruling in rulings)
-    return replace(worst, figure=f"against {like} of {len(rulings)} others, such as {worst.figure}")
+    return replace(
+        worst, figure=f"{BRIEF[worst.verdict]} against {like} of {len(rulings)} others, the first: {worst.figure}"
+    )
 
 
 def under(columns: Iterable[str], part: Callable[[str], Ruling]) -> Ruling:

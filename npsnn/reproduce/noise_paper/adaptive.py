@@ -30,10 +30,7 @@ RULES = {ADAPTIVE: "by the paper's loss and rule", EXACT: "win probability by th
 """What tells the parts of a claim about adaptive attacks apart."""
 WON = "adaptive, win probability"
 """The control that tells the loss from the rule: the paper's rule with the objective of `EXACT`."""
-BOTH = (
-    "Both the paper's own loss and rule and the win probability by the true moments must do so: a claim that holds in "
-    "part holds of one of them, or at one radius."
-)
+BOTH = "The claim is asked of two attacks: the paper's own loss and rule, and the win probability by the true moments."
 
 
 def kinds(eot: int) -> dict[str, Any]:

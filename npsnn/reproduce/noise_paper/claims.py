@@ -4,14 +4,14 @@ from npsnn.reproduce.claims import Claim
 from npsnn.reproduce.scales import NOISE_PAPER
 
 CHIEF = {
-    "noise-clean-alone": "training on clean data alone makes robust networks, read as near adversarial training",
+    "noise-clean-alone": "training on clean data alone makes robust networks, by the best of what was tried",
     "noise-closed-form": "the closed form gives the law of the outputs and the probabilities of the loss",
     "noise-above-baseline-mnist": "noise of any level in training makes MNIST's network more robust to PGD than none",
     "noise-robust-mnist": "the most noise makes MNIST's network more robust to PGD than the least",
     "noise-like-attacked-mnist": "training with noise is about as robust as adversarial training on MNIST",
     "noise-no-drop": "clean accuracy on MNIST does not drop",
     "noise-adaptive-stronger": "the closed form gives a stronger attack on networks that keep their noise",
-    "noise-sigma-not-zero": "a learned sigma has come to rest, above 0, at the end of the training",
+    "noise-sigma-not-zero": "a learned sigma converges to a value above 0",
 }
 """The claims of the abstract and of the conclusion, one data set where there are two, each in a few words."""
 

@@ -235,15 +235,20 @@ def test_a_comparison_that_cannot_be_told_is_worse_than_one_that_holds_in_part()
     part, unsure = Ruling(PART, "part"), Ruling(OPEN, "open")
     assert deciding.strictly(Ruling(HOLDS, "a"), part, unsure).verdict == OPEN
     assert deciding.strictly(part, unsure, Ruling(FAILS, "f")).verdict == FAILS
-    assert deciding.strictly(part, Ruling(HOLDS, "a")).figure == "against 1 of 2 others, such as part"
+    assert deciding.strictly(part, Ruling(HOLDS, "a")).figure == "holds in part against 1 of 2 others, the first: part"
 
 
 def test_other_kinds_of_attack_say_nothing_where_hardly_anything_is_left() -> None:
     passing = {f"criterion {n} fails": 0.0 for n in range(1, 10)}
-    found = panels(BY_CLAIM["a2snn-no-obfuscation"], columns(passing | {criteria.LEADS: 0.04}, 1), 0.0)
+    found = panels(
+        BY_CLAIM["a2snn-no-obfuscation"], columns(passing | {criteria.EOT: 0.04, criteria.OTHERS: 0.01}, 1), 0.0
+    )
     ruling = criteria.hides_nothing(found)
     assert ruling.verdict == OPEN and ruling.named_parts[OPEN] == [criteria.ASKED[9]]
-    assert "no comparison: PGD leaves 4.0 %" in ruling.parts[-1].figure
+    assert "m5: 4.0 % for PGD with EoT, 1.0 % for APGD-T or Square" in ruling.parts[-1].figure
+    assert ruling.parts[-1].figure.endswith(
+        "no comparison: too little is left for the lead of 10 points that would count"
+    )
 
 
 def test_samples_that_find_what_looks_at_the_image_find_say_nothing() -> None:
