@@ -11,6 +11,7 @@ from npsnn.attacks import FGSM, PGD
 from npsnn.reproduce import publish, whole
 from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, Claim, Ruling
 from npsnn.reproduce.experiments import EXPERIMENTS, Column, Grid, enter
+from npsnn.reproduce.overview import CHANGED
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.perform import Place
 from npsnn.reproduce.records import Records, Seeds
@@ -99,6 +100,9 @@ def test_the_report_has_every_claim_the_worst_first(records: Records) -> None:
     assert re.search(r"\*\*Noise paper\*\* \([^)]*\). The chief claims of its", " ".join(text.split()))
     assert "\nAll 2 claims: does not hold 1, not measured 1.\n" in text
     assert "![Tiny](figures/tiny-1.svg)" in text and "not measured" in text
+    assert "](#what-was-changed-after-figures-had-been-seen)" in " ".join(text.split()) and CHANGED.strip() in text
+    assert "Not asked:\n\n* What the abstract" in text, "what no claim asks of the paper"
+    assert CHANGED.strip() not in markdown(sections([GRID], CLAIMS, tiny(), records), tiny(), records, "")
 
 
 def test_the_summary_says_which_parts_hold(records: Records) -> None:
