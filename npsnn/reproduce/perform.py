@@ -18,6 +18,7 @@ from npsnn.attacks.results import Result
 from npsnn.attacks.worst import worst_case
 from npsnn.classifier import Classifier
 from npsnn.files import json_files
+from npsnn.host import one_blas_thread
 from npsnn.jobs import schedule
 from npsnn.reproduce.jobs import Attack, Job, Measure, Train
 from npsnn.reproduce.measures import MEASURES
@@ -59,13 +60,15 @@ def perform_all(jobs: Iterable[Job], place: Place, executor: Executor) -> Iterat
 def perform(job: Job, place: Place) -> str:
     """Do a job whose needs are done, and keep its record; "" for a job that is done now, else why it failed.
 
-    A training that was stopped is resumed, an attack goes on with its kept parts; the record is the same.
+    A training that was stopped is resumed, an attack goes on with its kept parts; the record is the same. BLAS has one
+    thread: sums of several threads round otherwise, and a thread beside this one would decide how many there are.
     """
     records = place.records
     if records.holds(job):
         return ""
     try:
-        records.write(job, _record(job, place))
+        with one_blas_thread():
+            records.write(job, _record(job, place))
     except EXPECTED as error:
         return str(error) or type(error).__name__
     return ""

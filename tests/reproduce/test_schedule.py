@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from entering import entered
+from threadpoolctl import threadpool_info, threadpool_limits
 from tiny_reproduction import attacked, defended, lasting, network, run_all
 
 from npsnn import Classifier, attacks, data
 from npsnn.jobs import executors
 from npsnn.jobs.schedule import DONE, FAILED, LEFT
 from npsnn.reproduce.jobs import Attack, Measure
+from npsnn.reproduce.measures import measure
 from npsnn.reproduce.perform import UNFINISHED, Place, perform_all
 from npsnn.reproduce.records import MissingError
 from npsnn.runs import checkpoint, provenance
@@ -64,6 +67,19 @@ def test_every_executor_gives_the_same_records(folder: Path, tmp_path: Path, kin
         events = list(perform_all(JOBS, Place(tmp_path), executor))
     assert {event.state for event in events} == {DONE}
     assert lasting(tmp_path) == lasting(folder)
+
+
+def test_no_job_sums_on_several_threads_of_blas(tmp_path: Path) -> None:
+    """Else a measurement would round by what its executor does beside it."""
+
+    def threads_of_blas(networks: object, dataset: object) -> tuple[dict[str, int], dict[str, float]]:
+        found = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+        return {"most": max(found), "libraries": len(found)}, {}
+
+    job = Measure("any", "threads-of-blas", (network(),))
+    with entered(measure("threads-of-blas"), threads_of_blas), threadpool_limits(2):
+        run_all([job], tmp_path)
+    assert Place(tmp_path).records[job].values["most"] == 1
 
 
 def test_a_training_that_was_stopped_goes_on(folder: Path, tmp_path: Path) -> None:
