@@ -52,8 +52,8 @@ itself.
 * That clean data alone make robust networks is asked beside the baseline as well. A learned sigma that still moves is
 open, and failed before.
 * Class vectors grow by the alignment where they are longer than those of networks without it.
-* Figure 4 of the noise paper and Tables 4 and 5 of A2SNN have more seeds than at first, and clean accuracies of Table 5
-are of all test images."""
+* Figure 4 of the noise paper and Table 4 of A2SNN have more seeds than at first. Clean accuracies of Table 5 are of all
+test images."""
 BRIEF = {FAILS: "no", PART: "in part", OPEN: "open", HOLDS: "yes"}
 """The verdict of a part in a word."""
 

@@ -21,6 +21,8 @@ from npsnn.reproduce.records import Records
 from npsnn.reproduce.rules import above, like_theirs, near, no_less
 from npsnn.reproduce.scales import A2SNN, Scale
 
+SEEDS = {"fashion-mnist": None, "cifar10": 3, "svhn": 3}
+"""The most seeds by data set, None for the scale's."""
 WHOLE, ALL = "clean", 10_000
 """The panel of the clean accuracies, and its images: all that the data have for a test."""
 OTHER = 0.3
@@ -180,6 +182,7 @@ def _experiment(data: str) -> Ablation:
         decides=_decides(data),
         theirs=_theirs(data),
         says=SAYS,
+        seeds=SEEDS[data],
     )
 
 

@@ -8,7 +8,7 @@ from npsnn.attacks.sources import Expectation
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.distances import distances
 from npsnn.reproduce.experiments import Column, Grid, enter
-from npsnn.reproduce.noise_paper.networks import OFF, attacked, baseline, noise_aware, noisy_rows, squared_error
+from npsnn.reproduce.noise_paper.networks import OFF, SEEDS, attacked, baseline, noise_aware, noisy_rows, squared_error
 from npsnn.reproduce.noise_paper.robustness import ALONE, BASELINE, LEVELS, MIDDLE, TRAINED
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.records import Records
@@ -79,5 +79,6 @@ enter(
         columns=columns,
         decides={"noise-boundary": farther},
         says=SAYS,
+        seeds=SEEDS,
     )
 )

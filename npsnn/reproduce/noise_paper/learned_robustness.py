@@ -7,7 +7,7 @@ from npsnn.attacks.sources import Expectation
 from npsnn.reproduce.claims import Ruling
 from npsnn.reproduce.experiments import Column, Grid, enter
 from npsnn.reproduce.noise_paper.learned_sigma import BIMODEL, MODEL, REWARD, START
-from npsnn.reproduce.noise_paper.networks import OFF, attacked, baseline, learned, noise_aware, squared_error
+from npsnn.reproduce.noise_paper.networks import OFF, SEEDS, attacked, baseline, learned, noise_aware, squared_error
 from npsnn.reproduce.noise_paper.robustness import ALONE, BASELINE, MIDDLE, TRAINED, strong
 from npsnn.reproduce.panels import Panel
 from npsnn.reproduce.rules import above, all_of
@@ -64,5 +64,6 @@ enter(
         columns=columns,
         decides={"noise-variance-defends": defends},
         says=SAYS,
+        seeds=SEEDS,
     )
 )
