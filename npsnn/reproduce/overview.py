@@ -20,13 +20,13 @@ Wilson's over images, joined. It may reach beyond what a figure can be. A differ
 second, in points where they are percentages, taken before rounding. Networks of one seed meet the same images and the
 same draws of the noise, so that differences are paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
-before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen), which
-makes no claim fail. A part of a claim **holds** where its whole interval lies there, and **does not hold** where its
-whole interval lies elsewhere. A claim **holds** where all its parts hold, **does not hold** where all its parts fail,
-and **holds in part** where some hold and some fail, whatever is open beside them. Else it **cannot be told at this
-scale**: the interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the
-row says. Where other parts are decided, the verdict says so. **Not measured** are claims with jobs that are still to be
-done, or with data that this scale has not.
+before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen). A part of
+a claim **holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A
+claim **holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some
+hold and some fail, whatever is open beside them. Else it **cannot be told at this scale**: the interval of some part is
+too wide, for the seeds differ too much, or the networks are no comparison, as the row says. Where other parts are
+decided, the verdict says so. **Not measured** are claims with jobs that are still to be done, or with data that this
+scale has not.
 * **More.** Of the noise paper any difference above 0 is more. A2SNN prints by how much: there the difference must be
 above 0, and on average at least a point or what the claim says, but never more than the paper's own difference, which
 stands beside ours. One that is surely above 0 and on average less holds in part.
@@ -36,8 +36,9 @@ all."""
 CHANGED = """
 ## What was changed after figures had been seen
 
-Of the claims that had been measured, none fails by these changes that did not fail before. Claims that were entered
-later say so in their sections.
+Of the claims that had been measured at the scale *small*, one fails now that was open before: that A2SNN keeps its
+clean accuracy on Fashion-MNIST, as that is of all test images now. Claims that were entered later say so in their
+sections.
 
 * A network of which a seed has not learned decides nothing, nor do figures that are too small to differ by the margin.
 * Intervals are over other images beside other seeds. Before, they were over the seeds alone.
