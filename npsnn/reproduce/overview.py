@@ -21,15 +21,16 @@ second, in points where they are percentages, taken before rounding. Networks of
 same draws of the noise, so that differences are paired.
 * **Verdicts.** *Needed* is where the interval must lie. The papers print no such margins: they are ours, and were fixed
 before these figures were measured, but for [what was changed](#what-was-changed-after-figures-had-been-seen). A part of
-a claim **holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere. A
-claim **holds** where all its parts hold, **does not hold** where all its parts fail, and **holds in part** where some
-hold and some fail, whatever is open beside them. Else it **cannot be told at this scale**: the interval of some part is
-too wide, for the seeds differ too much, or the networks are no comparison, as the row says. Where other parts are
-decided, the verdict says so. **Not measured** are claims with jobs that are still to be done, or with data that this
-scale has not.
+a claim **holds** where its whole interval lies there, and **does not hold** where its whole interval lies elsewhere,
+but for what its row says. A claim **holds** where all its parts hold, **does not hold** where all its parts fail, and
+**holds in part** where some hold and some fail, whatever is open beside them. Else it **cannot be told at this scale**:
+the interval of some part is too wide, for the seeds differ too much, or the networks are no comparison, as the row
+says. Where other parts are decided, the verdict says so. **Not measured** are claims with jobs that are still to be
+done, or with data that this scale has not.
 * **More.** Of the noise paper any difference above 0 is more. A2SNN prints by how much: there the difference must be
 above 0, and on average at least a point or what the claim says, but never more than the paper's own difference, which
-stands beside ours. One that is surely above 0 and on average less holds in part.
+stands beside ours; *surely more* or *less than here* says that it lies outside of our interval, and decides nothing.
+One that is surely above 0 and on average less holds in part.
 * **Parts.** A claim has a part for each attack, level of noise or data set that it speaks of, the paper's own attack
 before the stronger one. The tables show the first part of each verdict in that order; the section behind the link has
 all."""

@@ -78,7 +78,8 @@ def outcome(panel: Panel, row: str, number: int) -> Ruling:
     Seeds of which some pass and some fail make it hold in part. Else it is open.
     """
     passes, fails = (panel[row, f"{column(number)} {word}"].values for word in ("passes", "fails"))
-    figure = f"{row}, {column(number)}: passes for {sum(passes):g} and fails for {sum(fails):g} of {len(passes)} seeds"
+    counts = f"passes for {sum(passes):g} and fails for {sum(fails):g} of {len(passes)} seeds"
+    figure = f"{row}, {column(number)} of the checklist: {counts}"
     if all(passes):
         return Ruling(HOLDS, figure)
     if all(fails):
@@ -109,14 +110,15 @@ def hides_nothing(panels: Mapping[str, Panel]) -> Ruling:
     panel, parts = panels["left"], []
     for number, beside in BESIDE.items():
         found = outcome(panels["outcomes"], "m5", number)
-        figure = f"{found.figure}; {listed(panel, [('m5', EOT), ('m5', beside)])} ({panel.on}, {EPS * 255:g}/255)"
+        left = listed(panel, [("m5", EOT), ("m5", beside)])
+        figure = f"{found.figure}; {left} ({panel.on}, {EPS * 255:g}/255, ten long steps)"
         if number == 9 and max(panel["m5", EOT].values) < FAR:
             figure += f"; no comparison: too little is left for the lead of {100 * FAR:g} points that would count"
             found = replace(found, verdict=OPEN)
         parts.append(replace(found, figure=figure))
     why = (
         "PGD by gradients over draws of the noise (EoT) may leave no more than three other attacks: by gradients of "
-        "the network without its noise, in closed form, and of other kinds."
+        f"the network without its noise, in closed form, and, by more than {100 * FAR:g} points, of other kinds."
     )
     return all_of(*parts, why=why, names=list(ASKED.values()))
 

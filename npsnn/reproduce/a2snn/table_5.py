@@ -92,8 +92,8 @@ def comparable(panels: Mapping[str, Panel]) -> Ruling:
 def complementary(panels: Mapping[str, Panel]) -> Ruling:
     """Whether m5 leaves more than each other model of the ablation with noise."""
     found, panel = better("m5", VARIANTS[1:-1], BEST)(panels), panels[GRID]
-    left = [f"{100 * panel['m0', column].mean:.1f} % under {column}" for column in BEST]
-    return replace(found, why=f"Without defence m0 keeps {' and '.join(left)}.")
+    left = {m: " and ".join(f"{100 * panel[m, c].mean:.1f} % under {c}" for c in BEST) for m in ("m5", "m0")}
+    return replace(found, why=f"m5 keeps {left['m5']}; without defence m0 keeps {left['m0']}.")
 
 
 def kept(panels: Mapping[str, Panel]) -> Ruling:

@@ -79,10 +79,11 @@ def within(panels: Mapping[str, Panel]) -> Ruling:
     parts = [above(panels[data], (name, JUDGE), (BASELINE, JUDGE)) for data, name in names.items()]
     parts += [beside_attacked(panels[data], name, JUDGE, WITHIN) for data, name in names.items()]
     norm = [f"{100 * max(panels[data][row, JUDGE].mean for row in NORM_ALONE):.1f} % on {data}" for data in names]
+    radii = ", ".join(f"{EPS[data]:.3g} on {data}" for data in names)
     why = (
         f"The best of {len(candidates())} configurations, chosen by these images, must be above the baseline, and may "
-        f"stay {100 * WITHIN:g} points below adversarial training at the same radius. The choice favours the claim. "
-        f"The norm of the first filters alone, without noise, keeps {', '.join(norm)}."
+        f"stay {100 * WITHIN:g} points below adversarial training at the same radius ({radii}). The choice favours the "
+        f"claim. The norm of the first filters alone, without noise, keeps {', '.join(norm)}."
     )
     called = [f"{beside} on {data}" for beside in ("above the baseline", "near adversarial training") for data in names]
     return all_of(*parts, why=" ".join([why, *{part.why: None for part in parts if part.why}]), names=called)
