@@ -43,8 +43,7 @@ sections.
 
 * A network of which a seed has not learned decides nothing, nor do figures that are too small to differ by the margin.
 * Intervals are over other images beside other seeds. Before, they were over the seeds alone.
-* No margin asks for more than the difference of the paper's own figures. Of an attack that takes all 2 % may be left,
-as 200 images cannot tell less.
+* No margin asks for more than the difference of the paper's own figures.
 * Of several comparisons that must all hold, one that cannot be told leaves the claim open, although others hold in
 part.
 * Costs count on both data sets of the noise paper, and Figure 1 of A2SNN under all of its attacks.
