@@ -16,7 +16,7 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
-from cupy_graph_double import noted, refuse
+from cupy_graph_double import Kernel, noted, refuse
 
 from npsnn.gpu import blas
 
@@ -86,6 +86,17 @@ class Operand:
             assert self.step >= 0, "cuBLAS does not say what a negative step does"
             return self.start + which * self.step * dtype.itemsize
         return int(memory(self.start + 8 * which, 1, np.dtype(np.int64))[0])
+
+    def moved(self, count: int, rows: int, columns: int, dtype: np.dtype) -> int:
+        """Bytes of so many matrices, each number once: some lie on one another."""
+        if self.transposed:
+            rows, columns = columns, rows
+        if self.leading == rows:  # the columns lie side by side
+            rows, columns = rows * columns, 1
+        starts = np.array([self.first(i, dtype) for i in range(count)])[:, None]
+        starts = np.unique(starts + np.arange(columns) * self.leading * dtype.itemsize)
+        length = rows * dtype.itemsize
+        return int(np.minimum(np.diff(starts), length).sum()) + length
 
 
 def double_gemm(
@@ -172,7 +183,13 @@ def _multiply(name: str, arguments: tuple[Any, ...]) -> int:
         assert not any(start % 16 for start in first), "misaligned address"
     targets = {id(owner): owner for i in range(count) for owner in [owner_of(operands[2].first(i, dtype))]}
     _calls.append(name)
-    noted(lambda: double_gemm((m, n, k), *operands, count, dtype, scales, compute == 77), [], targets=targets.values())
+
+    def kernel(_: list[np.ndarray]) -> Kernel:
+        a, b, c = (x.moved(count, *size, dtype) for x, size in zip(operands, ((m, k), (k, n), (m, n)), strict=True))
+        return Kernel("product", a + b + (c if scales[1] else 0), c, 2 * m * n * k * count)
+
+    compute_all = lambda: double_gemm((m, n, k), *operands, count, dtype, scales, compute == 77)  # noqa: E731
+    noted(compute_all, [], targets.values(), kernel)
     return 0
 
 

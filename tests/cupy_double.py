@@ -21,7 +21,7 @@ import cublas_double
 import cupy_graph_double
 import numpy as np
 import pytest
-from cupy_graph_double import noted, refuse
+from cupy_graph_double import Kernel, noted, refuse
 from scipy import special as scipy_special
 
 from npsnn.gpu import blas
@@ -71,6 +71,7 @@ METHODS = words(
 IN_PLACE = words("fill partition sort")
 VIEWS = words("T mT real imag")
 UNKNOWN_SIZE = words("argwhere compress delete extract flatnonzero nonzero unique")
+TAKING = words("take take_along_axis")
 JOINING = words("column_stack concat concatenate dstack hstack stack vstack")
 ATTRIBUTES = words("dtype flags itemsize nbytes ndim shape size strides")
 REFUSED_KEYWORDS = words("initial like subok writeable")
@@ -176,7 +177,7 @@ class ndarray:  # noqa: N801  (CuPy's own name)
 
     def __getitem__(self, key: Any) -> "ndarray":
         own, index = unwrap(self), _index(key)
-        return ndarray(noted(lambda: own[index], own))
+        return ndarray(noted(lambda: own[index], own, kernel=lambda new: Kernel.of("take", [*index, new], new)))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         index = _index(key)
@@ -187,7 +188,8 @@ class ndarray:  # noqa: N801  (CuPy's own name)
         own, new = unwrap(self), unwrap(value)
         if isinstance(new, (list, tuple)):
             refuse("a copy from the host")
-        noted(lambda: own.__setitem__(index, new), [], targets=[own])
+        # written are the numbers at these places, not the whole array
+        noted(lambda: own.__setitem__(index, new), [], [own], lambda _: Kernel.of("copy", new, own[index]))
 
 
 class Pointer:
@@ -260,7 +262,14 @@ def function(f: Callable[..., Any]) -> Callable[..., Any]:
         targets = [] if named.get("out") is None else [named["out"]]
         if f is np.copyto or f.__name__ in IN_PLACE:
             targets = [own[0] if f is np.copyto else _owner(f)]
-        result = noted(lambda: _as_arrays(f(*own, **named)), [*own, *named.values(), _owner(f)], targets)
+        given = [*own, *(v for k, v in named.items() if k != "out"), _owner(f)]
+
+        def kernel(new: list[np.ndarray]) -> Kernel:
+            """Of an array that numbers are taken from, only these are read."""
+            read = [*given[1:], new] if f.__name__ in TAKING else given
+            return Kernel.of(f.__name__, read, [*targets, new])
+
+        result = noted(lambda: _as_arrays(f(*own, **named)), [*given, *targets], targets, kernel)
         return keywords["out"] if keywords.get("out") is not None else wrap(result)
 
     return call
@@ -283,7 +292,8 @@ def _operator(name: str) -> Callable[..., Any]:
         if any(isinstance(o, (list, tuple)) for o in other):
             raise TypeError(f"Unsupported type {list}")
         own = [unwrap(a) for a in (self, *other)]
-        return wrap(noted(lambda: _as_arrays(getattr(own[0], name)(*own[1:])), own))
+        compute = lambda: _as_arrays(getattr(own[0], name)(*own[1:]))  # noqa: E731
+        return wrap(noted(compute, own, kernel=lambda new: Kernel.of(name.strip("_"), own, new)))
 
     return operate
 
@@ -291,7 +301,8 @@ def _operator(name: str) -> Callable[..., Any]:
 def _in_place(name: str) -> Callable[..., Any]:
     def operate(self: ndarray, other: Any) -> ndarray:
         own, by = unwrap(self), unwrap(other)
-        noted(lambda: getattr(own, name)(by), [own, by], targets=[own])
+        kernel = Kernel.of(name.strip("_"), [own, by], own)
+        noted(lambda: getattr(own, name)(by), [own, by], [own], lambda _: kernel)
         return self
 
     return operate
@@ -314,7 +325,7 @@ def asarray(a: Any, dtype: Any = None) -> ndarray:
     """The one way in: a NumPy array is copied to the current device."""
     if isinstance(a, ndarray):
         own = unwrap(a)
-        return wrap(noted(lambda: np.asarray(own, dtype), own))
+        return wrap(noted(lambda: np.asarray(own, dtype), own, kernel=lambda new: Kernel.of("astype", own, new)))
     refuse("a copy from the host")
     return ndarray(np.array(a, dtype))
 
@@ -323,7 +334,7 @@ def empty_like(a: Any, shape: Any = None) -> ndarray:
     """Memory that held something else before, in the order of `a`."""
     own = unwrap(a)
     unset = np.nan if a.dtype.kind in "fc" else 1
-    return ndarray(noted(lambda: np.full_like(own, unset, shape=shape), [], kernels=0))
+    return ndarray(noted(lambda: np.full_like(own, unset, shape=shape), []))
 
 
 def eigh(a: ndarray) -> tuple[ndarray, ndarray]:

@@ -9,13 +9,13 @@ lie in the order of one argument and not of another. Stricter than CuPy: all res
 written to is not broadcast and shares no memory, and a kernel's arguments fit 4 KiB, the limit of older drivers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from typing import Any
 
 import cupy_double
 import numpy as np
-from cupy_graph_double import noted
+from cupy_graph_double import Kernel, noted
 
 ACCEPTED = (cupy_double.ndarray, np.generic, int, float, complex, type(None))
 ROUTINES = {np.where: 3, np.clip: 3}
@@ -27,9 +27,15 @@ class Trace:
 
     def __init__(self, arrays: list[np.ndarray]) -> None:
         self.shape = self.whole = np.broadcast_shapes(*(a.shape for a in arrays))
+        self.arguments: dict[int, Traced] = {}
         self.written: set[int] = set()
         self.summed = False
         self.axes: Any = ()
+
+    def read(self, result: Any) -> set[int]:
+        """The arguments of which a result, or what is written, is made: a kernel reads no others."""
+        results = result if isinstance(result, tuple) else () if result is None else (result,)
+        return set().union(*(r.made_of for r in (*results, *(self.arguments[i] for i in self.written))))
 
     def check_order(self, arrays: list[np.ndarray]) -> None:
         """Refuse a sum for which CuPy (`_get_contiguous_size`) would read some argument with a stride."""
@@ -46,8 +52,12 @@ class Traced:
     __array_ufunc__ = None
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, value: Any, trace: Trace, argument: int | None = None) -> None:
+    def __init__(self, value: Any, trace: Trace, argument: int | None = None, made_of: Iterable[Any] = ()) -> None:
+        """made_of: what it was computed from, stand-ins among other things."""
         self.value, self.trace, self.argument, self.after = value, trace, argument, trace.summed
+        self.made_of = _arguments(made_of)
+        if argument is not None:
+            self.made_of, trace.arguments[argument] = {argument}, self
 
     @property
     def ndim(self) -> int:
@@ -66,20 +76,21 @@ class Traced:
         out, values = keywords.get("out"), [self.operand(a) for a in args]
         result = f(*values, **({} if out is None else {"out": out.target()}))
         if out is not None:
+            out.made_of = _arguments(args)
             return out
         same = values[1:] if f is np.where else values
         if any(not isinstance(v, np.ndarray) for v in same):
             long = [v for v in same if isinstance(v, np.ndarray) and v.dtype.kind != "b" and v.dtype.itemsize >= 4]
             if not long:
                 raise TypeError(f"cupy.fuse would take the numbers of {f.__name__} as float16 or int8")
-        return Traced(np.asarray(result), self.trace)
+        return Traced(np.asarray(result), self.trace, made_of=args)
 
     def total(self, x: "Traced", axis: Any) -> "Traced":
         value = self.operand(x).sum(axis=axis)
         if self.trace.summed or not isinstance(value, np.ndarray):
             raise NotImplementedError("Multiple reduction is not implemented yet, and neither is a sum of everything")
         self.trace.summed, self.trace.shape, self.trace.axes = True, value.shape, axis
-        return Traced(value, self.trace)
+        return Traced(value, self.trace, made_of=[x])
 
     def operand(self, value: Any) -> Any:
         if isinstance(value, Traced):
@@ -102,10 +113,10 @@ class Traced:
         return self.value
 
     def astype(self, dtype: Any) -> "Traced":
-        return Traced(np.asarray(self.operand(self)).astype(dtype), self.trace)
+        return Traced(np.asarray(self.operand(self)).astype(dtype), self.trace, made_of=[self])
 
     def copy(self) -> "Traced":
-        return Traced(np.array(self.operand(self)), self.trace)
+        return Traced(np.array(self.operand(self)), self.trace, made_of=[self])
 
     def __bool__(self) -> bool:
         raise TypeError("Can't cast to bool")
@@ -116,6 +127,12 @@ class Traced:
         if not isinstance(value, Traced) and value != 0:
             raise TypeError("cupy.fuse would take the number as float16 or int8")
         self.target()[...] = self.operand(value)
+        self.made_of = _arguments([value])
+
+
+def _arguments(values: Iterable[Any]) -> set[int]:
+    """The arguments of which these are made."""
+    return set().union(*(v.made_of for v in values if isinstance(v, Traced)))
 
 
 UFUNCS = {
@@ -169,11 +186,13 @@ class Fusion:
         Fusion.calls += 1
         own = [cupy_double.unwrap(a) for a in args]
         # what is written to is found out on copies
-        written = self.traced([np.array(a) if isinstance(a, np.ndarray) else a for a in own])[1].written
-        for i in written:
+        result, trace = self.traced([np.array(a) if isinstance(a, np.ndarray) else a for a in own])
+        for i in trace.written:
             if any(np.shares_memory(own[i], a) for j, a in enumerate(own) if isinstance(a, np.ndarray) and j != i):
                 raise TypeError("an argument that is written to must not share memory with another")
-        results, single = noted(lambda: self.computed(own), own, [own[i] for i in written])
+        read, targets = ([own[i] for i in places] for places in (trace.read(result), trace.written))
+        kernel = lambda new: Kernel.of(self.f.__name__, read, [*targets, new])  # noqa: E731
+        results, single = noted(lambda: self.computed(own), own, targets, kernel)
         arrays = tuple(map(cupy_double.ndarray, results))
         return arrays[0] if single else arrays or None
 

@@ -8,22 +8,56 @@ what the double computed meanwhile is taken back at the end: old arrays get thei
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import count
+from math import prod
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 _state = threading.local()
-_launched = [0]
 _streams = count(1)
+_watched: list["Kernel"] | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that a GPU would start.
+
+    read, written: bytes that it must move, each number once, however often it meets a number.
+    flops: multiplications and additions of a product of matrices; those of other kernels are not counted.
+    """
+
+    name: str
+    read: int
+    written: int
+    flops: int = 0
+
+    @staticmethod
+    def of(name: str, read: Any, written: Any) -> "Kernel":
+        """Of the arrays in these lists; what is no array counts nothing."""
+        return Kernel(name, *(sum(map(moved, _arrays(values))) for values in (read, written)))
+
+
+def moved(array: np.ndarray) -> int:
+    """Bytes of the numbers in an array, each once: windows that overlap are one image."""
+    if not array.size:
+        return 0
+    steps = [(abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if s and n > 1]
+    span = sum(s * (n - 1) for s, n in steps) + array.itemsize
+    return min(prod(n for _, n in steps) * array.itemsize, span)
 
 
 @contextmanager
-def launches() -> Iterator[list[int]]:
-    """Counts kernels, in the one element of the list: a view starts none, a fused function one, a graph none."""
-    _launched[0] = 0
-    yield _launched
+def launches() -> Iterator[list[Kernel]]:
+    """The kernels that are started meanwhile: a view starts none, a fused function one, a graph none."""
+    global _watched
+    before, _watched = _watched, []
+    try:
+        yield _watched
+    finally:
+        _watched = before
 
 
 def refuse(what: str) -> None:
@@ -32,13 +66,18 @@ def refuse(what: str) -> None:
         raise RuntimeError(f"the current stream is capturing, so {what} is not allowed")
 
 
-def noted(compute: Callable[[], Any], arguments: Any, targets: Iterable[np.ndarray] = (), kernels: int = 1) -> Any:
+def noted(
+    compute: Callable[[], Any],
+    arguments: Any,
+    targets: Iterable[np.ndarray] = (),
+    kernel: Callable[[list[np.ndarray]], Kernel] | None = None,
+) -> Any:
     """What compute() gives, noted for the graph unless it is only views of the arguments.
 
     compute: reads NumPy arrays, and writes to the targets or to new ones.
     arguments: the NumPy arrays that it reads, in whatever lists.
     targets: the arrays that it writes to.
-    kernels: how many a GPU would start.
+    kernel: says what a GPU starts, from the new arrays; None where it starts nothing.
     """
     capture, targets = _capture(), list(targets)
     if capture is not None:
@@ -48,7 +87,8 @@ def noted(compute: Callable[[], Any], arguments: Any, targets: Iterable[np.ndarr
     new = [r for r in _arrays(result) if not any(np.may_share_memory(r, a) for a in given)]
     if not new and not targets:
         return result
-    _launched[0] += kernels
+    if kernel is not None and _watched is not None:
+        _watched.append(kernel(new))
     if capture is not None:
         capture.new += new
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cupy_double import Module, ndarray
-from cupy_graph_double import launches
+from cupy_graph_double import Kernel, launches, moved
 
 from npsnn.backend import stacked
 
@@ -91,14 +91,46 @@ def test_a_capture_refuses_what_needs_the_host(double: Module, name: str) -> Non
     REFUSED[name](double, x)
 
 
-def test_launches_are_counted(double: Module) -> None:
+def test_launches_are_listed_with_what_they_move(double: Module) -> None:
     x = double.ones((4, 3))
     with launches() as kernels:
         _ = x.T[1:].reshape(-1) + 1  # a copy, and a sum
         x += 1
         x[0] = 2
+        x[1:3] = x[0]
+        double.add(x, x[0], out=x)
+        _ = double.ones(100)[double.asarray([3, 3])], double.take(x, double.asarray([1]), axis=0)
         _ = double.empty(3), x[1:], x.reshape(12)
-    assert kernels == [4]
+    assert kernels == [
+        Kernel("reshape", 64, 64),
+        Kernel("add", 64, 64),
+        Kernel("iadd", 96, 96),
+        Kernel("copy", 0, 24),
+        Kernel("copy", 24, 48),
+        Kernel("add", 96 + 24, 96),
+        Kernel("ones", 0, 800),
+        Kernel("take", 16 + 16, 16),
+        Kernel("take", 8 + 24, 24),
+    ]
+
+
+def test_a_number_that_is_met_several_times_is_moved_once() -> None:
+    x = np.zeros((5, 8), np.float32)
+    windows = np.lib.stride_tricks.as_strided(x, (3, 3, 8), (32, 32, 4))
+    assert [moved(a) for a in (x, x[::2], x.T, windows, np.broadcast_to(x[0], (9, 8)), x[:0], np.float32(1)[None])] == [
+        160, 96, 160, 160, 32, 0, 4,
+    ]  # fmt: skip
+
+
+def test_lists_of_launches_are_apart(double: Module) -> None:
+    x = double.ones(3)
+    with launches() as outer:
+        x += 1
+        with launches() as inner:
+            x *= 2
+        x += 1
+    x -= 1
+    assert [k.name for k in outer] == ["iadd", "iadd"] and [k.name for k in inner] == ["imul"]
 
 
 def test_only_another_stream_than_the_default_one_is_captured(double: Module) -> None:

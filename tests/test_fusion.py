@@ -166,10 +166,10 @@ def test_one_kernel_gives_the_bits_of_the_operations(
     found = []
     for fuse in ("1", "0"):
         monkeypatch.setenv("NPSNN_FUSE", fuse)
-        with launches() as count:
+        with launches() as started:
             found.append(leaves(f(*args)))
         if exact and fuse == "1":
-            assert count[0] == (kernels[dtype] if isinstance(kernels, dict) else kernels)
+            assert len(started) == (kernels[dtype] if isinstance(kernels, dict) else kernels)
     for ours, theirs in zip(*found, strict=True):
         assert ours.dtype == theirs.dtype and ours.dtype in (dtype, np.dtype(bool))
         scale = 0 if exact else {"float32": 1e-4, "float64": 1e-9}[np.dtype(dtype).name]
@@ -198,14 +198,14 @@ def _root(x: Any, y: Any) -> Any:
 
 def test_what_comes_later_is_a_part_of_the_next_kernel(double: ModuleType) -> None:
     x, b = double.ones((4, 2, 4, 3)), double.asarray(np.array([3.0, 8.0]))[:, None, None]
-    with launches() as count:
+    with launches() as started:
         first = later(_shifted, x, b)
         found = _root(later(_shifted, first, b)[::2], first[::2])
-        assert count[0] == 1 and (first.shape, first.ndim, first.dtype) == (x.shape, 4, x.dtype)
+        assert len(started) == 1 and (first.shape, first.ndim, first.dtype) == (x.shape, 4, x.dtype)
         np.testing.assert_array_equal(found.get()[1, :, 2, 1], np.sqrt([28.0, 153.0]))
-        assert settled(first) is settled(first) and count[0] == 2
+        assert settled(first) is settled(first) and len(started) == 2
         _root(first, x)
-        assert count[0] == 3 and settled(x) is x
+        assert len(started) == 3 and settled(x) is x
     assert type(later(_shifted, np.ones(2), 1.0)) is np.ndarray
 
 
@@ -276,7 +276,7 @@ def test_a_step_starts_few_kernels(double: ModuleType, name: str, kind: str, obj
     x = double.asarray(np.random.default_rng(1).random((shape[1], shape[0], shape[2], 4)).astype(np.float32))
     labels = double.asarray(np.arange(4))
     for _ in range(2):  # constants come to the device in the first
-        with launches() as count:
+        with launches() as started:
             m, backward = model.network.forward(params, Moments(x), noise)
             backward(objectives.OBJECTIVES[objective](m, labels)[1], Want.PARAMS)
-    assert count[0] <= LIMITS[name, kind, objective]
+    assert len(started) <= LIMITS[name, kind, objective]

@@ -133,7 +133,7 @@ def test_the_gradient_of_the_weights_is_one_call(double: Module, monkeypatch: py
     assert calls == ["cublasGemmStridedBatchedEx"] * 3
     with cublas_double.called() as calls, launches() as kernels:
         shifts.conv2d_weight_backward(dy, taken, w.shape)
-    assert calls == ["cublasGemmBatchedEx"] and kernels == [3], "the addresses, the products and one sum"
+    assert calls == ["cublasGemmBatchedEx"] and len(kernels) == 3, "the addresses, the products and one sum"
 
 
 @pytest.mark.parametrize(
@@ -200,10 +200,10 @@ def test_nothing_is_copied_without_need(double: Module) -> None:
     x, w, dy = map(double.asarray, values((6, 64, 6, 4), (64, 1, 1, 64), 1, 0, "f"))
     with launches() as kernels:
         _, taken = shifts.conv2d(x, w, 1, 0)
-    assert kernels == [1] and np.shares_memory(taken.parts[0].array, x.array)
+    assert len(kernels) == 1 and np.shares_memory(taken.parts[0].array, x.array)
     with launches() as kernels:
         shifts.conv2d_input_backward(dy, w, 1, 0, x.shape)
-    assert kernels == [2], "the turned kernel and the product"
+    assert len(kernels) == 2, "the turned kernel and the product"
 
 
 def test_a_layer_on_the_device_carries_a_variance(cupy: ModuleType) -> None:

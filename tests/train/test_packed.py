@@ -147,7 +147,7 @@ def test_an_update_is_few_kernels(
     own.step(own.arrays, total, BATCH, numbers)  # constants are made
     with launches() as found:
         own.step(own.arrays, total, BATCH, numbers)
-    assert found[0] == kernels
+    assert len(found) == kernels
 
 
 @pytest.mark.usefixtures("double")
