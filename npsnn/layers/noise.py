@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from npsnn.backend import Array, namespace
+from npsnn.backend import Array, namespace, settled
 from npsnn.layers import levels
-from npsnn.layers.base import Backward, Forms, Layer, Params, Shape, Want, filled, layer
+from npsnn.layers.base import Backward, Forms, Layer, Params, Passing, Shape, Want, filled, layer
 from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.moments import Moments, Noise, Propagated, Sampled
 from npsnn.layers.params import Role
@@ -95,7 +95,7 @@ SCOPES = ("scalar", "channel", "unit")
 
 @layer
 @dataclass(frozen=True)
-class PreactivationNoise(NoiseLayer):
+class PreactivationNoise(Passing, NoiseLayer):
     """Adds N(0, sigma²) to every unit, independently: Z = y + ν, ν ~ N(0, sigma² I).
 
     sigma: standard deviation in the units of the pre-activation, >= 0, from which the parameter "sigma" starts.
@@ -145,10 +145,10 @@ class PreactivationNoise(NoiseLayer):
         own = params["sigma"]
         return {"sigma": namespace(own).minimum(own, cap) if self.scope == "scalar" else levels.capped(own, cap)}
 
-    def forward(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
+    def passed(self, params: Params, m: Moments, noise: Noise) -> tuple[Moments, Backward]:
         sigma = params["sigma"]
         if isinstance(noise, Sampled):
-            return self._sampled(sigma, m, noise)
+            return self._sampled(sigma, m.settled(), noise)
         if self.carries(params, noise):
             return self._propagated(sigma, m)
         return m, lambda g, want: (g, {"sigma": sigma * 0} if Want.PARAMS in want else {})
@@ -159,7 +159,7 @@ class PreactivationNoise(NoiseLayer):
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
             if Want.PARAMS not in want:
                 return g, {}
-            return g, {"sigma": noise.sized(levels.gathered(g.mean * drawn, sigma))}
+            return g, {"sigma": noise.sized(levels.gathered(settled(g.mean) * drawn, sigma))}
 
         return Moments(m.mean + levels.spread(noise.sized(sigma), m.mean) * drawn, m.var), backward
 

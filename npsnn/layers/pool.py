@@ -36,7 +36,7 @@ class MaxPool(Passing):
         mean, var, saved = pool.max_pool(m.mean, m.var, self.size, rule)
 
         def backward(g: Moments, want: Want) -> tuple[Moments | None, Params]:
-            return Moments(*pool.max_pool_backward(settled(g.mean), g.var, saved, self.size, rule)), {}
+            return Moments(*pool.max_pool_backward(g.mean, g.var, saved, self.size, rule)), {}
 
         return Moments(mean, var), backward
 

@@ -8,7 +8,7 @@ from functools import cache
 from math import isqrt
 from typing import Any
 
-from npsnn.backend import Array, fused, namespace, on_gpu
+from npsnn.backend import Array, fused, namespace, on_gpu, settled
 from npsnn.ops.conv import pad_image
 from npsnn.ops.gaussian import Rule
 
@@ -43,7 +43,7 @@ def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule
 
     A variance that is one number seen everywhere has that number's cotangent: the sum, (1, 1, 1, 1).
 
-    dmean, dvar: cotangents of the output's moments.
+    dmean, dvar: cotangents of the output's moments; that of the mean may be `npsnn.backend.Later`.
     saved: the last result of `max_pool`.
     k, rule: as in `max_pool`.
     """
@@ -51,17 +51,22 @@ def max_pool_backward(dmean: Array, dvar: Array | None, saved: Any, k: int, rule
     if constant and dvar is not None:
         dmean_in, _ = max_pool_backward(dmean, None, saved, k, rule)
         return dmean_in, dvar.sum(keepdims=True)
-    xp = namespace(dmean)
     h, w = shape[0] // k * k, shape[2] // k * k
     has_var = dvar is not None or rule.mean_uses_var
     whole = (h, w) == (shape[0], shape[2])
-    # empty_like: in the order in memory that the cotangent has, which the input's is likely to be
-    new = xp.empty_like if whole else xp.zeros_like
-    dx: list[Any] = [new(dmean, shape=shape) if wanted else None for wanted in (True, has_var)]
+    dx: list[Any] = [_unset(dmean, shape, whole) if wanted else None for wanted in (True, has_var)]
     inner = dx[0][:h, :, :w], None if dx[1] is None else dx[1][:h, :, :w]
     put = _put_by_windows if _in_one_kernel(dmean, k) else _put_by_rows
     put((dmean, dvar), steps, inner, k, rule)
     return dx[0], dx[1]
+
+
+def _unset(like: Array, shape: tuple[int, ...], whole: bool) -> Array:
+    """Room for a cotangent, zeros unless the windows are the whole image; on a CPU in the order in memory of like."""
+    xp = namespace(like)
+    if on_gpu(like):
+        return (xp.empty if whole else xp.zeros)(shape, like.dtype)
+    return (xp.empty_like if whole else xp.zeros_like)(like, shape=shape)
 
 
 def _by_rows(inner: Channels, k: int, rule: Rule) -> tuple[Channels, Any]:
@@ -73,6 +78,7 @@ def _by_rows(inner: Channels, k: int, rule: Rule) -> tuple[Channels, Any]:
 
 def _put_by_rows(g: Channels, saved: Any, inner: Channels, k: int, rule: Rule) -> None:
     shape, row_steps, column_steps = saved
+    g = settled(g[0]), g[1]
     xp = namespace(g[0])
     row = tuple(None if d is None else xp.empty_like(g[0], shape=shape) for d in inner)
 
