@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 import click
-from bench_cases import ON_A_GPU, Case, Job, goals
+from bench_cases import Case, Job, goals
 from bench_side import NO_TORCH, Side, SideError
 
 Report = dict[str, Any]
@@ -34,7 +34,6 @@ LATE = 60.0
 ATTACKS = {"pgd": ("PGD-20, closed form, LeNet-5", 10_000, 1.0), "eot": ("EoT-50 PGD-10, ResNet-18", 1_000, 10.0)}
 """What an attack is called, on how many images, and in how many seconds."""
 MEMORY_CASES = (Case("lenet5", "noise-aware"), Case("resnet18"))
-PROFILED = tuple(case for case in ON_A_GPU if case.name not in ("lenet5-plain", "lenetpp-plain", "cnn5-noise-aware"))
 GROWTH = {"device": 4 << 20, "host": 32 << 20}
 """Bytes by which memory may grow between the first sixth of a long training and its end."""
 
@@ -210,26 +209,28 @@ def memory(cases: Iterable[Case], batch_size: int, updates: int, parts: int, sid
         yield surviving(row, call)
 
 
-def profiles(cases: Iterable[Case], batch_size: int, tf32: Iterable[bool], sides: Sides) -> Iterator[Report]:
+def profiles(cases: Iterable[Case], batch_sizes: Iterable[int], tf32: Iterable[bool], sides: Sides) -> Iterator[Report]:
     """A row for each step: kernels, busy time and the dearest kernels of npsnn's graph and of PyTorch's."""
-    for on in tf32:
+    settings = [(size, on) for size in batch_sizes for on in tf32]
+    for size, on in settings:
         for case in cases:
-            row = {"case": case.name, "batch_size": batch_size, "tf32": on}
+            with tempfile.TemporaryDirectory() as folder:
+                job = Job(case, size, 1, f"{folder}/start.npz", sides.device, on, batches=BATCHES)
+                row = {"case": case.name, "batch_size": size, "tf32": on}
+                yield surviving(row, lambda job=job: profiled(job, sides))  # type: ignore[misc]
 
-            def call(case: Case = case, on: bool = on) -> Report:
-                with tempfile.TemporaryDirectory() as folder:
-                    job = Job(case, batch_size, 1, f"{folder}/start.npz", sides.device, on, batches=BATCHES)
-                    sides.tell("npsnn", "job", job.to_json(), 2 * LATE)
-                    found = {"npsnn": sides.tell("npsnn", "profile", 5)}
-                    if case.step != "exact":
-                        theirs = sides.tell("PyTorch", "job", job.to_json(), 2 * LATE)
-                        times = {s: sides.tell("PyTorch", "time", f"{s} 0.1") for s in theirs["steps"] if "graph" in s}
-                        if times:
-                            faster = min(times, key=times.__getitem__)
-                            found["PyTorch, graph"] = sides.tell("PyTorch", "profile", f"{faster} 5")
-                return found
 
-            yield surviving(row, call)
+def profiled(job: Job, sides: Sides) -> Report:
+    """What npsnn's graph does and, but for an exact step, PyTorch's in its faster layout; raises SideError."""
+    sides.tell("npsnn", "job", job.to_json(), 2 * LATE)
+    found = {"npsnn": sides.tell("npsnn", "profile", 5)}
+    if job.case.step != "exact":
+        theirs = sides.tell("PyTorch", "job", job.to_json(), 2 * LATE)
+        times = {s: sides.tell("PyTorch", "time", f"{s} 0.1") for s in theirs["steps"] if "graph" in s}
+        if times:
+            faster = min(times, key=times.__getitem__)
+            found["PyTorch, graph"] = sides.tell("PyTorch", "profile", f"{faster} 5")
+    return found
 
 
 def in_words(row: Report) -> str:

@@ -134,7 +134,7 @@ def device_table(steps: list[Report]) -> tuple[list[str], list[list[str]]]:
             said = ("yes" if all(met) else "**no**") if met else "-"
             pairs = [(r["ratios"][side], r["goals"][side]) for side in GPU_SIDES[2:]]
             last = [_number(x) for pair in pairs for x in pair] + [said]
-        cells.append([*_step(r), *(_number(times.get(side)) for side in GPU_SIDES), *last])
+        cells.append([*step_cells(r), *(_number(times.get(side)) for side in GPU_SIDES), *last])
     return GPU_HEAD, cells
 
 
@@ -143,11 +143,11 @@ def device_memory_table(steps: list[Report]) -> tuple[list[str], list[list[str]]
     cells = []
     for r in (r for r in steps if "memory" in r):
         peaks = [r["memory"].get(side, {}).get(kind) for kind in ("device", "host") for side in GPU_SIDES[::3]]
-        cells.append([*_step(r), *("-" if peak is None else f"{peak / 1e6:.0f}" for peak in peaks)])
+        cells.append([*step_cells(r), *("-" if peak is None else f"{peak / 1e6:.0f}" for peak in peaks)])
     return GPU_MEMORY_HEAD, cells
 
 
-def _step(r: Report) -> list[str]:
+def step_cells(r: Report) -> list[str]:
     return [r["case"], str(r["batch_size"]), "on" if r["tf32"] else "off"]
 
 

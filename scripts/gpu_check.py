@@ -19,11 +19,13 @@ from typing import Any
 import checkout  # noqa: F401
 import click
 from bench_cases import ON_A_GPU
+from gpu_bound import CARDS
 from gpu_device import DOUBLE, ROOT, computing_on
 
 from npsnn.cli.values import UserPath
 
 MODELS = ("lenet5", "cnn5", "lenetpp", "resnet18")
+STEPS = [case.name for case in ON_A_GPU]
 TESTS = ("tests/test_device.py", "tests/test_backend.py")
 SHOWN = 6
 """Lines of a traceback that are told at once; the report has all of them."""
@@ -48,6 +50,7 @@ class Chosen:
     seconds: float
     images: int | None
     updates: int
+    card: str
     torch_python: str
 
     def steps(self, of: Iterable[Any]) -> list[Any]:
@@ -159,6 +162,7 @@ def compared_in_words(row: Report) -> str:
 def run(part: str, chosen: Chosen, checking: Checking, usable: str, sides: Any) -> None:
     """One part."""
     import bench_device
+    import gpu_bound
 
     if part == "tests":
         checking.report[part] = tests(chosen.device, chosen.select, chosen.test_seconds)
@@ -168,12 +172,9 @@ def run(part: str, chosen: Chosen, checking: Checking, usable: str, sides: Any) 
     if part in ("compare", "training", "attacks"):
         checking.part(part, comparisons(part, chosen.models, chosen.only, usable), compared_in_words)
         return
-    size = chosen.batch_sizes[0]
-    few = chosen.tf32[:1]
+    settings = chosen.batch_sizes, chosen.tf32
     rows = {
-        "bench": lambda: bench_device.steps(
-            chosen.steps(ON_A_GPU), chosen.batch_sizes, chosen.tf32, chosen.rounds, chosen.seconds, sides
-        ),
+        "bench": lambda: bench_device.steps(chosen.steps(ON_A_GPU), *settings, chosen.rounds, chosen.seconds, sides),
         "attack-bench": lambda: bench_device.attacks(
             [name for name, model in {"pgd": "lenet5", "eot": "resnet18"}.items() if model in chosen.models],
             chosen.tf32,
@@ -181,14 +182,17 @@ def run(part: str, chosen: Chosen, checking: Checking, usable: str, sides: Any) 
             sides,
         ),
         "memory": lambda: bench_device.memory(
-            chosen.steps(bench_device.MEMORY_CASES), size, chosen.updates, min(30, chosen.updates), sides
+            chosen.steps(bench_device.MEMORY_CASES), settings[0][0], chosen.updates, min(30, chosen.updates), sides
         ),
-        "profile": lambda: bench_device.profiles(chosen.steps(bench_device.PROFILED), size, few, sides),
+        "profile": lambda: bench_device.profiles(chosen.steps(ON_A_GPU), *settings, sides),
+        "bound": lambda: gpu_bound.bounds(chosen.steps(ON_A_GPU), *settings, chosen.card),
     }
-    checking.part(part, rows[part](), bench_device.in_words)
+    checking.part(part, rows[part](), gpu_bound.in_words if part == "bound" else bench_device.in_words)
 
 
-PARTS = ("tests", "compare", "training", "attacks", "bench", "attack-bench", "memory", "profile")
+ON_THE_CARD = ("tests", "compare", "training", "attacks", "bench", "attack-bench", "memory", "profile")
+PARTS = (*ON_THE_CARD, "bound")
+"""The last one is a CPU's work of minutes, and done when it is asked for."""
 
 
 def failures(report: Report) -> list[str]:
@@ -206,9 +210,9 @@ def failures(report: Report) -> list[str]:
 @click.command(context_settings={"show_default": True})
 @click.option("--out", type=UserPath(file_okay=False), default=Path("gpu-check"), help="Folder.")
 @click.option("--device", default="cuda", help=f"cuda, cuda:N, or {DOUBLE} for a run without a GPU.")
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="What to do.")
+@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=ON_THE_CARD, help="What to do.")
 @click.option("--model", "models", multiple=True, type=click.Choice(MODELS), default=MODELS, help="Which networks.")
-@click.option("--case", "cases", multiple=True, help="Of the timed steps only these, as lenet5-exact.")
+@click.option("--case", "cases", multiple=True, type=click.Choice(STEPS), help="Of the timed steps only these.")
 @click.option("--select", help="Of the tests only those that pytest -k would select.")
 @click.option("--only", multiple=True, help="Of what is compared only this, as PGD, EoT or 'closed form'.")
 @click.option("--test-seconds", type=click.IntRange(1), default=120, help="The tests are stopped after so long.")
@@ -220,6 +224,7 @@ def failures(report: Report) -> list[str]:
 @click.option("--seconds", type=click.FloatRange(0), default=0.15, help="A turn.")
 @click.option("--images", type=click.IntRange(1), help="Images of a timed attack, instead of its own number.")
 @click.option("--updates", type=click.IntRange(4), default=300, help="Steps of the trainings whose memory is watched.")
+@click.option("--card", type=click.Choice(list(CARDS)), default="h200", help="Whose peaks bound a step.")
 @click.option("--minutes", type=click.FloatRange(0), help="No row begins later.")
 @click.option("--torch-python", default=sys.executable, help="The interpreter that has PyTorch, if not this one.")
 def main(out: Path, parts: tuple[str, ...], tf32: str, minutes: float | None, **options: Any) -> None:

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from bench_report import device_memory_table, device_table, markdown_table, on_device
+from bench_report import device_memory_table, device_table, markdown_table, on_device, step_cells
 
 from npsnn.files import write_atomic
 from npsnn.files.json_files import write_json
 
 Report = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]
+
+STEP = ["step", "batch", "TF32"]
 
 
 def write(report: Report, folder: Path) -> None:
@@ -130,7 +132,7 @@ def _memory(rows: list[Report]) -> Table:
 def _busy(rows: list[Report]) -> Table:
     cells = [
         [
-            r["case"],
+            *step_cells(r),
             side,
             f"{t['kernels']:.0f}",
             f"{t['busy']:.3f}",
@@ -140,17 +142,40 @@ def _busy(rows: list[Report]) -> Table:
         for r in rows
         for side, t in _traces(r)
     ]
-    return ["step", "side", "kernels and copies", "busy, ms", "step, ms", "busy"], cells
+    return [*STEP, "side", "kernels and copies", "busy, ms", "step, ms", "busy"], cells
 
 
 def _dearest(rows: list[Report]) -> Table:
     cells = [
-        [r["case"], side, f"{k['milliseconds']:.4f}", f"{k['times']:.0f}", f"`{k['name'][:80].replace('|', '/')}`"]
+        [*step_cells(r), side, f"{k['milliseconds']:.4f}", f"{k['times']:.0f}", f"`{k['name'][:80].replace('|', '/')}`"]
         for r in rows
         for side, t in _traces(r)
         for k in t["dearest"]
     ]
-    return ["step", "side", "ms", "times", "kernel"], cells
+    return [*STEP, "side", "ms", "times", "kernel"], cells
+
+
+def _bounds(rows: list[Report]) -> Table:
+    cells = [
+        [
+            *step_cells(r),
+            str(r["kernels"]),
+            f"{r['bytes'] / 1e9:.2f}",
+            f"{r['flops'] / 1e9:.1f}",
+            *(f"{r['least'][by]:.3f}" for by in ("products", "bytes", "kernels")),
+        ]
+        for r in rows
+    ]
+    return [*STEP, "kernels", "GB", "GFLOP", "by products, ms", "by bytes, ms", "kernel by kernel, ms"], cells
+
+
+def _heaviest(rows: list[Report]) -> Table:
+    cells = [
+        [*step_cells(r), f"`{k['name']}`", str(k["times"]), f"{k['bytes'] / 1e6:.0f}", f"{k['milliseconds']:.3f}"]
+        for r in rows
+        for k in r["dearest"]
+    ]
+    return [*STEP, "kernels", "times", "MB", "at least, ms"], cells
 
 
 def _traces(row: Report) -> list[tuple[str, Report]]:
@@ -177,4 +202,9 @@ SECTIONS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     ),
     "memory": ("A long training", "Megabytes (10⁶ bytes) held after a sixth of the steps and at the end.", (_memory,)),
     "profile": ("What the GPU does in a step", "By CUDA's trace.", (_busy, _dearest)),
+    "bound": (
+        "What a step takes at least",
+        "Bytes and operations of its kernels, counted on a CPU, over the peaks of a card (scripts/gpu_bound.py).",
+        (_bounds, _heaviest),
+    ),
 }

@@ -130,6 +130,13 @@ def test_the_noise_of_a_deep_network_has_a_gradient_to_compare() -> None:
     assert abs(found["gradients:noise.L"]).max() > 1e-3
 
 
+def test_a_step_that_is_not_timed_is_refused(tmp_path: Path) -> None:
+    import gpu_check
+
+    with pytest.raises(click.BadParameter, match=r"'lenet' is not one of 'lenet5-plain', .*'resnet18-plain'"):
+        gpu_check.main.main(["--case", "lenet", "--out", str(tmp_path)], standalone_mode=False)
+
+
 @pytest.mark.parametrize("device", ["cuda", "cpu", "cuda:x"])
 def test_without_a_gpu_there_is_one_clear_line(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
@@ -138,3 +145,67 @@ def test_without_a_gpu_there_is_one_clear_line(device: str, tmp_path: Path, monk
     with pytest.raises(click.ClickException, match=r"needs CuPy|must be cuda|must be cpu, cuda") as caught:
         gpu_check.main.main(["--device", device, "--out", str(tmp_path / "new")], standalone_mode=False)
     assert "\n" not in caught.value.message and not (tmp_path / "new").exists()
+
+
+PRODUCT = {"name": "product", "read": 6 * 10**9, "written": 3 * 10**9, "flops": 67 * 10**9}
+COPY = {"name": "copy", "read": 10**9, "written": 2 * 10**9, "flops": 0}
+
+
+def test_a_bound_takes_of_each_kernel_what_takes_longer() -> None:
+    import gpu_bound
+
+    card = gpu_bound.Card(float32=67e12, tf32=670e12, memory=3e12)
+    found = gpu_bound.bound([PRODUCT, COPY, COPY], card, False)
+    assert found["least"] == pytest.approx({"products": 1, "bytes": 5, "kernels": 5})
+    slower = gpu_bound.bound([PRODUCT, COPY], gpu_bound.Card(6.7e12, 67e12, 3e12), False)
+    assert slower["least"] == pytest.approx({"products": 10, "bytes": 4, "kernels": 11})
+    assert slower["dearest"] == [
+        {"name": "product", "times": 1, "bytes": 9 * 10**9, "milliseconds": pytest.approx(10)},
+        {"name": "copy", "times": 1, "bytes": 3 * 10**9, "milliseconds": pytest.approx(1)},
+    ]
+    with_tf32 = gpu_bound.bound([PRODUCT, COPY], gpu_bound.Card(6.7e12, 67e12, 3e12), True)
+    assert with_tf32["least"] == pytest.approx({"products": 1, "bytes": 4, "kernels": 4})
+
+
+@pytest.mark.slow
+def test_bounds_are_counted_without_a_gpu(tmp_path: Path) -> None:
+    import gpu_check
+    from bench_cases import CASES
+    from bench_flops import step_flops
+
+    options = ["--case", "lenetpp-plain", "--batch-size", "2", "--batch-size", "4", "--card", "h100"]
+    gpu_check.main.main(
+        ["--part", "bound", *options, "--device", "cpu-double", "--out", str(tmp_path)], standalone_mode=False
+    )
+    rows = json.loads((tmp_path / "gpu-check.json").read_text())["bound"]
+    assert [(r["batch_size"], r["tf32"]) for r in rows] == [(2, False), (2, True), (4, False), (4, True)]
+    for row in rows:
+        # convolutions compute a little more than is needed: at the edges, and where all columns of a kernel are taken
+        assert 1 <= row["flops"] / (row["batch_size"] * step_flops(CASES["lenetpp-plain"])) < 1.5
+        assert row["card"] == "h100" and row["least"]["kernels"] >= max(row["least"]["products"], row["least"]["bytes"])
+    assert (tmp_path / "gpu-check.md").read_text().count("| lenetpp-plain |") > 2 * len(rows)
+
+
+def test_profiles_are_made_of_the_steps_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench_device
+    from bench_cases import CASES
+    from gpu_report import markdown
+
+    trace = {
+        "milliseconds": 2.0,
+        "busy": 1.0,
+        "kernels": 9,
+        "dearest": [{"milliseconds": 1.0, "times": 3, "name": "a|b"}],
+    }
+    monkeypatch.setattr(bench_device, "profiled", lambda job, sides: {"npsnn": trace | {"kernels": job.batch_size}})
+    cases = [CASES["cnn5-noise-aware"], CASES["lenet5-plain"]]
+    rows = list(bench_device.profiles(cases, (8, 16), (False, True), bench_device.Sides("cuda")))
+    assert [(r["case"], r["batch_size"], r["tf32"]) for r in rows[:3]] == [
+        ("cnn5-noise-aware", 8, False), ("lenet5-plain", 8, False), ("cnn5-noise-aware", 8, True),
+    ]  # fmt: skip
+    page = markdown({"environment": {"npsnn": "1", "python": "3", "packages": {}}, "profile": rows})
+    assert "| lenet5-plain | 16 | on | npsnn | 16 | 1.000 | 2.000 | 50 % |" in page
+    assert "| cnn5-noise-aware | 8 | off | npsnn | 1.0000 | 3 | `a/b` |" in page
+    assert "cnn5-noise-aware, batch 8, TF32 off: npsnn 8 kernels, 1.000 ms busy of 2.000" in bench_device.in_words(
+        rows[0]
+    )
