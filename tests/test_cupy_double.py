@@ -1,8 +1,13 @@
 """The double of CuPy: it refuses what CuPy refuses, and has nothing that CuPy has not."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import cublas_double
@@ -51,7 +56,29 @@ def test_the_double_keeps_arrays_and_counts_waits(double: Module) -> None:
     assert waits == {"bool": 1, "float": 1, "int": 1, "mask": 1, "get": 1}
 
 
-@pytest.mark.skipif(find_spec("cupy") is None, reason="CuPy is not installed; its wheel is enough, without a GPU")
+WITH_CUPY = pytest.mark.skipif(
+    find_spec("cupy") is None, reason="CuPy is not installed; its wheel is enough, without a GPU"
+)
+
+
+@WITH_CUPY
+def test_cupy_makes_a_kernel_of_every_fused_function() -> None:
+    """In a process of its own, in which CuPy and the double meet."""
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (here, here.parent / "scripts", here.parent)))}
+    done = subprocess.run(
+        [sys.executable, str(here / "fusing_program.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["failed"] == {} and found["functions"] > 50
+
+
+@WITH_CUPY
 def test_the_double_has_nothing_that_cupy_has_not() -> None:
     cupy, special = import_module("cupy"), import_module("cupyx.scipy.special")
     parts = (cupy, cupy_double.NAMES), (special, cupy_double.SPECIAL_NAMES), (cupy.ndarray, cupy_double.METHODS)
