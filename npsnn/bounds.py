@@ -28,6 +28,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 LEAST_SPREAD = 1e-200
 """The standard deviation taken for a pair of logits that no noise tells apart; no quotient by it overflows."""
 
+ROUNDING = 10.0
+"""Units of rounding for each number of a sum by which a solution of linear equations may miss."""
+
 
 def theorem1(delta: Any, s: Any) -> Any:
     """The bound G <= delta/(s √(2π)) for a score of two classes.
@@ -121,23 +124,34 @@ def pairs_lipschitz(delta: Floats, s: Floats) -> float:
 
 
 def feature_distance(L: Floats, shift: Floats) -> float:
-    """‖L⁻¹ shift‖, a shift of the features in standard deviations of their noise.
+    """The length of the shortest e with L e = shift, which is ‖L⁻¹ shift‖; inf where no e is such.
+
+    It is a shift of the features in standard deviations of their noise.
 
     Source: extension E4.
     """
-    return float(np.linalg.norm(np.linalg.solve(L, shift)))
+    return _shortest(L, shift)
 
 
 def difference_distance(W: Floats, L: Floats, shift: Floats, k: int) -> float:
-    """The length of the shortest e with D L e = D shift, where D has the rows d_i.
+    """The length of the shortest e with D L e = D shift, where D has the rows d_i; inf where no e is such.
 
-    It is the shift of the differences of logits in standard deviations, and never above `feature_distance`.
+    It is the shift of the differences of logits in standard deviations, and never above `feature_distance`. A shift
+    along which there is no noise is infinitely far.
 
     k: the label.
     Source: extension E4.
     """
     d = _differences(W, k)
-    return float(np.linalg.norm(np.linalg.lstsq(d @ L, d @ shift)[0]))
+    return _shortest(d @ L, d @ shift)
+
+
+def _shortest(A: Floats, y: Floats) -> float:
+    """The length of the shortest e with A e = y; inf where A e misses every such y by more than rounding does."""
+    e = np.linalg.lstsq(A, y)[0]
+    length, sizes = np.linalg.norm(e), np.linalg.norm(A) * np.linalg.norm(e) + np.linalg.norm(y)
+    missed = np.linalg.norm(A @ e - y) > ROUNDING * max(A.shape) * np.finfo(np.float64).eps * sizes
+    return np.inf if missed else float(length)
 
 
 def total_variation(distance: float) -> float:
@@ -153,7 +167,7 @@ def total_variation(distance: float) -> float:
 
 
 def neyman_pearson(p: float, distance: float) -> float:
-    """The bound G <= p - Φ(Φ⁻¹(p) - distance).
+    """The bound G <= p - Φ(Φ⁻¹(p) - distance), which is p for a distance of inf.
 
     p: the probability of a correct answer without the attack.
     distance: in standard deviations of the noise.
@@ -162,7 +176,7 @@ def neyman_pearson(p: float, distance: float) -> float:
     """
     if not 0 <= p <= 1 or not distance >= 0:
         raise ValueError(f"p must be a probability and distance >= 0, got {p!r} and {distance!r}")
-    return float(p - ndtr(ndtri(p) - distance))
+    return float(p - ndtr(ndtri(p) - distance)) if distance < np.inf else float(p)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

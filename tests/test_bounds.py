@@ -113,6 +113,41 @@ def test_a_pair_that_no_noise_tells_apart_has_the_limits() -> None:
     assert all(np.isfinite(values).all() for values in vars(found).values())
 
 
+def test_a_shift_along_which_there_is_no_noise_is_infinitely_far() -> None:
+    """Noise that leaves the differences of logits alone hides no change of them, however small it is."""
+    W, L, shift = np.eye(3), np.diag([0.0, 0.0, 1.0]), np.array([-5.0, 0, 0])
+    assert bounds.difference_distance(W, L, shift, 0) == bounds.feature_distance(L, shift) == np.inf
+    assert bounds.difference_distance(W, L, 1e-3 * shift, 0) == np.inf
+    assert bounds.total_variation(np.inf) == 1
+    assert [bounds.neyman_pearson(p, np.inf) for p in (0.0, 0.7, 1.0)] == [0.0, 0.7, 1.0]
+    along = np.array([0, 0, 2.0])
+    assert bounds.feature_distance(L, along) == pytest.approx(2)
+    assert bounds.difference_distance(W, L, along + 3.0, 0) == pytest.approx(2), "all logits move by 3"
+
+
+@given(SEEDS, st.integers(0, 5), st.floats(-8, 8))
+def test_noise_of_any_rank_and_size_reaches_what_it_spans(seed: int, rank: int, power: float) -> None:
+    rng = np.random.default_rng(seed)
+    factor = 10.0**power * rng.normal(size=(5, rank)) @ rng.normal(size=(rank, 5))
+    W, e = rng.normal(size=(4, 5)), rng.normal(size=5)
+    inside = factor @ e
+    assert bounds.feature_distance(factor, inside) <= np.linalg.norm(e) * (1 + 1e-9)
+    assert bounds.difference_distance(W, factor, inside, 1) <= np.linalg.norm(e) * (1 + 1e-9)
+    outside = inside + 1e-3 * (1 + np.linalg.norm(inside)) * rng.normal(size=5)
+    assert (bounds.feature_distance(factor, outside) == np.inf) == (rank < 5)
+    assert (bounds.difference_distance(W, factor, outside, 1) == np.inf) == (rank < 3)
+
+
+def test_bounds_hold_where_the_noise_has_few_directions() -> None:
+    noisy = network()
+    noisy.params["noise"]["L"][1:] = 0
+    x = np.random.default_rng(1).random((40, 1, 3, 3)).astype(np.float32)
+    found = bounds.gap(noisy, x, np.zeros_like(x), noisy.predict(x).argmax(axis=1), 2000)
+    assert (found.gap > 0.3).any(), "the attack was to take something"
+    for name in ("with_margin", "neyman_pearson", "total_variation", "tight", "lipschitz"):
+        assert (found.gap - getattr(found, name) <= 5 * found.standard_error + 5 / 2000).all(), name
+
+
 def test_what_no_bound_is_for() -> None:
     for call, message in (
         (lambda: bounds.theorem1(0.1, -1.0), "s must be a standard deviation >= 0, got -1.0"),
