@@ -110,7 +110,8 @@ def _certify(
     if noise is not None:
         loaded = replace(loaded, classifier=loaded.classifier.with_sigma(noise))
     about = {"plan": asdict(plan) | {"seed": seed}, "inference_sigma": noise}
-    _run(loaded, x, labels, plan, seed, radii, Kept(save, loaded, about), as_json)
+    with Kept(save, loaded, about) as kept:
+        _run(loaded, x, labels, plan, seed, radii, kept, as_json)
 
 
 def _run(

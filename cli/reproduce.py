@@ -96,7 +96,8 @@ def _reproduce(
     that failed is named, and tried again next time. The records do not depend on --jobs, --executor or stops.
 
     At the end the report is written as Markdown and as one HTML file: a table of all claims, the worst verdict first,
-    then each figure beside the paper's. Exit code 1: a job has failed.
+    then each figure beside the paper's. It needs the extra "report"; the verdicts are printed without. Exit code 1: a
+    job has failed.
 
     \b
     Everything in minutes, one figure in an hour or so, and the report again:
@@ -113,10 +114,10 @@ def _reproduce(
         chosen = whole.experiments(names)
     if listed:
         return _list(chosen, as_json)
-    target = markdown or out / "report.md"
     failed: list[Event[Any]] = []
     if dry_run:
         return _estimate(names, at, out, data_dir, device, jobs, as_json)
+    target = _target(markdown or out / "report.md", wanted=bool(report or markdown))
     if not report:
         check_writable(out / whole.ABOUT)
         failed = _run(names, at, out, jobs, executor, data_dir, device)
@@ -127,6 +128,23 @@ def _reproduce(
         _print(found, failed, target)
     if failed:
         raise SystemExit(FAILED)
+
+
+def _target(path: Path, wanted: bool) -> Path | None:
+    """The report's file, before hours are spent for it; None, with a warning, where what writes it is not installed.
+
+    wanted: whether the report was asked for: then it is an error that it cannot be written.
+    """
+    from npsnn.audit.publish import check_libraries
+
+    try:
+        check_libraries()
+    except ValueError as error:
+        if wanted:
+            raise click.UsageError(str(error)) from error
+        say(f"warning: {error}. Verdicts are printed; npsnn reproduce --report writes the report later", err=True)
+        return None
+    return path
 
 
 def _list(chosen: list[Any], as_json: bool) -> None:
@@ -194,7 +212,7 @@ def _run(
     return failed
 
 
-def _print(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> None:
+def _print(found: "list[Section]", failed: "list[Event[Any]]", target: Path | None) -> None:
     """Print the verdict of each claim, the worst first; the figures are in the report."""
     from npsnn.reproduce.claims import VERDICTS
     from npsnn.reproduce.overview import possible
@@ -205,10 +223,12 @@ def _print(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> 
     for claim, ruling in rows:
         table.row(claim.id, f"{ruling.verdict}{possible(ruling)}")
     failures = f"{len(failed)} jobs failed or were not run. " if failed else ""
-    say(f"{failures}The report is in {target} and {target.with_suffix('.html').name}.")
+    if failures or target:
+        where = f"The report is in {target} and {target.with_suffix('.html').name}." if target else ""
+        say(f"{failures}{where}".strip())
 
 
-def _document(found: "list[Section]", failed: "list[Event[Any]]", target: Path) -> dict[str, Any]:
+def _document(found: "list[Section]", failed: "list[Event[Any]]", target: Path | None) -> dict[str, Any]:
     return {
         "claims": [
             {"claim": claim.id, "experiment": s.experiment.name, **asdict(ruling)}
@@ -216,5 +236,5 @@ def _document(found: "list[Section]", failed: "list[Event[Any]]", target: Path) 
             for claim, ruling in s.rulings
         ],
         "failed": [{"job": event.job.key, "state": event.state, "why": event.why} for event in failed],
-        "report": str(target),
+        "report": str(target) if target else None,
     }

@@ -62,7 +62,12 @@ def rows(path: Path) -> list[Certificate]:
         return []
     if not whole or whole[0] != HEADER.rstrip("\n"):
         raise ValueError(f"{path} must be a table with the columns {', '.join(COLUMNS)}, got {text[:80]!r}")
-    return [_row(path, number, cells.split("\t")) for number, cells in enumerate(whole[1:], start=2)]
+    found = [_row(path, number, cells.split("\t")) for number, cells in enumerate(whole[1:], start=2)]
+    lines: dict[int, int] = {}
+    for number, row in enumerate(found, start=2):
+        if lines.setdefault(row.index, number) != number:
+            raise ValueError(f"{path}, line {number}, has the image {row.index} of line {lines[row.index]} again")
+    return found
 
 
 def _row(path: Path, number: int, cells: list[str]) -> Certificate:

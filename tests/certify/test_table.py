@@ -80,6 +80,13 @@ def test_a_row_that_is_none_is_refused(path: Path, line: str, said: str) -> None
         certify.read(path)
 
 
+def test_an_image_that_is_there_twice_is_refused(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[1]]))
+    with pytest.raises(ValueError, match=f"some.tsv, line {len(lines) + 1}, has the image 0 of line 2 again"):
+        table.read(path)
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("name\tvalue\n1\t2\n")
     with pytest.raises(ValueError, match="must be a table with the columns idx, label"):

@@ -11,6 +11,7 @@ from calling import ABOUT, Npsnn, interrupt_at
 from npsnn import certify
 from npsnn.certify import table
 from npsnn.cli.main import main
+from npsnn.files import lock
 
 FEW = ("--limit", 6, "--samples", 60, "--selection", 10, "--threads", 1)
 
@@ -123,6 +124,17 @@ def test_rows_of_other_options_are_not_gone_on_with(npsnn: Npsnn, where: tuple[A
     other.write_text("idx,label\n")
     assert "must be a table with the columns" in npsnn("certify", *where, "--save", other).error_line(1)
     assert "in a folder that exists" in npsnn("certify", *where, "--save", tmp_path / "no" / "a.tsv").error_line(1)
+
+
+def test_a_table_is_of_one_command_at_a_time(npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path) -> None:
+    save = tmp_path / "rows.tsv"
+    with save.open("ab") as other:
+        assert lock(other.fileno())
+        ended = npsnn("certify", *where, "--save", save)
+        said = f"--save must name a file that nobody writes: another command is at work on {save}"
+        assert said in ended.error_line(1) and not save.read_bytes()
+    assert npsnn("certify", *where, "--save", save).code == 0, "an empty file is no table of other options"
+    assert [row.index for row in certify.read(save).rows] == list(range(6))
 
 
 def test_rows_of_other_images_are_not_gone_on_with(npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path) -> None:

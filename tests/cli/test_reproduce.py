@@ -54,6 +54,21 @@ def test_json(npsnn: Npsnn, tmp_path: Path) -> None:
     assert json.loads(npsnn("reproduce", "--list", "--json").out)["experiments"][0]["name"] == "tiny"
 
 
+def test_without_the_libraries_of_a_report_the_verdicts_are_printed(
+    npsnn: Npsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("npsnn.audit.publish.find_spec", lambda name: None)
+    needs = "a report needs matplotlib, latex2mathml, markdown_it, mdit_py_plugins: install npsnn with its extra"
+    for options in (("--markdown", tmp_path / "x.md"), ("--report",)):
+        refused = npsnn("reproduce", "--out", tmp_path, *options)
+        assert refused.code == 2 and needs in refused.err and not list(tmp_path.iterdir())
+    ended = npsnn("reproduce", "--out", tmp_path)
+    assert ended.code == 0 and f"warning: {needs}" in ended.err
+    assert ended.out.splitlines()[1].split(maxsplit=1)[1].startswith("cannot be told at this scale")
+    assert "The report is in" not in ended.out and not list(tmp_path.glob("report*"))
+    assert json.loads(npsnn("reproduce", "--out", tmp_path, "--json").out)["report"] is None
+
+
 def test_the_dry_run_writes_nothing(npsnn: Npsnn, tmp_path: Path) -> None:
     ended = npsnn("reproduce", "--dry-run", "--out", tmp_path / "new")
     assert ended.code == 0 and "4 jobs (2 train, 2 attack): about" in ended.out
