@@ -122,6 +122,8 @@ class Kept:
             buffer = BytesIO()
             write_npz(buffer, labels=labels, **self.saved)
             # said before the file is there, so that it is known to be ours whenever the command is killed
+            if self.save.exists() and not _is_ours(self.save, self.parts):
+                raise OSError(f"cannot write {self.save}: another command has made it since this one began")
             digest = sha256(buffer.getvalue()).hexdigest()
             self.parts.say(saved=[*self.parts.says.get("saved", []), digest])
             write_atomic(self.save, buffer.getvalue())

@@ -45,6 +45,18 @@ def test_the_curve_is_drawn_and_its_numbers_are_beside_it(npsnn: Npsnn, runs: Pa
     assert certified["images"] == 3 and certified["eps"] == [0, 0.2, 0.5]
     assert certified["accuracy"] == pytest.approx([2 / 3, 1 / 3, 0])
     assert certified["in_draws"]["accuracy"][0] == pytest.approx(2 / 3 * 0.9, abs=0.01)
+    assert npsnn(*call, "--curve", path).code == 0, "a curve may be drawn again"
+
+
+@pytest.mark.parametrize("content", ["{}", '{"curves": []}', "[1]", "notes"])
+def test_numbers_never_take_the_place_of_another_file(
+    npsnn: Npsnn, trained: Path, tmp_path: Path, content: str
+) -> None:
+    beside = tmp_path / "config.json"
+    beside.write_text(content)
+    done = npsnn("attack", "--runs-dir", trained, "--fmn", "--curve", tmp_path / "config.png")
+    assert f"--curve would replace {beside}, in which no curve is: choose another name" in done.error_line(1)
+    assert beside.read_text() == content and not (tmp_path / "config.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,25 @@ def test_a_file_to_save_that_fails_at_last_is_an_error_after_all_else(
     assert len((runs / "small" / "attacks.jsonl").read_text().splitlines()) == 1
 
 
+def test_images_that_another_command_saved_meanwhile_are_not_replaced(
+    npsnn: Npsnn, runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from npsnn.cli import attack_kept
+
+    write, path = attack_kept.write_npz, tmp_path / "images.npz"
+
+    def late(*args: Any, **arrays: Any) -> None:
+        path.write_bytes(b"another command's")
+        write(*args, **arrays)
+
+    monkeypatch.setattr(attack_kept, "write_npz", late)
+    where = ("small", "--runs-dir", runs, "--data-dir", data_dir, "--limit", 20, "--eot", 1, "--eps", 0.1)
+    ended = npsnn("attack", *where, "--fgsm", "--save", path)
+    assert ended.code == 1 and path.read_bytes() == b"another command's"
+    assert f"cannot write {path}: another command has made it since this one began" in ended.err
+    assert "with another --save or --curve" in ended.err
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc cannot be written, even by the administrator")
 @pytest.mark.parametrize(
     "option", [("attack", "--fgsm", "--save"), ("audit", "N20", "--html"), ("audit", "--markdown")]
