@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from npsnn.attacks.base import check_fit
 from npsnn.attacks.evaluation import robust_accuracy
 from npsnn.attacks.groups import grouped
 from npsnn.attacks.kept import Kept as Parts
@@ -158,6 +159,8 @@ def _run(
     defended = Defended.of(run, judging, x, labels)
     groups = grouped(plan.made(), defended.network)
     made = [attack for group in groups for attack in group]
+    with speaking_of_flags():
+        check_fit(made, classifier)
     if what:
         defended.print_heading(what)
         click.echo()

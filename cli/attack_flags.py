@@ -21,18 +21,21 @@ NAMED = {False: "Attacks that run where they are named", True: "Attacks without 
 """The headings of other attacks, by whether forward passes are all that they need."""
 
 
-def attack_flags() -> list[click.Parameter]:
-    """A flag for each attack of the table, and the options of a plan."""
+def attack_flags(by_default: bool = True) -> list[click.Parameter]:
+    """A flag for each attack of the table, and the options of a plan.
+
+    by_default: whether the attacks that a plan has by default run where none is named.
+    """
     flags = [
-        Option([f"--{name}", _parameter(name)], is_flag=True, group=_heading(choice), help=choice.help)
+        Option([f"--{name}", _parameter(name)], is_flag=True, group=_heading(choice, by_default), help=choice.help)
         for name, choice in choices().items()
     ]
     return [*flags, *options_of(Plan, average=1, answer="logits")]
 
 
-def _heading(choice: Choice) -> str:
+def _heading(choice: Choice, by_default: bool) -> str:
     """Where the flag of an attack stands in the help."""
-    return BY_DEFAULT if choice.by_default else NAMED[ask(choice.kind, "forward_only")]
+    return BY_DEFAULT if by_default and choice.by_default else NAMED[ask(choice.kind, "forward_only")]
 
 
 def _parameter(name: str) -> str:

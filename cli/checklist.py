@@ -130,7 +130,9 @@ def _checklist(
     defended = Defended.of(loaded, settings.judging, x, labels)
     if not as_json:
         _print_heading(defended, settings, test_images(len(labels), limit))
-    say_cost(attacks.cost(classifier, x, labels, settings), len(labels))
+    with speaking_of_flags():  # of options that fit no image of the run
+        cost = attacks.cost(classifier, x, labels, settings)
+    say_cost(cost, len(labels))
     rows: list[Criterion] = []
     stop: BaseException | None = None
     try:

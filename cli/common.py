@@ -14,7 +14,8 @@ from npsnn.runs.caveats import Caveat
 
 def in_flags(sentence: str, command: click.Command) -> str:
     """A sentence about fields of an options dataclass with the command's flags in their place."""
-    flags = {getattr(p, "field", None) or p.name: p.opts[-1] for p in command.params if isinstance(p, click.Option)}
+    options = [p for p in command.params if isinstance(p, click.Option)]
+    flags = {getattr(p, "field", None): p.opts[-1] for p in options} | {p.name: p.opts[-1] for p in options}
     # a field of one word is also a word of the sentence: only what the sentence is about is surely the field
     return re.sub(r"\w+_\w+|^\w+", lambda word: flags.get(word[0], word[0]), sentence)
 

@@ -40,7 +40,7 @@ def command() -> click.Command:
         "compare",
         _compare,
         runs_argument("RUN RUN..."),
-        *attack_flags(),
+        *attack_flags(by_default=False),
         *shared("limit", "data-dir", "other-data"),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config", "json"),
     )

@@ -63,7 +63,7 @@ def command() -> click.Command:
             help="File of the gallery, .html or .png; by default RUN-gallery.html in the working folder.",
         ),
         Option("--dark", is_flag=True, group="Gallery", help="Dark paper for a .png; a page follows its reader."),
-        *attack_flags(),
+        *attack_flags(by_default=False),
         *shared("limit", "data-dir", "other-data"),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config"),
     )

@@ -55,7 +55,7 @@ def command() -> click.Command:
             group="Report",
             help="Test images that are shown, attacked now by the attacks that are named; 0 for none.",
         ),
-        *attack_flags(),
+        *attack_flags(by_default=False),
         *shared("data-dir", "other-data"),
         *shared("checkpoint", "conv", "threads", "device", "tf32", "runs-dir", "config"),
     )

@@ -46,6 +46,12 @@ def check_linf(eps: float) -> None:
         raise ValueError(f"eps must be at most 1 in linf, for pixels in [0, 1], got {eps:g}: is it {eps:g}/255?")
 
 
+def check_pixels(pixels: int, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where an image has fewer pixels than may change; shape: of the image, (C, H, W)."""
+    if pixels > (most := shape[1] * shape[2]):
+        raise ValueError(f"pixels must be at most {most}, as an image has no more, got {pixels}")
+
+
 @ball
 @dataclass(frozen=True)
 class Limit:

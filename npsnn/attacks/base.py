@@ -17,7 +17,7 @@
 the same questions, and what it does not answer the base class answers for it (`ask`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -148,6 +148,13 @@ class Attack:
         """Forward and backward passes for one image: by default one gradient for each of its `steps`, or one."""
         return int(getattr(self, "steps", 1) * target.passes)
 
+    def fits(self, shape: tuple[int, ...], classes: int) -> None:
+        """Raise ValueError where the attack can be none on such images; asked before anything is computed.
+
+        shape: of an image, (C, H, W).
+        classes: of the network.
+        """
+
     def control(self) -> "Attack | None":
         """The attack without a perturbation, for one whose finds are compared with those of doing nothing."""
         return None
@@ -274,8 +281,15 @@ def attacked(value: Any, target: Queried, x: Array, labels: Array, stream: Strea
         return found if is_on_gpu(found) else np.asarray(found)
 
 
+def check_fit(attacks: Iterable[Any], network: Classifier) -> None:
+    """Raise ValueError where an attack can be none on images of the network, or on its classes."""
+    for value in attacks:
+        ask(value, "fits")(network.model.shape, network.model.classes)
+
+
 def target_of(value: Any, network: Classifier) -> NetworkTarget:
     """What an attack on the network takes its gradients of, or asks for values."""
+    check_fit([value], network)
     ascends: Ascends = ask(value, "ascends")
     made: NetworkTarget = ask(value, "source").of(network, ascends)
     if isinstance(made, NetworkTarget):

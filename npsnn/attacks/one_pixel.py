@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npsnn.attacks.balls import Limit
+from npsnn.attacks.balls import Limit, check_pixels
 from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.sources import DRAWN, Ascends, Source
 from npsnn.attacks.targets import Queried, Target, given
@@ -113,6 +113,10 @@ class OnePixel(Attack):
         """The number of pixels that may change."""
         return Limit("l0", self.pixels)
 
+    def fits(self, shape: tuple[int, ...], classes: int) -> None:
+        """Raise ValueError for more pixels than an image has."""
+        check_pixels(self.pixels, shape)
+
     def passes(self, target: Target) -> int:
         """Forward passes for one image, if the search does not end early."""
         return self.population * (self.generations + 1) * target.passes
@@ -123,9 +127,7 @@ class OnePixel(Attack):
         Raises ValueError for more pixels than an image has.
         """
         x, labels, stream = given(target, x, labels, stream)
-        height, width = x.shape[2:]
-        if self.pixels > height * width:
-            raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")
+        check_pixels(self.pixels, x.shape[1:])
         found = [
             self._search(target, image, labels[n : n + 1], stream.at("image", stream.sample(n)).from_sample(0))
             for n, image in enumerate(x)

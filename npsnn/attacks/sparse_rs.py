@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from npsnn.attacks.balls import Limit
+from npsnn.attacks.balls import Limit, check_pixels
 from npsnn.attacks.base import Attack, Offer, attack
 from npsnn.attacks.proposals import Search, State, cost, stage
 from npsnn.attacks.sources import DRAWN, Ascends, Source
@@ -58,6 +58,10 @@ class SparseRS(Attack):
         """The number of pixels that may change."""
         return Limit("l0", self.pixels)
 
+    def fits(self, shape: tuple[int, ...], classes: int) -> None:
+        """Raise ValueError for more pixels than an image has."""
+        check_pixels(self.pixels, shape)
+
     def passes(self, target: Queried) -> int:
         """Forward passes for one image at most."""
         return cost(target, self.queries)
@@ -69,8 +73,7 @@ class SparseRS(Attack):
         """
         x, labels, stream = given(target, x, labels, stream)
         channels, height, width = x.shape[1:]
-        if self.pixels > height * width:
-            raise ValueError(f"pixels must be at most {height * width}, as an image has no more, got {self.pixels}")
+        check_pixels(self.pixels, x.shape[1:])
         proposals = Pixels(self.pixels, self.queries, self.share, self.rescale, channels, height * width)
         return Search(proposals, target, x, labels, stream).run(self.queries)
 

@@ -77,6 +77,11 @@ class Toward(Attack):
         """The attack's name and the aim."""
         return f"{self.attack.label}-to-{self.aim}"
 
+    def fits(self, shape: tuple[int, ...], classes: int) -> None:
+        """Raise ValueError for a class that the network does not have."""
+        if self.aim not in AIMS and int(self.aim) >= classes:
+            raise ValueError(f"toward must be a class below {classes}, got {self.aim}")
+
     def passes(self, target: Queried) -> int:
         """Forward and backward passes for one image."""
         return int(self.attack.passes(target)) + target.passes
@@ -91,8 +96,7 @@ class Toward(Attack):
             return likeliest.astype(labels.dtype)
         if self.aim == "least-likely":
             return xp.where(own, xp.inf, logits).argmin(axis=0).astype(labels.dtype)
-        if int(self.aim) >= len(logits):
-            raise ValueError(f"toward must be a class below {len(logits)}, got {self.aim}")
+        self.fits((), len(logits))
         return xp.where(labels == int(self.aim), likeliest, int(self.aim)).astype(labels.dtype)
 
     def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:

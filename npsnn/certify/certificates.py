@@ -94,7 +94,9 @@ class Certificates:
         """The part of the images whose label is certified at a radius, with its interval over images.
 
         radius: L2 distance in units of the [0, 1] pixel, >= 0; a certificate holds up to, and at, its own radius.
+        Raises ValueError for another radius.
         """
+        _check_radius(radius)
         return Accuracy((self.correct & (self.radius >= radius)).astype(np.float64))
 
     def in_draws(self, radius: float = 0.0) -> Accuracy:
@@ -104,8 +106,10 @@ class Certificates:
         attack in L2 leaves less of the accuracy over single draws, which `npsnn.attacks.robust_accuracy` measures.
 
         radius: L2 distance in units of the [0, 1] pixel, >= 0.
+        Raises ValueError for another radius.
         Source: the lemma behind Cohen et al. 2019, Theorem 1, of which the radius is where this is 1/2.
         """
+        _check_radius(radius)
         lower = np.array([row.lower for row in self.rows])
         part = np.divide(radius, self.radius, out=np.full(len(lower), np.inf), where=self.radius > 0)
         with np.errstate(invalid="ignore"):
@@ -128,6 +132,11 @@ class Certificates:
         unit = 10.0 ** np.floor(np.log10(largest / most))
         step = next(s * unit for s in (1, 2.5, 5, 10, 25) if largest <= most * s * unit)
         return [float(f"{i * step:.12g}") for i in range(int(largest / step) + 1)]
+
+
+def _check_radius(radius: float) -> None:
+    if not radius >= 0:
+        raise ValueError(f"radius must be >= 0, got {radius!r}")
 
 
 def certificates(

@@ -297,8 +297,9 @@ class Normalise(Constant):
 
     def output_shape(self, shape: Shape) -> Shape:
         channels = image_shape(self, shape)[0]
-        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
-            raise ValueError(f"Normalise needs {channels} means and {channels} positive stds, got {self}")
+        finite = np.isfinite([*self.mean, *self.std]).all()
+        if len(self.mean) != channels or len(self.std) != channels or not finite or min(self.std) <= 0:
+            raise ValueError(f"Normalise needs {channels} finite means and {channels} positive stds, got {self}")
         return shape
 
     def weight(self, params: Params, like: Array) -> Array:

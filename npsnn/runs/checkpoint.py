@@ -8,6 +8,7 @@ from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 
@@ -125,6 +126,8 @@ def unfinished(folder: Path) -> str:
         about, done = read_json(folder / CONFIG), read_lines(folder / METRICS)
         if not (folder / LAST).is_file():
             return NO_CHECKPOINT
+        if not is_zipfile(folder / LAST):  # empty or cut short
+            return DAMAGED
         if is_untrained(about):
             return ""
         epochs = about["training" if "training" in about else "train"]["epochs"]
@@ -158,7 +161,8 @@ def new_run(runs_dir: str | os.PathLike[str], name: str | None, prefix: str) -> 
             folder.mkdir()
         except FileExistsError as error:
             if name:
-                held = f"--resume {name}" if (folder / CONFIG).is_file() else "remove it, for it holds no run"
+                empty = "remove it, for it holds no run, unless a training has just begun in it"
+                held = f"--resume {name}" if (folder / CONFIG).is_file() else empty
                 raise FileExistsError(f"{folder} exists already: choose another name, or {held}") from error
         else:
             return folder

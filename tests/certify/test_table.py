@@ -133,3 +133,11 @@ def test_what_a_summary_says(path: Path) -> None:
 def test_wrong_options_are_named(options: dict[str, float], said: str) -> None:
     with pytest.raises((ValueError, TypeError), match=said):
         certify.certify(convolutional(), images(2), np.zeros(2, int), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("radius", [float("nan"), -0.1])
+def test_a_radius_that_is_none_is_refused(path: Path, radius: float) -> None:
+    found = table.read(path)
+    for ask in (found.accuracy, found.in_draws):
+        with pytest.raises(ValueError, match=f"radius must be >= 0, got {radius}"):
+            ask(radius)

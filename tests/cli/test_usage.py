@@ -123,6 +123,34 @@ ATTACK_USAGE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--pgd", "--one-pixel", "--pixels", "1000"),
+            "--pixels must be at most 784, as an image has no more, got 1000",
+        ),
+        (("--sparse-rs", "--pixels", "785"), "--pixels must be at most 784"),
+        (("--fgsm", "--toward", "10"), "--toward must be a class below 10, got 10"),
+    ],
+)
+def test_an_option_that_fits_no_image_is_refused_before_any_attack(
+    npsnn: Npsnn, trained: Path, options: tuple[str, ...], said: str
+) -> None:
+    assert f"Error: {said}" in npsnn("attack", "small", "--runs-dir", trained, *options).error_line(2)
+
+
+def test_an_option_that_fits_no_image_is_refused_before_the_checklist(npsnn: Npsnn, trained: Path) -> None:
+    refused = npsnn("checklist", "--runs-dir", trained, "--pixels", "1000", "--limit", "2")
+    assert "--pixels must be at most 784, as an image has no more, got 1000" in refused.err and refused.code == 2
+    assert "criterion" not in refused.out
+
+
+def test_an_option_of_certify_is_named_by_its_own_flag(npsnn: Npsnn, trained: Path) -> None:
+    said = npsnn("certify", "--runs-dir", trained, "--sigma", "nan").error_line(2)
+    assert said.startswith("Error: --sigma must be > 0 and finite, got nan")
+
+
 @pytest.mark.parametrize("options", ATTACK_USAGE, ids=" ".join)
 def test_wrong_usage_of_attack(npsnn: Npsnn, trained: Path, options: tuple[str, ...]) -> None:
     assert ATTACK_USAGE[options] in npsnn("attack", "--runs-dir", trained, *options).error_line(2)

@@ -10,6 +10,9 @@ from npsnn.files import json_files
 from npsnn.runs import checkpoint
 from npsnn.runs.checkpoint import find_run, new_run, newest_run
 
+NO_ARRAYS = b"PK\5\6" + bytes(18)
+"""An archive of nothing."""
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
@@ -18,7 +21,7 @@ def runs(tmp_path: Path) -> Path:
         folder = tmp_path / "runs" / name
         json_files.write_json(folder / checkpoint.CONFIG, {"train": {"epochs": 1}})
         json_files.write_lines(folder / checkpoint.METRICS, [{"epoch": 1, "loss": 0.5}])
-        (folder / checkpoint.LAST).touch()
+        (folder / checkpoint.LAST).write_bytes(NO_ARRAYS)
         os.utime(folder / checkpoint.LAST, (1e9 - age, 1e9 - age))
     (tmp_path / "runs" / "z").mkdir()
     return tmp_path / "runs"
@@ -46,6 +49,10 @@ def _lose(run: Path) -> None:
     os.utime(run / checkpoint.CONFIG, (2e9, 2e9))
 
 
+def _cut(run: Path) -> None:
+    (run / checkpoint.LAST).write_bytes(b"")
+
+
 def _spoil(run: Path) -> None:
     (run / checkpoint.CONFIG).write_text("[")
 
@@ -58,6 +65,7 @@ def _spoil(run: Path) -> None:
         (_diverge, "b has diverged"),
         (_lose, "b has no last.npz"),
         (_spoil, "b is damaged"),
+        (_cut, "b is damaged"),
     ],
 )
 def test_the_newest_run_is_a_finished_one(runs: Path, happens: Callable[[Path], None], why: str) -> None:
@@ -98,7 +106,7 @@ def test_new_runs_are_numbered(runs: Path, tmp_path: Path) -> None:
     assert new_run(runs, None, "lenet5") == runs / "lenet5-1"
     assert new_run(runs, None, "lenet5") == runs / "lenet5-2", "the first is claimed, though nothing is in it"
     assert new_run(tmp_path / "empty", "mine", "lenet5") == tmp_path / "empty" / "mine"
-    with pytest.raises(FileExistsError, match=r"mine exists already: .* remove it, for it holds no run"):
+    with pytest.raises(FileExistsError, match=r"mine exists already: .* remove it, for it holds no run, unless a tr"):
         new_run(tmp_path / "empty", "mine", "lenet5")
     (tmp_path / "empty" / "mine" / "config.json").write_text("{}")
     with pytest.raises(FileExistsError, match=r"mine exists already: .* or --resume mine"):

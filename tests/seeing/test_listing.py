@@ -20,7 +20,8 @@ def made(runs: Path, name: str, config: Any, epochs: list[Any], age: int, last: 
     json_files.write_json(runs / name / CONFIG, config)
     json_files.write_lines(runs / name / METRICS, epochs)
     path = runs / name / (LAST if last else CONFIG)
-    path.touch()
+    if last:
+        path.write_bytes(b"PK\5\6" + bytes(18))  # an archive of nothing
     os.utime(path, (1e9 - age, 1e9 - age))
     return runs / name
 
