@@ -216,3 +216,9 @@ def check_count(name: str, value: int, least: int = 1) -> None:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def check_network(value: Any) -> None:
+    """Raise TypeError for what is no network, such as the name of a run."""
+    if not hasattr(value, "checked"):
+        raise TypeError(f"network must be a Classifier, as Classifier.load(RUN) gives, got {value!r:.80}")

@@ -20,7 +20,7 @@ from npsnn.attacks.groups import STANDARD, Group, Grouping
 from npsnn.attacks.sources import ClosedForm, EoT, Expectation, Source
 from npsnn.attacks.square import Square
 from npsnn.classifier import Classifier
-from npsnn.validate import check_types
+from npsnn.validate import check_network, check_types
 
 ON_DRAWS = "true-class-probability"
 """What APGD ascends on draws: of all objectives the nearest to the share of draws that are read rightly."""
@@ -166,4 +166,5 @@ def auto(network: Classifier, eps: float, norm: str = "linf", **options: Any) ->
     norm: "linf" or "l2".
     options: other fields of `Auto`, such as queries=1000.
     """
+    check_network(network)
     return Auto(eps, norm, **options).of(network)

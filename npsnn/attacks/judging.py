@@ -17,7 +17,7 @@ from npsnn.layers.moments import EXPECTATION, Sampled
 from npsnn.models.averaging import ANSWERS
 from npsnn.models.sigmas import in_words
 from npsnn.streams import Randomness, Stream, as_stream
-from npsnn.validate import check_choice, check_count, check_sigma, option
+from npsnn.validate import check_choice, check_count, check_network, check_sigma, option
 from npsnn.words import brief
 from npsnn.workers.base import micro_batches
 
@@ -262,6 +262,7 @@ def accuracy(
 
 def checked(classifier: Classifier, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The images as floats in [0, 1] and the labels, once they are known to fit the network; ValueError otherwise."""
+    check_network(classifier)
     x, labels = classifier.checked(x, labels)
     if not len(x):
         raise ValueError("there must be at least one image, got none")

@@ -15,7 +15,7 @@ from npsnn.layers.containers import Sequential, nested
 from npsnn.layers.noise import FeatureNoise, NoiseLayer, PreactivationNoise
 from npsnn.layers.params import any_of, at_path
 from npsnn.models.base import Model
-from npsnn.validate import check_sigma
+from npsnn.validate import check_network, check_sigma
 
 INPUT = "smoothing"
 """The name of the layer that adds noise to the images where a sigma for them is given."""
@@ -73,6 +73,7 @@ def smoothing(network: Classifier, sigma: float | None = None) -> Smoothing:
     features, whose covariance is no multiple of the identity, noise inside another layer, no noise at all, or a layer
     before the noise whose norm has no known bound; and for noise of which all examples of a micro-batch share a draw.
     """
+    check_network(network)
     if sigma is not None:
         network = with_noisy_images(network, sigma)
     if network.noise_off or not network.random:

@@ -4,6 +4,7 @@ import importlib
 import multiprocessing
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -65,7 +66,7 @@ def _own(kind: str, jobs: int) -> Iterator[Executor]:
     elif kind == "threads":
         made = ThreadPoolExecutor(jobs)
     else:  # spawned: a forked process would share the locks of threads that it does not have
-        made = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupts)
+        made = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin)
     try:
         yield made
     except BaseException:
@@ -76,9 +77,15 @@ def _own(kind: str, jobs: int) -> Iterator[Executor]:
     made.shutdown()
 
 
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that gave the jobs."""
+def _begin() -> None:
+    """Leave Ctrl-C to the process that gave the jobs, and warn as it does: in a line, and not of overflows."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges says so itself
+    warnings.showwarning = _say_warning
+
+
+def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from npsnn import attacks, certify
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.evaluation import run
 from npsnn.attacks.judging import Accuracy, accuracy, judge
@@ -287,3 +288,18 @@ def test_a_part_of_the_draws_is_a_part(network: Classifier) -> None:
     each = judge(network, X[:64], LABELS[:64], 4, Stream(0))
     assert each.shape == (64,) and set(each) <= {0.0, 0.25, 0.5, 0.75, 1.0}
     assert set(judge(network.with_sigma(0), X[:64], LABELS[:64], 9, Stream(0))) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("network", ["noise", None, 3])
+def test_what_is_no_network_is_told_so(network: Any) -> None:
+    """A run's name, say, where the network that is in it is meant."""
+    x, y = np.zeros((2, 1, 28, 28), np.float32), np.zeros(2, int)
+    calls = (
+        lambda: attacks.robust_accuracy(network, x, y, [attacks.FGSM(0.1)]),
+        lambda: attacks.auto(network, 0.1),
+        lambda: list(attacks.examine(network, x, y)),
+        lambda: certify.certify(network, x, y),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=rf"network must be a Classifier, as .*, got {network!r}"):
+            call()

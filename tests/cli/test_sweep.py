@@ -8,6 +8,7 @@ import pytest
 from calling import Npsnn, interrupt_at
 from own_data import kept
 
+from npsnn.cli.main import main
 from npsnn.train import sweep, task
 
 
@@ -45,6 +46,15 @@ def test_a_dry_run_writes_nothing(npsnn: Npsnn, file: Path) -> None:
     ended = npsnn("sweep", file, "--dry-run", "--runs-dir", file.parent / "new")
     assert ended.code == 0 and ended.out.splitlines()[-1] == "4 not begun."
     assert not (file.parent / "new").exists()
+
+
+def test_processes_warn_in_no_lines_of_source(file: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    text = file.read_text().replace("sigma = [0.3, 0.6]\nseed = [0, 1]", "lr = [1e30, 1e300]")
+    file.write_text(text)
+    with pytest.raises(SystemExit, match="1"):
+        main(["sweep", str(file), "--jobs", "2", "--runs-dir", str(file.parent / "new")])
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2 and all(" failed: the loss became nan in epoch 1" in line for line in said), said
 
 
 def test_one_that_failed_is_named_and_the_exit_code_says_so(

@@ -22,6 +22,7 @@ from npsnn.attacks.judging import Progress
 from npsnn.attacks.results import Result
 from npsnn.attacks.statistics import Difference, Z, needed
 from npsnn.classifier import Classifier
+from npsnn.validate import check_network
 
 ALL = 0.01
 """What may be left where an attack takes all: a network that guesses is right by luck now and then."""
@@ -265,6 +266,7 @@ def examine(
     two images and for what does not fit the network.
     Source: A2SNN Sec. 4.5, with controls (audit A24, A26, A29) and a rule for each decision.
     """
+    check_network(classifier)
     suite = Suite(classifier, x, labels, options or Checklist(), progress)
     for number, (name, question, decide, needs_noise) in enumerate(CRITERIA, start=1):
         lacks = _lacking(suite, decide) if needs_noise else ""
