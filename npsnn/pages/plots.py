@@ -27,6 +27,9 @@ MARKERS = "osD^vP*X"
 LIGHT, DARK = ("#1b1b1b", "#ffffff"), ("#e6e6e6", "#16181c")
 """Ink and paper."""
 ENDINGS = (".png", ".svg")
+MARKS = {".png": b"Software\0npsnn", ".svg": b"--ink", ".html": b"<title>npsnn: "}
+"""What the first `SEEN` bytes of a file hold that npsnn has written, by its ending."""
+SEEN = 4096
 SIZE = (5.6, 3.8)
 """Inches of one panel."""
 HEADING, LEGEND = 70, 70
@@ -40,13 +43,20 @@ def check_library(why: str) -> None:
 
 
 def check_path(path: "Path", name: str, endings: tuple[str, ...] = ENDINGS) -> None:
-    """Check that a picture can be written to a file of this name.
+    """Check that a picture, or a page, can be written to a file of this name.
 
     name: of the argument, in messages.
-    Raises ValueError for another ending, or a folder that does not exist.
+    Raises ValueError for another ending, a folder that does not exist, and a file that npsnn has not written.
     """
     if path.suffix not in endings or not path.parent.is_dir():
         raise ValueError(f"{name} must name a {' or '.join(endings)} in a folder that exists, got {path}")
+    if path.is_file() and not _is_ours(path):
+        raise ValueError(f"{name} would replace {path}, which npsnn has not written: choose another name")
+
+
+def _is_ours(path: "Path") -> bool:
+    with path.open("rb") as file:
+        return MARKS[path.suffix] in file.read(SEEN)
 
 
 def write(picture: Picture, path: "Path", dark: bool = False) -> None:
@@ -69,7 +79,7 @@ def png_of(figure: "Figure", dark: bool = False) -> bytes:
     file = BytesIO()
     ink, paper = DARK if dark else LIGHT
     with _one_warning(missing=True):
-        figure.savefig(file, format="png", dpi=150, facecolor=paper, edgecolor=ink, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=150, facecolor=paper, edgecolor=ink, metadata={"Software": "npsnn"})
     return file.getvalue()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from npsnn.pages import plots
+from npsnn.pages.page import page
 from npsnn.pages.pictures import Line, Panel, Picture
 
 X = np.array([0.0, 0.1, 0.2])
@@ -161,3 +162,20 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(plots, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"a plot needs matplotlib: install .* 'npsnn\[plot\]'"):
         plots.inline(small())
+
+
+@pytest.mark.parametrize("ending", plots.MARKS)
+def test_a_file_of_others_is_not_replaced(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"mine{ending}"
+    path.write_text("<html><title>thesis</title>")
+    with pytest.raises(
+        ValueError, match=rf"--out would replace .*mine\{ending}, which npsnn has not written: choose a"
+    ):
+        plots.check_path(path, "--out", (ending,))
+    assert path.read_text() == "<html><title>thesis</title>"
+    if ending == ".html":
+        path.write_text(page("a run", "<p>text</p>"))
+    else:
+        path.unlink()
+        plots.write(small(), path)
+    plots.check_path(path, "--out", (ending,))
