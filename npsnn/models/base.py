@@ -58,6 +58,8 @@ class Model:
             raise ValueError(f"shape must be (C, H, W), classes >= 2 and micro_batch >= 1, got {what}")
         if max(self.shape) > LARGEST_IMAGE:
             raise ValueError(f"shape must be at most {LARGEST_IMAGE} in each direction, got {self.shape}")
+        if not self.network.layers:
+            raise ValueError(f"{self.name}: the network must have at least one layer, got none")
         self._check_order()
 
     def _check_order(self) -> None:

@@ -218,6 +218,7 @@ def test_a_layer_that_is_random_without_being_noise_says_so() -> None:
             "after feature noise comes the last",
         ),
         ((Linear(3, joint=True), Linear(3)), "only the last layer may be joint"),
+        ((), "the network must have at least one layer, got none"),
         ((Residual(Sequential((("n", FeatureNoise(1.0)),)), Sequential(())),), "must not stand inside another layer"),
         ((Sequential((("head", Linear(3, joint=True)),)),), "must not stand inside another layer"),
         ((Residual(Sequential((("gap", PreactivationNoise(1.0)),)), Sequential(())),), "a name of its own, got gap"),
