@@ -1,5 +1,5 @@
 """`python -m npsnn`."""
 
-from npsnn.cli.main import main
+from npsnn.cli.start import main
 
 main()

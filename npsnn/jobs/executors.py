@@ -81,11 +81,7 @@ def _begin() -> None:
     """Leave Ctrl-C to the process that gave the jobs, and warn as it does: in a line, and not of overflows."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges says so itself
-    warnings.showwarning = _say_warning
-
-
-def _say_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
 
 
 @contextmanager
