@@ -42,8 +42,15 @@ def of_code() -> str:
     return found.hexdigest()
 
 
+def check_dataset(value: Any) -> None:
+    """Raise TypeError for what is no data set, such as its name."""
+    if not isinstance(value, Dataset):
+        raise TypeError(f"dataset must be a Dataset, as data.load(NAME) gives, got {value!r:.80}")
+
+
 def of_data(dataset: Dataset) -> dict[str, Any]:
     """The classes of a data set, and of each split the number, shape and digest of its images, and of its labels."""
+    check_dataset(dataset)
     return {"classes": dataset.classes, "train": _of_split(dataset.train), "test": _of_split(dataset.test)}
 
 
@@ -71,6 +78,7 @@ def difference(about: Mapping[str, Any], dataset: Dataset) -> str:
 
     about: the run's config.json. A run of a version without digests of the arrays has those of the files alone.
     """
+    check_dataset(dataset)
     recorded = about.get("arrays")
     if recorded is None:
         return "" if about.get("data") == dataset.digests else "the digests of the files"

@@ -64,6 +64,7 @@ def save_network(
 
 def check_fits(model: Model, dataset: Dataset) -> None:
     """Raise ValueError where the data has other images or classes than the network is made for."""
+    provenance.check_dataset(dataset)
     made, has = (tuple(model.shape), model.classes), (tuple(dataset.image_shape), dataset.classes)
     if made != has:
         is_for = f"{model.name} is for images {made[0]} of {made[1]} classes"

@@ -95,3 +95,11 @@ def test_the_configuration_comes_last(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(module, name, lambda path, *a, done=done: (order.append(path.name), done(path, *a)))
     untrained.save_network(tmp_path / "net", network.model, network.saved_params(), None, {})
     assert order == ["last.npz", "config.json"]
+
+
+def test_the_name_of_a_data_set_is_no_data_set(tmp_path: Path, network: Classifier) -> None:
+    with pytest.raises(TypeError, match=r"dataset must be a Dataset, as .*, got 'digits'"):
+        network.save(tmp_path / "net", "digits")  # type: ignore[arg-type]
+    assert not (tmp_path / "net").exists()
+    with pytest.raises(TypeError, match="dataset must be a Dataset"):
+        provenance.difference({"arrays": provenance.of_data(DATA)}, "digits")  # type: ignore[arg-type]
