@@ -299,7 +299,7 @@ class Normalise(Constant):
         channels = image_shape(self, shape)[0]
         finite = np.isfinite([*self.mean, *self.std]).all()
         if len(self.mean) != channels or len(self.std) != channels or not finite or min(self.std) <= 0:
-            raise ValueError(f"Normalise needs {channels} finite means and {channels} positive stds, got {self}")
+            raise ValueError(f"Normalise needs {channels} means and {channels} positive stds, all finite, got {self}")
         return shape
 
     def weight(self, params: Params, like: Array) -> Array:
