@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from math import nan
 from time import perf_counter
 from typing import Any
 
@@ -33,6 +34,8 @@ from npsnn.workers.base import Workers, gathered, micro_batches
 
 DIAGNOSED = 1024
 """The validation examples over which mean |mu1| / sigma is taken."""
+NOT_FINITE = -1
+"""Stands in the place of a number of images of which a logit is not finite."""
 
 
 class TrainingError(ValueError):
@@ -331,14 +334,16 @@ class Trainer:
         if not all(np.isfinite(to_host(p)).all() for p in state.params.values()):
             raise TrainingError(_diverged("a parameter overflowed", number, len(batches), len(batches), t))
         network, graphs = self.network(steps.params), steps.graphs
-        accuracy = self.validated(network, graphs=graphs)
         noise, ratios = Stream(t.seed).at("validation noise", number), self.ratios(network, graphs)
+        accuracy, noisy = self.validated(network, graphs=graphs), self.validated(network, noise, graphs)
+        if np.isnan(accuracy + noisy):
+            raise TrainingError(_diverged("the logits overflowed", number, len(batches), len(batches), t))
         record = Epoch(
             epoch=number,
             loss=loss / len(order),
             training_accuracy=correct / len(order),
             validation_accuracy=accuracy,
-            noisy_validation_accuracy=self.validated(network, noise, graphs),
+            noisy_validation_accuracy=noisy,
             sigma=brief(network.sigmas),
             sigma_gradient=brief(slopes),
             first_layer_ratio=ratios if ratios and len(slopes) > 1 else next(iter(ratios.values()), None),
@@ -350,7 +355,7 @@ class Trainer:
         yield replace(state, epoch=number, best=max(state.best, accuracy)), record
 
     def validated(self, network: Classifier, draws: Stream | None = None, graphs: Graphs | None = None) -> float:
-        """Part of the validation images that the network classifies correctly.
+        """Part of the validation images that the network classifies correctly; NaN where a logit is not finite.
 
         draws: random numbers of the noise, keyed by sample; None where the noise is off.
         graphs: CUDA graphs of the network's parameters.
@@ -361,17 +366,20 @@ class Trainer:
         def right(params: Arrays, given: Arrays, streams: tuple[Stream, ...]) -> tuple[Arrays, Array]:
             noise = Sampled(streams[0]) if streams else EXPECTATION
             mean = network.scores(given["images"], noise).mean
-            return {}, (mean.argmax(axis=0) == namespace(mean).asarray(given["labels"])).sum()
+            xp = namespace(mean)
+            hits = (mean.argmax(axis=0) == xp.asarray(given["labels"])).sum()
+            return {}, xp.where(xp.isfinite(mean).all(), hits, NOT_FINITE)
 
         def correct(i: int) -> int:
+            """How many are right of a part, or NOT_FINITE."""
             given = {"images": held.images[parts[i]], "labels": held.labels[parts[i]]}
             streams = () if draws is None else (draws.from_sample(parts[i].start),)
             if graphs is None:
                 return int(right({}, given, streams)[1])
             return int(graphs.run_updating("validated", right, flatten(network.params), given, streams))
 
-        hits: int = sum(gathered(self.workers, correct, len(parts)))
-        return hits / len(held)
+        hits = gathered(self.workers, correct, len(parts))
+        return nan if NOT_FINITE in hits else sum(hits) / len(held)
 
     def ratios(self, network: Classifier, graphs: Graphs | None = None) -> dict[str, float]:
         """mean |mu| / sigma of each noise layer over some validation images; graphs: as for `validated`."""

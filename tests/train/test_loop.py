@@ -16,6 +16,7 @@ from npsnn import train
 from npsnn.classifier import Classifier
 from npsnn.data import Dataset, Split, digits
 from npsnn.runs.checkpoint import BEST, CONFIG, LAST, METRICS, load_arrays, save_arrays
+from npsnn.seeing.listing import listed
 from npsnn.train import fit, resume, split_validation
 from npsnn.train.config import Config
 from npsnn.train.epochs import Epoch, Step, Trainer, TrainingError
@@ -184,6 +185,15 @@ def test_a_diverging_run_says_where_and_keeps_its_last_checkpoint(tmp_path: Path
         finished(fit(config, DATA, tmp_path, threads=1))
     assert "\n" not in str(e.value)
     Classifier.load(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_logits_that_overflow_after_the_last_step_are_no_accuracy(tmp_path: Path) -> None:
+    """Parameters and losses are finite; without the question all images would have been read as class 0."""
+    with pytest.raises(TrainingError, match="the logits overflowed in epoch 1, step 1 of 1: try a smaller --lr"):
+        finished(fit(Config(lr=1e30, epochs=1, batch_size=128, limit=130), DATA, tmp_path, threads=1))
+    assert np.isfinite(Classifier.load(tmp_path).predict(DATA.test.images[:2])).all()
+    assert listed(tmp_path).state == "stopped"
 
 
 def test_a_checkpoint_is_never_of_a_network_that_is_not_finite(tmp_path: Path) -> None:
