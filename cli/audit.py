@@ -19,7 +19,7 @@ from npsnn.cli.suggest import Choice
 from npsnn.cli.table import REST, Table
 from npsnn.cli.terminal import say, width
 from npsnn.cli.values import UserPath, WholeNumber
-from npsnn.files import check_writable
+from npsnn.files import check_replaceable, check_writable
 from npsnn.validate import listed
 
 if TYPE_CHECKING:
@@ -125,13 +125,16 @@ def _audit(
         sys.exit(UNSUPPORTED)
 
 
-def _check_reports(*paths: Path | None) -> None:
+def _check_reports(markdown: Path | None, html: Path | None) -> None:
     """Raise ValueError or OSError, before any work, where the reports could not be written."""
-    from npsnn.audit import publish
+    from npsnn.audit import publish, report
+    from npsnn.pages.page import PAGE
 
-    for path in filter(None, paths):
-        publish.check_libraries()
-        check_writable(path)
+    for path, name, mark in ((markdown, "--markdown", report.TITLE), (html, "--html", PAGE)):
+        if path:
+            publish.check_libraries()
+            check_writable(path)
+            check_replaceable(path, name, mark)
 
 
 def _of_run(run: Run, fit: "Fit") -> dict[str, Any]:

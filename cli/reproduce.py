@@ -117,7 +117,7 @@ def _reproduce(
     failed: list[Event[Any]] = []
     if dry_run:
         return _estimate(names, at, out, data_dir, device, jobs, as_json)
-    target = _target(markdown or out / "report.md", wanted=bool(report or markdown))
+    target = _target(markdown, out, report)
     if not report:
         check_writable(out / whole.ABOUT)
         failed = _run(names, at, out, jobs, executor, data_dir, device)
@@ -130,20 +130,24 @@ def _reproduce(
         raise SystemExit(FAILED)
 
 
-def _target(path: Path, wanted: bool) -> Path | None:
+def _target(markdown: Path | None, out: Path, report: bool) -> Path | None:
     """The report's file, before hours are spent for it; None, with a warning, where what writes it is not installed.
 
-    wanted: whether the report was asked for: then it is an error that it cannot be written.
+    Raises UsageError where the report was asked for and cannot be written, and where it would replace another file.
     """
     from npsnn.audit.publish import check_libraries
+    from npsnn.reproduce.publish import check
 
     try:
         check_libraries()
     except ValueError as error:
-        if wanted:
+        if report or markdown:
             raise click.UsageError(str(error)) from error
         say(f"warning: {error}. Verdicts are printed; npsnn reproduce --report writes the report later", err=True)
         return None
+    path = markdown or out / "report.md"
+    with speaking_of_flags():
+        check(path, "markdown" if markdown else "out")
     return path
 
 

@@ -30,7 +30,8 @@ CHECKED_ON = {
     "text": "textual: no formula to check",
 }
 
-INTRODUCTION = """# Audit of the equations
+TITLE = "# Audit of the equations"
+INTRODUCTION = f"""{TITLE}
 
 The audit takes every formula and rule of the two papers that npsnn starts from. Each row gives the formula as printed,
 the formula as the mathematics gives it, a verdict, and evidence that a reader can measure again: `npsnn audit` runs

@@ -154,6 +154,23 @@ def check_writable(path: Path) -> None:
             pass
 
 
+BEGINNING = 4096
+"""The bytes in which a file that npsnn writes for people says so."""
+
+
+def check_replaceable(path: Path, name: str, mark: str) -> None:
+    """Raise ValueError where a file would be replaced that npsnn has not written.
+
+    path: of the file, which need not be there.
+    name: of the argument, in messages.
+    mark: what the beginning of such a file holds where npsnn has written it.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            if mark.encode() not in file.read(BEGINNING):
+                raise ValueError(f"{name} would replace {path}, which npsnn has not written: choose another name")
+
+
 @contextlib.contextmanager
 def reading(path: Path, limit: int) -> Iterator[BufferedReader]:
     """A file to read.

@@ -7,6 +7,8 @@ from pathlib import Path
 STYLE = Path(__file__).with_name("page.css")
 VIEWS = Path(__file__).with_name("views.css")
 """Rules for plots, images, lists and tables that `page` is given where it has them."""
+PAGE = "<title>npsnn: "
+"""How the title of every page begins that npsnn writes."""
 NUMBER = "n"
 """The class of a cell that holds a number, and stands to the right."""
 
@@ -19,7 +21,7 @@ def page(title: str, body: str, rules: str = "") -> str:
     rules: CSS after the style sheet.
     """
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(title)}</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{PAGE}{escape(title)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>\n{STYLE.read_text(encoding='utf-8')}{rules}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )

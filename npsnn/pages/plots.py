@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsnn.files import write_atomic
+from npsnn.files import check_replaceable, write_atomic
+from npsnn.pages.page import PAGE
 from npsnn.pages.pictures import Line, Panel, Picture
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ MARKERS = "osD^vP*X"
 LIGHT, DARK = ("#1b1b1b", "#ffffff"), ("#e6e6e6", "#16181c")
 """Ink and paper."""
 ENDINGS = (".png", ".svg")
-MARKS = {".png": b"Software\0npsnn", ".svg": b"--ink", ".html": b"<title>npsnn: "}
-"""What the first `SEEN` bytes of a file hold that npsnn has written, by its ending."""
-SEEN = 4096
+MARKS = {".png": "Software\0npsnn", ".svg": "--ink", ".html": PAGE}
+"""What the beginning of a file holds that npsnn has written, by its ending."""
 SIZE = (5.6, 3.8)
 """Inches of one panel."""
 HEADING, LEGEND = 70, 70
@@ -50,13 +50,7 @@ def check_path(path: "Path", name: str, endings: tuple[str, ...] = ENDINGS) -> N
     """
     if path.suffix not in endings or not path.parent.is_dir():
         raise ValueError(f"{name} must name a {' or '.join(endings)} in a folder that exists, got {path}")
-    if path.is_file() and not _is_ours(path):
-        raise ValueError(f"{name} would replace {path}, which npsnn has not written: choose another name")
-
-
-def _is_ours(path: "Path") -> bool:
-    with path.open("rb") as file:
-        return MARKS[path.suffix] in file.read(SEEN)
+    check_replaceable(path, name, MARKS[path.suffix])
 
 
 def write(picture: Picture, path: "Path", dark: bool = False) -> None:

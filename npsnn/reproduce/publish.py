@@ -8,7 +8,8 @@ from pathlib import Path
 from npsnn.audit.publish import check_libraries
 from npsnn.audit.report import slug
 from npsnn.audit.webpage import STYLE, rendered
-from npsnn.files import write_atomic
+from npsnn.files import check_replaceable, write_atomic
+from npsnn.pages.page import PAGE
 from npsnn.reproduce.claims import FAILS, HOLDS, MISSING, OPEN, PART, VERDICTS
 from npsnn.reproduce.overview import TITLE
 from npsnn.reproduce.plots import svg
@@ -19,6 +20,16 @@ from npsnn.reproduce.sections import Section
 
 MARKS = {FAILS: "✗", PART: "±", OPEN: "?", HOLDS: "✓", MISSING: "–"}
 """A sign for each verdict, so that verdicts differ by more than their colour."""
+
+
+def check(path: Path, name: str) -> None:
+    """Raise ValueError where the report would replace files that npsnn has not written.
+
+    path: file of the Markdown.
+    name: of the argument, in messages.
+    """
+    check_replaceable(path, name, f"# {TITLE}")
+    check_replaceable(path.with_suffix(".html"), name, PAGE)
 
 
 def write(found: Sequence[Section], scale: Scale, records: Records, path: Path) -> None:
@@ -53,7 +64,7 @@ def page(text: str, pictures: dict[str, str]) -> str:
     marked = rf"<strong>({verdicts})</strong>"
     body = re.sub(marked, lambda found: _badge(" ".join(found[1].split())), rendered(text, pictures))
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>npsnn: {escape(TITLE)}</title>\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{PAGE}{escape(TITLE)}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )

@@ -104,6 +104,17 @@ def test_an_unknown_run_is_one_line(npsnn: Npsnn, tmp_path: Path) -> None:
     assert "nowhere" in npsnn("audit", "N20", "--run", "nowhere", "--runs-dir", tmp_path).error_line(1)
 
 
+@pytest.mark.parametrize("option", ["--html", "--markdown"])
+def test_a_report_replaces_no_file_of_others(npsnn: Npsnn, tmp_path: Path, option: str) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("my own")
+    said = npsnn("audit", "N20", option, mine).error_line(1)
+    assert said == f"Error: {option} would replace {mine}, which npsnn has not written: choose another name"
+    assert mine.read_text() == "my own"
+    mine.unlink()
+    assert [npsnn("audit", "N20", option, mine).code for _ in range(2)] == [0, 0]
+
+
 def test_without_the_libraries_it_says_what_to_install(npsnn: Npsnn, monkeypatch: pytest.MonkeyPatch) -> None:
     find = util.find_spec
     monkeypatch.setattr("npsnn.audit.publish.find_spec", lambda name: None if name == "latex2mathml" else find(name))

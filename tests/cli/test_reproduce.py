@@ -69,6 +69,16 @@ def test_without_the_libraries_of_a_report_the_verdicts_are_printed(
     assert json.loads(npsnn("reproduce", "--out", tmp_path, "--json").out)["report"] is None
 
 
+@pytest.mark.parametrize("ending", [".md", ".html"])
+def test_a_report_replaces_no_file_of_others(npsnn: Npsnn, tmp_path: Path, ending: str) -> None:
+    mine = tmp_path / f"report{ending}"
+    mine.write_text("my own report")
+    for options, name in (((), "--out"), (("--markdown", tmp_path / "report.md"), "--markdown")):
+        said = npsnn("reproduce", "--out", tmp_path, *options).error_line(2)
+        assert f"Error: {name} would replace {mine}, which npsnn has not written: choose another name" in said
+    assert [path.name for path in tmp_path.iterdir()] == [mine.name] and mine.read_text() == "my own report"
+
+
 def test_the_dry_run_writes_nothing(npsnn: Npsnn, tmp_path: Path) -> None:
     ended = npsnn("reproduce", "--dry-run", "--out", tmp_path / "new")
     assert ended.code == 0 and "4 jobs (2 train, 2 attack): about" in ended.out
