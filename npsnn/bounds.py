@@ -147,11 +147,15 @@ def difference_distance(W: Floats, L: Floats, shift: Floats, k: int) -> float:
 
 
 def _shortest(A: Floats, y: Floats) -> float:
-    """The length of the shortest e with A e = y; inf where A e misses every such y by more than rounding does."""
-    e = np.linalg.lstsq(A, y)[0]
-    length, sizes = np.linalg.norm(e), np.linalg.norm(A) * np.linalg.norm(e) + np.linalg.norm(y)
-    missed = np.linalg.norm(A @ e - y) > ROUNDING * max(A.shape) * np.finfo(np.float64).eps * sizes
-    return np.inf if missed else float(length)
+    """The length of the shortest e with A e = y; inf where A misses a part of y that is more than rounding."""
+    U, sizes, _ = np.linalg.svd(A, full_matrices=False)
+    along, unit = U.T @ y, max(A.shape) * np.finfo(np.float64).eps
+    reached = sizes > unit * sizes.max(initial=0)
+    length = float(np.linalg.norm(along[reached] / sizes[reached]))
+    lost = np.abs(along) > ROUNDING * unit * (np.abs(U.T) @ np.abs(y))
+    outside = np.linalg.norm(y - U @ along)
+    missed = outside > ROUNDING * unit * (np.linalg.norm(y) + np.linalg.norm(A) * length)
+    return np.inf if missed or lost[~reached].any() else length
 
 
 def total_variation(distance: float) -> float:

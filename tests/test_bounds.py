@@ -120,6 +120,9 @@ def test_a_shift_along_which_there_is_no_noise_is_infinitely_far() -> None:
     assert bounds.difference_distance(W, L, 1e-3 * shift, 0) == np.inf
     assert bounds.total_variation(np.inf) == 1
     assert [bounds.neyman_pearson(p, np.inf) for p in (0.0, 0.7, 1.0)] == [0.0, 0.7, 1.0]
+    # noise that is 1e16 times smaller in one direction hides no shift there, however small beside the others it is
+    assert bounds.feature_distance(np.diag([1, 1e-16]), np.array([1, 1e-15])) > 10
+    assert bounds.feature_distance(np.diag([1, 1e-10]), np.array([1, 1e-9])) == pytest.approx(101**0.5)
     along = np.array([0, 0, 2.0])
     assert bounds.feature_distance(L, along) == pytest.approx(2)
     assert bounds.difference_distance(W, L, along + 3.0, 0) == pytest.approx(2), "all logits move by 3"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsnn.attacks.balls import check_grid
-from npsnn.attacks.base import Attack, ask, attacked, in_place, target_of
+from npsnn.attacks.base import Attack, ask, attacked, check_fit, in_place, target_of
 from npsnn.attacks.beside import Beside
 from npsnn.attacks.flags import of_replaced
 from npsnn.attacks.groups import STANDARD, Group, Grouping, grouped
@@ -157,6 +157,7 @@ def robust_accuracy(
         check_grid(x)
     defended = judging.defended(network)
     groups = grouped(attacks, defended)
+    check_fit((attack for group in groups for attack in group), defended)
     if judging.on_grid:  # AutoAttack rounds nothing, and stops at what it has misread
         groups = [replace(group, name="auto") if group.name == STANDARD else group for group in groups]
     results = _each(defended, x, labels, groups, judging, progress, clean)

@@ -78,7 +78,11 @@ class Toward(Attack):
         return f"{self.attack.label}-to-{self.aim}"
 
     def fits(self, shape: tuple[int, ...], classes: int) -> None:
-        """Raise ValueError for a class that the network does not have."""
+        """Raise ValueError for a class that the network does not have, and where the attack itself does not fit."""
+        ask(self.attack, "fits")(shape, classes)
+        self._check_class(classes)
+
+    def _check_class(self, classes: int) -> None:
         if self.aim not in AIMS and int(self.aim) >= classes:
             raise ValueError(f"toward must be a class below {classes}, got {self.aim}")
 
@@ -96,7 +100,7 @@ class Toward(Attack):
             return likeliest.astype(labels.dtype)
         if self.aim == "least-likely":
             return xp.where(own, xp.inf, logits).argmin(axis=0).astype(labels.dtype)
-        self.fits((), len(logits))
+        self._check_class(len(logits))
         return xp.where(labels == int(self.aim), likeliest, int(self.aim)).astype(labels.dtype)
 
     def __call__(self, target: Queried, x: Array, labels: Array, stream: Randomness) -> Array:

@@ -159,7 +159,7 @@ BEGINNING = 4096
 
 
 def check_replaceable(path: Path, name: str, mark: str) -> None:
-    """Raise ValueError where a file would be replaced that npsnn has not written.
+    """Raise ValueError where a file would be replaced that does not say that npsnn wrote it.
 
     path: of the file, which need not be there.
     name: of the argument, in messages.
@@ -168,7 +168,9 @@ def check_replaceable(path: Path, name: str, mark: str) -> None:
     if path.is_file():
         with path.open("rb") as file:
             if mark.encode() not in file.read(BEGINNING):
-                raise ValueError(f"{name} would replace {path}, which npsnn has not written: choose another name")
+                raise ValueError(
+                    f"{name} would replace {path}, which does not say that npsnn wrote it: choose another name"
+                )
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def check_path(path: "Path", name: str, endings: tuple[str, ...] = ENDINGS) -> N
     """Check that a picture, or a page, can be written to a file of this name.
 
     name: of the argument, in messages.
-    Raises ValueError for another ending, a folder that does not exist, and a file that npsnn has not written.
+    Raises ValueError for another ending, a folder that does not exist, and as `npsnn.files.check_replaceable`.
     """
     if path.suffix not in endings or not path.parent.is_dir():
         raise ValueError(f"{name} must name a {' or '.join(endings)} in a folder that exists, got {path}")

@@ -23,7 +23,7 @@ MARKS = {FAILS: "✗", PART: "±", OPEN: "?", HOLDS: "✓", MISSING: "–"}
 
 
 def check(path: Path, name: str) -> None:
-    """Raise ValueError where the report would replace files that npsnn has not written.
+    """Raise ValueError where the report would replace files that do not say that npsnn wrote them.
 
     path: file of the Markdown.
     name: of the argument, in messages.

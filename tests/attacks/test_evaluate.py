@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from npsnn import attacks, certify
+from npsnn import attacks, certify, models
 from npsnn.attacks.balls import Ball
 from npsnn.attacks.evaluation import run
 from npsnn.attacks.judging import Accuracy, accuracy, judge
@@ -303,3 +303,24 @@ def test_what_is_no_network_is_told_so(network: Any) -> None:
     for call in calls:
         with pytest.raises(TypeError, match=rf"network must be a Classifier, as .*, got {network!r}"):
             call()
+
+
+def test_an_attack_that_fits_no_image_is_refused_before_any_other() -> None:
+    model = models.lenet5(sigma=0.3)
+    network = Classifier(model, model.init(np.random.default_rng(0)))
+    x, y = np.zeros((2, 1, 28, 28), np.float32), np.zeros(2, int)
+    for last in (attacks.OnePixel(785), attacks.SparseRS(785), attacks.Toward(attacks.FGSM(0.1), "10")):
+        with pytest.raises(ValueError, match=r"must be at most 784|must be a class below 10"):
+            attacks.robust_accuracy(network, x, y, [attacks.FGSM(0.1), last])
+
+
+class Picky(attacks.FGSM):
+    """An attack that no image fits."""
+
+    def fits(self, shape: tuple[int, ...], classes: int) -> None:
+        raise ValueError(f"eps must be another one for {shape}")
+
+
+def test_an_attack_toward_a_class_fits_where_its_own_does() -> None:
+    with pytest.raises(ValueError, match=r"eps must be another one for \(1, 28, 28\)"):
+        attacks.Toward(Picky(0.1)).fits((1, 28, 28), 10)

@@ -25,7 +25,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 @pytest.fixture(scope="session")
 def data_dir(cache: Path) -> Path:
     """The data folder of the cache, for commands that run without the variables of these tests."""
-    (cache / "npsnn").mkdir()
+    (cache / "npsnn").mkdir(exist_ok=True)  # a command may have been there
     return cache / "npsnn"
 
 

@@ -109,7 +109,7 @@ def test_a_report_replaces_no_file_of_others(npsnn: Npsnn, tmp_path: Path, optio
     mine = tmp_path / "mine"
     mine.write_text("my own")
     said = npsnn("audit", "N20", option, mine).error_line(1)
-    assert said == f"Error: {option} would replace {mine}, which npsnn has not written: choose another name"
+    assert said == f"Error: {option} would replace {mine}, which does not say that npsnn wrote it: choose another name"
     assert mine.read_text() == "my own"
     mine.unlink()
     assert [npsnn("audit", "N20", option, mine).code for _ in range(2)] == [0, 0]

@@ -1,6 +1,8 @@
 """`npsnn certify`: what it prints, the rows that it keeps, how it goes on, and what it refuses."""
 
+import errno
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -126,6 +128,18 @@ def test_rows_of_other_options_are_not_gone_on_with(npsnn: Npsnn, where: tuple[A
     assert "in a folder that exists" in npsnn("certify", *where, "--save", tmp_path / "no" / "a.tsv").error_line(1)
 
 
+def test_a_file_system_without_locks_is_written_all_the_same(
+    npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(descriptor: int) -> bool:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("npsnn.cli.certify_kept.lock", lacking)
+    save = tmp_path / "rows.tsv"
+    assert npsnn("certify", *where, "--save", save).code == 0 and len(certify.read(save).rows) == 6
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of this kind are POSIX")
 def test_a_table_is_of_one_command_at_a_time(npsnn: Npsnn, where: tuple[Any, ...], tmp_path: Path) -> None:
     save = tmp_path / "rows.tsv"
     with save.open("ab") as other:

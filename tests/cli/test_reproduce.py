@@ -75,7 +75,9 @@ def test_a_report_replaces_no_file_of_others(npsnn: Npsnn, tmp_path: Path, endin
     mine.write_text("my own report")
     for options, name in (((), "--out"), (("--markdown", tmp_path / "report.md"), "--markdown")):
         said = npsnn("reproduce", "--out", tmp_path, *options).error_line(2)
-        assert f"Error: {name} would replace {mine}, which npsnn has not written: choose another name" in said
+        assert (
+            f"Error: {name} would replace {mine}, which does not say that npsnn wrote it: choose another name" in said
+        )
     assert [path.name for path in tmp_path.iterdir()] == [mine.name] and mine.read_text() == "my own report"
 
 

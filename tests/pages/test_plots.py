@@ -169,7 +169,7 @@ def test_a_file_of_others_is_not_replaced(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"mine{ending}"
     path.write_text("<html><title>thesis</title>")
     with pytest.raises(
-        ValueError, match=rf"--out would replace .*mine\{ending}, which npsnn has not written: choose a"
+        ValueError, match=rf"--out would replace .*mine\{ending}, which does not say that npsnn wrote it: choose a"
     ):
         plots.check_path(path, "--out", (ending,))
     assert path.read_text() == "<html><title>thesis</title>"
