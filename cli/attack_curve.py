@@ -10,8 +10,8 @@ import numpy as np
 from npsnn.attacks.curve import Curve, as_json, curve
 from npsnn.attacks.results import Result, titled
 from npsnn.cli.terminal import say
-from npsnn.files import check_writable
-from npsnn.files.json_files import read_json, write_json
+from npsnn.files import check_replaceable, check_writable
+from npsnn.files.json_files import write_json
 from npsnn.pages import plots
 from npsnn.pages.pictures import Line, Panel, Picture
 from npsnn.seeing.drawing import LABELS, certified, over_eps
@@ -19,15 +19,8 @@ from npsnn.seeing.drawing import LABELS, certified, over_eps
 if TYPE_CHECKING:
     from npsnn.certify import Certificates
 
-
-def _may_replace(numbers: Path) -> bool:
-    """Whether the file is not there, or is what an earlier --curve has written."""
-    if not numbers.exists():
-        return True
-    try:
-        return {"curves", "points"} <= read_json(numbers).keys()
-    except (OSError, ValueError, AttributeError):
-        return False
+NUMBERS = '"curves": [\n'
+"""What the beginning of a file holds that has the numbers of a curve."""
 
 
 @dataclass
@@ -64,8 +57,7 @@ class Drawing:
             raise ValueError("--certificate is of L2: give --norm l2 for --fmn, or --cw")
         plots.check_library("--curve")
         check_writable(path)
-        if not _may_replace(beside := path.with_suffix(".json")):
-            raise ValueError(f"--curve would replace {beside}, in which no curve is: choose another name")
+        check_replaceable(path.with_suffix(".json"), "--curve", NUMBERS)
         if certificate is None:
             return Drawing(path)
         from npsnn import certify  # here, for SciPy takes longer to import than the help of the command

@@ -257,6 +257,9 @@ def _line(row: Report) -> str:
     if "seconds" in row:
         first, second = row["seconds"]
         return f"{head}: {second:.2f} s, first {first:.2f} s, goal {row['goal']:g} s{'' if row['met'] else '  MISSED'}"
+    if "least" in row:
+        least = ", ".join(f"{time:.3f} ms by {what}" for what, time in row["least"].items())
+        return f"{head}: {row['kernels']} kernels, {row['bytes'] / 1e6:.0f} MB, {row['flops'] / 1e9:.1f} GFLOP; {least}"
     if "after" in row:
         grown = ", ".join(f"{kind} {value / 1e6:+.1f} MB" for kind, value in row["grown"].items())
         return f"{head}: {grown} from step {row['first']['steps']} to {row['last']['steps']}"

@@ -105,15 +105,6 @@ def bounds(cases: Sequence[Case], batch_sizes: Sequence[int], settings: Sequence
         side.close()
 
 
-def in_words(row: Report) -> str:
-    """A row in a line."""
-    head = f"  {row['case']}, batch {row['batch_size']}, TF32 {'on' if row['tf32'] else 'off'}"
-    if "error" in row:
-        return f"{head}: FAILED {row['error'].strip().splitlines()[-1][:300]}"
-    least = ", ".join(f"{time:.3f} ms by {what}" for what, time in row["least"].items())
-    return f"{head}: {row['kernels']} kernels, {row['bytes'] / 1e6:.0f} MB, {row['flops'] / 1e9:.1f} GFLOP; {least}"
-
-
 if __name__ == "__main__":
     with answers() as out, computing_on(DOUBLE):
         serve({"kernels": lambda text: kernels(Job.from_json(text))}, sys.stdin, out)

@@ -187,7 +187,7 @@ def run(part: str, chosen: Chosen, checking: Checking, usable: str, sides: Any) 
         "profile": lambda: bench_device.profiles(chosen.steps(ON_A_GPU), *settings, sides),
         "bound": lambda: gpu_bound.bounds(chosen.steps(ON_A_GPU), *settings, chosen.card),
     }
-    checking.part(part, rows[part](), gpu_bound.in_words if part == "bound" else bench_device.in_words)
+    checking.part(part, rows[part](), bench_device.in_words)
 
 
 ON_THE_CARD = ("tests", "compare", "training", "attacks", "bench", "attack-bench", "memory", "profile")

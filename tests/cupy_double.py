@@ -301,8 +301,8 @@ def _operator(name: str) -> Callable[..., Any]:
 def _in_place(name: str) -> Callable[..., Any]:
     def operate(self: ndarray, other: Any) -> ndarray:
         own, by = unwrap(self), unwrap(other)
-        kernel = Kernel.of(name.strip("_"), [own, by], own)
-        noted(lambda: getattr(own, name)(by), [own, by], [own], lambda _: kernel)
+        kernel = lambda _: Kernel.of(name.strip("_"), [own, by], own)  # noqa: E731
+        noted(lambda: getattr(own, name)(by), [own, by], [own], kernel)
         return self
 
     return operate

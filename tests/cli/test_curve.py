@@ -55,7 +55,7 @@ def test_numbers_never_take_the_place_of_another_file(
     beside = tmp_path / "config.json"
     beside.write_text(content)
     done = npsnn("attack", "--runs-dir", trained, "--fmn", "--curve", tmp_path / "config.png")
-    assert f"--curve would replace {beside}, in which no curve is: choose another name" in done.error_line(1)
+    assert f"--curve would replace {beside}, which does not say that npsnn wrote it" in done.error_line(1)
     assert beside.read_text() == content and not (tmp_path / "config.png").exists()
 
 
